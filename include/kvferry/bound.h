@@ -1,0 +1,65 @@
+/** @file
+ * Bound transfers: a transfer tied to the trackers it fills.
+ *
+ * Submitting departs, finishing lands or returns: a block is assigned only once its last byte has
+ * landed. The trackers change in submit, poll, wait and release only, so that their owner, who must
+ * be the one to call these, needs no lock.
+ */
+#ifndef KVFERRY_BOUND_H
+#define KVFERRY_BOUND_H
+
+#include "flight.h"
+#include "transfer.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct kvf_bound kvf_bound;
+
+/** One sequence: what `src` has assigned goes to the pending ids of `dst`. */
+typedef struct kvf_pair {
+    const kvf_assignments *src; /**< Needed during submit only. */
+    kvf_assignments *dst;       /**< May be cleared or destroyed at any time: its flight detaches. */
+    size_t max_blocks;          /**< 0: as many as there are. */
+} kvf_pair;
+
+/**
+ * Zips every pair, opens their flights and submits one transfer of all groups. All or none: with an
+ * error no tracker has changed. A pair that has nothing to move is fine and lands 0 blocks.
+ * `options` as in kvf_transfer_submit; its group range must be left 0.
+ *
+ * Errors: those of kvf_flight_depart and kvf_transfer_submit, `index` naming the pair where the
+ * pair is at fault; CONFLICT for one destination tracker in two pairs.
+ */
+KVF_API kvf_status kvf_bound_submit(kvf_tier *src, kvf_tier *dst, const kvf_pair *pairs,
+                                    size_t pair_count, const kvf_submit_options *options,
+                                    kvf_bound **out, kvf_error *error);
+
+/**
+ * PENDING, or how it ended. Once over, the flights have landed or returned. A flight that its
+ * tracker has closed meanwhile (an earlier one failed, clear, destroy) ends as CLOSED; when that is
+ * so for all pairs the transfer is cancelled.
+ */
+KVF_API kvf_status kvf_bound_poll(kvf_bound *bound, kvf_error *error);
+
+/** As poll, waiting up to `timeout_us` (see kvf_transfer_wait). Errors: TIMEOUT, else as poll. */
+KVF_API kvf_status kvf_bound_wait(kvf_bound *bound, int64_t timeout_us, kvf_error *error);
+
+/** Asks the transfer to stop; poll or wait tells when it has. */
+KVF_API void kvf_bound_cancel(kvf_bound *bound);
+
+/** The result of one pair: PENDING, OK, CLOSED, or the transfer's error. `landed`, when not NULL,
+ *  gets the blocks that landed. Errors: RANGE for a pair that does not exist. */
+KVF_API kvf_status kvf_bound_result(const kvf_bound *bound, size_t pair, size_t *landed);
+
+/** The transfer below, for waiting on groups and for statistics; valid until release. */
+KVF_API kvf_transfer *kvf_bound_transfer(kvf_bound *bound);
+
+/** Lets go. When not over yet: cancels, waits for the end and returns the flights. NULL is fine. */
+KVF_API void kvf_bound_release(kvf_bound *bound);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,116 @@
+/** @file
+ * Engines, which move bytes, and tiers, which say where the bytes of block ids are and who uses
+ * them.
+ *
+ * All functions here may be called from any thread at any time, but for destroying an object that
+ * another call still uses.
+ *
+ * Lifetimes: an engine outlives what is submitted to it, a tier the transfers that touch it, and
+ * memory the tiers over it; destroying one of them early is defined and safe, it cancels what has
+ * not begun, waits for what runs and then lets go. Transfers stay readable until released.
+ */
+#ifndef KVFERRY_ENGINE_H
+#define KVFERRY_ENGINE_H
+
+#include "layout.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct kvf_engine kvf_engine;
+typedef struct kvf_tier kvf_tier;
+
+/** Priorities of background transfers: 0 (first) to KVF_PRIORITIES - 1. */
+#define KVF_PRIORITIES 4
+
+/** Zero-initialise, then set what differs. */
+typedef struct kvf_host_options {
+    unsigned threads; /**< Worker threads; 0 means one for each processor, 8 at most. */
+    bool no_threads;  /**< None: kvf_engine_progress and the waits of the caller do the copying. */
+    size_t max_transfers;           /**< Transfers at a time before AGAIN; 0 means 1024. */
+    double background_gbps;         /**< Cap on background transfers, 10^9 bytes/s; 0: none. */
+    double imitate_gbps;            /**< Imitates a link of this speed, 10^9 bytes/s; 0: none. */
+    double imitate_latency_us;      /**< ... and this delay before a transfer begins. */
+    const kvf_allocator *allocator; /**< NULL: malloc. Called from several threads. */
+} kvf_host_options;
+
+/**
+ * The host engine: memcpy between host tiers, by threads of its own. The reference for all other
+ * engines, and the default without a GPU. With an imitated link it copies as always, holds results
+ * back as the link would, and marks its statistics as imitated. `options` NULL: all zero.
+ * Errors: INVALID for NULL, negative or infinite numbers; NO_MEMORY; ENGINE when no thread can be
+ * had (`native_code` is errno).
+ */
+KVF_API kvf_status kvf_engine_host_create(const kvf_host_options *options, kvf_engine **out,
+                                          kvf_error *error);
+
+/** Cancels what has not begun, waits for what runs, delivers outstanding callbacks and ends the
+ *  engine's threads. Tiers of it may be destroyed later, and answer BROKEN until then. Must not be
+ *  called from a callback. NULL is fine. */
+KVF_API void kvf_engine_destroy(kvf_engine *engine);
+
+/** The engine's name: "host", ... Static text. */
+KVF_API const char *kvf_engine_name(const kvf_engine *engine);
+
+/** Does what can be done without waiting: copies, for an engine without threads, and callbacks of
+ *  finished transfers. Returns how many transfers are not finished. */
+KVF_API size_t kvf_engine_progress(kvf_engine *engine);
+
+/** What kind of memory a tier's layouts lie in. */
+typedef enum kvf_memory {
+    KVF_MEMORY_HOST,   /**< Ordinary memory. */
+    KVF_MEMORY_PINNED, /**< Host memory that a device can reach. */
+    KVF_MEMORY_DEVICE,
+} kvf_memory;
+
+/** Zero-initialise, then set what differs. */
+typedef struct kvf_tier_options {
+    const kvf_layout *const *layouts; /**< [layout_count], all of the same number of blocks: views of
+                                           one id space (the KV groups of a hybrid model). */
+    size_t layout_count;
+    kvf_memory memory;
+    bool integrity; /**< Host memory only: keep an XXH3-64 of every block that a transfer wrote
+                         here (layout by layout, region by region, row by row), and check it before
+                         a transfer reads the block. */
+} kvf_tier_options;
+
+/**
+ * Makes a tier of an engine: slots 0 .. blocks - 1, each knowing who writes and who reads it. The
+ * layouts are kept; their memory is the caller's and must outlive the tier.
+ * Errors: INVALID; LAYOUT when the layouts have different numbers of blocks (`index`); UNSUPPORTED
+ * for memory the engine cannot reach or integrity outside host memory; BROKEN; NO_MEMORY.
+ */
+KVF_API kvf_status kvf_tier_create(kvf_engine *engine, const kvf_tier_options *options,
+                                   kvf_tier **out, kvf_error *error);
+
+/** Cancels the transfers that touch the tier and have not begun, waits for the others, and lets
+ *  go: afterwards nothing reads or writes its memory. NULL is fine. */
+KVF_API void kvf_tier_destroy(kvf_tier *tier);
+
+KVF_API size_t kvf_tier_blocks(const kvf_tier *tier);
+KVF_API kvf_memory kvf_tier_memory(const kvf_tier *tier);
+
+/** One of the tier's layouts; NULL past the last. Valid as long as the tier. */
+KVF_API const kvf_layout *kvf_tier_layout(const kvf_tier *tier, size_t index);
+
+/**
+ * Whether no transfer reads or writes these ids any more, so that they may be given to somebody
+ * else. Errors: BUSY for the first id still in use (`id`, `index`); RANGE for an id past the tier's
+ * blocks; INVALID.
+ */
+KVF_API kvf_status kvf_tier_idle(const kvf_tier *tier, const uint64_t *ids, size_t count,
+                                 kvf_error *error);
+
+/**
+ * Takes the checksums of blocks whose content the caller wrote himself, so that they are checked
+ * like any other. The blocks must be idle and stay so during the call.
+ * Errors: UNSUPPORTED for a tier without integrity; BUSY, RANGE, INVALID as kvf_tier_idle.
+ */
+KVF_API kvf_status kvf_tier_seal(kvf_tier *tier, const uint64_t *ids, size_t count,
+                                 kvf_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,131 @@
+/** @file
+ * Block hashes, sequence hashes and the 128-bit positional hashes, bit for bit those of
+ * dynamo-tokens 1.2 and 1.3.
+ *
+ * All functions are pure and may be called from any thread.
+ */
+#ifndef KVFERRY_HASH_H
+#define KVFERRY_HASH_H
+
+#include "status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** The last position a lineage hash can hold, 2^24 - 1. */
+#define KVF_MAX_POSITION UINT64_C(16777215)
+
+/** Which version of dynamo-tokens the hashes are those of. */
+typedef enum kvf_hash_layout {
+    KVF_HASH_V1_2, /**< dynamo-tokens 1.2.x, the default. */
+    KVF_HASH_V1_3, /**< dynamo-tokens 1.3.x. */
+} kvf_hash_layout;
+
+/**
+ * A 128-bit hash, in memory as a little-endian u128.
+ *
+ * Lineage hash, m the mode (0: position < 2^8, 1: < 2^16, 2: < 2^24), most significant bits first:
+ *
+ *     v1.2   | m 2 | position 8/16/24 | parent 59/55/51 | current 59/55/51 |
+ *     v1.3   | m 2 | position 8/16/24 | current 64 | parent 54/46/38       |
+ *
+ * In v1.2 the current fragment is cut to the width of the next position's parent fragment, so that
+ * a child's parent fragment always equals its parent's current one.
+ *
+ * Positional sequence hash, mode 3 for positions from 2^24 to 2^31 - 1:
+ *
+ *            | m 2 | position 8/16/24/31 | block hash 54/46/38/31 | sequence hash 64 |
+ */
+typedef struct kvf_hash {
+    uint64_t low, high;
+} kvf_hash;
+
+/** A run of multimodal placeholder tokens, in token positions of the whole sequence. */
+typedef struct kvf_mm_run {
+    uint64_t mm_hash; /**< Names the image, sound, ... */
+    uint64_t offset;  /**< First token of the run. */
+    uint64_t length;  /**< Tokens, more than 0. */
+} kvf_mm_run;
+
+/** XXH3-64 of the bytes with seed 0. `bytes` may be NULL when `size` is 0. */
+KVF_API uint64_t kvf_hash_salt(const void *bytes, size_t size);
+
+/** XXH3-64 of the tokens as little-endian u32, seeded with the salt. */
+KVF_API uint64_t kvf_hash_block(const uint32_t *tokens, size_t count, uint64_t salt);
+
+/**
+ * The bytes a block hashes when runs may touch it (dynamo-tokens 1.3): its tokens as little-endian
+ * u32 when none does, else a frame of 13 bytes for each token,
+ *
+ *     00 | token u32 | 0 u64                  a token
+ *     01 | offset in its run u32 | mm_hash u64   a placeholder, whatever its token
+ *
+ * `tokens` are the block's `count` tokens, the first at token position `first`; `runs` ascend by
+ * offset and do not overlap, and may lie outside the block. `*size` gets the number of bytes; they
+ * are written when `capacity` holds them, else `out` is left alone (it may be NULL).
+ *
+ * Errors: INVALID for NULL tokens or runs with a count, a run of length 0, runs that overlap or are
+ * out of order; RANGE where offset and length overflow.
+ */
+KVF_API kvf_status kvf_hash_block_bytes(const uint32_t *tokens, size_t count, uint64_t first,
+                                        const kvf_mm_run *runs, size_t run_count, uint8_t *out,
+                                        size_t capacity, size_t *size, kvf_error *error);
+
+/** The sequence hash of a block behind `parent` (its parent's sequence hash). A root's sequence
+ *  hash is its block hash. v1.2 seeds the chain with the salt, v1.3 with 1337. */
+KVF_API uint64_t kvf_hash_chain(kvf_hash_layout layout, uint64_t salt, uint64_t parent,
+                                uint64_t block_hash);
+
+/**
+ * Makes a lineage hash. `parent` is the parent's sequence hash, NULL for a root.
+ * Errors: RANGE for a position above KVF_MAX_POSITION, INVALID for an unknown layout.
+ */
+KVF_API kvf_status kvf_hash_lineage(kvf_hash_layout layout, uint64_t current,
+                                    const uint64_t *parent, uint64_t position, kvf_hash *out);
+
+/** Makes a positional sequence hash. Errors: RANGE for a position of 2^31 or more. */
+KVF_API kvf_status kvf_hash_positional(uint64_t sequence_hash, uint64_t position,
+                                       uint64_t block_hash, kvf_hash *out);
+
+/** The mode, 0 to 3, of either kind of hash. */
+KVF_API unsigned kvf_hash_mode(kvf_hash hash);
+
+/** The position a lineage hash stands for, in either layout; UINT64_MAX for mode 3, which no
+ *  lineage hash has. */
+KVF_API uint64_t kvf_hash_position(kvf_hash hash);
+
+/** The current fragment (v1.2: 59, 55 or 51 bits) or the whole sequence hash (v1.3). */
+KVF_API uint64_t kvf_hash_current(kvf_hash_layout layout, kvf_hash hash);
+
+/** The parent fragment; 0 for a root. */
+KVF_API uint64_t kvf_hash_parent(kvf_hash_layout layout, kvf_hash hash);
+
+/** Whether `next` may stand right behind `hash`: its position is the next one and its parent
+ *  fragment is made of hash's current one. */
+KVF_API bool kvf_hash_follows(kvf_hash_layout layout, kvf_hash hash, kvf_hash next);
+
+/** Total order by position, then current, then all bits. Negative, 0 or positive. */
+KVF_API int kvf_hash_compare(kvf_hash_layout layout, kvf_hash a, kvf_hash b);
+
+/** Equality of all bits. */
+KVF_API bool kvf_hash_equal(kvf_hash a, kvf_hash b);
+
+/** The text "position:current:parent", a root's "position:current", the hashes as base58 of their
+ *  eight big-endian bytes. Returns the length as snprintf does. KVF_HASH_TEXT_SIZE always holds it. */
+KVF_API int kvf_hash_format(kvf_hash_layout layout, kvf_hash hash, char *buffer, size_t size);
+#define KVF_HASH_TEXT_SIZE 48
+
+/** The position in a positional sequence hash. */
+KVF_API uint64_t kvf_hash_positional_position(kvf_hash hash);
+
+/** The block hash fragment (54, 46, 38 or 31 bits) in a positional sequence hash. */
+KVF_API uint64_t kvf_hash_positional_block_hash(kvf_hash hash);
+
+/** The sequence hash in a positional sequence hash. */
+KVF_API uint64_t kvf_hash_positional_sequence_hash(kvf_hash hash);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,166 @@
+/** @file
+ * Layouts: where the bytes of a block are.
+ *
+ * A layout is a list of regions over one range of block ids. It says where bytes lie and owns none
+ * of them. Layouts are immutable and may be shared between threads; tiers and moves keep what they
+ * need of one alive, so that a layout may be destroyed as soon as its maker is done with it.
+ */
+#ifndef KVFERRY_LAYOUT_H
+#define KVFERRY_LAYOUT_H
+
+#include "status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct kvf_layout kvf_layout;
+
+/** Blocks a layout can have at most: 2^32 - 1. */
+#define KVF_MAX_BLOCKS UINT64_C(4294967295)
+
+/**
+ * One piece of every block: block b has row r at base + b * block_stride + r * row_pitch, `bytes`
+ * long.
+ *
+ *     base            + row_pitch                    + block_stride
+ *      | row 0 of 0 | ...  | row 1 of 0 | ...         | row 0 of 1 | ...
+ */
+typedef struct kvf_region {
+    void *base;
+    size_t block_stride; /**< Bytes from one block to the next. */
+    size_t bytes;        /**< Bytes of one row. */
+    size_t rows;         /**< Rows a block; 0 means 1. */
+    size_t row_pitch;    /**< Bytes from one row to the next; not read for one row. */
+    uint32_t group;      /**< What can be waited for alone: the layer. Ascending in the list. */
+    uint32_t part;       /**< Tells K (0) from V (1), scales, ... */
+    uint32_t buffer;     /**< The allocation it lies in: copies never span two of them. */
+    uint64_t kind;       /**< Tags inner order and type; the caller's own numbers, compared only. */
+} kvf_region;
+
+/** A piece of memory a constructor places blocks in. */
+typedef struct kvf_buffer {
+    void *base;
+    size_t bytes;
+} kvf_buffer;
+
+/**
+ * What every block holds: `layers` layers of `parts` parts (2: K and V; 1: MLA). Zero-initialise,
+ * then set what differs.
+ */
+typedef struct kvf_shape {
+    size_t blocks;                  /**< Block ids 0 .. blocks - 1. */
+    size_t layers;                  /**< 1 or more. */
+    size_t parts;                   /**< 1 or more; 0 means 1. */
+    size_t bytes;                   /**< Bytes of one part of one layer of one block. */
+    const size_t *bytes_per_layer;  /**< [layers], instead of `bytes` where layers differ; NULL. */
+    size_t rows;                    /**< Rows each part is seen as; divides the bytes. 0 means 1. */
+    uint64_t kind;                  /**< See kvf_region. */
+    const kvf_allocator *allocator; /**< NULL: malloc. */
+} kvf_shape;
+
+/**
+ * A layout of the caller's own regions, at least one, in the order in which they pair with another
+ * layout's. `blocks` is the number of block ids.
+ *
+ * Errors, `index` naming the region (and `other_index` the other one where two collide): INVALID
+ * for NULL, no regions, no blocks, 0 bytes, a row pitch below the bytes, groups that descend;
+ * RANGE for more than KVF_MAX_BLOCKS blocks or addresses that overflow; LAYOUT where blocks, rows
+ * or regions overlap (regions of equal strides and pitches may interleave, others may not lie in
+ * each other's extent); NO_MEMORY.
+ */
+KVF_API kvf_status kvf_layout_create(const kvf_region *regions, size_t count, size_t blocks,
+                                     const kvf_allocator *allocator, kvf_layout **out,
+                                     kvf_error *error);
+
+/*
+ * The named constructors. All emit regions in the same order, layer then part, so that any two of
+ * one shape pair up. Errors: those of kvf_layout_create, and RANGE for a buffer that is too small
+ * (`index` names it, `expected` the bytes it needs).
+ */
+
+/** One buffer, whole blocks one behind the other.
+ *
+ *     | b0: l0 K V | l1 K V | ... | b1: l0 K V | l1 K V | ... |
+ */
+KVF_API kvf_status kvf_layout_contiguous(const kvf_shape *shape, kvf_buffer buffer,
+                                         kvf_layout **out, kvf_error *error);
+
+/** Which index runs slower in a layer's buffer. */
+typedef enum kvf_layer_order {
+    KVF_BLOCK_FIRST,  /**< [block][part]: | b0 K | b0 V | b1 K | b1 V | ... | */
+    KVF_BLOCK_SECOND, /**< [part][block]: | b0 K | b1 K | ... | b0 V | b1 V | ... | */
+} kvf_layer_order;
+
+/** A buffer a layer, `buffers[layers]`, holding all its parts. */
+KVF_API kvf_status kvf_layout_per_layer(const kvf_shape *shape, const kvf_buffer *buffers,
+                                        kvf_layer_order order, kvf_layout **out, kvf_error *error);
+
+/** A buffer for every part of every layer, `buffers[layers * parts]`: l0 K, l0 V, l1 K, ...
+ *
+ *     | b0 | b1 | b2 | ... |   each
+ */
+KVF_API kvf_status kvf_layout_per_part(const kvf_shape *shape, const kvf_buffer *buffers,
+                                       kvf_layout **out, kvf_error *error);
+
+/** MLA: one latent part, a buffer a layer. `shape->parts` must be 0 or 1.
+ *
+ *     | b0 | b1 | b2 | ... |   each
+ */
+KVF_API kvf_status kvf_layout_mla(const kvf_shape *shape, const kvf_buffer *buffers,
+                                  kvf_layout **out, kvf_error *error);
+
+/** One buffer, a page of all layers for each part.
+ *
+ *     | K: b0 l0 l1 ... | b1 l0 l1 ... | ... | V: b0 l0 l1 ... | b1 l0 l1 ... | ... |
+ */
+KVF_API kvf_status kvf_layout_page_first(const kvf_shape *shape, kvf_buffer buffer,
+                                         kvf_layout **out, kvf_error *error);
+
+/** As page first, but a page's rows (tokens) run slower than its layers.
+ *
+ *     | K: b0 row0 l0 l1 ... | b0 row1 l0 l1 ... | ... | V: ... |
+ */
+KVF_API kvf_status kvf_layout_token_first(const kvf_shape *shape, kvf_buffer buffer,
+                                          kvf_layout **out, kvf_error *error);
+
+/** What a host tier is mostly read for. */
+typedef enum kvf_layout_use {
+    KVF_USE_WHOLE_BLOCKS, /**< All layers at once: whole blocks one behind the other. */
+    KVF_USE_BY_LAYER,     /**< Layer by layer: all blocks of a layer, then the next layer. */
+} kvf_layout_use;
+
+/** Bytes kvf_layout_recommend needs for `blocks` blocks; SIZE_MAX when that overflows. */
+KVF_API size_t kvf_layout_recommend_bytes(const kvf_layout *layout, size_t blocks);
+
+/** A packed layout of `blocks` blocks in `buffer` that pairs with `layout` and suits `use`: large
+ *  copies on this side. Errors: as the constructors. */
+KVF_API kvf_status kvf_layout_recommend(const kvf_layout *layout, kvf_layout_use use, size_t blocks,
+                                        kvf_buffer buffer, const kvf_allocator *allocator,
+                                        kvf_layout **out, kvf_error *error);
+
+/** Drops the caller's hold on the layout. NULL is fine. */
+KVF_API void kvf_layout_destroy(kvf_layout *layout);
+
+KVF_API size_t kvf_layout_blocks(const kvf_layout *layout);
+
+/** The regions, `*count` of them (`count` may be NULL); valid as long as the layout. */
+KVF_API const kvf_region *kvf_layout_regions(const kvf_layout *layout, size_t *count);
+
+/** Number of different groups: of layers. */
+KVF_API size_t kvf_layout_groups(const kvf_layout *layout);
+
+/** Bytes of one block over all regions. */
+KVF_API size_t kvf_layout_block_bytes(const kvf_layout *layout);
+
+/**
+ * XXH3-64 over what two layouts must agree in to exchange blocks: the number of regions and each
+ * one's bytes, rows, group, part and kind, as little-endian u64. Addresses, strides and the number
+ * of blocks are not in it.
+ */
+KVF_API uint64_t kvf_layout_digest(const kvf_layout *layout);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

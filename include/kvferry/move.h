@@ -1,0 +1,106 @@
+/** @file
+ * Moves: plans and two layouts, checked and lowered to copies.
+ *
+ * A move is region groups times runs of ids, and is kept as that product. Its copies, boxes, are
+ * enumerated when asked for and never stored. Most users never see a move: kvferry/transfer.h
+ * makes them. Moves are immutable and may be shared between threads.
+ */
+#ifndef KVFERRY_MOVE_H
+#define KVFERRY_MOVE_H
+
+#include "layout.h"
+#include "plan.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct kvf_move kvf_move;
+
+/** What to move. Plans and their arrays are read during the call only. Zero-initialise, then set
+ *  what differs. */
+typedef struct kvf_move_spec {
+    const kvf_layout *src, *dst;
+    const kvf_plan *plans;
+    size_t plan_count;
+    uint32_t first_group; /**< First group (layer) to move. */
+    uint32_t group_count; /**< 0: all from first_group on. */
+    bool same_tier;       /**< Source and destination ids name the same blocks. */
+    bool by_group;        /**< Never one copy for two groups, and groups in order. */
+} kvf_move_spec;
+
+/** One copy: `slices` x `rows` pieces of `width` bytes. Row r of slice s is at
+ *  base + s * slice_pitch + r * row_pitch. */
+typedef struct kvf_box {
+    char *dst;
+    const char *src;
+    size_t width, rows, slices;
+    ptrdiff_t dst_row_pitch, src_row_pitch;
+    ptrdiff_t dst_slice_pitch, src_slice_pitch;
+} kvf_box;
+
+/** What one copy of an engine can do. All zero: single pieces of any size only. */
+typedef struct kvf_box_limits {
+    size_t max_pitch;       /**< Largest row and slice pitch; 0: no rows, single pieces only. */
+    bool negative_pitch;    /**< Ids may run backwards on one side. */
+    bool narrow_pitch;      /**< A pitch may be smaller than what it steps over (0 included). */
+    bool slices;            /**< A box may have more than one slice. */
+    bool free_slice_pitch;  /**< A slice pitch need not be a multiple of the row pitch. */
+    size_t src_segment;     /**< No copy crosses a multiple of this address; 0: no such bound. */
+    size_t dst_segment;     /**< As src_segment, for the destination. */
+} kvf_box_limits;
+
+/** What a move amounts to. Sizes are bytes. */
+typedef struct kvf_move_report {
+    uint64_t bytes;
+    uint64_t blocks;          /**< Different pairs. */
+    uint64_t boxes;           /**< Copies, before segments split any. */
+    uint64_t fragments;       /**< Pieces of contiguous bytes on both sides. */
+    size_t smallest_box, median_box;
+    size_t smallest_fragment, median_fragment;
+    size_t region_groups;     /**< Regions that could not be joined. */
+    size_t runs;              /**< Runs of ids that advance by one step. */
+} kvf_move_report;
+
+/**
+ * Checks and lowers. The result depends on the pairs, not on their order.
+ *
+ *  - Equal pairs count once (several sequences onboarding one shared block).
+ *  - Neighbouring regions that touch on both sides are joined; regions of equal size at one
+ *    distance become rows.
+ *  - Ids that advance together by a constant step, up or down, become a run.
+ *
+ * No two neighbouring boxes of the result could be one within `limits` (NULL: everything goes).
+ *
+ * Errors: INVALID for NULL, no groups; LAYOUT when the layouts' regions do not agree (`index` names
+ * the region); RANGE for an id past a layout's blocks (`id`; `index` its plan, `other_index` its
+ * place in it), or groups past the last; CONFLICT for two sources of one destination (`id` the
+ * destination, `other_id` one of the sources) or, with same_tier, an id that is both source and
+ * destination (`id`); NO_MEMORY.
+ */
+KVF_API kvf_status kvf_move_create(const kvf_move_spec *spec, const kvf_box_limits *limits,
+                                   const kvf_allocator *allocator, kvf_move **out,
+                                   kvf_error *error);
+
+/** NULL is fine. */
+KVF_API void kvf_move_destroy(kvf_move *move);
+
+/** Where an enumeration stands. Zero-initialise to begin. */
+typedef struct kvf_box_cursor {
+    size_t group, run;               /**< The next box of the product. */
+    size_t slice, row, column;       /**< How much of it was given out already. */
+} kvf_box_cursor;
+
+/** Writes the next boxes, `capacity` at most, and moves the cursor on. Returns how many; 0 at the
+ *  end. Boxes come group by group, each split where it would cross a segment. */
+KVF_API size_t kvf_move_next(const kvf_move *move, kvf_box_cursor *cursor, kvf_box *boxes,
+                             size_t capacity);
+
+/** What the move amounts to. No box is stored on the way. Errors: INVALID, NO_MEMORY. */
+KVF_API kvf_status kvf_move_describe(const kvf_move *move, kvf_move_report *report,
+                                     kvf_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,128 @@
+/** @file
+ * Statuses, error details and the caller's allocator.
+ *
+ * Every function that can fail returns a kvf_status. Functions that can say more take an optional
+ * `kvf_error *` as their last argument: NULL is fine, it is written on failure only. A failed call
+ * changes nothing but the details, unless its comment says otherwise.
+ */
+#ifndef KVFERRY_STATUS_H
+#define KVFERRY_STATUS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define KVF_API __attribute__((visibility("default")))
+#else
+#define KVF_API
+#endif
+
+#define KVF_VERSION_MAJOR 0
+#define KVF_VERSION_MINOR 1
+#define KVF_VERSION_PATCH 0
+#define KVF_VERSION_STRING "0.1.0"
+
+/** The version of the library that is running, "major.minor.patch". */
+KVF_API const char *kvf_version(void);
+
+/** Every status, with its text. X(name, text). */
+#define KVF_STATUS_MAP(X)                                                                          \
+    X(KVF_OK, "ok")                                                                                \
+    X(KVF_PENDING, "not finished yet")                                                             \
+    X(KVF_ERR_INVALID, "invalid argument")                                                         \
+    X(KVF_ERR_NO_MEMORY, "out of memory")                                                          \
+    X(KVF_ERR_RANGE, "out of range")                                                               \
+    X(KVF_ERR_ORDERING_VIOLATION, "known block id after a new one")                                \
+    X(KVF_ERR_POSITION_MISMATCH, "hash of another position")                                       \
+    X(KVF_ERR_DUPLICATE_BLOCK_ID, "block id already present")                                      \
+    X(KVF_ERR_GAP, "plan does not begin at the destination's next position")                       \
+    X(KVF_ERR_LINEAGE, "source does not continue the destination's prefix")                        \
+    X(KVF_ERR_BUSY, "blocks are in flight")                                                        \
+    X(KVF_ERR_CLOSED, "no longer open")                                                            \
+    X(KVF_ERR_CONFLICT, "blocks of one move conflict")                                             \
+    X(KVF_ERR_LAYOUT, "invalid or disagreeing layout")                                             \
+    X(KVF_ERR_AGAIN, "engine is full, nothing was changed")                                        \
+    X(KVF_ERR_TIMEOUT, "timed out")                                                                \
+    X(KVF_ERR_CANCELLED, "cancelled")                                                              \
+    X(KVF_ERR_CORRUPT, "checksum mismatch")                                                        \
+    X(KVF_ERR_UNSUPPORTED, "not supported")                                                        \
+    X(KVF_ERR_ENGINE, "engine failed")                                                             \
+    X(KVF_ERR_BROKEN, "engine is beyond use")
+
+typedef enum kvf_status {
+#define KVF_X(name, text) name,
+    KVF_STATUS_MAP(KVF_X)
+#undef KVF_X
+} kvf_status;
+
+/** Which members of a kvf_error are set. */
+enum {
+    KVF_ERROR_ID = 1 << 0,
+    KVF_ERROR_OTHER_ID = 1 << 1,
+    KVF_ERROR_INDEX = 1 << 2,
+    KVF_ERROR_OTHER_INDEX = 1 << 3,
+    KVF_ERROR_POSITION = 1 << 4,
+    KVF_ERROR_EXPECTED = 1 << 5,
+    KVF_ERROR_NATIVE_CODE = 1 << 6,
+};
+
+/**
+ * Details of one error. Plain data owned by the caller.
+ *
+ * For the errors of the reference: ORDERING_VIOLATION has known_id in `id`, new_id in `other_id`,
+ * known_index in `index`, first_new_index in `other_index`; POSITION_MISMATCH has block_id in `id`,
+ * actual in `position` and expected in `expected`; DUPLICATE_BLOCK_ID has block_id in `id`.
+ */
+typedef struct kvf_error {
+    kvf_status status;
+    uint32_t fields;      /**< KVF_ERROR_* bits of the members that are set. */
+    const char *what;     /**< The rule that was broken; static text, may be NULL. */
+    int native_code;      /**< errno, or the code of the runtime below. */
+    uint64_t id;          /**< The offending block id. */
+    uint64_t other_id;    /**< The id it collides with. */
+    uint64_t index;       /**< Index of the offender in its list (ids, plans, regions, ...). */
+    uint64_t other_index; /**< Index of what it collides with. */
+    uint64_t position;    /**< Absolute block position. */
+    uint64_t expected;    /**< The position, count or size that was expected. */
+} kvf_error;
+
+/** The status's name ("KVF_ERR_RANGE"), or "unknown status". Static text, any thread. */
+KVF_API const char *kvf_status_name(kvf_status status);
+
+/** The status's text ("out of range"), or "unknown status". Static text, any thread. */
+KVF_API const char *kvf_status_text(kvf_status status);
+
+/**
+ * Writes the error as one line without a newline, always terminated when `size` > 0. The three
+ * errors of the reference have the reference's text. Returns the length of the whole text, as
+ * snprintf does; `buffer` may be NULL when `size` is 0.
+ */
+KVF_API int kvf_error_format(const kvf_error *error, char *buffer, size_t size);
+
+/**
+ * The caller's allocator. Objects copy it when they are created.
+ *
+ * `resize` gets a block of `old_size` bytes (NULL and 0 for none) and returns one of `new_size`
+ * bytes, aligned for any type, with the common prefix kept; NULL leaves the old block as it was.
+ * `new_size` 0 frees and returns NULL. It is called on whatever thread uses the object; for
+ * engines, tiers and transfers that may be several at a time. A NULL allocator means malloc.
+ */
+typedef struct kvf_allocator {
+    void *(*resize)(void *user, void *block, size_t old_size, size_t new_size);
+    void *user;
+} kvf_allocator;
+
+/** Half open: start <= x < end. */
+typedef struct kvf_range {
+    uint64_t start, end;
+} kvf_range;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

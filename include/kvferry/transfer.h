@@ -1,0 +1,136 @@
+/** @file
+ * Transfers: moves between two tiers of one engine, and completions.
+ *
+ * A submit that reads a block being written, or writes a block being read or written, is ordered
+ * behind whoever does that, on both tiers and across directions; the caller need not wait.
+ *
+ * Errors that are found before anything was enqueued come back from submit, and nothing has
+ * changed then. Later ones come through the completion only.
+ *
+ * All functions may be called from any thread at any time, but for releasing an object that another
+ * call still uses. Callbacks run inside poll, wait, progress or destroy, on the thread that calls
+ * those; they may submit, poll and release, but not wait or destroy an engine or tier.
+ */
+#ifndef KVFERRY_TRANSFER_H
+#define KVFERRY_TRANSFER_H
+
+#include "engine.h"
+#include "plan.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct kvf_transfer kvf_transfer;
+typedef struct kvf_completion kvf_completion;
+
+/** `error` has the details of a failed transfer; its status is KVF_OK for a good one. */
+typedef void (*kvf_callback)(void *user, const kvf_error *error);
+
+/** Zero-initialise, then set what differs. */
+typedef struct kvf_submit_options {
+    size_t src_layout, dst_layout; /**< Which of each tier's layouts. */
+    uint32_t first_group;          /**< First layer to move. */
+    uint32_t group_count;          /**< 0: all from first_group on. */
+    bool by_group;        /**< Move layer by layer, in order, so that layers can be waited for. */
+    bool background;      /**< See below. */
+    unsigned priority;    /**< Background only: 0 (first) to KVF_PRIORITIES - 1. */
+    kvf_callback callback; /**< Called once when the transfer is over; NULL for none. */
+    void *user;
+    kvf_completion *completion; /**< Counts this transfer in; NULL for none. */
+} kvf_submit_options;
+
+/**
+ * Submits the plans as one transfer from `src` to `dst`. The plans are copied.
+ *
+ *  - ordered (the default): everything is enqueued when this returns;
+ *  - background: enqueued bit by bit behind ordered work, by priority and under the engine's cap.
+ *    Something that must wait for a background transfer lends it its own priority.
+ *
+ * No blocks at all is a transfer that has succeeded. The caller releases the transfer; `out` may be
+ * NULL when only the callback or completion matters.
+ *
+ * Errors: those of kvf_move_create; INVALID for NULL, a priority that does not exist or tiers of
+ * different engines; RANGE for a layout that does not exist; AGAIN when the engine is full; BROKEN
+ * for an engine that is destroyed or beyond use; NO_MEMORY.
+ */
+KVF_API kvf_status kvf_transfer_submit(kvf_tier *src, kvf_tier *dst, const kvf_plan *plans,
+                                       size_t plan_count, const kvf_submit_options *options,
+                                       kvf_transfer **out, kvf_error *error);
+
+/** PENDING, or how the transfer ended: OK, CANCELLED, CORRUPT, ENGINE, NO_MEMORY, BROKEN. Never
+ *  blocks; does the engine's progress. */
+KVF_API kvf_status kvf_transfer_poll(kvf_transfer *transfer, kvf_error *error);
+
+/** Waits for the end. `timeout_us` in microseconds, negative for ever, 0 to poll.
+ *  Errors: TIMEOUT (the transfer goes on), else as poll. */
+KVF_API kvf_status kvf_transfer_wait(kvf_transfer *transfer, int64_t timeout_us, kvf_error *error);
+
+/**
+ * Waits until one group (layer) has landed; `group` counts from the layout's first. Without
+ * by_group that is when all have. OK says only that this group's bytes are there; the transfer may
+ * still fail, and what it fills is to be believed once the whole is OK.
+ * Errors: RANGE for a group the transfer does not move; TIMEOUT; the transfer's own.
+ */
+KVF_API kvf_status kvf_transfer_wait_group(kvf_transfer *transfer, uint32_t group,
+                                           int64_t timeout_us, kvf_error *error);
+
+/** What was not started is dropped, what runs is drained; then the transfer ends as CANCELLED (or
+ *  as OK, if it was all but done). Does not wait. Safe at any time. */
+KVF_API void kvf_transfer_cancel(kvf_transfer *transfer);
+
+/**
+ * How many leading blocks of one plan are there: all after OK; after CORRUPT those before the
+ * plan's first bad block; 0 after any other end and while pending, and for a plan out of range.
+ */
+KVF_API size_t kvf_transfer_landed(const kvf_transfer *transfer, size_t plan);
+
+typedef struct kvf_transfer_stats {
+    double submit_us; /**< Spent in submit: checking, lowering, registering, enqueueing. */
+    double queue_us;  /**< From submit to the first byte moving, as far as it got. */
+    double copy_us;   /**< From the first byte moving to the end. */
+    uint64_t bytes;   /**< To move in all. */
+    uint64_t blocks;
+    uint64_t boxes;   /**< Copies it takes. */
+    bool imitated;    /**< An imitated link made these times. */
+} kvf_transfer_stats;
+
+/** Statistics so far. */
+KVF_API void kvf_transfer_stats_get(const kvf_transfer *transfer, kvf_transfer_stats *stats);
+
+/** Gives the caller's hold back. A transfer that is not over goes on. NULL is fine. */
+KVF_API void kvf_transfer_release(kvf_transfer *transfer);
+
+/** @name Completions
+ *  One completion stands for several transfers, of one engine or several.
+ *  @{ */
+
+/** `callback` (may be NULL) is called once, when the completion is armed (see wait) and all its
+ *  transfers are over, with the first error. Errors: INVALID, NO_MEMORY. */
+KVF_API kvf_status kvf_completion_create(kvf_callback callback, void *user,
+                                         const kvf_allocator *allocator, kvf_completion **out,
+                                         kvf_error *error);
+
+/** Transfers counted in that are not over. */
+KVF_API size_t kvf_completion_pending(const kvf_completion *completion);
+
+/** Says that no more transfers will be added: from now on the callback may come. Submitting with an
+ *  armed completion is INVALID. poll and wait arm. */
+KVF_API void kvf_completion_arm(kvf_completion *completion);
+
+/** PENDING, or OK, or the first error of any of the transfers. Arms; does their engines' progress. */
+KVF_API kvf_status kvf_completion_poll(kvf_completion *completion, kvf_error *error);
+
+/** As poll, waiting up to `timeout_us` (see kvf_transfer_wait). Errors: TIMEOUT, else as poll. */
+KVF_API kvf_status kvf_completion_wait(kvf_completion *completion, int64_t timeout_us,
+                                       kvf_error *error);
+
+/** Gives the caller's hold back; the transfers go on. NULL is fine. */
+KVF_API void kvf_completion_release(kvf_completion *completion);
+
+/** @} */
+
+#ifdef __cplusplus
+}
+#endif
+#endif
