@@ -21,6 +21,10 @@ void kvf__free(const kvf_allocator *allocator, void *block, size_t count, size_t
 bool kvf__grow(const kvf_allocator *allocator, void *block, size_t *capacity, size_t needed,
                size_t size);
 
+/* As kvf__grow, to exactly `needed`. */
+bool kvf__reserve(const kvf_allocator *allocator, void *block, size_t *capacity, size_t needed,
+                  size_t size);
+
 /* Fills in the details, if anybody wants them, and returns their status. */
 kvf_status kvf__fail(kvf_error *error, kvf_error details);
 

@@ -141,23 +141,27 @@ void kvf__free(const kvf_allocator *allocator, void *block, size_t count, size_t
         allocator->resize(allocator->user, block, count * size, 0);
 }
 
+/* `block` is the address of a pointer of some type; only its bytes may be touched here. */
+bool kvf__reserve(const kvf_allocator *allocator, void *block, size_t *capacity, size_t needed,
+                  size_t size) {
+    if (needed <= *capacity)
+        return true;
+    void *array;
+    memcpy(&array, block, sizeof array);
+    array = kvf__resize(allocator, array, *capacity, needed, size);
+    if (!array)
+        return false;
+    memcpy(block, &array, sizeof array);
+    *capacity = needed;
+    return true;
+}
+
 bool kvf__grow(const kvf_allocator *allocator, void *block, size_t *capacity, size_t needed,
                size_t size) {
     if (needed <= *capacity)
         return true;
-    size_t wanted = *capacity + *capacity / 2;
-    if (wanted < needed)
-        wanted = needed;
-    if (wanted < 8)
-        wanted = 8;
-    void *old, *grown;
-    memcpy(&old, block, sizeof old);
-    grown = kvf__resize(allocator, old, *capacity, wanted, size);
-    if (!grown)
-        return false;
-    memcpy(block, &grown, sizeof grown);
-    *capacity = wanted;
-    return true;
+    size_t wanted = *capacity + *capacity / 2 + 8;
+    return kvf__reserve(allocator, block, capacity, wanted > needed ? wanted : needed, size);
 }
 
 kvf_status kvf__fail(kvf_error *error, kvf_error details) {

@@ -26,7 +26,7 @@ typedef struct kvf_tier kvf_tier;
 
 /** Zero-initialise, then set what differs. */
 typedef struct kvf_host_options {
-    unsigned threads; /**< Worker threads; 0 means one for each processor, 8 at most. */
+    unsigned threads; /**< Worker threads, 64 at most; 0: one a processor, but no more than 8. */
     bool no_threads;  /**< None: kvf_engine_progress and the waits of the caller do the copying. */
     size_t max_transfers;           /**< Transfers at a time before AGAIN; 0 means 1024. */
     double background_gbps;         /**< Cap on background transfers, 10^9 bytes/s; 0: none. */

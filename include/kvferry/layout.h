@@ -16,8 +16,8 @@ extern "C" {
 
 typedef struct kvf_layout kvf_layout;
 
-/** Blocks a layout can have at most: 2^32 - 1. */
-#define KVF_MAX_BLOCKS UINT64_C(4294967295)
+/** Blocks a layout can have at most: 2^31 - 1. */
+#define KVF_MAX_BLOCKS UINT64_C(2147483647)
 
 /**
  * One piece of every block: block b has row r at base + b * block_stride + r * row_pitch, `bytes`

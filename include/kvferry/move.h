@@ -70,7 +70,8 @@ typedef struct kvf_move_report {
  *    distance become rows.
  *  - Ids that advance together by a constant step, up or down, become a run.
  *
- * No two neighbouring boxes of the result could be one within `limits` (NULL: everything goes).
+ * No two neighbouring boxes of the result could be one within `limits` (NULL: everything goes), as
+ * far as the limits allow it for every group of joined regions alike.
  *
  * Errors: INVALID for NULL, no groups; LAYOUT when the layouts' regions do not agree (`index` names
  * the region); RANGE for an id past a layout's blocks (`id`; `index` its plan, `other_index` its

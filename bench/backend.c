@@ -1,0 +1,77 @@
+#include "backend.h"
+
+#include "options.h"
+
+#include <string.h>
+
+enum { KEY_ENGINE = 0x1100, KEY_THREADS, KEY_IMITATE_GBPS, KEY_IMITATE_LATENCY };
+
+static const backend_type *const types[] = {&backend_host};
+
+static const struct argp_option engine_options[] = {
+    {"engine", KEY_ENGINE, "NAME", 0, "The engine that copies: host (the default)", 80},
+    {"threads", KEY_THREADS, "N", 0,
+     "Threads of the engine (default: one for each processor, 8 at most)", 80},
+    {0},
+};
+
+static const struct argp_option imitate_options[] = {
+    {"imitate-gbps", KEY_IMITATE_GBPS, "GBPS", 0,
+     "Imitate a link of this speed, in 10^9 bytes/s; its results are marked", 81},
+    {"imitate-latency-us", KEY_IMITATE_LATENCY, "US", 0,
+     "... and of this delay before a transfer begins, in microseconds", 81},
+    {0},
+};
+
+const backend_type *backend_find(const char *name) {
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        if (name == NULL || strcmp(types[i]->name, name) == 0) {
+            return types[i];
+        }
+    }
+    return NULL;
+}
+
+static error_t parse_engine(int key, char *argument, struct argp_state *state) {
+    backend_options *options = state->input;
+    switch (key) {
+    case KEY_ENGINE:
+        options->engine = argument;
+        if (backend_find(argument) == NULL) {
+            argp_error(state, "--engine: there is no engine '%s'", argument);
+        }
+        return 0;
+    case KEY_THREADS:
+        options->threads = (unsigned)option_number(state, "threads", argument, 1, 64);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static error_t parse_imitate(int key, char *argument, struct argp_state *state) {
+    backend_options *options = state->input;
+    switch (key) {
+    case KEY_IMITATE_GBPS:
+        options->imitate_gbps = option_real(state, "imitate-gbps", argument);
+        return 0;
+    case KEY_IMITATE_LATENCY:
+        options->imitate_latency_us = option_real(state, "imitate-latency-us", argument);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+const struct argp backend_argp = {.options = engine_options, .parser = parse_engine};
+const struct argp imitate_argp = {.options = imitate_options, .parser = parse_imitate};
+
+void backend_open(backend *backend, const backend_options *options) {
+    *backend = (struct backend){.type = backend_find(options->engine)};
+    backend->type->open(backend, options);
+}
+
+void backend_close(backend *backend) {
+    kvf_engine_destroy(backend->engine);
+    backend->type->close(backend);
+}

@@ -1,0 +1,24 @@
+/* An allocator that keeps its memory, so that what is timed is the library and not the kernel's
+ * handing out of fresh pages. */
+#ifndef KVF_BENCH_CACHE_H
+#define KVF_BENCH_CACHE_H
+
+#include <kvferry/status.h>
+
+#include <pthread.h>
+
+#define CACHE_CLASSES 64
+
+/* Any thread may use it. Pass &cache.allocator to the library. */
+typedef struct cache {
+    kvf_allocator allocator;
+    pthread_mutex_t lock;
+    void *free[CACHE_CLASSES]; /* lists of blocks of 2^class bytes, linked through their start */
+} cache;
+
+void cache_open(cache *cache);
+
+/* Everything must be given back before. */
+void cache_close(cache *cache);
+
+#endif

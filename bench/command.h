@@ -1,0 +1,10 @@
+/* The subcommands. Each takes its own arguments, argv[0] being its name, and returns an exit code;
+ * usage errors end the program. */
+#ifndef KVF_BENCH_COMMAND_H
+#define KVF_BENCH_COMMAND_H
+
+int replay_main(int argc, char **argv);
+int bench_plan_main(int argc, char **argv);
+int bench_transfer_main(int argc, char **argv);
+
+#endif

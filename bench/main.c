@@ -1,0 +1,110 @@
+#include "command.h"
+#include "report.h"
+#include "tool.h"
+
+#include <argp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *argp_program_version = "kvferry " KVF_VERSION_STRING;
+
+typedef struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+} command;
+
+/* A set of commands and what is said of them. */
+typedef struct menu {
+    const char *doc;
+    const command *commands; /* up to one without a name */
+} menu;
+
+/* What was found on the command line. */
+typedef struct choice {
+    const menu *menu;
+    const command *command; /* NULL: none yet */
+    int at;                 /* its place in argv */
+} choice;
+
+static error_t parse(int key, char *argument, struct argp_state *state) {
+    choice *choice = state->input;
+    switch (key) {
+    case ARGP_KEY_ARG:
+        choice->at = state->next - 1;
+        for (const command *c = choice->menu->commands; c->name != NULL; c++) {
+            choice->command = strcmp(c->name, argument) == 0 ? c : choice->command;
+        }
+        if (choice->command == NULL) {
+            argp_error(state, "there is no command '%s'", argument);
+        }
+        state->next = state->argc; /* the rest is the command's */
+        return 0;
+    case ARGP_KEY_NO_ARGS:
+        argp_usage(state);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* Runs the command that the arguments name, under a name that has the menu's before it. */
+static int choose(const menu *menu, int argc, char **argv) {
+    char name[64];
+    choice choice = {.menu = menu};
+    const struct argp argp = {
+        .parser = parse, .args_doc = "COMMAND [ARGUMENT...]", .doc = menu->doc};
+    argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &choice);
+    snprintf(name, sizeof(name), "%s %s", argv[0], choice.command->name);
+    argv[choice.at] = name;
+    return choice.command->run(argc - choice.at, argv + choice.at);
+}
+
+static int bench_main(int argc, char **argv) {
+    static const command commands[] = {
+        {"plan", bench_plan_main},
+        {"transfer", bench_transfer_main},
+        {0},
+    };
+    static const menu menu = {
+        "Measure parts of kvferry.\v"
+        "Commands:\n"
+        "  plan      bookkeeping: hashes, trackers, plans, moves; ns a block\n"
+        "  transfer  copies, beside the machine's own best\n"
+        "\n"
+        "Examples:\n"
+        "  kvferry bench plan --blocks 1024,65536\n"
+        "  kvferry bench transfer --fragment-bytes 4K,64K --pattern random\n"
+        "  kvferry bench transfer --help\n",
+        commands};
+    return choose(&menu, argc, argv);
+}
+
+int main(int argc, char **argv) {
+    static const command commands[] = {
+        {"replay", replay_main},
+        {"bench", bench_main},
+        {0},
+    };
+    static const menu menu = {
+        "Replay traces through kvferry, and measure it.\v"
+        "Commands:\n"
+        "  replay          serve a trace of requests over two tiers, and verify every byte\n"
+        "  bench plan      measure bookkeeping\n"
+        "  bench transfer  measure copies\n"
+        "\n"
+        "Exit codes: 0 fine, 1 a check or the machine failed, 2 bad usage or input.\n"
+        "\n"
+        "Examples:\n"
+        "  kvferry replay --synthetic\n"
+        "  kvferry replay --trace conversation.jsonl --device-blocks 4096 --json -\n"
+        "  kvferry bench plan --help\n",
+        commands};
+    argp_err_exit_status = EXIT_USAGE;
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe is a failed write, and reported as one */
+    atexit(close_stdout);
+    if (argc > 0) {
+        argv[0] = "kvferry";
+    }
+    return choose(&menu, argc, argv);
+}

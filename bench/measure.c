@@ -1,0 +1,96 @@
+#include "measure.h"
+
+#include "tool.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* A sample of repeated runs takes at least this long: the clock costs some 30 ns of it. */
+#define SAMPLE_NS 100000
+
+static uint64_t read_clock(clockid_t clock) {
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+uint64_t clock_ns(void) {
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+uint64_t cpu_ns(void) {
+    return read_clock(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+static int compare(const void *a, const void *b) {
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double median(double *values, size_t count) {
+    if (count == 0) {
+        return NAN;
+    }
+    qsort(values, count, sizeof(*values), compare);
+    return (values[(count - 1) / 2] + values[count / 2]) / 2;
+}
+
+double percentile_99(double *values, size_t count) {
+    if (count < 100) {
+        return NAN;
+    }
+    qsort(values, count, sizeof(*values), compare);
+    return values[(count * 99 + 99) / 100 - 1];
+}
+
+static uint64_t time_repeats(const measured *measured, size_t repeats) {
+    uint64_t start = clock_ns();
+    for (size_t i = 0; i < repeats; i++) {
+        measured->run(measured->context, 0);
+    }
+    return clock_ns() - start;
+}
+
+static double repeated_sample(const measured *measured, size_t repeats) {
+    return (double)time_repeats(measured, repeats) / (double)repeats;
+}
+
+/* Doubles the repeats until a sample is long enough; that is the warm-up, too. */
+static size_t calibrate(const measured *measured) {
+    size_t repeats = 1;
+    while (time_repeats(measured, repeats) < SAMPLE_NS) {
+        repeats *= 2;
+    }
+    return repeats;
+}
+
+static double prepared_sample(const measured *measured) {
+    for (size_t i = 0; i < measured->instances; i++) {
+        measured->prepare(measured->context, i);
+    }
+    uint64_t start = clock_ns();
+    for (size_t i = 0; i < measured->instances; i++) {
+        measured->run(measured->context, i);
+    }
+    return (double)(clock_ns() - start) / (double)measured->instances;
+}
+
+double measure(const measured *measured, size_t samples) {
+    double *times = must_grow(NULL, samples, sizeof(*times));
+    if (measured->prepare == NULL) {
+        size_t repeats = calibrate(measured);
+        for (size_t i = 0; i < samples; i++) {
+            times[i] = repeated_sample(measured, repeats);
+        }
+    } else {
+        prepared_sample(measured);
+        for (size_t i = 0; i < samples; i++) {
+            times[i] = prepared_sample(measured);
+        }
+    }
+    double result = median(times, samples);
+    free(times);
+    return result;
+}

@@ -1,0 +1,38 @@
+/* Clocks, medians and the loop that times an operation. Knows nothing of what it measures. */
+#ifndef KVF_BENCH_MEASURE_H
+#define KVF_BENCH_MEASURE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Nanoseconds of the monotonic clock, and of processor time used by all threads. */
+uint64_t clock_ns(void);
+uint64_t cpu_ns(void);
+
+/* These sort `values`. NaN when there are none. */
+double median(double *values, size_t count);
+
+/* The nearest-rank 99th percentile; NaN under 100 values, which cannot tell. */
+double percentile_99(double *values, size_t count);
+
+/* Tells the compiler that `pointer`'s target is read, so that making it cannot be dropped. */
+static inline void consume(const void *pointer) {
+    __asm__ volatile("" : : "r"(pointer) : "memory");
+}
+
+/* An operation on one of several prepared instances of something. */
+typedef struct measured {
+    /* Not timed. NULL when `run` leaves its instance as it found it: then instance 0 alone is run
+     * again and again. Else each instance is prepared anew for each sample. */
+    void (*prepare)(void *context, size_t instance);
+    void (*run)(void *context, size_t instance);
+    void *context;
+    size_t instances; /* 1 or more */
+} measured;
+
+/* Median nanoseconds of one run over `samples` samples, warm-up apart. Short runs are repeated
+ * within a sample until the clock's own cost no longer counts. */
+double measure(const measured *measured, size_t samples);
+
+#endif

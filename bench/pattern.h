@@ -1,0 +1,17 @@
+/* Contents that can be checked: every piece of every block is a stream of its own seed. */
+#ifndef KVF_BENCH_PATTERN_H
+#define KVF_BENCH_PATTERN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Poison for destinations; never what a pattern holds but by chance. */
+#define PATTERN_POISON 0xa5
+
+void pattern_fill(void *bytes, size_t count, uint64_t seed);
+
+/* Whether every byte is that of pattern_fill with this seed. */
+bool pattern_matches(const void *bytes, size_t count, uint64_t seed);
+
+#endif

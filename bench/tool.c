@@ -1,0 +1,44 @@
+#include "tool.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+void fail(int code, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("kvferry: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    exit(code);
+}
+
+void must(kvf_status status, const kvf_error *error, const char *doing) {
+    char text[256];
+    if (status == KVF_OK) {
+        return;
+    }
+    if (error->status == status) {
+        kvf_error_format(error, text, sizeof(text));
+        fail(EXIT_CHECK, "%s: %s", doing, text);
+    }
+    fail(EXIT_CHECK, "%s: %s", doing, kvf_status_text(status));
+}
+
+void *must_grow(void *block, size_t count, size_t size) {
+    void *grown = reallocarray(block, count > 0 ? count : 1, size);
+    if (grown == NULL) {
+        fail(EXIT_CHECK, "out of memory for %zu x %zu bytes", count, size);
+    }
+    return grown;
+}
+
+void shuffle(uint64_t *values, size_t count, uint64_t *state) {
+    for (size_t i = count; i > 1; i--) {
+        size_t j = (size_t)random_below(state, i);
+        uint64_t swapped = values[i - 1];
+        values[i - 1] = values[j];
+        values[j] = swapped;
+    }
+}

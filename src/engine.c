@@ -1,0 +1,152 @@
+#include "engine.h"
+
+#include <time.h>
+
+/* Time */
+
+enum {
+    SPIN_NS = 20 * 1000,
+    SHORTEST_NAP_NS = 10 * 1000,
+    LONGEST_NAP_NS = 1000 * 1000,
+};
+
+uint64_t kvf__now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
+bool kvf__cond_init(pthread_cond_t *cond) {
+    pthread_condattr_t attributes;
+    if (pthread_condattr_init(&attributes) != 0)
+        return false;
+    bool ok = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0 &&
+              pthread_cond_init(cond, &attributes) == 0;
+    pthread_condattr_destroy(&attributes);
+    return ok;
+}
+
+void kvf__cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t time) {
+    struct timespec t = {.tv_sec = (time_t)(time / 1000000000), .tv_nsec = (long)(time % 1000000000)};
+    pthread_cond_timedwait(cond, mutex, &t);
+}
+
+/* Life */
+
+kvf_status kvf__engine_init(kvf_engine *engine, const kvf__engine_ops *ops,
+                            const kvf_allocator *allocator, size_t max_open, kvf_error *error) {
+    engine->ops = ops;
+    engine->allocator = *allocator;
+    engine->max_open = max_open;
+    engine->due_end = &engine->due;
+    atomic_init(&engine->holds, 1);
+    if (pthread_mutex_init(&engine->order, NULL) == 0) {
+        if (pthread_mutex_init(&engine->lock, NULL) == 0) {
+            if (kvf__cond_init(&engine->changed))
+                return KVF_OK;
+            pthread_mutex_destroy(&engine->lock);
+        }
+        pthread_mutex_destroy(&engine->order);
+    }
+    return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
+}
+
+void kvf__engine_fini(kvf_engine *engine) {
+    pthread_cond_destroy(&engine->changed);
+    pthread_mutex_destroy(&engine->lock);
+    pthread_mutex_destroy(&engine->order);
+}
+
+void kvf__engine_hold(kvf_engine *engine) {
+    atomic_fetch_add_explicit(&engine->holds, 1, memory_order_relaxed);
+}
+
+void kvf__engine_release(kvf_engine *engine) {
+    if (atomic_fetch_sub_explicit(&engine->holds, 1, memory_order_acq_rel) == 1)
+        engine->ops->free(engine);
+}
+
+const char *kvf_engine_name(const kvf_engine *engine) {
+    return engine ? engine->ops->name : "none";
+}
+
+/* Progress */
+
+void kvf__engine_deliver(kvf_engine *engine, kvf__delivery *delivery) {
+    delivery->next = NULL;
+    *engine->due_end = delivery;
+    engine->due_end = &delivery->next;
+}
+
+bool kvf__engine_call_back(kvf_engine *engine) {
+    pthread_mutex_lock(&engine->lock);
+    kvf__delivery *due = engine->due;
+    engine->due = NULL;
+    engine->due_end = &engine->due;
+    pthread_mutex_unlock(&engine->lock);
+    bool any = due != NULL;
+    while (due) {
+        kvf__delivery *next = due->next;
+        due->callback(due->user, due->error);
+        due->done(due->owner);
+        due = next;
+    }
+    return any;
+}
+
+bool kvf__engine_step(kvf_engine *engine) {
+    bool moved = engine->ops->progress(engine);
+    bool called = kvf__engine_call_back(engine);
+    return moved || called;
+}
+
+size_t kvf_engine_progress(kvf_engine *engine) {
+    if (!engine)
+        return 0;
+    kvf__engine_hold(engine); /* a callback may destroy what holds it */
+    kvf__engine_step(engine);
+    size_t open = atomic_load(&engine->open);
+    kvf__engine_release(engine);
+    return open;
+}
+
+bool kvf__engine_reached(const kvf_engine *engine, const uint64_t after[KVF__LANES]) {
+    for (unsigned lane = 0; lane < KVF__LANES; lane++)
+        if (atomic_load_explicit(&engine->retired[lane], memory_order_acquire) < after[lane])
+            return false;
+    return true;
+}
+
+static bool check(kvf_engine *engine, bool (*done)(void *context), void *context) {
+    pthread_mutex_lock(&engine->lock);
+    bool yes = done(context);
+    pthread_mutex_unlock(&engine->lock);
+    return yes;
+}
+
+/* Sleeps until something changes or the time has come; not at all once `done`. */
+static void nap(kvf_engine *engine, bool (*done)(void *context), void *context, uint64_t until) {
+    pthread_mutex_lock(&engine->lock);
+    if (!done(context) && !engine->due)
+        kvf__cond_wait_until(&engine->changed, &engine->lock, until);
+    pthread_mutex_unlock(&engine->lock);
+}
+
+bool kvf__engine_wait(kvf_engine *engine, bool (*done)(void *context), void *context,
+                      int64_t timeout_us) {
+    uint64_t start = kvf__now(), now = start, rest = SHORTEST_NAP_NS;
+    bool forever = timeout_us < 0 || timeout_us > INT64_MAX / 2000;
+    uint64_t end = forever ? UINT64_MAX : start + (uint64_t)timeout_us * 1000;
+    for (;;) {
+        bool moved = kvf__engine_step(engine);
+        if (check(engine, done, context))
+            return true;
+        now = kvf__now();
+        if (now >= end)
+            return false;
+        if (moved || now - start < SPIN_NS)
+            continue;
+        nap(engine, done, context, now + rest < end ? now + rest : end);
+        rest = rest * 2 < LONGEST_NAP_NS ? rest * 2 : LONGEST_NAP_NS;
+    }
+}

@@ -1,0 +1,125 @@
+/*
+ * What every engine and tier is made of, and the seam between them and the engines.
+ *
+ * Locks, outer first:
+ *
+ *   order  one submit at a time: lane sequence numbers and the tiers' slots. Held while a submit
+ *          registers its blocks and enqueues, so that the order of slots is the order of lanes.
+ *   lock   queues and the states of transfers. Never held while bytes move or callbacks run.
+ *   (a completion's own lock comes behind both)
+ *
+ * The seam's preconditions, stated here and not checked again below it: a submitted transfer has a
+ * move that was checked and lowered within the engine's limits; its lane, sequence and after[] are
+ * set; both tiers are the engine's.
+ *
+ * Duties of an engine, for every transfer that its submit accepted:
+ *
+ *  - begin it only once every lane l has retired after[l], and transfers of one lane in order;
+ *  - call kvf__transfer_over once, with `lock` held, unless it is over already;
+ *  - call kvf__transfer_retire once, with `lock` held, behind that, in the order of the lane and
+ *    not before every lane l has retired after[l], even when nothing was copied: others wait for
+ *    this transfer and, through it, for what it waited for.
+ */
+#ifndef KVF_ENGINE_H
+#define KVF_ENGINE_H
+
+#include <kvferry/transfer.h>
+
+#include "layout.h"
+#include "move.h"
+#include "slots.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+typedef struct kvf__engine_ops {
+    const char *name;
+    const kvf_box_limits *limits;
+    size_t job_size; /* bytes of its own that the engine wants in every transfer, zeroed */
+    bool (*reaches)(const kvf_engine *engine, kvf_memory memory);
+    /* With `order` held: the lane for a transfer. */
+    unsigned (*lane)(kvf_engine *engine, const kvf_transfer *transfer);
+    /* With `order` held. On failure nothing was enqueued; the transfer is over then without the
+     * engine's doing, and the engine retires it all the same once its turn comes. */
+    kvf_status (*submit)(kvf_engine *engine, kvf_transfer *transfer, kvf_error *error);
+    /* With `lock` held: something was cancelled. */
+    void (*wake)(kvf_engine *engine);
+    /* With no lock held: does what can be done without waiting. false: there was nothing. */
+    bool (*progress)(kvf_engine *engine);
+    /* Nothing is open any more: ends threads. */
+    void (*close)(kvf_engine *engine);
+    /* Frees the engine itself, its base included. */
+    void (*free)(kvf_engine *engine);
+} kvf__engine_ops;
+
+/* A callback that is due. It runs without locks, then `done` gets its owner. */
+typedef struct kvf__delivery {
+    struct kvf__delivery *next;
+    kvf_callback callback;
+    void *user;
+    const kvf_error *error;
+    void (*done)(void *owner);
+    void *owner;
+} kvf__delivery;
+
+struct kvf_engine {
+    const kvf__engine_ops *ops;
+    kvf_allocator allocator;
+    atomic_size_t holds; /* the creator, tiers, transfers */
+    pthread_mutex_t order, lock;
+    pthread_cond_t changed; /* a transfer, a group or a lane got on; with `lock` */
+    size_t max_open;
+    atomic_size_t open; /* transfers not retired; grows under `order` */
+    atomic_bool closed;
+    uint64_t submitted[KVF__LANES]; /* under `order` */
+    _Atomic uint64_t retired[KVF__LANES];
+    kvf_transfer *first; /* open transfers, under `lock` */
+    kvf__delivery *due, **due_end; /* under `lock` */
+};
+
+struct kvf_tier {
+    kvf_engine *engine;
+    kvf_memory memory;
+    kvf_layout **layouts;
+    size_t layout_count;
+    size_t blocks;
+    kvf__slots slots;     /* under the engine's `order` */
+    atomic_size_t open;   /* transfers not retired that touch the tier */
+    uint64_t *sums;       /* XXH3-64 a block, with integrity; else NULL */
+    atomic_uchar *sealed; /* whether sums[id] is to be believed */
+};
+
+/* Fills in the base of an engine. The holds are 1. */
+kvf_status kvf__engine_init(kvf_engine *engine, const kvf__engine_ops *ops,
+                            const kvf_allocator *allocator, size_t max_open, kvf_error *error);
+/* Undoes it. */
+void kvf__engine_fini(kvf_engine *engine);
+
+void kvf__engine_hold(kvf_engine *engine);
+void kvf__engine_release(kvf_engine *engine);
+
+/* Progress and due callbacks. false: there was nothing to do. */
+bool kvf__engine_step(kvf_engine *engine);
+
+/* Makes the callbacks that are due. false: there were none. */
+bool kvf__engine_call_back(kvf_engine *engine);
+
+/* With `lock` held: the callback runs at the next poll, wait or progress. */
+void kvf__engine_deliver(kvf_engine *engine, kvf__delivery *delivery);
+
+/* Steps, and sleeps in between, until `done` says so (called with `lock` held) or the time is over.
+ * false for the latter. */
+bool kvf__engine_wait(kvf_engine *engine, bool (*done)(void *context), void *context,
+                      int64_t timeout_us);
+
+/* Whether every lane has retired what after[] asks for. */
+bool kvf__engine_reached(const kvf_engine *engine, const uint64_t after[KVF__LANES]);
+
+/* Monotonic time in nanoseconds. */
+uint64_t kvf__now(void);
+
+/* A condition variable on that clock, and waiting on it until that time. */
+bool kvf__cond_init(pthread_cond_t *cond);
+void kvf__cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t time);
+
+#endif

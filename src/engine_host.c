@@ -1,0 +1,606 @@
+/*
+ * The host engine: memcpy by worker threads, or by whoever calls progress.
+ *
+ *     lane 0..3        ordered      | t | t | t |     the head of each lane runs when its turn has
+ *     lane 4..7        background   | t | t |         come; workers take chunks of it
+ *
+ * A transfer goes through up to three phases: verify the source's checksums, copy, seal the
+ * destination's. Each is a row of units (blocks; for copying, span by span), and a chunk is some
+ * units in a row that one worker does at a time.
+ *
+ * What cannot run because of another lane lends that lane its turn, so that a background transfer
+ * that something waits for runs with that one's priority and without the cap.
+ */
+#include "engine.h"
+#include "integrity.h"
+#include "transfer.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    ORDERED_LANES = 4,
+    LANES = ORDERED_LANES + KVF_PRIORITIES,
+    CHUNK_BYTES = 1 << 20,
+    USUAL_THREADS = 8,
+    MOST_THREADS = 64,
+    USUAL_TRANSFERS = 1024,
+};
+_Static_assert((int)LANES <= (int)KVF__LANES, "lanes must fit the slots");
+
+typedef enum phase { VERIFY, COPY, SEAL, PHASES } phase;
+
+/* A transfer's state here; under `lock`. */
+typedef struct job {
+    kvf_transfer *next; /* in its lane */
+    phase phase;
+    size_t units, taken, done; /* of this phase */
+    uint64_t ready;            /* not before this time: an imitated link's latency */
+} job;
+
+/* Some units of a transfer's phase that one worker has taken. */
+typedef struct chunk {
+    kvf_transfer *transfer; /* NULL: none */
+    phase phase;
+    size_t first, count;
+    uint64_t due; /* lands at this time at the earliest; 0: at once */
+} chunk;
+
+typedef struct host {
+    kvf_engine base;
+    kvf_host_options options;
+    pthread_t threads[MOST_THREADS];
+    unsigned thread_count;
+    bool stop;             /* under `lock`, as everything below */
+    pthread_cond_t work;   /* there may be something to take */
+    struct {
+        kvf_transfer *head, **tail;
+        size_t count;
+    } lanes[LANES];
+    uint64_t background_next; /* when the cap allows the next background chunk */
+    uint64_t link_next;       /* when the imitated link is free again */
+    chunk held;               /* of progress: copied, but not due yet */
+    bool stepping;            /* somebody is in progress */
+} host;
+
+static job *job_of(kvf_transfer *t) {
+    return (job *)t->job;
+}
+
+/* Copying */
+
+static void copy_pieces(const kvf__span *span, const kvf__run *run, size_t first, size_t count) {
+    ptrdiff_t dst_step = (ptrdiff_t)span->dst_stride * run->dst_step;
+    ptrdiff_t src_step = (ptrdiff_t)span->src_stride * run->src_step;
+    char *dst = span->dst + (size_t)run->dst * span->dst_stride + (ptrdiff_t)first * dst_step;
+    const char *src = span->src + (size_t)run->src * span->src_stride + (ptrdiff_t)first * src_step;
+    if (span->rows == 1 && dst_step == (ptrdiff_t)span->width && src_step == dst_step) {
+        memcpy(dst, src, span->width * count);
+        return;
+    }
+    for (size_t i = 0; i < count; i++, dst += dst_step, src += src_step)
+        for (size_t r = 0; r < span->rows; r++)
+            memcpy(dst + (ptrdiff_t)r * span->dst_pitch, src + (ptrdiff_t)r * span->src_pitch,
+                   span->width);
+}
+
+static void copy_chunk(const chunk *c) {
+    const kvf_move *move = c->transfer->move;
+    const kvf__span *span = &move->spans[c->first / move->runs.pairs];
+    size_t ordinal = c->first % move->runs.pairs, left = c->count;
+    const kvf__run *run = kvf__runs_find(&move->runs, ordinal);
+    for (; left > 0; run++) {
+        size_t skip = ordinal - run->start, rest = run->count - skip;
+        size_t count = rest < left ? rest : left;
+        copy_pieces(span, run, skip, count);
+        ordinal += count;
+        left -= count;
+    }
+}
+
+/* Integrity */
+
+/* Checks some of the plans' blocks, numbered through all plans. */
+static void verify_chunk(const chunk *c) {
+    kvf_transfer *t = c->transfer;
+    size_t start = 0, end = c->first + c->count;
+    for (size_t p = 0; p < t->plan_count && start < end; start += t->plan_blocks[p++]) {
+        size_t from = c->first > start ? c->first - start : 0;
+        size_t to = end - start < t->plan_blocks[p] ? end - start : t->plan_blocks[p];
+        for (size_t i = from; i < to; i++) {
+            if (kvf__integrity_verify(t->src, (size_t)t->plans.items[p].src_ids[i]))
+                continue;
+            pthread_mutex_lock(&t->engine->lock);
+            t->landed[p] = i < t->landed[p] ? i : t->landed[p];
+            pthread_mutex_unlock(&t->engine->lock);
+            break;
+        }
+    }
+}
+
+static void seal_chunk(const chunk *c) {
+    kvf_transfer *t = c->transfer;
+    for (size_t i = c->first; i < c->first + c->count; i++) {
+        const kvf__run *run = kvf__runs_find(&t->move->runs, i);
+        int64_t id = run->dst + (int64_t)(i - run->start) * run->dst_step;
+        kvf__integrity_seal(t->dst, (size_t)id);
+    }
+}
+
+/* The first block that failed its check; false when none did. */
+static bool find_corrupt(const kvf_transfer *t, kvf_error *error) {
+    for (size_t p = 0; p < t->plan_count; p++) {
+        if (t->landed[p] == t->plan_blocks[p])
+            continue;
+        const kvf_plan *plan = &t->plans.items[p];
+        *error = (kvf_error){
+            .status = KVF_ERR_CORRUPT,
+            .fields = KVF_ERROR_ID | KVF_ERROR_INDEX | KVF_ERROR_POSITION,
+            .id = plan->src_ids[t->landed[p]],
+            .index = p,
+            .position = plan->first_position + t->landed[p],
+        };
+        return true;
+    }
+    return false;
+}
+
+/* Phases; with `lock` held */
+
+static size_t units_of(const kvf_transfer *t, phase phase) {
+    size_t pairs = t->move->runs.pairs, blocks = 0;
+    switch (phase) {
+    case VERIFY:
+        for (size_t p = 0; t->plans.items && p < t->plan_count; p++)
+            blocks += t->plan_blocks[p];
+        return blocks;
+    case COPY:
+        return pairs * t->move->span_count;
+    default:
+        return t->dst->sums ? pairs : 0;
+    }
+}
+
+static size_t unit_bytes(const kvf_transfer *t, phase phase, size_t unit) {
+    if (phase != COPY)
+        return t->move->block_bytes;
+    const kvf__span *span = &t->move->spans[unit / t->move->runs.pairs];
+    return span->width * span->rows;
+}
+
+static bool enter_phase(kvf_transfer *t, phase phase) {
+    job *j = job_of(t);
+    j->phase = phase;
+    j->taken = j->done = 0;
+    j->units = phase < PHASES ? units_of(t, phase) : 0;
+    return j->units > 0;
+}
+
+/* Takes a finished transfer out of its lane. */
+static void leave(host *h, kvf_transfer *t) {
+    job *j = job_of(t);
+    h->lanes[t->lane].head = j->next;
+    if (!j->next)
+        h->lanes[t->lane].tail = &h->lanes[t->lane].head;
+    h->lanes[t->lane].count--;
+    kvf__transfer_retire(t);
+    pthread_cond_broadcast(&h->work);
+}
+
+/* Behind verifying: drops what is corrupt. Lets go of the lock meanwhile. */
+static kvf_status drop_corrupt(host *h, kvf_transfer *t, kvf_error *corrupt) {
+    if (!find_corrupt(t, corrupt))
+        return KVF_OK;
+    pthread_mutex_unlock(&h->base.lock);
+    kvf_status status = kvf__transfer_shorten(t, corrupt);
+    pthread_mutex_lock(&h->base.lock);
+    return status;
+}
+
+/* A phase is through: on to the next one that has something to do. Returns whether that was all;
+ * then the transfer is over. */
+static bool advance(host *h, kvf_transfer *t) {
+    job *j = job_of(t);
+    if (j->phase == VERIFY) {
+        kvf_error details;
+        if (drop_corrupt(h, t, &details) != KVF_OK) {
+            kvf__transfer_over(t, &details);
+            return true;
+        }
+    }
+    while (j->phase < PHASES)
+        if (enter_phase(t, j->phase + 1))
+            return false;
+    kvf_error corrupt;
+    kvf__transfer_over(t, t->plans.items && find_corrupt(t, &corrupt) ? &corrupt : NULL);
+    return true;
+}
+
+/* Chunks; with `lock` held */
+
+static size_t chunk_units(const host *h, const kvf_transfer *t) {
+    const job *j = job_of((kvf_transfer *)t);
+    size_t left = j->units - j->taken, bytes = unit_bytes(t, j->phase, j->taken);
+    /* Small transfers are shared out too, but not below what pays for a thread's waking up. */
+    size_t share = left / (h->thread_count + 1) + 1, least = CHUNK_BYTES / 4 / bytes + 1;
+    size_t most = CHUNK_BYTES / bytes + 1;
+    size_t count = share > least ? share : least;
+    count = count < most ? count : most;
+    if (j->phase == COPY) {
+        size_t pairs = t->move->runs.pairs, span_left = pairs - j->taken % pairs;
+        count = count < span_left ? count : span_left;
+    }
+    return count < left ? count : left;
+}
+
+static uint64_t nanoseconds(size_t bytes, double gbps) {
+    return (uint64_t)((double)bytes / gbps);
+}
+
+static uint64_t later(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
+}
+
+/* Accounts for a chunk on the cap and the imitated link. */
+static void charge(host *h, chunk *c, size_t bytes, uint64_t now) {
+    if (c->phase != COPY)
+        return;
+    if (c->transfer->background && h->options.background_gbps > 0)
+        h->background_next =
+            later(h->background_next, now) + nanoseconds(bytes, h->options.background_gbps);
+    if (h->options.imitate_gbps > 0) {
+        h->link_next = later(h->link_next, now) + nanoseconds(bytes, h->options.imitate_gbps);
+        c->due = h->link_next;
+    }
+}
+
+static void take_chunk(host *h, kvf_transfer *t, chunk *c, uint64_t now) {
+    job *j = job_of(t);
+    size_t bytes = unit_bytes(t, j->phase, j->taken);
+    *c = (chunk){.transfer = t, .phase = j->phase, .first = j->taken, .count = chunk_units(h, t)};
+    j->taken += c->count;
+    charge(h, c, bytes * c->count, now);
+}
+
+/* A chunk was done. */
+static void account(host *h, const chunk *c) {
+    kvf_transfer *t = c->transfer;
+    job *j = job_of(t);
+    if (c->phase == COPY) {
+        const kvf__span *span = &t->move->spans[c->first / t->move->runs.pairs];
+        kvf__transfer_group_landed(t, span->group, span->width * span->rows * c->count);
+    }
+    j->done += c->count;
+    bool cancelled = atomic_load(&t->cancelled);
+    if (j->done == j->units && !(cancelled && j->phase < COPY))
+        (void)advance(h, t);
+    else if (j->done == j->taken && cancelled)
+        kvf__transfer_over(t, &(kvf_error){.status = KVF_ERR_CANCELLED});
+    pthread_cond_broadcast(&h->work);
+}
+
+/* Finding work; with `lock` held */
+
+typedef struct search {
+    uint64_t now, wake; /* when it is worth looking again, if nothing else happens */
+    chunk *found;
+    kvf_transfer *retired; /* left their lanes; to be released without the lock, by job.next */
+} search;
+
+static void wake_at(search *s, uint64_t time) {
+    s->wake = time < s->wake ? time : s->wake;
+}
+
+/* Removes what is over from the head of a lane; returns the head, begun, if it may run now. */
+static kvf_transfer *runnable_head(host *h, unsigned lane, search *s) {
+    for (;;) {
+        kvf_transfer *t = h->lanes[lane].head;
+        if (!t || !kvf__engine_reached(&h->base, t->after))
+            return NULL;
+        if (!kvf__transfer_is_over(t)) {
+            if (t->begun)
+                return t;
+            if (s->now < job_of(t)->ready) {
+                wake_at(s, job_of(t)->ready);
+                return NULL;
+            }
+            kvf__transfer_begin(t);
+            if (enter_phase(t, VERIFY) || !advance(h, t))
+                return t;
+        }
+        leave(h, t);
+        job_of(t)->next = s->retired;
+        s->retired = t;
+    }
+}
+
+static bool take_from(host *h, kvf_transfer *t, bool lent, search *s) {
+    job *j = job_of(t);
+    if (j->taken == j->units)
+        return false;
+    if (atomic_load(&t->cancelled)) {
+        if (j->done == j->taken) {
+            kvf__transfer_over(t, &(kvf_error){.status = KVF_ERR_CANCELLED});
+            wake_at(s, s->now);
+        }
+        return false;
+    }
+    if (t->background && !lent && s->now < h->background_next) {
+        wake_at(s, h->background_next);
+        return false;
+    }
+    take_chunk(h, t, s->found, s->now);
+    return true;
+}
+
+/* Takes a chunk from a lane, or from a lane it waits for. Lanes wait for what was submitted
+ * before, so that this comes to an end. */
+static bool search_lane(host *h, unsigned lane, bool lent, search *s) {
+    kvf_transfer *t = runnable_head(h, lane, s);
+    if (t)
+        return take_from(h, t, lent, s);
+    t = h->lanes[lane].head;
+    for (unsigned l = 0; t && l < LANES; l++)
+        if (l != lane && atomic_load(&h->base.retired[l]) < t->after[l] &&
+            search_lane(h, l, true, s))
+            return true;
+    return false;
+}
+
+static bool search_all(host *h, search *s) {
+    for (unsigned lane = 0; lane < LANES; lane++)
+        if (search_lane(h, lane, false, s))
+            return true;
+    return false;
+}
+
+static void release_retired(search *s) {
+    while (s->retired) {
+        kvf_transfer *t = s->retired;
+        s->retired = job_of(t)->next;
+        kvf_transfer_release(t);
+    }
+}
+
+static void do_chunk(const chunk *c) {
+    switch (c->phase) {
+    case VERIFY:
+        verify_chunk(c);
+        break;
+    case COPY:
+        copy_chunk(c);
+        break;
+    default:
+        seal_chunk(c);
+    }
+}
+
+/* Threads */
+
+static void land(host *h, chunk *c) {
+    while (kvf__now() < c->due)
+        kvf__cond_wait_until(&h->work, &h->base.lock, c->due);
+    account(h, c);
+    c->transfer = NULL;
+}
+
+static void *worker(void *context) {
+    host *h = context;
+    pthread_mutex_lock(&h->base.lock);
+    while (!h->stop) {
+        chunk c = {0};
+        search s = {.now = kvf__now(), .wake = UINT64_MAX, .found = &c};
+        bool found = search_all(h, &s);
+        if (found || s.retired) {
+            pthread_mutex_unlock(&h->base.lock);
+            release_retired(&s);
+            if (found)
+                do_chunk(&c);
+            pthread_mutex_lock(&h->base.lock);
+            if (found)
+                land(h, &c);
+        } else if (s.wake == UINT64_MAX) {
+            pthread_cond_wait(&h->work, &h->base.lock);
+        } else if (s.wake > s.now) {
+            kvf__cond_wait_until(&h->work, &h->base.lock, s.wake);
+        }
+    }
+    pthread_mutex_unlock(&h->base.lock);
+    return NULL;
+}
+
+/* Without threads: one chunk a step. It may land in a later step, when an imitated link holds it
+ * back. */
+static bool step(host *h) {
+    search s = {.now = kvf__now(), .wake = UINT64_MAX, .found = &h->held};
+    bool moved = false;
+    if (!h->held.transfer && search_all(h, &s)) {
+        pthread_mutex_unlock(&h->base.lock);
+        do_chunk(&h->held);
+        pthread_mutex_lock(&h->base.lock);
+        moved = true;
+    }
+    if (h->held.transfer && kvf__now() >= h->held.due) {
+        account(h, &h->held);
+        h->held.transfer = NULL;
+        moved = true;
+    }
+    if (s.retired) {
+        pthread_mutex_unlock(&h->base.lock);
+        release_retired(&s);
+        pthread_mutex_lock(&h->base.lock);
+        moved = true;
+    }
+    return moved;
+}
+
+static bool host_progress(kvf_engine *engine) {
+    host *h = (host *)engine;
+    if (h->thread_count > 0)
+        return false;
+    bool moved = false;
+    pthread_mutex_lock(&engine->lock);
+    if (!h->stepping) {
+        h->stepping = true;
+        moved = step(h);
+        h->stepping = false;
+    }
+    pthread_mutex_unlock(&engine->lock);
+    return moved;
+}
+
+/* The seam */
+
+static const kvf_box_limits everything = {
+    .max_pitch = PTRDIFF_MAX,
+    .negative_pitch = true,
+    .narrow_pitch = true,
+    .slices = true,
+    .free_slice_pitch = true,
+};
+
+static bool host_reaches(const kvf_engine *engine, kvf_memory memory) {
+    (void)engine;
+    return memory == KVF_MEMORY_HOST || memory == KVF_MEMORY_PINNED;
+}
+
+static unsigned host_lane(kvf_engine *engine, const kvf_transfer *t) {
+    host *h = (host *)engine;
+    if (t->background)
+        return ORDERED_LANES + t->priority;
+    unsigned best = 0;
+    pthread_mutex_lock(&engine->lock);
+    for (unsigned lane = 1; lane < ORDERED_LANES; lane++)
+        if (h->lanes[lane].count < h->lanes[best].count)
+            best = lane;
+    pthread_mutex_unlock(&engine->lock);
+    return best;
+}
+
+static kvf_status host_submit(kvf_engine *engine, kvf_transfer *t, kvf_error *error) {
+    (void)error;
+    host *h = (host *)engine;
+    job *j = job_of(t);
+    t->imitated = h->options.imitate_gbps > 0 || h->options.imitate_latency_us > 0;
+    if (h->options.imitate_latency_us > 0)
+        j->ready = kvf__now() + (uint64_t)(h->options.imitate_latency_us * 1e3);
+    pthread_mutex_lock(&engine->lock);
+    *h->lanes[t->lane].tail = t;
+    h->lanes[t->lane].tail = &j->next;
+    h->lanes[t->lane].count++;
+    pthread_cond_broadcast(&h->work);
+    pthread_mutex_unlock(&engine->lock);
+    return KVF_OK;
+}
+
+static void host_wake(kvf_engine *engine) {
+    pthread_cond_broadcast(&((host *)engine)->work);
+}
+
+static void host_close(kvf_engine *engine) {
+    host *h = (host *)engine;
+    pthread_mutex_lock(&engine->lock);
+    h->stop = true;
+    pthread_cond_broadcast(&h->work);
+    pthread_mutex_unlock(&engine->lock);
+    for (unsigned i = 0; i < h->thread_count; i++)
+        pthread_join(h->threads[i], NULL);
+}
+
+static void host_free(kvf_engine *engine) {
+    host *h = (host *)engine;
+    kvf_allocator allocator = engine->allocator;
+    pthread_cond_destroy(&h->work);
+    kvf__engine_fini(engine);
+    kvf__free(&allocator, h, 1, sizeof *h);
+}
+
+static const kvf__engine_ops host_ops = {
+    .name = "host",
+    .limits = &everything,
+    .job_size = sizeof(job),
+    .reaches = host_reaches,
+    .lane = host_lane,
+    .submit = host_submit,
+    .wake = host_wake,
+    .progress = host_progress,
+    .close = host_close,
+    .free = host_free,
+};
+
+/* Creating */
+
+static kvf_status check_options(const kvf_host_options *o, kvf_error *error) {
+    const double numbers[] = {o->background_gbps, o->imitate_gbps, o->imitate_latency_us};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        if (!(numbers[i] >= 0) || numbers[i] > 1e12)
+            return KVF__FAIL(error, .status = KVF_ERR_INVALID,
+                             .what = "a speed or latency is negative or absurd");
+    if (o->threads > MOST_THREADS || (o->no_threads && o->threads > 0))
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_EXPECTED,
+                         .expected = o->no_threads ? 0 : MOST_THREADS, .what = "too many threads");
+    return KVF_OK;
+}
+
+static unsigned threads_wanted(const kvf_host_options *o) {
+    if (o->no_threads || o->threads > 0)
+        return o->threads;
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    return processors < 1 ? 1 : processors < USUAL_THREADS ? (unsigned)processors : USUAL_THREADS;
+}
+
+static kvf_status start_threads(host *h, unsigned wanted, kvf_error *error) {
+    for (; h->thread_count < wanted; h->thread_count++) {
+        int code = pthread_create(&h->threads[h->thread_count], NULL, worker, h);
+        if (code == 0)
+            continue;
+        host_close(&h->base);
+        return KVF__FAIL(error, .status = KVF_ERR_ENGINE, .fields = KVF_ERROR_NATIVE_CODE,
+                         .native_code = code, .what = "no thread to be had");
+    }
+    return KVF_OK;
+}
+
+static kvf_status init(host *h, const kvf_host_options *o, const kvf_allocator *allocator,
+                       kvf_error *error) {
+    size_t most = o->max_transfers ? o->max_transfers : USUAL_TRANSFERS;
+    kvf_status status = kvf__engine_init(&h->base, &host_ops, allocator, most, error);
+    if (status != KVF_OK)
+        return status;
+    if (!kvf__cond_init(&h->work)) {
+        kvf__engine_fini(&h->base);
+        return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
+    }
+    h->options = *o;
+    for (unsigned lane = 0; lane < LANES; lane++)
+        h->lanes[lane].tail = &h->lanes[lane].head;
+    return KVF_OK;
+}
+
+kvf_status kvf_engine_host_create(const kvf_host_options *options, kvf_engine **out,
+                                  kvf_error *error) {
+    const kvf_host_options none = {0};
+    const kvf_host_options *o = options ? options : &none;
+    if (!out)
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "out is NULL");
+    kvf_status status = check_options(o, error);
+    if (status != KVF_OK)
+        return status;
+    kvf_allocator allocator = kvf__allocator(o->allocator);
+    host *h = kvf__alloc_zero(&allocator, 1, sizeof *h);
+    if (!h)
+        return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
+    status = init(h, o, &allocator, error);
+    if (status != KVF_OK) {
+        kvf__free(&allocator, h, 1, sizeof *h);
+        return status;
+    }
+    status = start_threads(h, threads_wanted(o), error);
+    if (status != KVF_OK)
+        host_free(&h->base);
+    else
+        *out = &h->base;
+    return status;
+}

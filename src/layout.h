@@ -1,0 +1,26 @@
+/* A layout as the rest of src sees it. */
+#ifndef KVF_LAYOUT_H
+#define KVF_LAYOUT_H
+
+#include <kvferry/layout.h>
+
+#include <stdatomic.h>
+
+/* Only `holds` ever changes. Regions are as the caller gave them, except that rows are 1 or more,
+ * the row pitch of one row is its bytes, and nothing has to be checked again: no address of any
+ * block wraps, no two bytes are one. */
+struct kvf_layout {
+    kvf_allocator allocator;
+    atomic_size_t holds;
+    size_t blocks;
+    size_t groups;
+    size_t block_bytes;
+    uint64_t digest;
+    size_t count;
+    kvf_region regions[];
+};
+
+/* One more hold, to be dropped with kvf_layout_destroy. Any thread that has a hold. */
+kvf_layout *kvf__layout_hold(const kvf_layout *layout);
+
+#endif

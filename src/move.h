@@ -1,0 +1,46 @@
+/*
+ * A lowered move: the product of spans and runs.
+ *
+ *     spans   joined regions                          runs   ids that advance together
+ *
+ *       dst, src, width                                 4>8 5>9 6>10
+ *       rows at row_pitch          x                    9>1
+ *       blocks at block stride                          ...
+ *
+ * Span s of block i of run r is rows * width bytes; every pair of the two is one box.
+ */
+#ifndef KVF_MOVE_H
+#define KVF_MOVE_H
+
+#include <kvferry/move.h>
+
+#include "pairs.h"
+
+typedef struct kvf__span {
+    char *dst;
+    const char *src;
+    size_t width, rows;
+    ptrdiff_t dst_pitch, src_pitch;   /* between rows; 0 for one row */
+    size_t dst_stride, src_stride;    /* between blocks */
+    uint32_t dst_buffer, src_buffer;
+    uint32_t group;                   /* ordinal in the layout; of the first region joined */
+} kvf__span;
+
+struct kvf_move {
+    kvf_allocator allocator;
+    kvf_box_limits limits;
+    kvf__span *spans;
+    size_t span_count, span_capacity;
+    kvf__runs runs;
+    size_t block_bytes;     /* bytes of one block over all spans */
+    uint32_t first_group, group_count;
+    bool by_group;
+};
+
+/* The box of one span and one run, before limits and segments cut it. */
+kvf_box kvf__move_box(const kvf__span *span, const kvf__run *run);
+
+/* How many boxes it takes within the limits, segments aside. */
+uint64_t kvf__move_box_count(const kvf_move *move);
+
+#endif

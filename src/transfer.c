@@ -1,0 +1,229 @@
+#include "transfer.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* Life */
+
+void kvf__transfer_hold(kvf_transfer *t) {
+    atomic_fetch_add_explicit(&t->holds, 1, memory_order_relaxed);
+}
+
+static void free_transfer(kvf_transfer *t) {
+    kvf_engine *engine = t->engine;
+    const kvf_allocator *a = &engine->allocator;
+    kvf_move_destroy(t->move);
+    kvf__free(a, t->group_left, t->group_count, sizeof *t->group_left);
+    if (t->src_layout)
+        kvf_layout_destroy((kvf_layout *)t->src_layout);
+    if (t->dst_layout)
+        kvf_layout_destroy((kvf_layout *)t->dst_layout);
+    kvf__free(a, t->plan_blocks, t->plan_count, sizeof *t->plan_blocks);
+    kvf__free(a, t->landed, t->plan_count, sizeof *t->landed);
+    kvf__free(a, t->plans.items, t->plan_count, sizeof *t->plans.items);
+    kvf__free(a, t->plans.ids, t->plans.id_count, sizeof *t->plans.ids);
+    kvf__free(a, t, 1, sizeof *t + engine->ops->job_size);
+    kvf__engine_release(engine);
+}
+
+void kvf_transfer_release(kvf_transfer *t) {
+    if (t && atomic_fetch_sub_explicit(&t->holds, 1, memory_order_acq_rel) == 1)
+        free_transfer(t);
+}
+
+static void release_called(void *transfer) {
+    kvf_transfer_release(transfer);
+}
+
+/* What engines call, with `lock` held */
+
+void kvf__transfer_begin(kvf_transfer *t) {
+    t->begun = true;
+    t->begin_time = kvf__now();
+}
+
+void kvf__transfer_group_landed(kvf_transfer *t, uint32_t group, size_t bytes) {
+    if (!t->group_left)
+        return;
+    t->group_left[group - t->first_group] -= bytes;
+    if (t->group_left[group - t->first_group] == 0)
+        pthread_cond_broadcast(&t->engine->changed);
+}
+
+void kvf__transfer_over(kvf_transfer *t, const kvf_error *error) {
+    assert(!kvf__transfer_is_over(t));
+    t->end_time = kvf__now();
+    if (error)
+        t->error = *error;
+    if (t->error.status != KVF_OK && t->error.status != KVF_ERR_CORRUPT)
+        memset(t->landed, 0, t->plan_count * sizeof *t->landed);
+    atomic_store_explicit(&t->status, t->error.status, memory_order_release);
+    if (t->delivery.callback) {
+        t->delivery.error = &t->error;
+        t->delivery.done = release_called;
+        t->delivery.owner = t;
+        kvf__transfer_hold(t);
+        kvf__engine_deliver(t->engine, &t->delivery);
+    }
+    if (t->listener)
+        t->listener(t->completion, t->engine, &t->error);
+    t->listener = NULL;
+    pthread_cond_broadcast(&t->engine->changed);
+}
+
+void kvf__transfer_retire(kvf_transfer *t) {
+    kvf_engine *engine = t->engine;
+    assert(kvf__transfer_is_over(t));
+    assert(atomic_load(&engine->retired[t->lane]) == t->sequence - 1);
+    atomic_store_explicit(&engine->retired[t->lane], t->sequence, memory_order_release);
+    atomic_fetch_sub(&t->src->open, 1);
+    atomic_fetch_sub(&t->dst->open, 1);
+    atomic_fetch_sub(&engine->open, 1);
+    *t->link_open = t->next_open;
+    if (t->next_open)
+        t->next_open->link_open = t->link_open;
+    t->src = t->dst = NULL;
+    pthread_cond_broadcast(&engine->changed);
+}
+
+void kvf__transfer_cancel(kvf_transfer *t) {
+    if (kvf__transfer_is_over(t))
+        return;
+    atomic_store(&t->cancelled, true);
+    if (!t->begun)
+        kvf__transfer_over(t, &(kvf_error){.status = KVF_ERR_CANCELLED});
+    t->engine->ops->wake(t->engine);
+}
+
+/* The move */
+
+kvf_status kvf__transfer_lower(kvf_transfer *t, const kvf_plan *plans, size_t plan_count,
+                               bool by_group, kvf_move **move, kvf_error *error) {
+    const kvf_move_spec spec = {
+        .src = t->src_layout,
+        .dst = t->dst_layout,
+        .plans = plans,
+        .plan_count = plan_count,
+        .first_group = t->first_group,
+        .group_count = t->group_count,
+        .same_tier = t->src == t->dst,
+        .by_group = by_group,
+    };
+    return kvf_move_create(&spec, t->engine->ops->limits, &t->engine->allocator, move, error);
+}
+
+void kvf__transfer_count_group_bytes(kvf_transfer *t) {
+    const kvf_move *m = t->move;
+    if (!t->group_left)
+        return;
+    memset(t->group_left, 0, t->group_count * sizeof *t->group_left);
+    for (size_t s = 0; s < m->span_count; s++)
+        t->group_left[m->spans[s].group - t->first_group] +=
+            m->spans[s].width * m->spans[s].rows * m->runs.pairs;
+}
+
+kvf_status kvf__transfer_shorten(kvf_transfer *t, kvf_error *error) {
+    for (size_t i = 0; i < t->plan_count; i++)
+        t->plans.items[i].count = t->landed[i];
+    kvf_move *shorter = NULL, *longer = t->move;
+    kvf_status status = kvf__transfer_lower(t, t->plans.items, t->plan_count, longer->by_group,
+                                            &shorter, error);
+    if (status != KVF_OK)
+        return status;
+    pthread_mutex_lock(&t->engine->lock);
+    t->move = shorter;
+    kvf__transfer_count_group_bytes(t);
+    pthread_mutex_unlock(&t->engine->lock);
+    kvf_move_destroy(longer);
+    return KVF_OK;
+}
+
+/* Waiting */
+
+static kvf_status result(const kvf_transfer *t, kvf_error *error) {
+    kvf_status status = atomic_load_explicit(&t->status, memory_order_acquire);
+    if (status == KVF_OK || status == KVF_PENDING)
+        return status;
+    return kvf__fail(error, t->error);
+}
+
+static bool is_over(void *context) {
+    return kvf__transfer_is_over(context);
+}
+
+kvf_status kvf_transfer_poll(kvf_transfer *t, kvf_error *error) {
+    if (!t)
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
+    kvf__engine_step(t->engine);
+    if (kvf__transfer_is_over(t))
+        kvf__engine_call_back(t->engine);
+    return result(t, error);
+}
+
+kvf_status kvf_transfer_wait(kvf_transfer *t, int64_t timeout_us, kvf_error *error) {
+    if (!t)
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
+    if (!kvf__engine_wait(t->engine, is_over, t, timeout_us))
+        return KVF__FAIL(error, .status = KVF_ERR_TIMEOUT);
+    kvf__engine_call_back(t->engine);
+    return result(t, error);
+}
+
+typedef struct group_wait {
+    kvf_transfer *transfer;
+    uint32_t group;
+} group_wait;
+
+static bool group_landed(void *context) {
+    const group_wait *w = context;
+    const size_t *left = w->transfer->group_left;
+    return kvf__transfer_is_over(w->transfer) || (left && left[w->group] == 0);
+}
+
+kvf_status kvf_transfer_wait_group(kvf_transfer *t, uint32_t group, int64_t timeout_us,
+                                   kvf_error *error) {
+    if (!t)
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
+    if (group < t->first_group || group - t->first_group >= t->group_count)
+        return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_INDEX, .index = group,
+                         .what = "the transfer does not move this group");
+    group_wait w = {t, group - t->first_group};
+    if (!kvf__engine_wait(t->engine, group_landed, &w, timeout_us))
+        return KVF__FAIL(error, .status = KVF_ERR_TIMEOUT);
+    kvf_status status = result(t, error);
+    return status == KVF_PENDING ? KVF_OK : status;
+}
+
+void kvf_transfer_cancel(kvf_transfer *t) {
+    if (!t)
+        return;
+    pthread_mutex_lock(&t->engine->lock);
+    kvf__transfer_cancel(t);
+    pthread_mutex_unlock(&t->engine->lock);
+}
+
+size_t kvf_transfer_landed(const kvf_transfer *t, size_t plan) {
+    return t && kvf__transfer_is_over(t) && plan < t->plan_count ? t->landed[plan] : 0;
+}
+
+static double microseconds(uint64_t start, uint64_t end) {
+    return end > start ? (double)(end - start) / 1e3 : 0;
+}
+
+void kvf_transfer_stats_get(const kvf_transfer *t, kvf_transfer_stats *stats) {
+    if (!t || !stats)
+        return;
+    pthread_mutex_lock(&t->engine->lock);
+    bool over = kvf__transfer_is_over(t);
+    uint64_t end = over ? t->end_time : kvf__now();
+    *stats = (kvf_transfer_stats){
+        .submit_us = microseconds(t->submit_time, t->submitted_time),
+        .queue_us = microseconds(t->submitted_time, t->begun ? t->begin_time : end),
+        .copy_us = t->begun ? microseconds(t->begin_time, end) : 0,
+        .bytes = (uint64_t)t->move->block_bytes * t->move->runs.pairs,
+        .blocks = t->move->runs.pairs,
+        .boxes = kvf__move_box_count(t->move),
+        .imitated = t->imitated,
+    };
+    pthread_mutex_unlock(&t->engine->lock);
+}

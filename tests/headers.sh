@@ -1,0 +1,28 @@
+#!/bin/sh
+# headers.sh INCLUDE CC: each public header compiles alone, and twice, as C11 and as C++17, without
+# the extensions that the library itself is compiled with.
+set -eu
+include=$1
+cc=$2
+warnings="-pedantic-errors -Wall -Wextra -Wconversion -Werror"
+
+# compile LANGUAGE STANDARD COMPILER HEADER
+compile() {
+    # shellcheck disable=SC2086 # several options
+    printf '#include <kvferry/%s>\n#include <kvferry/%s>\nint main(void);\n' "$4" "$4" |
+        "$3" -x "$1" "-std=$2" $warnings -I "$include" -fsyntax-only - || {
+        echo "kvferry/$4 does not compile as $2"
+        exit 1
+    }
+}
+
+for path in "$include"/kvferry/*.h; do
+    compile c c11 "$cc" "$(basename "$path")"
+done
+if ! command -v c++ >/dev/null; then
+    echo "skipped: there is no C++ compiler"
+    exit 77
+fi
+for path in "$include"/kvferry/*.h; do
+    compile c++ c++17 c++ "$(basename "$path")"
+done

@@ -1,0 +1,71 @@
+/* What layouts should do, found by painting every byte. For layouts within a small arena. */
+#ifndef KVF_TEST_LAYOUT_MODEL_H
+#define KVF_TEST_LAYOUT_MODEL_H
+
+#include <kvferry/layout.h>
+
+#include <string.h>
+
+enum { MODEL_ARENA = 1 << 16 };
+
+static inline size_t model_rows(const kvf_region *r) {
+    return r->rows ? r->rows : 1;
+}
+
+static inline char *model_address(const kvf_region *r, size_t block, size_t row) {
+    return (char *)r->base + block * r->block_stride + row * r->row_pitch;
+}
+
+/* Whether two rows of any blocks and regions share a byte. `painted`, if not NULL, gets how many
+ * different bytes there are. */
+static inline bool model_overlaps(const kvf_region *regions, size_t count, size_t blocks,
+                                  const char *arena, size_t *painted) {
+    static unsigned char map[MODEL_ARENA];
+    size_t total = 0, again = 0;
+    memset(map, 0, sizeof map);
+    for (size_t i = 0; i < count; i++)
+        for (size_t b = 0; b < blocks; b++)
+            for (size_t r = 0; r < model_rows(&regions[i]); r++)
+                for (size_t k = 0; k < regions[i].bytes; k++) {
+                    unsigned char *byte = &map[model_address(&regions[i], b, r) + k - arena];
+                    again += *byte;
+                    total += !*byte;
+                    *byte = 1;
+                }
+    if (painted)
+        *painted = total;
+    return again != 0;
+}
+
+static inline bool model_solid(const kvf_region *r) {
+    return model_rows(r) == 1 || r->row_pitch == r->bytes;
+}
+
+/* Whether the library promises to tell if the two interleave. */
+static inline bool model_alike(const kvf_region *a, const kvf_region *b, size_t blocks) {
+    if (blocks > 1 && a->block_stride != b->block_stride)
+        return false;
+    return (model_solid(a) && model_solid(b)) ||
+           (model_rows(a) == model_rows(b) && a->row_pitch == b->row_pitch);
+}
+
+static inline char *model_end(const kvf_region *r, size_t blocks) {
+    return model_address(r, blocks - 1, model_rows(r) - 1) + r->bytes;
+}
+
+static inline bool model_extents_meet(const kvf_region *a, const kvf_region *b, size_t blocks) {
+    return (char *)a->base < model_end(b, blocks) && (char *)b->base < model_end(a, blocks);
+}
+
+/* Whether valid regions in the arena make a layout. */
+static inline bool model_accepts(const kvf_region *regions, size_t count, size_t blocks,
+                                 const char *arena) {
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < i; k++)
+            if (!model_alike(&regions[i], &regions[k], blocks) &&
+                model_extents_meet(&regions[i], &regions[k], blocks))
+                return false;
+    return !model_overlaps(regions, count, blocks, arena, NULL);
+}
+
+#endif

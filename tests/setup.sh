@@ -1,0 +1,91 @@
+#!/bin/sh
+# Sourced by bench/run and tests/run: what the project needs from a Debian 12, and how it is built.
+# Looks for commands and modules rather than packages, so that a machine that has them from
+# elsewhere installs nothing. Everything said here goes to stderr or to the log.
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+self=$(basename "$(dirname "$0")")/$(basename "$0")
+jobs=$(nproc)
+log=$root/build/log.txt
+missing=
+
+say() {
+    echo "$self: $*" >&2
+}
+
+# need PACKAGE CHECK...: the package is missing when the check fails.
+need() {
+    package=$1
+    shift
+    "$@" >/dev/null 2>&1 || missing="$missing $package"
+}
+
+has_c_library() {
+    echo '#include <stdio.h>' | "${CC:-cc}" -E -
+}
+
+need_for_tool() {
+    need gcc command -v "${CC:-cc}"
+    need libc6-dev has_c_library
+    need cmake command -v cmake
+    need make command -v make
+    need pkg-config command -v pkg-config
+    need libxxhash-dev pkg-config --exists 'libxxhash >= 0.8.1'
+    need libjansson-dev pkg-config --exists jansson
+}
+
+need_for_tests() {
+    need_for_tool
+    need g++ command -v c++
+    need libcmocka-dev pkg-config --exists 'cmocka >= 1.1.5'
+}
+
+# What clang-format and clang-tidy say depends on their version, so it is pinned.
+need_for_clang() {
+    need clang-14 command -v clang-14
+    need libclang-rt-14-dev has_clang_runtime
+}
+
+need_for_lint() {
+    need_for_clang
+    need clang-format-14 command -v clang-format-14
+    need clang-tidy-14 command -v clang-tidy-14
+}
+
+has_clang_runtime() {
+    test -e "$(clang-14 -print-runtime-dir)/libclang_rt.fuzzer-$(uname -m).a"
+}
+
+install_missing() {
+    # shellcheck disable=SC2086 # one word a package
+    set -- $missing
+    missing=
+    [ $# -gt 0 ] || return 0
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        say "something is missing; as root: apt-get install --no-install-recommends $*"
+        exit 2
+    fi
+    say "installing $*"
+    quietly apt-get update -q
+    quietly env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=120 "$@"
+}
+
+# Runs a command with its output in the log, which is shown when the command fails.
+quietly() {
+    mkdir -p "$(dirname "$log")"
+    if ! "$@" >"$log" 2>&1 </dev/null; then
+        cat "$log" >&2
+        say "failed: $*"
+        exit 1
+    fi
+}
+
+# build FOLDER TARGET [CMAKE ARGUMENTS...]
+build() {
+    folder=$1
+    target=$2
+    shift 2
+    [ -e "$root/$folder/CMakeCache.txt" ] || say "building in $folder/"
+    quietly cmake -S "$root" -B "$root/$folder" "$@"
+    quietly cmake --build "$root/$folder" --parallel "$jobs" --target "$target"
+}

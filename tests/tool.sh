@@ -1,0 +1,97 @@
+#!/bin/sh
+# tool.sh TOOL VERSION: what a user of the command line relies on.
+set -eu
+tool=$1
+version=$2
+. "$(dirname -- "$0")/tool_support.sh"
+
+expect 0 --version
+says out "$version"
+for words in "" replay bench "bench plan" "bench transfer"; do
+    # shellcheck disable=SC2086 # several words
+    expect 0 $words --help
+    says out "Usage:"
+    says out "xample"
+done
+
+# Bad usage.
+expect 2
+expect 2 nonsense
+expect 2 --nonsense
+for words in replay bench "bench plan" "bench transfer"; do
+    # shellcheck disable=SC2086
+    expect 2 $words --nonsense
+done
+expect 2 bench nonsense
+expect 2 replay
+expect 2 replay --trace
+expect 2 replay --synthetic --block-bytes 0
+expect 2 replay --synthetic --block-bytes many
+expect 2 replay --synthetic --engine nonsense
+expect 2 bench plan --blocks 10,,20
+expect 2 replay --synthetic --json "$work/no/such/folder"
+
+# Bad input is named by file and line.
+good='{"timestamp": 0, "input_length": 1024, "output_length": 5, "hash_ids": [1, 2]}'
+# bad_trace LINE TEXT: with TEXT in that line.
+bad_trace() {
+    { yes "$good" | head -n $(($1 - 1)) && printf '%s\n%s\n' "$2" "$good"; } >"$work/trace"
+    expect 2 replay --trace "$work/trace"
+    says err "$work/trace:$1: "
+}
+bad_trace 1 '{'
+bad_trace 2 '[1, 2]'
+bad_trace 3 '{"timestamp": 0, "hash_ids": [1, -2]}'
+bad_trace 3 '{"timestamp": 0, "hash_ids": ["1"]}'
+bad_trace 3 '{"timestamp": 0}'
+bad_trace 4 "$good $good"
+bad_trace 5 'hash_ids'
+expect 2 replay --trace "$work/nothing"
+says err "$work/nothing"
+
+# The document: its form, and the same counts from the same input.
+two_requests() {
+    printf '%s\n%s\n' "$good" '{"hash_ids": [1, 2, 3, 4]}' >"$work/trace"
+    expect 0 replay --trace "$work/trace" --block-bytes 4096 "$@"
+}
+two_requests --json -
+read_json
+has schema_version NUMBER '1$'
+for name in version cpu compiler build_type engine; do
+    has "context.$name" STRING
+done
+has context.gpu NULL
+has rows.0.requests NUMBER '2$'
+has rows.0.blocks NUMBER '6$'
+has rows.0.device_hits NUMBER '2$'
+has rows.0.host_hits NUMBER '0$'
+has rows.0.computed NUMBER '4$'
+has rows.0.offloaded NUMBER '4$'
+has rows.0.offload_bytes NUMBER '16384$'
+has rows.0.onboarded NUMBER '0$'
+has rows.0.corrupt_blocks NUMBER '0$'
+has_numbers rows.0. onboard_bytes boxes verified_blocks onboard_gbps offload_gbps p50_us p99_us \
+    wall_seconds
+two_requests --json "$work/out.json"
+says out requests
+cp "$work/out.json" "$work/out"
+read_json
+has rows.0.blocks NUMBER '6$'
+two_requests --no-verify --json -
+read_json
+has rows.0.verified_blocks NUMBER '0$'
+expect 0 replay --trace /dev/null --json -
+read_json
+has rows.0.requests NUMBER '0$'
+
+expect 0 bench plan --blocks 64,1000 --json -
+read_json
+has rows.0.op STRING
+has_numbers rows.0. blocks ns_per_block ns_total
+for op in hash_sequence extend_block_ids_fresh extend_block_ids_known extend_assigned contains_hit \
+    contains_miss stage_pending commit_staged assign_pending zip_assigned zip_assigned_pending \
+    lower_contiguous lower_random submit_background lifecycle; do
+    [ "$(grep -c "^rows\.[0-9]*\.op STRING $op\$" "$work/values")" -eq 2 ] ||
+        complain "bench plan: not two rows of $op"
+done
+[ "$failures" -eq 0 ]

@@ -1,0 +1,54 @@
+#!/bin/sh
+# Sourced by tests of the tool, after `tool` is set: running it, and what to expect of it.
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+here=$(dirname -- "$0")
+failures=0
+
+complain() {
+    echo "$*"
+    failures=$((failures + 1))
+}
+
+# expect CODE ARGUMENTS...: runs the tool; its output is left in out and err.
+expect() {
+    code=$1
+    shift
+    status=0
+    "$tool" "$@" >"$work/out" 2>"$work/err" </dev/null || status=$?
+    [ "$status" -eq "$code" ] && return
+    complain "kvferry $*: exit code $status, not $code"
+    cat "$work/out" "$work/err"
+}
+
+# says FILE TEXT: out or err contains it.
+says() {
+    grep -qF -e "$2" "$work/$1" || complain "standard $1 does not say: $2"
+}
+
+# Reads standard output as JSON; each value is then a line of the file values.
+read_json() {
+    cmake -P "$here/json.cmake" "$work/out" 2>"$work/values" || {
+        complain "not JSON:"
+        cat "$work/values"
+    }
+}
+
+# value PATH: a value of the JSON read last, nothing for null or a key that is not there.
+value() {
+    sed -n "s/^$1 [A-Z]* //p" "$work/values"
+}
+
+# has PATH TYPE [VALUE]
+has() {
+    grep -q "^$1 $2 ${3-}" "$work/values" || complain "the JSON has no $1 of type $2 ${3-}"
+}
+
+# has_numbers PREFIX NAME...: numbers, or null where something was not measured.
+has_numbers() {
+    prefix=$1
+    shift
+    for name; do
+        grep -qE "^$prefix$name (NUMBER|NULL) " "$work/values" || complain "no number $prefix$name"
+    done
+}
