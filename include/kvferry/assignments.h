@@ -14,7 +14,8 @@
  *
  * Behaviour of the reference's operations is that of kvbm-logical 1.2.1, ExternalBlockAssignments.
  * A tracker belongs to one owner: calls on it must not overlap in time. Each call does all of what
- * it says or, with an error, nothing.
+ * it says or, with an error, nothing. Reading functions need a tracker; those that return a status
+ * answer INVALID for NULL.
  */
 #ifndef KVFERRY_ASSIGNMENTS_H
 #define KVFERRY_ASSIGNMENTS_H

@@ -20,8 +20,8 @@ typedef struct kvf_bound kvf_bound;
 /** One sequence: what `src` has assigned goes to the pending ids of `dst`. */
 typedef struct kvf_pair {
     const kvf_assignments *src; /**< Needed during submit only. */
-    kvf_assignments *dst;       /**< May be cleared or destroyed at any time: its flight detaches. */
-    size_t max_blocks;          /**< 0: as many as there are. */
+    kvf_assignments *dst; /**< May be cleared or destroyed at any time: its flight detaches. */
+    size_t max_blocks;    /**< 0: as many as there are. */
 } kvf_pair;
 
 /**

@@ -20,6 +20,12 @@ extern "C" {
 
 typedef struct kvf_engine kvf_engine;
 typedef struct kvf_tier kvf_tier;
+typedef struct kvf_transfer kvf_transfer;
+
+/** Told how a transfer, or all of a completion, ended. `error` is valid during the call; its status
+ *  is KVF_OK when all went well. Runs inside progress, poll, wait, arm or destroy, on the thread
+ * that calls those. */
+typedef void (*kvf_callback)(void *user, const kvf_error *error);
 
 /** Priorities of background transfers: 0 (first) to KVF_PRIORITIES - 1. */
 #define KVF_PRIORITIES 4
@@ -66,8 +72,8 @@ typedef enum kvf_memory {
 
 /** Zero-initialise, then set what differs. */
 typedef struct kvf_tier_options {
-    const kvf_layout *const *layouts; /**< [layout_count], all of the same number of blocks: views of
-                                           one id space (the KV groups of a hybrid model). */
+    const kvf_layout *const *layouts; /**< [layout_count], all of the same number of blocks: views
+                                         of one id space (the KV groups of a hybrid model). */
     size_t layout_count;
     kvf_memory memory;
     bool integrity; /**< Host memory only: keep an XXH3-64 of every block that a transfer wrote

@@ -84,7 +84,8 @@ KVF_API uint64_t kvf_hash_chain(kvf_hash_layout layout, uint64_t salt, uint64_t 
 KVF_API kvf_status kvf_hash_lineage(kvf_hash_layout layout, uint64_t current,
                                     const uint64_t *parent, uint64_t position, kvf_hash *out);
 
-/** Makes a positional sequence hash. Errors: RANGE for a position of 2^31 or more. */
+/** Makes a positional sequence hash. Errors: RANGE for a position of 2^31 or more; INVALID for a
+ * NULL `out`. */
 KVF_API kvf_status kvf_hash_positional(uint64_t sequence_hash, uint64_t position,
                                        uint64_t block_hash, kvf_hash *out);
 
@@ -112,7 +113,8 @@ KVF_API int kvf_hash_compare(kvf_hash_layout layout, kvf_hash a, kvf_hash b);
 KVF_API bool kvf_hash_equal(kvf_hash a, kvf_hash b);
 
 /** The text "position:current:parent", a root's "position:current", the hashes as base58 of their
- *  eight big-endian bytes. Returns the length as snprintf does. KVF_HASH_TEXT_SIZE always holds it. */
+ *  eight big-endian bytes. Returns the length as snprintf does. KVF_HASH_TEXT_SIZE always holds it.
+ */
 KVF_API int kvf_hash_format(kvf_hash_layout layout, kvf_hash hash, char *buffer, size_t size);
 #define KVF_HASH_TEXT_SIZE 48
 

@@ -3,7 +3,8 @@
  *
  * A layout is a list of regions over one range of block ids. It says where bytes lie and owns none
  * of them. Layouts are immutable and may be shared between threads; tiers and moves keep what they
- * need of one alive, so that a layout may be destroyed as soon as its maker is done with it.
+ * need of one alive, so that a layout may be destroyed as soon as its maker is done with it. Reading
+ * functions need a layout; those that return a status answer INVALID for NULL.
  */
 #ifndef KVFERRY_LAYOUT_H
 #define KVFERRY_LAYOUT_H
@@ -66,8 +67,9 @@ typedef struct kvf_shape {
  * Errors, `index` naming the region (and `other_index` the other one where two collide): INVALID
  * for NULL, no regions, no blocks, 0 bytes, a row pitch below the bytes, groups that descend;
  * RANGE for more than KVF_MAX_BLOCKS blocks or addresses that overflow; LAYOUT where blocks, rows
- * or regions overlap (regions of equal strides and pitches may interleave, others may not lie in
- * each other's extent); NO_MEMORY.
+ * or regions overlap; NO_MEMORY. Regions may interleave when their strides and rows agree (rows
+ * that touch count as one, and with one block the stride does not matter); others may not lie in
+ * each other's extent.
  */
 KVF_API kvf_status kvf_layout_create(const kvf_region *regions, size_t count, size_t blocks,
                                      const kvf_allocator *allocator, kvf_layout **out,
@@ -75,8 +77,10 @@ KVF_API kvf_status kvf_layout_create(const kvf_region *regions, size_t count, si
 
 /*
  * The named constructors. All emit regions in the same order, layer then part, so that any two of
- * one shape pair up. Errors: those of kvf_layout_create, and RANGE for a buffer that is too small
- * (`index` names it, `expected` the bytes it needs).
+ * one shape pair up. Errors: those of kvf_layout_create; INVALID for a NULL buffer (`index`), rows
+ * that do not divide the bytes (`index` a region), an order or use that does not exist; RANGE for a
+ * buffer that is too small (`index` names it, `expected` the bytes it needs, SIZE_MAX where these
+ * overflow).
  */
 
 /** One buffer, whole blocks one behind the other.

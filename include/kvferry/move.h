@@ -41,25 +41,25 @@ typedef struct kvf_box {
 
 /** What one copy of an engine can do. All zero: single pieces of any size only. */
 typedef struct kvf_box_limits {
-    size_t max_pitch;       /**< Largest row and slice pitch; 0: no rows, single pieces only. */
-    bool negative_pitch;    /**< Ids may run backwards on one side. */
-    bool narrow_pitch;      /**< A pitch may be smaller than what it steps over (0 included). */
-    bool slices;            /**< A box may have more than one slice. */
-    bool free_slice_pitch;  /**< A slice pitch need not be a multiple of the row pitch. */
-    size_t src_segment;     /**< No copy crosses a multiple of this address; 0: no such bound. */
-    size_t dst_segment;     /**< As src_segment, for the destination. */
+    size_t max_pitch;      /**< Largest row and slice pitch; 0: no rows, single pieces only. */
+    bool negative_pitch;   /**< Ids may run backwards on one side. */
+    bool narrow_pitch;     /**< A pitch may be smaller than what it steps over (0 included). */
+    bool slices;           /**< A box may have more than one slice. */
+    bool free_slice_pitch; /**< A slice pitch need not be a multiple of the row pitch. */
+    size_t src_segment;    /**< No copy crosses a multiple of this address; 0: no such bound. */
+    size_t dst_segment;    /**< As src_segment, for the destination. */
 } kvf_box_limits;
 
 /** What a move amounts to. Sizes are bytes. */
 typedef struct kvf_move_report {
     uint64_t bytes;
-    uint64_t blocks;          /**< Different pairs. */
-    uint64_t boxes;           /**< Copies, before segments split any. */
-    uint64_t fragments;       /**< Pieces of contiguous bytes on both sides. */
+    uint64_t blocks;    /**< Different pairs. */
+    uint64_t boxes;     /**< Copies, before segments split any. */
+    uint64_t fragments; /**< Pieces of contiguous bytes on both sides. */
     size_t smallest_box, median_box;
     size_t smallest_fragment, median_fragment;
-    size_t region_groups;     /**< Regions that could not be joined. */
-    size_t runs;              /**< Runs of ids that advance by one step. */
+    size_t region_groups; /**< Regions that could not be joined. */
+    size_t runs;          /**< Runs of ids that advance by one step. */
 } kvf_move_report;
 
 /**
@@ -88,8 +88,8 @@ KVF_API void kvf_move_destroy(kvf_move *move);
 
 /** Where an enumeration stands. Zero-initialise to begin. */
 typedef struct kvf_box_cursor {
-    size_t group, run;               /**< The next box of the product. */
-    size_t slice, row, column;       /**< How much of it was given out already. */
+    size_t group, run;         /**< The next box of the product. */
+    size_t slice, row, column; /**< How much of it was given out already. */
 } kvf_box_cursor;
 
 /** Writes the next boxes, `capacity` at most, and moves the cursor on. Returns how many; 0 at the

@@ -3,7 +3,8 @@
  *
  * A sequence belongs to one owner: calls on it must not overlap in time. It holds its tokens,
  * block hashes, sequence hashes and lineage hashes in four arrays, so that a tracker stages from
- * the lineage hashes as they lie. No memory is allocated per block.
+ * the lineage hashes as they lie. No memory is allocated per block. Reading functions need a
+ * sequence; those that return a status answer INVALID for NULL.
  */
 #ifndef KVFERRY_SEQUENCE_H
 #define KVFERRY_SEQUENCE_H
@@ -51,9 +52,9 @@ KVF_API kvf_status kvf_sequence_clone(const kvf_sequence *sequence, kvf_sequence
                                       kvf_error *error);
 
 /**
- * Appends tokens. `completed`, when not NULL, gets the range of block indexes that became complete
- * (start equals end when none did).
- * Errors: INVALID; NO_MEMORY; RANGE when a block would pass KVF_MAX_POSITION (`position` names it).
+ * Appends tokens, which must not be the sequence's own array. `completed`, when not NULL, gets the
+ * range of block indexes that became complete (start equals end when none did). Errors: INVALID;
+ * NO_MEMORY; RANGE when a block would pass KVF_MAX_POSITION (`position` names it).
  */
 KVF_API kvf_status kvf_sequence_extend(kvf_sequence *sequence, const uint32_t *tokens, size_t count,
                                        kvf_range *completed, kvf_error *error);

@@ -22,9 +22,9 @@ extern "C" {
 #define KVF_API
 #endif
 
-#define KVF_VERSION_MAJOR 0
-#define KVF_VERSION_MINOR 1
-#define KVF_VERSION_PATCH 0
+#define KVF_VERSION_MAJOR  0
+#define KVF_VERSION_MINOR  1
+#define KVF_VERSION_PATCH  0
 #define KVF_VERSION_STRING "0.1.0"
 
 /** The version of the library that is running, "major.minor.patch". */

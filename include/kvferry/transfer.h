@@ -21,20 +21,16 @@
 extern "C" {
 #endif
 
-typedef struct kvf_transfer kvf_transfer;
 typedef struct kvf_completion kvf_completion;
-
-/** `error` has the details of a failed transfer; its status is KVF_OK for a good one. */
-typedef void (*kvf_callback)(void *user, const kvf_error *error);
 
 /** Zero-initialise, then set what differs. */
 typedef struct kvf_submit_options {
     size_t src_layout, dst_layout; /**< Which of each tier's layouts. */
     uint32_t first_group;          /**< First layer to move. */
     uint32_t group_count;          /**< 0: all from first_group on. */
-    bool by_group;        /**< Move layer by layer, in order, so that layers can be waited for. */
-    bool background;      /**< See below. */
-    unsigned priority;    /**< Background only: 0 (first) to KVF_PRIORITIES - 1. */
+    bool by_group;         /**< Move layer by layer, in order, so that layers can be waited for. */
+    bool background;       /**< See below. */
+    unsigned priority;     /**< Background only: 0 (first) to KVF_PRIORITIES - 1. */
     kvf_callback callback; /**< Called once when the transfer is over; NULL for none. */
     void *user;
     kvf_completion *completion; /**< Counts this transfer in; NULL for none. */
@@ -91,8 +87,8 @@ typedef struct kvf_transfer_stats {
     double copy_us;   /**< From the first byte moving to the end. */
     uint64_t bytes;   /**< To move in all. */
     uint64_t blocks;
-    uint64_t boxes;   /**< Copies it takes. */
-    bool imitated;    /**< An imitated link made these times. */
+    uint64_t boxes; /**< Copies it takes. */
+    bool imitated;  /**< An imitated link made these times. */
 } kvf_transfer_stats;
 
 /** Statistics so far. */
@@ -118,7 +114,8 @@ KVF_API size_t kvf_completion_pending(const kvf_completion *completion);
  *  armed completion is INVALID. poll and wait arm. */
 KVF_API void kvf_completion_arm(kvf_completion *completion);
 
-/** PENDING, or OK, or the first error of any of the transfers. Arms; does their engines' progress. */
+/** PENDING, or OK, or the first error of any of the transfers. Arms; does their engines' progress.
+ */
 KVF_API kvf_status kvf_completion_poll(kvf_completion *completion, kvf_error *error);
 
 /** As poll, waiting up to `timeout_us` (see kvf_transfer_wait). Errors: TIMEOUT, else as poll. */
