@@ -31,6 +31,7 @@ typedef struct name_list {
 
 typedef struct transfer_options {
     name_list directions, patterns, host_layouts;
+    const direction **found;                     /* of `directions` */
     number_list fragment_bytes, counts, regions; /* counts: none for --bytes */
     uint64_t bytes;
     size_t samples;
@@ -58,7 +59,7 @@ static const struct argp_option options[] = {
      "page_first (default whole)",
      1},
     {NULL, 0, NULL, 0, "Engine and checks:", 80},
-    {"samples", KEY_SAMPLES, "N", 0, "Samples of each median (default 11; 100 for a p99)", 82},
+    {"samples", KEY_SAMPLES, "N", 0, "Samples of each median (default 11); a p99 takes 100", 82},
     {"no-verify", KEY_NO_VERIFY, NULL, 0, "Do not poison and check destinations", 82},
     {NULL, 0, NULL, 0, "Output:", 90},
     {0},
@@ -75,7 +76,7 @@ static const char doc[] =
     "Examples:\n"
     "  kvferry bench transfer\n"
     "  kvferry bench transfer --fragment-bytes 4K --pattern random --samples 100\n"
-    "  kvferry bench transfer --regions 64 --host-layout whole,layer,page_first --json -\n";
+    "  kvferry bench transfer --regions 64 --host-layout whole,layer --json -\n";
 
 static void set_names(name_list *list, const char *text) {
     char *rest = strcpy(list->text = must_grow(list->text, strlen(text) + 1, 1), text);
@@ -123,15 +124,23 @@ static error_t parse_numbers(transfer_options *chosen, int key, char *argument,
     }
 }
 
-static void check_names(const transfer_options *chosen, const struct argp_state *state) {
-    id_pattern pattern;
+static void find_directions(transfer_options *chosen, const struct argp_state *state) {
+    const backend_type *type = backend_find(chosen->backend.engine);
+    if (chosen->directions.count == 0) {
+        set_names(&chosen->directions, type->directions[0].name);
+    }
+    chosen->found = must_grow(chosen->found, chosen->directions.count, sizeof(*chosen->found));
     for (size_t i = 0; i < chosen->directions.count; i++) {
-        const backend_type *type = backend_find(chosen->backend.engine);
-        if (find_direction(type, chosen->directions.names[i]) == NULL) {
+        chosen->found[i] = find_direction(type, chosen->directions.names[i]);
+        if (chosen->found[i] == NULL) {
             argp_error(state, "--direction: engine %s has no '%s'", type->name,
                        chosen->directions.names[i]);
         }
     }
+}
+
+static void check_names(const transfer_options *chosen, const struct argp_state *state) {
+    id_pattern pattern;
     for (size_t i = 0; i < chosen->patterns.count; i++) {
         if (!id_pattern_parse(chosen->patterns.names[i], &pattern)) {
             argp_error(state, "--pattern: '%s' is no pattern", chosen->patterns.names[i]);
@@ -167,10 +176,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         argp_error(state, "'%s' is one argument too many", argument);
         return 0;
     case ARGP_KEY_END:
-        if (chosen->directions.count == 0) {
-            set_names(&chosen->directions,
-                      backend_find(chosen->backend.engine)->directions[0].name);
-        }
+        find_directions(chosen, state);
         check_names(chosen, state);
         return 0;
     default:
@@ -226,8 +232,7 @@ static size_t row_total(const transfer_options *chosen) {
 }
 
 /* The combination for a row: patterns vary fastest, directions slowest. */
-static transfer_case row_case(const transfer_options *chosen, const backend *backend,
-                              size_t number) {
+static transfer_case row_case(const transfer_options *chosen, size_t number) {
     transfer_case one = {.samples = chosen->samples, .verify = chosen->verify};
     id_pattern_parse(chosen->patterns.names[take(&number, chosen->patterns.count)], &one.pattern);
     uint64_t fragments = 0;
@@ -239,8 +244,7 @@ static transfer_case row_case(const transfer_options *chosen, const backend *bac
     one.regions = (size_t)chosen->regions.values[take(&number, chosen->regions.count)];
     one.host_layout =
         arrangement_find(chosen->host_layouts.names[take(&number, chosen->host_layouts.count)]);
-    one.direction = find_direction(
-        backend->type, chosen->directions.names[take(&number, chosen->directions.count)]);
+    one.direction = chosen->found[take(&number, chosen->directions.count)];
     if (fragments == 0) {
         fragments = chosen->bytes / one.fragment_bytes;
     }
@@ -255,7 +259,7 @@ static size_t measure_rows(const transfer_options *chosen, backend *backend, rep
     size_t rows = row_total(chosen);
     for (size_t i = 0; i < rows; i++) {
         progress_step(&progress, i, rows);
-        transfer_case one = row_case(chosen, backend, i);
+        transfer_case one = row_case(chosen, i);
         corrupt += measure_row(backend, &one, report_row(report));
     }
     progress_end(&progress);
@@ -272,6 +276,7 @@ static void set_defaults(transfer_options *chosen) {
 
 static void free_options(transfer_options *chosen) {
     free_names(&chosen->directions);
+    free(chosen->found);
     free_names(&chosen->patterns);
     free_names(&chosen->host_layouts);
     free(chosen->fragment_bytes.values);

@@ -3,9 +3,11 @@
 #include "tool.h"
 
 #include <argp.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 const char *argp_program_version = "kvferry " KVF_VERSION_STRING;
 
@@ -89,7 +91,7 @@ int main(int argc, char **argv) {
     static const menu menu = {
         "Replay traces through kvferry, and measure it.\v"
         "Commands:\n"
-        "  replay          serve a trace of requests over two tiers, and verify every byte\n"
+        "  replay          serve a trace of requests over two tiers, verified\n"
         "  bench plan      measure bookkeeping\n"
         "  bench transfer  measure copies\n"
         "\n"
@@ -102,6 +104,9 @@ int main(int argc, char **argv) {
         commands};
     argp_err_exit_status = EXIT_USAGE;
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is a failed write, and reported as one */
+    if (fcntl(STDOUT_FILENO, F_GETFD) < 0) {
+        fail(EXIT_CHECK, "standard output is closed"); /* its number would go to some file */
+    }
     atexit(close_stdout);
     if (argc > 0) {
         argv[0] = "kvferry";

@@ -6,8 +6,8 @@
 
 void fail(int code, const char *format, ...) {
     va_list arguments;
-    va_start(arguments, format);
     fputs("kvferry: ", stderr);
+    va_start(arguments, format);
     vfprintf(stderr, format, arguments);
     fputc('\n', stderr);
     va_end(arguments);

@@ -7,6 +7,10 @@
 
 typedef kvf_assignments tracker;
 
+static size_t at_most(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
 static size_t total(const tracker *a) {
     return a->end - a->first;
 }
@@ -80,10 +84,12 @@ kvf_status kvf_assignments_clone(const tracker *a, tracker **out, kvf_error *err
     if (!kvf__grow(&copy->allocator, &copy->ids, &copy->ids_capacity, n, sizeof *copy->ids) ||
         !kvf__grow(&copy->allocator, &copy->hashes, &copy->hashes_capacity, n,
                    sizeof *copy->hashes) ||
-        !kvf__idset_clone(&a->known, &copy->allocator, &copy->known)) {
+        !kvf__idset_clone(&a->known, &copy->allocator, &copy->known) ||
+        !kvf__segments_clone(&a->segments, &copy->allocator, &copy->segments)) {
         kvf_assignments_destroy(copy);
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
     }
+    copy->last_flight = a->last_flight;
     copy->assigned_end = a->assigned_end - a->first;
     copy->staged_end = a->staged_end - a->first;
     copy->end = n;
@@ -240,9 +246,16 @@ static bool make_room(tracker *a, size_t more) {
     if (a->first > 0 && more > a->ids_capacity - a->end && a->first >= total(a))
         compact(a);
     size_t needed;
-    return kvf__add(a->end, more, &needed) &&
-           kvf__grow(&a->allocator, &a->ids, &a->ids_capacity, needed, sizeof *a->ids) &&
-           kvf__grow(&a->allocator, &a->hashes, &a->hashes_capacity, needed, sizeof *a->hashes);
+    if (kvf__add(a->end, more, &needed) &&
+        kvf__grow(&a->allocator, &a->ids, &a->ids_capacity, needed, sizeof *a->ids) &&
+        kvf__grow(&a->allocator, &a->hashes, &a->hashes_capacity, needed, sizeof *a->hashes))
+        return true;
+    /* Without memory it has to do what was dropped, if only for what was reserved. */
+    size_t room = at_most(a->ids_capacity, a->hashes_capacity) - total(a);
+    if (a->first == 0 || more > room)
+        return false;
+    compact(a);
+    return true;
 }
 
 /* The room and the positions that `count` new blocks need; their ids are in `known` already and
@@ -494,10 +507,6 @@ kvf_status kvf_assignments_commit_oldest(tracker *a, size_t count, kvf_error *er
     a->assigned_end += count;
     kvf__assignments_advance(a);
     return KVF_OK;
-}
-
-static size_t at_most(size_t fence, size_t end) {
-    return fence < end ? fence : end;
 }
 
 kvf_status kvf_assignments_truncate(tracker *a, uint64_t position, kvf_error *error) {

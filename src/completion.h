@@ -2,6 +2,8 @@
 #ifndef KVF_COMPLETION_H
 #define KVF_COMPLETION_H
 
+#include <kvferry/transfer.h>
+
 #include "engine.h"
 
 /* Counts a transfer in. Errors: INVALID when armed, NO_MEMORY. */

@@ -23,7 +23,7 @@
 #ifndef KVF_ENGINE_H
 #define KVF_ENGINE_H
 
-#include <kvferry/transfer.h>
+#include <kvferry/engine.h>
 
 #include "layout.h"
 #include "move.h"

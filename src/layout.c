@@ -119,14 +119,15 @@ static bool meet(const kvf_region *a, const kvf_region *b, size_t distance, size
 
 /* First and last address of a region over all blocks. */
 typedef struct extent {
-    size_t start, last, index;
+    size_t start, last;
+    kvf__place place;
 } extent;
 
 static int compare_extents(const void *a, const void *b) {
     const extent *x = a, *y = b;
     if (x->start != y->start)
         return x->start < y->start ? -1 : 1;
-    return x->index < y->index ? -1 : x->index > y->index;
+    return x->place.region < y->place.region ? -1 : x->place.region > y->place.region;
 }
 
 /* false when an address wraps. The end must be an address too, as an end pointer is. */
@@ -146,29 +147,34 @@ static kvf_status check_pairs(const kvf_layout *layout, const extent *extents, k
     for (size_t i = 0; i < layout->count; i++) {
         const extent *a = &extents[i];
         for (size_t k = i + 1; k < layout->count && extents[k].start <= a->last; k++) {
-            const extent *b = &extents[k];
-            if (!meet(&layout->regions[a->index], &layout->regions[b->index], b->start - a->start,
+            const size_t x = a->place.region, y = extents[k].place.region;
+            if (!meet(&layout->regions[x], &layout->regions[y], extents[k].start - a->start,
                       layout->blocks))
                 continue;
-            bool a_later = a->index > b->index;
-            return KVF__FAIL(
-                error, .status = KVF_ERR_LAYOUT, .fields = KVF_ERROR_INDEX | KVF_ERROR_OTHER_INDEX,
-                .index = a_later ? a->index : b->index,
-                .other_index = a_later ? b->index : a->index, .what = "two regions overlap");
+            return KVF__FAIL(error, .status = KVF_ERR_LAYOUT,
+                             .fields = KVF_ERROR_INDEX | KVF_ERROR_OTHER_INDEX,
+                             .index = x > y ? x : y, .other_index = x > y ? y : x,
+                             .what = "two regions overlap");
         }
     }
     return KVF_OK;
 }
 
-static kvf_status check_overlap(const kvf_layout *layout, kvf_error *error) {
+/* Fills in `places` on the way. */
+static kvf_status check_overlap(const kvf_layout *layout, kvf__place *places, kvf_error *error) {
+    uint32_t group = 0;
     extent *extents = kvf__alloc(&layout->allocator, layout->count, sizeof *extents);
     if (!extents)
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
     for (size_t i = 0; i < layout->count; i++) {
-        region_extent(&layout->regions[i], layout->blocks, &extents[i]);
-        extents[i].index = i;
+        const kvf_region *r = &layout->regions[i];
+        group += i > 0 && r->group != r[-1].group;
+        region_extent(r, layout->blocks, &extents[i]);
+        extents[i].place = (kvf__place){i, group};
     }
     qsort(extents, layout->count, sizeof *extents, compare_extents);
+    for (size_t i = 0; i < layout->count; i++)
+        places[i] = extents[i].place;
     kvf_status status = check_pairs(layout, extents, error);
     kvf__free(&layout->allocator, extents, layout->count, sizeof *extents);
     return status;
@@ -244,13 +250,15 @@ static uint64_t digest_regions(const kvf_layout *layout) {
     return XXH3_64bits_digest(&state);
 }
 
-static kvf_status check_layout(const kvf_layout *layout, kvf_error *error) {
+static kvf_status check_layout(kvf_layout *layout, kvf_error *error) {
     for (size_t i = 0; i < layout->count; i++) {
         kvf_status status = check_region(layout, i, error);
         if (status != KVF_OK)
             return status;
     }
-    return check_overlap(layout, error);
+    kvf__place *places = (kvf__place *)&layout->regions[layout->count];
+    layout->by_address = places;
+    return check_overlap(layout, places, error);
 }
 
 static kvf_status check_arguments(const kvf_region *regions, size_t count, size_t blocks,
@@ -272,8 +280,8 @@ static kvf_status check_arguments(const kvf_region *regions, size_t count, size_
 
 static size_t layout_size(size_t count) {
     size_t size;
-    bool fits =
-        kvf__mul(count, sizeof(kvf_region), &size) && kvf__add(size, sizeof(kvf_layout), &size);
+    bool fits = kvf__mul(count, sizeof(kvf_region) + sizeof(kvf__place), &size) &&
+                kvf__add(size, sizeof(kvf_layout), &size);
     return fits ? size : SIZE_MAX;
 }
 

@@ -6,6 +6,12 @@
 
 #include <stdatomic.h>
 
+/* A region and the ordinal of its group. */
+typedef struct kvf__place {
+    size_t region;
+    uint32_t group;
+} kvf__place;
+
 /* Only `holds` ever changes. Regions are as the caller gave them, except that rows are 1 or more,
  * the row pitch of one row is its bytes, and nothing has to be checked again: no address of any
  * block wraps, no two bytes are one. */
@@ -17,7 +23,8 @@ struct kvf_layout {
     size_t block_bytes;
     uint64_t digest;
     size_t count;
-    kvf_region regions[];
+    const kvf__place *by_address; /* [count], all regions by their first address */
+    kvf_region regions[];         /* the places lie behind them */
 };
 
 /* One more hold, to be dropped with kvf_layout_destroy. Any thread that has a hold. */

@@ -108,3 +108,17 @@ void kvf__segments_keep_front(kvf__segments *segments, size_t blocks) {
         close(segments, &segments->items[i]);
     segments->count = end;
 }
+
+bool kvf__segments_clone(const kvf__segments *segments, const kvf_allocator *allocator,
+                         kvf__segments *out) {
+    if (segments->count == 0)
+        return true;
+    /* One more, for the tail. */
+    if (!kvf__reserve(allocator, &out->items, &out->capacity, segments->count + 1,
+                      sizeof *out->items))
+        return false;
+    memcpy(out->items, segments->items, segments->count * sizeof *out->items);
+    out->count = segments->count;
+    out->open = segments->open;
+    return true;
+}

@@ -46,6 +46,10 @@ bool kvf__segments_open_within(const kvf__segments *segments, size_t start, size
 void kvf__segments_drop_front(kvf__segments *segments, size_t blocks);
 void kvf__segments_keep_front(kvf__segments *segments, size_t blocks);
 
+/* Copies into empty segments. false without memory. */
+bool kvf__segments_clone(const kvf__segments *segments, const kvf_allocator *allocator,
+                         kvf__segments *out);
+
 /* Blocks in segments. */
 size_t kvf__segments_blocks(const kvf__segments *segments);
 

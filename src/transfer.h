@@ -2,6 +2,8 @@
 #ifndef KVF_TRANSFER_H
 #define KVF_TRANSFER_H
 
+#include <kvferry/transfer.h>
+
 #include "engine.h"
 
 /* The plans as they were given; kept only where something has to be found again by position. */

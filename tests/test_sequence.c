@@ -305,6 +305,8 @@ static void truncated_is_never_longer(void **state) {
         sample sample = sample_make(seed);
         test_random random = test_random_make(seed + 2000);
         size_t count = (size_t)test_random_below(&random, sample.count + 1);
+        if (sample.run_count > 0 && seed % 4 == 1)
+            count = (size_t)sample.runs[test_random_below(&random, sample.run_count)].offset;
         struct sample cut = sample_cut(&sample, count);
         kvf_sequence *s = sample_sequence(&sample), *fresh = sample_sequence(&cut);
         truncate_to(s, sample.count);

@@ -1,0 +1,220 @@
+#include "rig.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void rig_watchdog(unsigned seconds) {
+    alarm(seconds);
+}
+
+kvf_engine *rig_engine(const kvf_host_options *options) {
+    kvf_engine *engine = NULL;
+    kvf_error error = {0};
+    test_expect(KVF_OK, kvf_engine_host_create(options, &engine, &error), &error);
+    return engine;
+}
+
+/* Memory and layouts */
+
+static size_t layer_bytes(const kvf_shape *shape, size_t layer) {
+    return shape->bytes_per_layer ? shape->bytes_per_layer[layer] : shape->bytes;
+}
+
+static size_t parts_of(const kvf_shape *shape) {
+    return shape->parts ? shape->parts : 1;
+}
+
+static size_t rows_of(const kvf_shape *shape) {
+    return shape->rows ? shape->rows : 1;
+}
+
+static size_t block_bytes(const kvf_shape *shape) {
+    size_t bytes = 0;
+    for (size_t l = 0; l < shape->layers; l++)
+        bytes += parts_of(shape) * layer_bytes(shape, l);
+    return bytes;
+}
+
+static kvf_layout *make_contiguous(const kvf_shape *shape, rig_form form, rig_memory *m) {
+    kvf_layout *layout = NULL;
+    kvf_error error = {0};
+    m->size = shape->blocks * block_bytes(shape);
+    m->bytes = calloc(1, m->size);
+    assert_non_null(m->bytes);
+    const kvf_buffer buffer = {m->bytes, m->size};
+    kvf_status status =
+        form == RIG_CONTIGUOUS   ? kvf_layout_contiguous(shape, buffer, &layout, &error)
+        : form == RIG_PAGE_FIRST ? kvf_layout_page_first(shape, buffer, &layout, &error)
+                                 : kvf_layout_token_first(shape, buffer, &layout, &error);
+    test_expect(KVF_OK, status, &error);
+    return layout;
+}
+
+/* A buffer for every layer, or every part of one, each with a gap behind it. */
+static kvf_layout *make_apart(const kvf_shape *shape, rig_form form, rig_memory *m) {
+    enum { GAP = 40 };
+    size_t parts = parts_of(shape), each = form == RIG_PER_PART ? 1 : parts;
+    size_t count = shape->layers * (parts / each), at = 0;
+    kvf_buffer *buffers = calloc(count, sizeof *buffers);
+    m->size = shape->blocks * block_bytes(shape) + count * GAP;
+    m->bytes = calloc(1, m->size);
+    assert_true(buffers && m->bytes);
+    for (size_t i = 0; i < count; i++) {
+        size_t bytes = each * shape->blocks * layer_bytes(shape, i * each / parts);
+        buffers[i] = (kvf_buffer){m->bytes + at, bytes};
+        at += bytes + GAP;
+    }
+    kvf_layout *layout = NULL;
+    kvf_error error = {0};
+    kvf_status status =
+        form == RIG_PER_PART
+            ? kvf_layout_per_part(shape, buffers, &layout, &error)
+            : kvf_layout_per_layer(shape, buffers,
+                                   form == RIG_BLOCK_FIRST ? KVF_BLOCK_FIRST : KVF_BLOCK_SECOND,
+                                   &layout, &error);
+    test_expect(KVF_OK, status, &error);
+    free(buffers);
+    return layout;
+}
+
+static kvf_layout *make_padded(const kvf_shape *shape, rig_memory *m) {
+    enum { ROW_GAP = 3, REGION_GAP = 5, BLOCK_GAP = 7 };
+    size_t parts = parts_of(shape), rows = rows_of(shape), count = shape->layers * parts;
+    kvf_region *regions = calloc(count, sizeof *regions);
+    size_t stride = block_bytes(shape) + count * (rows * ROW_GAP + REGION_GAP) + BLOCK_GAP, at = 0;
+    m->size = shape->blocks * stride;
+    m->bytes = calloc(1, m->size);
+    assert_true(regions && m->bytes);
+    for (size_t i = 0; i < count; i++) {
+        size_t row = layer_bytes(shape, i / parts) / rows;
+        regions[i] = (kvf_region){
+            .base = m->bytes + at,
+            .block_stride = stride,
+            .bytes = row,
+            .rows = rows,
+            .row_pitch = row + ROW_GAP,
+            .group = (uint32_t)(i / parts),
+            .part = (uint32_t)(i % parts),
+            .kind = shape->kind,
+        };
+        at += rows * (row + ROW_GAP) + REGION_GAP;
+    }
+    kvf_layout *layout = NULL;
+    kvf_error error = {0};
+    test_expect(KVF_OK, kvf_layout_create(regions, count, shape->blocks, NULL, &layout, &error),
+                &error);
+    free(regions);
+    return layout;
+}
+
+rig_memory rig_memory_make(const kvf_shape *shape, rig_form form) {
+    rig_memory m = {0};
+    switch (form) {
+    case RIG_BLOCK_FIRST:
+    case RIG_BLOCK_SECOND:
+    case RIG_PER_PART:
+        m.layout = make_apart(shape, form, &m);
+        break;
+    case RIG_PADDED:
+        m.layout = make_padded(shape, &m);
+        break;
+    default:
+        m.layout = make_contiguous(shape, form, &m);
+    }
+    return m;
+}
+
+void rig_memory_free(rig_memory *memory) {
+    kvf_layout_destroy(memory->layout);
+    free(memory->bytes);
+    *memory = (rig_memory){0};
+}
+
+rig_tier rig_tier_make(kvf_engine *engine, const kvf_shape *shape, rig_form form, bool integrity) {
+    rig_tier t = {.memory = rig_memory_make(shape, form)};
+    const kvf_layout *layouts[] = {t.memory.layout};
+    const kvf_tier_options options = {
+        .layouts = layouts, .layout_count = 1, .integrity = integrity};
+    kvf_error error = {0};
+    test_expect(KVF_OK, kvf_tier_create(engine, &options, &t.tier, &error), &error);
+    return t;
+}
+
+void rig_tier_free(rig_tier *tier) {
+    kvf_tier_destroy(tier->tier);
+    rig_memory_free(&tier->memory);
+    tier->tier = NULL;
+}
+
+/* Content */
+
+static char content(uint64_t tag, size_t at) {
+    uint64_t x = (tag + 1) * UINT64_C(0x9e3779b97f4a7c15) + at / 8 * UINT64_C(0xbf58476d1ce4e5b9);
+    x ^= x >> 29;
+    x *= UINT64_C(0x94d049bb133111eb);
+    x ^= x >> 32;
+    return (char)(x >> 8 * (at % 8));
+}
+
+char *rig_byte(const kvf_layout *layout, size_t region, uint64_t id, size_t row, size_t column) {
+    const kvf_region *r = &kvf_layout_regions(layout, NULL)[region];
+    return (char *)r->base + id * r->block_stride + row * r->row_pitch + column;
+}
+
+void rig_fill(const kvf_layout *layout, uint64_t id, uint64_t tag) {
+    size_t count, at = 0;
+    const kvf_region *regions = kvf_layout_regions(layout, &count);
+    for (size_t i = 0; i < count; i++)
+        for (size_t r = 0; r < regions[i].rows; r++)
+            for (size_t b = 0; b < regions[i].bytes; b++)
+                *rig_byte(layout, i, id, r, b) = content(tag, at++);
+}
+
+void rig_fill_all(const kvf_layout *layout, uint64_t tag) {
+    for (size_t id = 0; id < kvf_layout_blocks(layout); id++)
+        rig_fill(layout, id, tag + id);
+}
+
+bool rig_holds(const kvf_layout *layout, uint64_t id, uint64_t tag) {
+    size_t count, at = 0;
+    const kvf_region *regions = kvf_layout_regions(layout, &count);
+    for (size_t i = 0; i < count; i++)
+        for (size_t r = 0; r < regions[i].rows; r++)
+            for (size_t b = 0; b < regions[i].bytes; b++)
+                if (*rig_byte(layout, i, id, r, b) != content(tag, at++))
+                    return false;
+    return true;
+}
+
+static void copy_block(const kvf_layout *src, uint64_t src_id, const kvf_layout *dst,
+                       uint64_t dst_id, size_t region) {
+    const kvf_region *r = &kvf_layout_regions(src, NULL)[region];
+    for (size_t row = 0; row < r->rows; row++)
+        for (size_t b = 0; b < r->bytes; b++)
+            *rig_byte(dst, region, dst_id, row, b) = *rig_byte(src, region, src_id, row, b);
+}
+
+void rig_copy(const kvf_layout *src, const kvf_layout *dst, const kvf_plan *plans, size_t count,
+              uint32_t first_group, uint32_t group_count) {
+    size_t region_count;
+    const kvf_region *regions = kvf_layout_regions(src, &region_count);
+    uint32_t group = 0;
+    for (size_t i = 0; i < region_count; i++) {
+        group += i > 0 && regions[i].group != regions[i - 1].group;
+        if (group < first_group || (group_count && group >= first_group + group_count))
+            continue;
+        for (size_t p = 0; p < count; p++)
+            for (size_t k = 0; k < plans[p].count; k++)
+                copy_block(src, plans[p].src_ids[k], dst, plans[p].dst_ids[k], i);
+    }
+}
+
+kvf_plan rig_plan(const uint64_t *src_ids, const uint64_t *dst_ids, size_t count) {
+    return (kvf_plan){.count = count, .src_ids = src_ids, .dst_ids = dst_ids};
+}
+
+void rig_drain(kvf_engine *engine) {
+    while (kvf_engine_progress(engine) > 0)
+        usleep(20);
+}
