@@ -78,7 +78,7 @@ kvf_status kvf_assignments_clone(const tracker *a, tracker **out, kvf_error *err
     const kvf_assignments_options options = {a->offset, a->layout, &a->allocator};
     tracker *copy = NULL;
     kvf_status status = kvf_assignments_create(&options, &copy, error);
-    if (status != KVF_OK)
+    if (!copy)
         return status;
     size_t n = total(a);
     if (!kvf__grow(&copy->allocator, &copy->ids, &copy->ids_capacity, n, sizeof *copy->ids) ||
@@ -250,7 +250,7 @@ static bool make_room(tracker *a, size_t more) {
         kvf__grow(&a->allocator, &a->ids, &a->ids_capacity, needed, sizeof *a->ids) &&
         kvf__grow(&a->allocator, &a->hashes, &a->hashes_capacity, needed, sizeof *a->hashes))
         return true;
-    /* Without memory it has to do what was dropped, if only for what was reserved. */
+    /* Without memory, what was dropped has to do; reserving promises it. */
     size_t room = at_most(a->ids_capacity, a->hashes_capacity) - total(a);
     if (a->first == 0 || more > room)
         return false;
@@ -290,11 +290,10 @@ static kvf_status offence(const uint64_t *ids, size_t first_new, size_t at, kvf_
         if (ids[i] == ids[at])
             return KVF__FAIL(error, .status = KVF_ERR_DUPLICATE_BLOCK_ID, .fields = KVF_ERROR_ID,
                              .id = ids[at]);
-    return KVF__FAIL(error, .status = KVF_ERR_ORDERING_VIOLATION,
-                     .fields = KVF_ERROR_ID | KVF_ERROR_OTHER_ID | KVF_ERROR_INDEX |
-                               KVF_ERROR_OTHER_INDEX,
-                     .id = ids[at], .other_id = ids[first_new], .index = at,
-                     .other_index = first_new);
+    return KVF__FAIL(
+        error, .status = KVF_ERR_ORDERING_VIOLATION,
+        .fields = KVF_ERROR_ID | KVF_ERROR_OTHER_ID | KVF_ERROR_INDEX | KVF_ERROR_OTHER_INDEX,
+        .id = ids[at], .other_id = ids[first_new], .index = at, .other_index = first_new);
 }
 
 kvf_status kvf_assignments_extend_block_ids(tracker *a, const uint64_t *ids, size_t count,
@@ -538,6 +537,8 @@ kvf_status kvf_assignments_drop_front(tracker *a, size_t count, kvf_error *error
     if (count > assigned)
         return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_EXPECTED,
                          .expected = assigned, .what = "more than are assigned");
+    if (count == 0)
+        return KVF_OK; /* there may be no array */
     kvf__idset_remove(&a->known, a->ids + a->first, count);
     a->first += count;
     a->offset += count;
@@ -549,7 +550,7 @@ kvf_status kvf_assignments_reserve(tracker *a, size_t count, kvf_error *error) {
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     if (count > UINT64_MAX - a->offset)
         return KVF__FAIL(error, .status = KVF_ERR_RANGE, .what = "positions would pass 2^64 - 1");
-    if (count <= total(a))
+    if (count == 0)
         return KVF_OK;
     if (a->first > 0)
         compact(a);
@@ -569,8 +570,7 @@ const char *kvf__assignments_check(const tracker *a) {
         return "positions past 2^64 - 1";
     if (kvf__idset_count(&a->known) != total(a))
         return "known ids are not as many as the blocks";
-    if (total(a) > 0 &&
-        kvf__idset_known_prefix(&a->known, a->ids + a->first, total(a)) != total(a))
+    if (total(a) > 0 && kvf__idset_known_prefix(&a->known, a->ids + a->first, total(a)) != total(a))
         return "a block's id is not known";
     if (kvf__segments_blocks(&a->segments) > kvf_assignments_staged_count(a))
         return "segments longer than the staged blocks";

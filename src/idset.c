@@ -130,6 +130,8 @@ bool kvf__idset_reserve(kvf__idset *set, const kvf_allocator *allocator, size_t 
     size_t capacity;
     if (!kvf__add(count, count / 3 + 2, &capacity))
         return false;
+    if (capacity < SMALLEST) /* full() rounds: below 4 entries it would let the table fill up */
+        capacity = SMALLEST;
     return capacity <= set->capacity || rehash(set, allocator, capacity);
 }
 

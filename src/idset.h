@@ -1,6 +1,6 @@
 /*
- * A set of block ids. Sixty-four neighbouring ids share one entry of an open-addressing table, since
- * block ids come from pools: dense ids cost a bit each, scattered ones an entry.
+ * A set of block ids. Sixty-four neighbouring ids share one entry of an open-addressing table,
+ * since block ids come from pools: dense ids cost a bit each, scattered ones an entry.
  *
  *     entries   | key = id / 64, bits | ... | empty: bits = 0 | ...      used <= 3/4 of capacity
  *

@@ -1,5 +1,5 @@
 /* Bytes to operations on a tracker, compared with three plain lists after each. */
-#include "tracker_model.h"
+#include "tracker_run.h"
 
 #include <stdio.h>
 #include <stdlib.h>

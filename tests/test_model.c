@@ -1,5 +1,5 @@
 /* Random operations on a tracker and on three plain lists. */
-#include "tracker_model.h"
+#include "tracker_run.h"
 
 #include <inttypes.h>
 

@@ -1,7 +1,4 @@
-/*
- * What a tracker should do, told by three plain lists, and a driver that does the same operations
- * to such a model and to a real tracker and compares everything that can be seen of both.
- */
+/* What a tracker should do, told by three plain lists. */
 #ifndef KVF_TEST_TRACKER_MODEL_H
 #define KVF_TEST_TRACKER_MODEL_H
 
@@ -28,29 +25,39 @@ typedef struct model_tracker {
     uint64_t last_flight;
 } model_tracker;
 
-/* Where the driver's decisions come from: a number below `bound`, which is more than 0. */
-typedef struct model_source {
-    uint64_t (*below)(void *user, uint64_t bound);
-    void *user;
-} model_source;
+void model_push(model_list *list, model_block block);
+bool model_holds(const model_list *list, uint64_t id);
+bool model_knows(const model_tracker *m, uint64_t id);
+size_t model_total(const model_tracker *m);
+uint64_t model_next_position(const model_tracker *m);
+bool model_any_open(const model_tracker *m);
 
-typedef struct model_run {
-    model_tracker model;
-    kvf_assignments *real;
-    test_allocator memory;
-    model_source source;
-    size_t reserved;       /* blocks that the real one must hold without allocating */
-    const char *operation; /* the last one */
-    const char *broken;    /* the first rule that did not hold, or NULL */
-} model_run;
+/* The open flight's blocks among the staged ones; empty when there is none. */
+kvf_range model_find_flight(const model_tracker *m, uint64_t flight);
 
-/* Makes both, with an offset and a layout from the source. */
-void model_run_begin(model_run *run, model_source source);
+#define SAYS(...) ((kvf_error){__VA_ARGS__})
 
-/* Does one operation to both. false when a rule was broken, which `broken` names. */
-bool model_run_step(model_run *run);
+/* Each does the operation and returns what the real one should say; `what` is left out. With an
+ * error nothing has changed, and ranges are not written. */
+kvf_error model_extend_block_ids(model_tracker *m, const uint64_t *ids, size_t count);
+kvf_error model_extend_assigned(model_tracker *m, const uint64_t *ids, const kvf_hash *hashes,
+                                size_t count);
+kvf_error model_stage_next(model_tracker *m, const kvf_hash *hashes, size_t count,
+                           kvf_range *staged);
+kvf_error model_stage_pending(model_tracker *m, const kvf_hash *hashes, size_t count,
+                              kvf_range *staged);
+kvf_range model_commit_staged(model_tracker *m);
+kvf_error model_take_staged(model_tracker *m, bool arrays, size_t capacity);
+void model_clear(model_tracker *m);
+kvf_error model_rollback_staged(model_tracker *m, size_t count);
+kvf_error model_commit_oldest(model_tracker *m, size_t count);
+kvf_error model_truncate(model_tracker *m, uint64_t position);
+kvf_error model_drop_front(model_tracker *m, size_t count);
+kvf_error model_depart(model_tracker *m, const kvf_plan *plan);
+kvf_error model_land(model_tracker *m, uint64_t flight, kvf_range *assigned);
+kvf_error model_return(model_tracker *m, uint64_t flight, size_t landed);
 
-/* Destroys the real one. false when it left memory behind. */
-bool model_run_end(model_run *run);
+/* What landing or returning nothing of the flight would say. */
+kvf_error model_check_flight(const model_tracker *m, uint64_t flight);
 
 #endif

@@ -126,7 +126,7 @@ KVF_API size_t kvf_assignments_memory(const kvf_assignments *assignments);
  *
  * Errors, the first offender in list order: ORDERING_VIOLATION for a known id behind a new one,
  * DUPLICATE_BLOCK_ID for a new id that comes twice; then RANGE when positions would pass 2^64 - 1;
- * NO_MEMORY; INVALID.
+ * NO_MEMORY, as soon as there is none; INVALID.
  */
 KVF_API kvf_status kvf_assignments_extend_block_ids(kvf_assignments *assignments,
                                                     const uint64_t *ids, size_t count,
@@ -134,7 +134,7 @@ KVF_API kvf_status kvf_assignments_extend_block_ids(kvf_assignments *assignments
 
 /**
  * Appends blocks whose content is there to assigned, before staged and pending ones, whose
- * positions move up. Hashes are taken as they are.
+ * positions move up. Hashes are taken as they are. The arrays must not be the tracker's own.
  *
  * Errors: DUPLICATE_BLOCK_ID for the first id that is known or comes twice; RANGE; BUSY while a
  * flight is open; NO_MEMORY; INVALID.
@@ -195,8 +195,8 @@ KVF_API void kvf_assignments_clear(kvf_assignments *assignments);
 KVF_API kvf_status kvf_assignments_rollback_staged(kvf_assignments *assignments, size_t count,
                                                    kvf_error *error);
 
-/** Commits the oldest `count` staged blocks. Errors: RANGE for more than are staged; BUSY when an
- *  open flight is among them; INVALID. */
+/** Commits the oldest `count` staged blocks, and what has landed right behind them. Errors: RANGE
+ * for more than are staged; BUSY when an open flight is among them; INVALID. */
 KVF_API kvf_status kvf_assignments_commit_oldest(kvf_assignments *assignments, size_t count,
                                                  kvf_error *error);
 

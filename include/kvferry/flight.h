@@ -31,8 +31,8 @@ typedef uint64_t kvf_flight;
  * Errors: INVALID for NULL, an empty plan, one without hashes, or ids that are not the first
  * pending ones (`id`, `index`); GAP when it does not begin at next_position (`position`,
  * `expected`); POSITION_MISMATCH for a hash of another position (`position`, `expected`, `id` that
- * of the destination); LINEAGE when the first block's parent is not the tracker's last block;
- * NO_MEMORY.
+ * of the destination); LINEAGE when the first block's parent is not the tracker's last block
+ * (unchecked while it holds none that is staged or assigned); NO_MEMORY.
  */
 KVF_API kvf_status kvf_flight_depart(kvf_assignments *dst, const kvf_plan *plan, kvf_flight *flight,
                                      kvf_error *error);

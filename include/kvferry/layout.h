@@ -3,8 +3,8 @@
  *
  * A layout is a list of regions over one range of block ids. It says where bytes lie and owns none
  * of them. Layouts are immutable and may be shared between threads; tiers and moves keep what they
- * need of one alive, so that a layout may be destroyed as soon as its maker is done with it. Reading
- * functions need a layout; those that return a status answer INVALID for NULL.
+ * need of one alive, so that a layout may be destroyed as soon as its maker is done with it.
+ * Reading functions need a layout; those that return a status answer INVALID for NULL.
  */
 #ifndef KVFERRY_LAYOUT_H
 #define KVFERRY_LAYOUT_H
