@@ -158,7 +158,7 @@ void trace_truncate(trace *trace, size_t requests) {
 
 const uint64_t *trace_request(const trace *trace, size_t request, size_t *count) {
     *count = trace->starts[request + 1] - trace->starts[request];
-    return trace->ids + trace->starts[request];
+    return *count > 0 ? trace->ids + trace->starts[request] : NULL;
 }
 
 size_t trace_distinct(const trace *trace) {

@@ -55,6 +55,12 @@ static kvf_status check(const kvf_tier *src, const kvf_tier *dst, const kvf_pair
         if (!pairs[i].src || !pairs[i].dst)
             return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_INDEX,
                              .index = i, .what = "the pair has a NULL tracker");
+    for (size_t i = 1; i < count; i++)
+        for (size_t k = 0; k < i; k++)
+            if (pairs[i].dst == pairs[k].dst)
+                return KVF__FAIL(error, .status = KVF_ERR_CONFLICT,
+                                 .fields = KVF_ERROR_INDEX | KVF_ERROR_OTHER_INDEX, .index = i,
+                                 .other_index = k, .what = "one destination tracker in two pairs");
     return KVF_OK;
 }
 
@@ -66,25 +72,12 @@ static kvf_status at_pair(kvf_status status, size_t pair, kvf_error *error) {
     return status;
 }
 
-/* Whether an earlier leg fills the same tracker. */
-static bool taken(const kvf_bound *b, size_t before, const kvf_assignments *dst) {
-    for (size_t i = 0; i < before; i++)
-        if (b->legs[i].dst == dst)
-            return true;
-    return false;
-}
-
-static kvf_status depart(kvf_bound *b, const kvf_pair *pair, size_t i, kvf_plan *plan,
-                         kvf_error *error) {
+static kvf_status depart(leg *l, const kvf_pair *pair, kvf_plan *plan, kvf_error *error) {
     *plan = kvf_zip_assigned_pending(pair->src, pair->dst);
     if (pair->max_blocks > 0 && plan->count > pair->max_blocks)
         plan->count = pair->max_blocks;
     if (plan->count == 0)
         return KVF_OK;
-    if (taken(b, i, pair->dst))
-        return KVF__FAIL(error, .status = KVF_ERR_CONFLICT,
-                         .what = "one destination tracker in two pairs");
-    leg *l = &b->legs[i];
     kvf_status status = kvf_flight_depart(pair->dst, plan, &l->flight, error);
     if (status != KVF_OK)
         return status;
@@ -105,7 +98,7 @@ static kvf_status submit(kvf_bound *b, kvf_tier *src, kvf_tier *dst, const kvf_p
     for (size_t i = 0; i < b->leg_count; i++) {
         b->legs[i].plan = i;
         b->legs[i].result = KVF_PENDING;
-        kvf_status status = depart(b, &pairs[i], i, &plans[i], error);
+        kvf_status status = depart(&b->legs[i], &pairs[i], &plans[i], error);
         if (status != KVF_OK)
             return at_pair(status, i, error);
     }
@@ -186,13 +179,13 @@ static kvf_status overall(const kvf_bound *b, kvf_status ended, kvf_error *error
     return ended;
 }
 
-kvf_status kvf_bound_wait(kvf_bound *b, int64_t timeout_us, kvf_error *error) {
-    if (!b)
-        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
+static void cancel_abandoned(kvf_bound *b) {
     if (!b->settled && abandoned(b))
         kvf_transfer_cancel(b->transfer);
-    kvf_status ended = kvf_transfer_wait(b->transfer, timeout_us, error);
-    if (ended == KVF_ERR_TIMEOUT)
+}
+
+static kvf_status finish(kvf_bound *b, kvf_status ended, kvf_error *error) {
+    if (ended == KVF_PENDING || ended == KVF_ERR_TIMEOUT)
         return ended;
     if (!b->settled)
         settle(b, ended);
@@ -200,8 +193,17 @@ kvf_status kvf_bound_wait(kvf_bound *b, int64_t timeout_us, kvf_error *error) {
 }
 
 kvf_status kvf_bound_poll(kvf_bound *b, kvf_error *error) {
-    kvf_status status = kvf_bound_wait(b, 0, error);
-    return status == KVF_ERR_TIMEOUT ? KVF_PENDING : status;
+    if (!b)
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
+    cancel_abandoned(b);
+    return finish(b, kvf_transfer_poll(b->transfer, error), error);
+}
+
+kvf_status kvf_bound_wait(kvf_bound *b, int64_t timeout_us, kvf_error *error) {
+    if (!b)
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
+    cancel_abandoned(b);
+    return finish(b, kvf_transfer_wait(b->transfer, timeout_us, error), error);
 }
 
 void kvf_bound_cancel(kvf_bound *b) {

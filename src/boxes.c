@@ -39,28 +39,19 @@ kvf_box kvf__move_box(const kvf__span *span, const kvf__run *run) {
     return box;
 }
 
-static size_t size_of(ptrdiff_t pitch) {
-    return pitch < 0 ? (size_t)0 - (size_t)pitch : (size_t)pitch;
-}
-
-static bool pitch_fits(const kvf_box_limits *limits, ptrdiff_t pitch, size_t extent) {
-    return size_of(pitch) <= limits->max_pitch && (pitch >= 0 || limits->negative_pitch) &&
-           (size_of(pitch) >= extent || limits->narrow_pitch);
-}
-
 static bool rows_fit(const kvf_box_limits *limits, const kvf_box *box) {
-    return box->rows == 1 || (pitch_fits(limits, box->dst_row_pitch, box->width) &&
-                              pitch_fits(limits, box->src_row_pitch, box->width));
+    return box->rows == 1 || (kvf__pitch_fits(limits, box->dst_row_pitch, box->width) &&
+                              kvf__pitch_fits(limits, box->src_row_pitch, box->width));
 }
 
 static bool slice_pitch_fits(const kvf_box_limits *limits, const kvf_box *box, ptrdiff_t slice,
                              ptrdiff_t row) {
-    size_t extent = (box->rows - 1) * size_of(row) + box->width;
-    return pitch_fits(limits, slice, extent) &&
-           (limits->free_slice_pitch || size_of(slice) % size_of(row) == 0);
+    size_t extent = (box->rows - 1) * kvf__magnitude(row) + box->width;
+    return kvf__pitch_fits(limits, slice, extent) &&
+           (limits->free_slice_pitch || kvf__magnitude(slice) % kvf__magnitude(row) == 0);
 }
 
-static bool slices_fit(const kvf_box_limits *limits, const kvf_box *box) {
+bool kvf__box_fits(const kvf_box_limits *limits, const kvf_box *box) {
     if (box->slices == 1)
         return rows_fit(limits, box);
     return limits->slices && rows_fit(limits, box) &&
@@ -70,7 +61,8 @@ static bool slices_fit(const kvf_box_limits *limits, const kvf_box *box) {
 
 /* Segments: pieces of address space that no copy may cross */
 
-/* `count` pieces, the first of which takes [address + low, address + high), each `pitch` further. */
+/* `count` pieces, the first of which takes [address + low, address + high), each `pitch` further.
+ */
 typedef struct pieces {
     uintptr_t address;
     ptrdiff_t pitch, low, high;
@@ -85,7 +77,7 @@ static size_t within_segment(pieces p, size_t segment) {
     if (first / segment != last / segment)
         return 0;
     size_t room = p.pitch < 0 ? first % segment : segment - 1 - last % segment;
-    size_t more = p.pitch == 0 ? p.count : room / size_of(p.pitch);
+    size_t more = p.pitch == 0 ? p.count : room / kvf__magnitude(p.pitch);
     return more < p.count ? more + 1 : p.count;
 }
 
@@ -108,21 +100,23 @@ static size_t smaller(size_t a, size_t b) {
 
 /* How many slices from the box's first one a copy can take at once. */
 static size_t slices_at_once(const kvf_box_limits *l, const kvf_box *b) {
-    size_t dst = within_segment(side(b->dst, b->dst_slice_pitch, b->slices, b->dst_row_pitch,
-                                     b->rows, b->width), l->dst_segment);
-    size_t src = within_segment(side(b->src, b->src_slice_pitch, b->slices, b->src_row_pitch,
-                                     b->rows, b->width), l->src_segment);
+    size_t dst = within_segment(
+        side(b->dst, b->dst_slice_pitch, b->slices, b->dst_row_pitch, b->rows, b->width),
+        l->dst_segment);
+    size_t src = within_segment(
+        side(b->src, b->src_slice_pitch, b->slices, b->src_row_pitch, b->rows, b->width),
+        l->src_segment);
     size_t at_once = smaller(dst, src);
     if (!rows_fit(l, b))
         return 0;
-    return slices_fit(l, b) ? at_once : smaller(at_once, 1);
+    return kvf__box_fits(l, b) ? at_once : smaller(at_once, 1);
 }
 
 static size_t rows_at_once(const kvf_box_limits *l, const kvf_box *b) {
-    size_t dst = within_segment(side(b->dst, b->dst_row_pitch, b->rows, 0, 1, b->width),
-                                l->dst_segment);
-    size_t src = within_segment(side(b->src, b->src_row_pitch, b->rows, 0, 1, b->width),
-                                l->src_segment);
+    size_t dst =
+        within_segment(side(b->dst, b->dst_row_pitch, b->rows, 0, 1, b->width), l->dst_segment);
+    size_t src =
+        within_segment(side(b->src, b->src_row_pitch, b->rows, 0, 1, b->width), l->src_segment);
     size_t at_once = smaller(dst, src);
     return rows_fit(l, b) ? at_once : smaller(at_once, 1);
 }
@@ -136,14 +130,14 @@ static size_t columns_at_once(const kvf_box_limits *l, const kvf_box *b) {
     return columns;
 }
 
-/* What is left of a box behind what the cursor gave out: slices, a slice's rows, or a row's end. */
+/* What is left of a box behind what the cursor gave out, as if that were whole slices and rows. */
 static kvf_box rest_of(const kvf_box *box, const kvf_box_cursor *c) {
     ptrdiff_t slice = (ptrdiff_t)c->slice, row = (ptrdiff_t)c->row, column = (ptrdiff_t)c->column;
     kvf_box rest = *box;
     rest.dst += slice * box->dst_slice_pitch + row * box->dst_row_pitch + column;
     rest.src += slice * box->src_slice_pitch + row * box->src_row_pitch + column;
-    rest.slices = c->row || c->column ? 1 : box->slices - c->slice;
-    rest.rows = c->column ? 1 : box->rows - c->row;
+    rest.slices = box->slices - c->slice;
+    rest.rows = box->rows - c->row;
     rest.width = box->width - c->column;
     return rest;
 }
@@ -258,7 +252,7 @@ static size_t classify(const kvf__runs *runs, run_class *classes) {
 
 /* The boxes, all of one size, that one box of the product becomes within the limits. */
 static sizes boxes_of(const kvf_box_limits *limits, const kvf_box *box) {
-    if (slices_fit(limits, box))
+    if (kvf__box_fits(limits, box))
         return (sizes){box->width * box->rows * box->slices, 1};
     if (rows_fit(limits, box))
         return (sizes){box->width * box->rows, box->slices};

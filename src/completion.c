@@ -4,11 +4,11 @@
 
 struct kvf_completion {
     kvf_allocator allocator;
-    atomic_size_t holds; /* the creator, transfers that are not over, a due callback */
+    atomic_size_t holds;  /* the creator, transfers that are not over, a due callback */
     pthread_mutex_t lock; /* of everything below; no other lock is taken under it */
     bool armed, delivered;
     size_t pending;
-    kvf_error error; /* the first */
+    kvf_error error;          /* the first */
     kvf_transfer **transfers; /* held here, to be waited for */
     size_t count, capacity;
     kvf__delivery delivery;
@@ -79,10 +79,11 @@ void kvf__completion_remove(kvf_completion *c, kvf_transfer *transfer) {
     while (c->transfers[at] != transfer)
         at--;
     c->transfers[at] = c->transfers[--c->count];
-    c->pending--;
     pthread_mutex_unlock(&c->lock);
+    pthread_mutex_lock(&transfer->engine->lock);
+    kvf__completion_note(c, transfer->engine, &(kvf_error){.status = KVF_OK});
+    pthread_mutex_unlock(&transfer->engine->lock);
     kvf_transfer_release(transfer);
-    kvf_completion_release(c);
 }
 
 /* With the completion's lock: whether the callback is to be made now, which happens once. */
@@ -147,14 +148,11 @@ static kvf_status result(kvf_completion *c, kvf_error *error) {
                                                                  : kvf__fail(error, first);
 }
 
-kvf_status kvf_completion_poll(kvf_completion *c, kvf_error *error) {
-    kvf_status status = kvf_completion_wait(c, 0, error);
-    return status == KVF_ERR_TIMEOUT ? KVF_PENDING : status;
-}
-
-kvf_status kvf_completion_wait(kvf_completion *c, int64_t timeout_us, kvf_error *error) {
+/* Waits for one transfer after the other; PENDING when the time is over. */
+static kvf_status wait_for_all(kvf_completion *c, int64_t timeout_us, kvf_error *error) {
     if (!c)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
+    kvf__completion_hold(c); /* the callback may release it */
     kvf_completion_arm(c);
     uint64_t start = kvf__now();
     kvf_transfer *transfer;
@@ -165,7 +163,15 @@ kvf_status kvf_completion_wait(kvf_completion *c, int64_t timeout_us, kvf_error 
         kvf_transfer_release(transfer);
     }
     kvf_status status = result(c, error);
-    if (status != KVF_PENDING)
-        return status;
-    return KVF__FAIL(error, .status = KVF_ERR_TIMEOUT);
+    kvf_completion_release(c);
+    return status;
+}
+
+kvf_status kvf_completion_poll(kvf_completion *c, kvf_error *error) {
+    return wait_for_all(c, 0, error);
+}
+
+kvf_status kvf_completion_wait(kvf_completion *c, int64_t timeout_us, kvf_error *error) {
+    kvf_status status = wait_for_all(c, timeout_us, error);
+    return status == KVF_PENDING ? KVF__FAIL(error, .status = KVF_ERR_TIMEOUT) : status;
 }

@@ -12,11 +12,18 @@
 #define BLIND
 #endif
 
+void kvf__copy_plain(char *dst, const char *src, size_t bytes, const char *next) {
+    (void)next;
+    memcpy(dst, src, bytes);
+}
+
 #if defined(__x86_64__) && !defined(BLIND)
 
 #include <immintrin.h>
 
-enum { LINE = 64, SMALLEST = 4 * LINE };
+/* Hardware fetches ahead within what it sees read in order; AHEAD is how much of the next piece is
+ * worth asking for. */
+enum { LINE = 64, SMALLEST = 4 * LINE, AHEAD = 4096 };
 
 /* Copies up to the first whole line of the destination. Returns how many bytes that was. */
 static size_t copy_head(char *dst, const char *src) {
@@ -25,34 +32,37 @@ static size_t copy_head(char *dst, const char *src) {
     return head;
 }
 
-__attribute__((target("avx512f"))) static void *stream_512(void *restrict dst,
-                                                           const void *restrict src, size_t bytes) {
-    if (bytes < SMALLEST)
-        return memcpy(dst, src, bytes);
-    size_t i = copy_head(dst, src);
-    char *to = dst;
-    const char *from = src;
-    for (; i + LINE <= bytes; i += LINE)
-        _mm512_stream_si512((void *)(to + i), _mm512_loadu_si512(from + i));
-    memcpy(to + i, from + i, bytes - i);
-    return dst;
+__attribute__((target("avx512f"))) static void stream_512(char *dst, const char *src, size_t bytes,
+                                                          const char *next) {
+    size_t i = bytes < SMALLEST ? 0 : copy_head(dst, src);
+    size_t last = bytes < SMALLEST ? 0 : bytes - (bytes - i) % LINE;
+    for (; i + AHEAD < last; i += LINE)
+        _mm512_stream_si512((void *)(dst + i), _mm512_loadu_si512(src + i));
+    for (uintptr_t ahead = (uintptr_t)next; i < last; i += LINE, ahead += LINE) {
+        _mm_prefetch((const void *)ahead, _MM_HINT_T0);
+        _mm512_stream_si512((void *)(dst + i), _mm512_loadu_si512(src + i));
+    }
+    memcpy(dst + i, src + i, bytes - i);
 }
 
-__attribute__((target("avx2"))) static void *stream_256(void *restrict dst,
-                                                        const void *restrict src, size_t bytes) {
-    if (bytes < SMALLEST)
-        return memcpy(dst, src, bytes);
-    size_t i = copy_head(dst, src);
-    char *to = dst;
-    const char *from = src;
-    for (; i + LINE <= bytes; i += LINE) {
-        __m256i low = _mm256_loadu_si256((const void *)(from + i));
-        __m256i high = _mm256_loadu_si256((const void *)(from + i + LINE / 2));
-        _mm256_stream_si256((void *)(to + i), low);
-        _mm256_stream_si256((void *)(to + i + LINE / 2), high);
+__attribute__((target("avx2"))) static void line_256(char *dst, const char *src) {
+    __m256i low = _mm256_loadu_si256((const void *)src);
+    __m256i high = _mm256_loadu_si256((const void *)(src + LINE / 2));
+    _mm256_stream_si256((void *)dst, low);
+    _mm256_stream_si256((void *)(dst + LINE / 2), high);
+}
+
+__attribute__((target("avx2"))) static void stream_256(char *dst, const char *src, size_t bytes,
+                                                       const char *next) {
+    size_t i = bytes < SMALLEST ? 0 : copy_head(dst, src);
+    size_t last = bytes < SMALLEST ? 0 : bytes - (bytes - i) % LINE;
+    for (; i + AHEAD < last; i += LINE)
+        line_256(dst + i, src + i);
+    for (uintptr_t ahead = (uintptr_t)next; i < last; i += LINE, ahead += LINE) {
+        _mm_prefetch((const void *)ahead, _MM_HINT_T0);
+        line_256(dst + i, src + i);
     }
-    memcpy(to + i, from + i, bytes - i);
-    return dst;
+    memcpy(dst + i, src + i, bytes - i);
 }
 
 kvf__copy *kvf__copy_streaming(void) {
@@ -60,7 +70,7 @@ kvf__copy *kvf__copy_streaming(void) {
         return stream_512;
     if (__builtin_cpu_supports("avx2"))
         return stream_256;
-    return memcpy;
+    return kvf__copy_plain;
 }
 
 void kvf__copy_fence(void) {
@@ -70,7 +80,7 @@ void kvf__copy_fence(void) {
 #else
 
 kvf__copy *kvf__copy_streaming(void) {
-    return memcpy;
+    return kvf__copy_plain;
 }
 
 void kvf__copy_fence(void) {

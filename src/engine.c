@@ -16,6 +16,17 @@ uint64_t kvf__now(void) {
     return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
 }
 
+static struct timespec timespec_of(uint64_t time) {
+    const uint64_t second = UINT64_C(1000000000);
+    return (struct timespec){.tv_sec = (time_t)(time / second), .tv_nsec = (long)(time % second)};
+}
+
+void kvf__sleep_until(uint64_t time) {
+    struct timespec t = timespec_of(time);
+    while (kvf__now() < time)
+        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
+}
+
 bool kvf__cond_init(pthread_cond_t *cond) {
     pthread_condattr_t attributes;
     if (pthread_condattr_init(&attributes) != 0)
@@ -27,7 +38,7 @@ bool kvf__cond_init(pthread_cond_t *cond) {
 }
 
 void kvf__cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t time) {
-    struct timespec t = {.tv_sec = (time_t)(time / 1000000000), .tv_nsec = (long)(time % 1000000000)};
+    struct timespec t = timespec_of(time);
     pthread_cond_timedwait(cond, mutex, &t);
 }
 
@@ -83,15 +94,21 @@ bool kvf__engine_call_back(kvf_engine *engine) {
     kvf__delivery *due = engine->due;
     engine->due = NULL;
     engine->due_end = &engine->due;
+    engine->calling += due != NULL;
     pthread_mutex_unlock(&engine->lock);
-    bool any = due != NULL;
+    if (!due)
+        return false;
     while (due) {
         kvf__delivery *next = due->next;
         due->callback(due->user, due->error);
         due->done(due->owner);
         due = next;
     }
-    return any;
+    pthread_mutex_lock(&engine->lock);
+    engine->calling--;
+    pthread_cond_broadcast(&engine->changed);
+    pthread_mutex_unlock(&engine->lock);
+    return true;
 }
 
 bool kvf__engine_step(kvf_engine *engine) {
@@ -104,10 +121,14 @@ size_t kvf_engine_progress(kvf_engine *engine) {
     if (!engine)
         return 0;
     kvf__engine_hold(engine); /* a callback may destroy what holds it */
-    kvf__engine_step(engine);
+    engine->ops->progress(engine);
+    /* Counted before the callbacks are made, so that behind a 0 none is due; and behind them again,
+     * since they may submit. */
+    size_t before = atomic_load(&engine->open);
+    kvf__engine_call_back(engine);
     size_t open = atomic_load(&engine->open);
     kvf__engine_release(engine);
-    return open;
+    return open > before ? open : before;
 }
 
 bool kvf__engine_reached(const kvf_engine *engine, const uint64_t after[KVF__LANES]) {
@@ -134,14 +155,14 @@ static void nap(kvf_engine *engine, bool (*done)(void *context), void *context, 
 
 bool kvf__engine_wait(kvf_engine *engine, bool (*done)(void *context), void *context,
                       int64_t timeout_us) {
-    uint64_t start = kvf__now(), now = start, rest = SHORTEST_NAP_NS;
+    uint64_t start = kvf__now(), rest = SHORTEST_NAP_NS;
     bool forever = timeout_us < 0 || timeout_us > INT64_MAX / 2000;
     uint64_t end = forever ? UINT64_MAX : start + (uint64_t)timeout_us * 1000;
     for (;;) {
         bool moved = kvf__engine_step(engine);
         if (check(engine, done, context))
             return true;
-        now = kvf__now();
+        uint64_t now = kvf__now();
         if (now >= end)
             return false;
         if (moved || now - start < SPIN_NS)

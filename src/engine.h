@@ -73,8 +73,9 @@ struct kvf_engine {
     atomic_bool closed;
     uint64_t submitted[KVF__LANES]; /* under `order` */
     _Atomic uint64_t retired[KVF__LANES];
-    kvf_transfer *first; /* open transfers, under `lock` */
+    kvf_transfer *first;           /* open transfers, under `lock` */
     kvf__delivery *due, **due_end; /* under `lock` */
+    size_t calling;                /* threads that are making callbacks; under `lock` */
 };
 
 struct kvf_tier {
@@ -84,9 +85,10 @@ struct kvf_tier {
     size_t layout_count;
     size_t blocks;
     kvf__slots slots;     /* under the engine's `order` */
-    atomic_size_t open;   /* transfers not retired that touch the tier */
-    uint64_t *sums;       /* XXH3-64 a block, with integrity; else NULL */
-    atomic_uchar *sealed; /* whether sums[id] is to be believed */
+    atomic_size_t open;   /* transfers that may touch the tier: all but the retired, and those that
+                           * were over before they began */
+    uint64_t *sums;       /* [layout][block], XXH3-64, with integrity; else NULL */
+    atomic_uchar *sealed; /* beside it: whether the sum is to be believed */
 };
 
 /* Fills in the base of an engine. The holds are 1. */
@@ -115,8 +117,9 @@ bool kvf__engine_wait(kvf_engine *engine, bool (*done)(void *context), void *con
 /* Whether every lane has retired what after[] asks for. */
 bool kvf__engine_reached(const kvf_engine *engine, const uint64_t after[KVF__LANES]);
 
-/* Monotonic time in nanoseconds. */
+/* Monotonic time in nanoseconds, and sleeping until then. */
 uint64_t kvf__now(void);
+void kvf__sleep_until(uint64_t time);
 
 /* A condition variable on that clock, and waiting on it until that time. */
 bool kvf__cond_init(pthread_cond_t *cond);

@@ -9,14 +9,15 @@
  * units in a row that one worker does at a time.
  *
  * What cannot run because of another lane lends that lane its turn, so that a background transfer
- * that something waits for runs with that one's priority and without the cap.
+ * that something waits for runs with that one's priority, and without the cap if that is ordered.
  */
+#include "copy.h"
 #include "engine.h"
 #include "integrity.h"
 #include "transfer.h"
 
 #include <assert.h>
-#include <math.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -24,6 +25,7 @@ enum {
     ORDERED_LANES = 4,
     LANES = ORDERED_LANES + KVF_PRIORITIES,
     CHUNK_BYTES = 1 << 20,
+    STREAM_BYTES = 8 << 20, /* from here on a transfer goes past the caches */
     USUAL_THREADS = 8,
     MOST_THREADS = 64,
     USUAL_TRANSFERS = 1024,
@@ -53,8 +55,9 @@ typedef struct host {
     kvf_host_options options;
     pthread_t threads[MOST_THREADS];
     unsigned thread_count;
-    bool stop;             /* under `lock`, as everything below */
-    pthread_cond_t work;   /* there may be something to take */
+    kvf__copy *streaming;
+    bool stop;           /* under `lock`, as everything below */
+    pthread_cond_t work; /* there may be something to take; who takes some wakes the next */
     struct {
         kvf_transfer *head, **tail;
         size_t count;
@@ -71,33 +74,77 @@ static job *job_of(kvf_transfer *t) {
 
 /* Copying */
 
-static void copy_pieces(const kvf__span *span, const kvf__run *run, size_t first, size_t count) {
-    ptrdiff_t dst_step = (ptrdiff_t)span->dst_stride * run->dst_step;
-    ptrdiff_t src_step = (ptrdiff_t)span->src_stride * run->src_step;
-    char *dst = span->dst + (size_t)run->dst * span->dst_stride + (ptrdiff_t)first * dst_step;
-    const char *src = span->src + (size_t)run->src * span->src_stride + (ptrdiff_t)first * src_step;
-    if (span->rows == 1 && dst_step == (ptrdiff_t)span->width && src_step == dst_step) {
-        memcpy(dst, src, span->width * count);
-        return;
-    }
-    for (size_t i = 0; i < count; i++, dst += dst_step, src += src_step)
-        for (size_t r = 0; r < span->rows; r++)
-            memcpy(dst + (ptrdiff_t)r * span->dst_pitch, src + (ptrdiff_t)r * span->src_pitch,
-                   span->width);
+/* The pieces of a chunk, one by one: rows of blocks, or whole stretches where blocks touch. */
+typedef struct pieces {
+    const kvf__span *span;
+    const kvf__run *run;
+    size_t at, left; /* blocks: the next one in the run, how many there are from it on */
+    size_t row;      /* of the next block */
+} pieces;
+
+typedef struct piece {
+    char *dst;
+    const char *src;
+    size_t bytes;
+} piece;
+
+static pieces pieces_of(const chunk *c) {
+    const kvf_move *move = c->transfer->move;
+    size_t ordinal = c->first % move->runs.pairs;
+    const kvf__run *run = kvf__runs_find(&move->runs, ordinal);
+    return (pieces){
+        .span = &move->spans[c->first / move->runs.pairs],
+        .run = run,
+        .at = ordinal - run->start,
+        .left = c->count,
+    };
 }
 
-static void copy_chunk(const chunk *c) {
-    const kvf_move *move = c->transfer->move;
-    const kvf__span *span = &move->spans[c->first / move->runs.pairs];
-    size_t ordinal = c->first % move->runs.pairs, left = c->count;
-    const kvf__run *run = kvf__runs_find(&move->runs, ordinal);
-    for (; left > 0; run++) {
-        size_t skip = ordinal - run->start, rest = run->count - skip;
-        size_t count = rest < left ? rest : left;
-        copy_pieces(span, run, skip, count);
-        ordinal += count;
-        left -= count;
+static void skip_blocks(pieces *p, size_t count) {
+    p->left -= count;
+    p->at += count;
+    if (p->at == p->run->count && p->left > 0) {
+        p->run++;
+        p->at = 0;
     }
+}
+
+static bool next_piece(pieces *p, piece *out) {
+    if (p->left == 0)
+        return false;
+    const kvf__span *span = p->span;
+    ptrdiff_t dst_step = (ptrdiff_t)span->dst_stride * p->run->dst_step;
+    ptrdiff_t src_step = (ptrdiff_t)span->src_stride * p->run->src_step;
+    ptrdiff_t at = (ptrdiff_t)p->at, row = (ptrdiff_t)p->row;
+    out->dst =
+        span->dst + (size_t)p->run->dst * span->dst_stride + at * dst_step + row * span->dst_pitch;
+    out->src =
+        span->src + (size_t)p->run->src * span->src_stride + at * src_step + row * span->src_pitch;
+    out->bytes = span->width;
+    if (span->rows == 1 && dst_step == (ptrdiff_t)span->width && src_step == dst_step) {
+        size_t rest = p->run->count - p->at, count = rest < p->left ? rest : p->left;
+        out->bytes *= count;
+        skip_blocks(p, count);
+    } else if (++p->row == span->rows) {
+        p->row = 0;
+        skip_blocks(p, 1);
+    }
+    return true;
+}
+
+static void copy_chunk(const host *h, const chunk *c) {
+    const kvf_move *move = c->transfer->move;
+    bool much = (uint64_t)move->block_bytes * move->runs.pairs >= STREAM_BYTES;
+    kvf__copy *copy = much ? h->streaming : kvf__copy_plain;
+    pieces p = pieces_of(c);
+    piece now, next;
+    for (bool more = next_piece(&p, &now); more; now = next) {
+        more = next_piece(&p, &next);
+        if (!more)
+            next = now;
+        copy(now.dst, now.src, now.bytes, next.src);
+    }
+    kvf__copy_fence();
 }
 
 /* Integrity */
@@ -110,7 +157,7 @@ static void verify_chunk(const chunk *c) {
         size_t from = c->first > start ? c->first - start : 0;
         size_t to = end - start < t->plan_blocks[p] ? end - start : t->plan_blocks[p];
         for (size_t i = from; i < to; i++) {
-            if (kvf__integrity_verify(t->src, (size_t)t->plans.items[p].src_ids[i]))
+            if (kvf__integrity_verify(t->src, t->src_layout, (size_t)t->plans.items[p].src_ids[i]))
                 continue;
             pthread_mutex_lock(&t->engine->lock);
             t->landed[p] = i < t->landed[p] ? i : t->landed[p];
@@ -125,7 +172,7 @@ static void seal_chunk(const chunk *c) {
     for (size_t i = c->first; i < c->first + c->count; i++) {
         const kvf__run *run = kvf__runs_find(&t->move->runs, i);
         int64_t id = run->dst + (int64_t)(i - run->start) * run->dst_step;
-        kvf__integrity_seal(t->dst, (size_t)id);
+        kvf__integrity_seal(t->dst, t->dst_layout, (size_t)id);
     }
 }
 
@@ -178,14 +225,18 @@ static bool enter_phase(kvf_transfer *t, phase phase) {
     return j->units > 0;
 }
 
-/* Takes a finished transfer out of its lane. */
-static void leave(host *h, kvf_transfer *t) {
+/* Takes the head of a lane, which is over, out of it; `*left` collects such transfers by job.next,
+ * to be released without the lock. */
+static void leave(host *h, kvf_transfer *t, kvf_transfer **left) {
     job *j = job_of(t);
+    assert(h->lanes[t->lane].head == t);
     h->lanes[t->lane].head = j->next;
     if (!j->next)
         h->lanes[t->lane].tail = &h->lanes[t->lane].head;
     h->lanes[t->lane].count--;
     kvf__transfer_retire(t);
+    j->next = *left;
+    *left = t;
     pthread_cond_broadcast(&h->work);
 }
 
@@ -235,8 +286,10 @@ static size_t chunk_units(const host *h, const kvf_transfer *t) {
     return count < left ? count : left;
 }
 
+/* At most some 30 years, so that times can be added up. */
 static uint64_t nanoseconds(size_t bytes, double gbps) {
-    return (uint64_t)((double)bytes / gbps);
+    double ns = (double)bytes / gbps;
+    return ns < 1e18 ? (uint64_t)ns : UINT64_C(1000000000000000000);
 }
 
 static uint64_t later(uint64_t a, uint64_t b) {
@@ -264,8 +317,9 @@ static void take_chunk(host *h, kvf_transfer *t, chunk *c, uint64_t now) {
     charge(h, c, bytes * c->count, now);
 }
 
-/* A chunk was done. */
-static void account(host *h, const chunk *c) {
+/* A chunk was done. A transfer that is over leaves at once, so that whoever has waited for it finds
+ * its blocks idle. */
+static void account(host *h, const chunk *c, kvf_transfer **left) {
     kvf_transfer *t = c->transfer;
     job *j = job_of(t);
     if (c->phase == COPY) {
@@ -278,7 +332,8 @@ static void account(host *h, const chunk *c) {
         (void)advance(h, t);
     else if (j->done == j->taken && cancelled)
         kvf__transfer_over(t, &(kvf_error){.status = KVF_ERR_CANCELLED});
-    pthread_cond_broadcast(&h->work);
+    if (kvf__transfer_is_over(t))
+        leave(h, t, left);
 }
 
 /* Finding work; with `lock` held */
@@ -286,7 +341,7 @@ static void account(host *h, const chunk *c) {
 typedef struct search {
     uint64_t now, wake; /* when it is worth looking again, if nothing else happens */
     chunk *found;
-    kvf_transfer *retired; /* left their lanes; to be released without the lock, by job.next */
+    kvf_transfer *left; /* see leave */
 } search;
 
 static void wake_at(search *s, uint64_t time) {
@@ -310,9 +365,7 @@ static kvf_transfer *runnable_head(host *h, unsigned lane, search *s) {
             if (enter_phase(t, VERIFY) || !advance(h, t))
                 return t;
         }
-        leave(h, t);
-        job_of(t)->next = s->retired;
-        s->retired = t;
+        leave(h, t, &s->left);
     }
 }
 
@@ -323,7 +376,7 @@ static bool take_from(host *h, kvf_transfer *t, bool lent, search *s) {
     if (atomic_load(&t->cancelled)) {
         if (j->done == j->taken) {
             kvf__transfer_over(t, &(kvf_error){.status = KVF_ERR_CANCELLED});
-            wake_at(s, s->now);
+            leave(h, t, &s->left);
         }
         return false;
     }
@@ -332,11 +385,13 @@ static bool take_from(host *h, kvf_transfer *t, bool lent, search *s) {
         return false;
     }
     take_chunk(h, t, s->found, s->now);
+    if (j->taken < j->units)
+        pthread_cond_signal(&h->work);
     return true;
 }
 
-/* Takes a chunk from a lane, or from a lane it waits for. Lanes wait for what was submitted
- * before, so that this comes to an end. */
+/* Takes a chunk from a lane, or from a lane it waits for, without the cap when it is ordered work
+ * that waits. Lanes wait for what was submitted before, so that this comes to an end. */
 static bool search_lane(host *h, unsigned lane, bool lent, search *s) {
     kvf_transfer *t = runnable_head(h, lane, s);
     if (t)
@@ -344,7 +399,7 @@ static bool search_lane(host *h, unsigned lane, bool lent, search *s) {
     t = h->lanes[lane].head;
     for (unsigned l = 0; t && l < LANES; l++)
         if (l != lane && atomic_load(&h->base.retired[l]) < t->after[l] &&
-            search_lane(h, l, true, s))
+            search_lane(h, l, lent || !t->background, s))
             return true;
     return false;
 }
@@ -356,21 +411,27 @@ static bool search_all(host *h, search *s) {
     return false;
 }
 
-static void release_retired(search *s) {
-    while (s->retired) {
-        kvf_transfer *t = s->retired;
-        s->retired = job_of(t)->next;
+/* Releases what has left. Lets go of the lock meanwhile; false when there was nothing. */
+static bool release_left(host *h, search *s) {
+    if (!s->left)
+        return false;
+    pthread_mutex_unlock(&h->base.lock);
+    while (s->left) {
+        kvf_transfer *t = s->left;
+        s->left = job_of(t)->next;
         kvf_transfer_release(t);
     }
+    pthread_mutex_lock(&h->base.lock);
+    return true;
 }
 
-static void do_chunk(const chunk *c) {
+static void do_chunk(const host *h, const chunk *c) {
     switch (c->phase) {
     case VERIFY:
         verify_chunk(c);
         break;
     case COPY:
-        copy_chunk(c);
+        copy_chunk(h, c);
         break;
     default:
         seal_chunk(c);
@@ -379,13 +440,6 @@ static void do_chunk(const chunk *c) {
 
 /* Threads */
 
-static void land(host *h, chunk *c) {
-    while (kvf__now() < c->due)
-        kvf__cond_wait_until(&h->work, &h->base.lock, c->due);
-    account(h, c);
-    c->transfer = NULL;
-}
-
 static void *worker(void *context) {
     host *h = context;
     pthread_mutex_lock(&h->base.lock);
@@ -393,15 +447,16 @@ static void *worker(void *context) {
         chunk c = {0};
         search s = {.now = kvf__now(), .wake = UINT64_MAX, .found = &c};
         bool found = search_all(h, &s);
-        if (found || s.retired) {
+        if (found) {
             pthread_mutex_unlock(&h->base.lock);
-            release_retired(&s);
-            if (found)
-                do_chunk(&c);
+            do_chunk(h, &c);
+            kvf__sleep_until(c.due);
             pthread_mutex_lock(&h->base.lock);
-            if (found)
-                land(h, &c);
-        } else if (s.wake == UINT64_MAX) {
+            account(h, &c, &s.left);
+        }
+        if (release_left(h, &s) || found)
+            continue;
+        if (s.wake == UINT64_MAX) {
             pthread_cond_wait(&h->work, &h->base.lock);
         } else if (s.wake > s.now) {
             kvf__cond_wait_until(&h->work, &h->base.lock, s.wake);
@@ -418,22 +473,16 @@ static bool step(host *h) {
     bool moved = false;
     if (!h->held.transfer && search_all(h, &s)) {
         pthread_mutex_unlock(&h->base.lock);
-        do_chunk(&h->held);
+        do_chunk(h, &h->held);
         pthread_mutex_lock(&h->base.lock);
         moved = true;
     }
     if (h->held.transfer && kvf__now() >= h->held.due) {
-        account(h, &h->held);
+        account(h, &h->held, &s.left);
         h->held.transfer = NULL;
         moved = true;
     }
-    if (s.retired) {
-        pthread_mutex_unlock(&h->base.lock);
-        release_retired(&s);
-        pthread_mutex_lock(&h->base.lock);
-        moved = true;
-    }
-    return moved;
+    return release_left(h, &s) || moved;
 }
 
 static bool host_progress(kvf_engine *engine) {
@@ -490,7 +539,7 @@ static kvf_status host_submit(kvf_engine *engine, kvf_transfer *t, kvf_error *er
     *h->lanes[t->lane].tail = t;
     h->lanes[t->lane].tail = &j->next;
     h->lanes[t->lane].count++;
-    pthread_cond_broadcast(&h->work);
+    pthread_cond_signal(&h->work);
     pthread_mutex_unlock(&engine->lock);
     return KVF_OK;
 }
@@ -551,16 +600,27 @@ static unsigned threads_wanted(const kvf_host_options *o) {
     return processors < 1 ? 1 : processors < USUAL_THREADS ? (unsigned)processors : USUAL_THREADS;
 }
 
-static kvf_status start_threads(host *h, unsigned wanted, kvf_error *error) {
-    for (; h->thread_count < wanted; h->thread_count++) {
-        int code = pthread_create(&h->threads[h->thread_count], NULL, worker, h);
-        if (code == 0)
-            continue;
-        host_close(&h->base);
-        return KVF__FAIL(error, .status = KVF_ERR_ENGINE, .fields = KVF_ERROR_NATIVE_CODE,
-                         .native_code = code, .what = "no thread to be had");
+/* Workers take no signals: these are for the caller's threads. */
+static int start_workers(host *h, unsigned wanted) {
+    sigset_t all, before;
+    int code = 0;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (code == 0 && h->thread_count < wanted) {
+        code = pthread_create(&h->threads[h->thread_count], NULL, worker, h);
+        h->thread_count += code == 0;
     }
-    return KVF_OK;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return code;
+}
+
+static kvf_status start_threads(host *h, unsigned wanted, kvf_error *error) {
+    int code = start_workers(h, wanted);
+    if (code == 0)
+        return KVF_OK;
+    host_close(&h->base);
+    return KVF__FAIL(error, .status = KVF_ERR_ENGINE, .fields = KVF_ERROR_NATIVE_CODE,
+                     .native_code = code, .what = "no thread to be had");
 }
 
 static kvf_status init(host *h, const kvf_host_options *o, const kvf_allocator *allocator,
@@ -574,6 +634,7 @@ static kvf_status init(host *h, const kvf_host_options *o, const kvf_allocator *
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
     }
     h->options = *o;
+    h->streaming = kvf__copy_streaming();
     for (unsigned lane = 0; lane < LANES; lane++)
         h->lanes[lane].tail = &h->lanes[lane].head;
     return KVF_OK;

@@ -3,42 +3,52 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+/* Blocks are fewer than 2^31, and nobody has 2^32 layouts. */
+static size_t sum_count(const kvf_tier *tier) {
+    return tier->blocks * tier->layout_count;
+}
+
 bool kvf__integrity_init(kvf_tier *tier) {
     const kvf_allocator *a = &tier->engine->allocator;
-    tier->sums = kvf__alloc_zero(a, tier->blocks, sizeof *tier->sums);
-    tier->sealed = kvf__alloc_zero(a, tier->blocks, sizeof *tier->sealed);
+    tier->sums = kvf__alloc_zero(a, sum_count(tier), sizeof *tier->sums);
+    tier->sealed = kvf__alloc_zero(a, sum_count(tier), sizeof *tier->sealed);
     return tier->sums && tier->sealed;
 }
 
 void kvf__integrity_fini(kvf_tier *tier) {
     const kvf_allocator *a = &tier->engine->allocator;
-    kvf__free(a, tier->sums, tier->blocks, sizeof *tier->sums);
-    kvf__free(a, tier->sealed, tier->blocks, sizeof *tier->sealed);
+    kvf__free(a, tier->sums, sum_count(tier), sizeof *tier->sums);
+    kvf__free(a, tier->sealed, sum_count(tier), sizeof *tier->sealed);
 }
 
-static void hash_layout(XXH3_state_t *state, const kvf_layout *layout, size_t id) {
+static uint64_t sum_of(const kvf_layout *layout, size_t id) {
+    XXH3_state_t state;
+    XXH3_INITSTATE(&state);
+    XXH3_64bits_reset(&state);
     for (size_t i = 0; i < layout->count; i++) {
         const kvf_region *region = &layout->regions[i];
         const char *row = (const char *)region->base + id * region->block_stride;
         for (size_t r = 0; r < region->rows; r++, row += region->row_pitch)
-            XXH3_64bits_update(state, row, region->bytes);
+            XXH3_64bits_update(&state, row, region->bytes);
     }
-}
-
-static uint64_t sum_of(const kvf_tier *tier, size_t id) {
-    XXH3_state_t state;
-    XXH3_INITSTATE(&state);
-    XXH3_64bits_reset(&state);
-    for (size_t i = 0; i < tier->layout_count; i++)
-        hash_layout(&state, tier->layouts[i], id);
     return XXH3_64bits_digest(&state);
 }
 
-void kvf__integrity_seal(kvf_tier *tier, size_t id) {
-    tier->sums[id] = sum_of(tier, id);
-    atomic_store(&tier->sealed[id], 1);
+/* Where the sum of a block in a layout is. */
+static size_t place_of(const kvf_tier *tier, const kvf_layout *layout, size_t id) {
+    size_t index = 0;
+    while (tier->layouts[index] != layout)
+        index++;
+    return index * tier->blocks + id;
 }
 
-bool kvf__integrity_verify(const kvf_tier *tier, size_t id) {
-    return atomic_load(&tier->sealed[id]) == 0 || tier->sums[id] == sum_of(tier, id);
+void kvf__integrity_seal(kvf_tier *tier, const kvf_layout *layout, size_t id) {
+    size_t place = place_of(tier, layout, id);
+    tier->sums[place] = sum_of(layout, id);
+    atomic_store(&tier->sealed[place], 1);
+}
+
+bool kvf__integrity_verify(const kvf_tier *tier, const kvf_layout *layout, size_t id) {
+    size_t place = place_of(tier, layout, id);
+    return atomic_load(&tier->sealed[place]) == 0 || tier->sums[place] == sum_of(layout, id);
 }

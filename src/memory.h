@@ -26,7 +26,11 @@ bool kvf__reserve(const kvf_allocator *allocator, void *block, size_t *capacity,
                   size_t size);
 
 /* Fills in the details, if anybody wants them, and returns their status. */
-kvf_status kvf__fail(kvf_error *error, kvf_error details);
+static inline kvf_status kvf__fail(kvf_error *error, kvf_error details) {
+    if (error)
+        *error = details;
+    return details.status;
+}
 
 #define KVF__FAIL(error, ...) kvf__fail((error), (kvf_error){__VA_ARGS__})
 

@@ -1,8 +1,6 @@
 #include "move.h"
 
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "layout.h"
 
 static const kvf_box_limits no_limits = {
     .max_pitch = PTRDIFF_MAX,
@@ -29,14 +27,12 @@ static kvf_status check_regions(const kvf_region *src, const kvf_region *dst, si
 }
 
 static kvf_status check_layouts(const kvf_move_spec *spec, kvf_error *error) {
-    size_t src_count, dst_count;
-    const kvf_region *src = kvf_layout_regions(spec->src, &src_count);
-    const kvf_region *dst = kvf_layout_regions(spec->dst, &dst_count);
-    if (src_count != dst_count)
-        return KVF__FAIL(error, .status = KVF_ERR_LAYOUT,
-                         .fields = KVF_ERROR_INDEX | KVF_ERROR_OTHER_INDEX, .index = src_count,
-                         .other_index = dst_count, .what = "layouts differ in number of regions");
-    return check_regions(src, dst, src_count, error);
+    size_t src = spec->src->count, dst = spec->dst->count;
+    if (src != dst)
+        return KVF__FAIL(error, .status = KVF_ERR_LAYOUT, .fields = KVF_ERROR_INDEX,
+                         .index = src < dst ? src : dst,
+                         .what = "layouts differ in number of regions");
+    return check_regions(spec->src->regions, spec->dst->regions, src, error);
 }
 
 static kvf_status check_groups(const kvf_move_spec *spec, uint32_t *count, kvf_error *error) {
@@ -52,7 +48,10 @@ static kvf_status check_groups(const kvf_move_spec *spec, uint32_t *count, kvf_e
 
 /* Joining regions */
 
-static kvf__span make_span(const kvf_region *src, const kvf_region *dst, uint32_t group) {
+/* A single block has no stride, whatever its regions say. */
+static kvf__span make_span(const kvf_move_spec *spec, kvf__place place) {
+    const kvf_region *dst = &spec->dst->regions[place.region];
+    const kvf_region *src = &spec->src->regions[place.region];
     return (kvf__span){
         .dst = dst->base,
         .src = src->base,
@@ -60,11 +59,11 @@ static kvf__span make_span(const kvf_region *src, const kvf_region *dst, uint32_
         .rows = dst->rows,
         .dst_pitch = dst->rows > 1 ? (ptrdiff_t)dst->row_pitch : 0,
         .src_pitch = src->rows > 1 ? (ptrdiff_t)src->row_pitch : 0,
-        .dst_stride = dst->block_stride,
-        .src_stride = src->block_stride,
+        .dst_stride = spec->dst->blocks > 1 ? dst->block_stride : 0,
+        .src_stride = spec->src->blocks > 1 ? src->block_stride : 0,
         .dst_buffer = dst->buffer,
         .src_buffer = src->buffer,
-        .group = group,
+        .group = place.group,
     };
 }
 
@@ -78,15 +77,53 @@ static void close_rows(kvf__span *span) {
     }
 }
 
-static bool alike(const kvf_move *move, const kvf__span *a, const kvf__span *b) {
+static void add_span(kvf_move *move, const kvf_move_spec *spec, kvf__place place) {
+    if (place.group < move->first_group || place.group - move->first_group >= move->group_count)
+        return;
+    kvf__span *span = &move->spans[move->span_count++];
+    *span = make_span(spec, place);
+    move->block_bytes += span->width * span->rows;
+    close_rows(span);
+}
+
+/* Moves the last span to its place by destination among those of its group. */
+static void sort_last(kvf_move *move) {
+    size_t at = move->span_count - 1;
+    kvf__span last = move->spans[at];
+    for (; at > 0 && move->spans[at - 1].group == last.group &&
+           (uintptr_t)move->spans[at - 1].dst > (uintptr_t)last.dst;
+         at--)
+        move->spans[at] = move->spans[at - 1];
+    move->spans[at] = last;
+}
+
+/* By destination, within groups where these stay apart. */
+static void add_spans(kvf_move *move, const kvf_move_spec *spec) {
+    const kvf_layout *dst = spec->dst;
+    if (!move->by_group || move->group_count == 1) {
+        for (size_t i = 0; i < dst->count; i++)
+            add_span(move, spec, dst->by_address[i]);
+        return;
+    }
+    uint32_t group = 0;
+    for (size_t i = 0; i < dst->count; i++) {
+        group += i > 0 && dst->regions[i].group != dst->regions[i - 1].group;
+        add_span(move, spec, (kvf__place){i, group});
+        if (move->span_count > 0)
+            sort_last(move);
+    }
+}
+
+/* Whether two spans may be one at all. */
+static bool go_together(const kvf_move *move, const kvf__span *a, const kvf__span *b) {
     return a->dst_stride == b->dst_stride && a->src_stride == b->src_stride &&
            a->dst_buffer == b->dst_buffer && a->src_buffer == b->src_buffer &&
-           a->rows == b->rows && a->dst_pitch == b->dst_pitch && a->src_pitch == b->src_pitch &&
            (!move->by_group || a->group == b->group);
 }
 
 static bool touches(const kvf_move *move, const kvf__span *a, const kvf__span *b) {
-    return alike(move, a, b) && b->dst == a->dst + a->width && b->src == a->src + a->width;
+    return b->dst == a->dst + a->width && b->src == a->src + a->width && a->rows == b->rows &&
+           a->dst_pitch == b->dst_pitch && a->src_pitch == b->src_pitch && go_together(move, a, b);
 }
 
 /* Joins each span with those behind it that touch it on both sides. */
@@ -109,82 +146,47 @@ static ptrdiff_t distance(const void *from, const void *to) {
     return (ptrdiff_t)((uintptr_t)to - (uintptr_t)from);
 }
 
-static size_t magnitude(ptrdiff_t x) {
-    return x < 0 ? (size_t)0 - (size_t)x : (size_t)x;
-}
-
-static bool pitch_fits(const kvf_box_limits *limits, ptrdiff_t pitch, size_t extent) {
-    return magnitude(pitch) <= limits->max_pitch && (pitch >= 0 || limits->negative_pitch) &&
-           (magnitude(pitch) >= extent || limits->narrow_pitch);
-}
-
-/* Whether b may be the next row of a, which has one row, or rows at this very distance. */
-static bool is_next_row(const kvf_move *move, const kvf__span *a, const kvf__span *last,
-                        const kvf__span *b) {
-    ptrdiff_t dst = distance(last->dst, b->dst), src = distance(last->src, b->src);
-    if (last->width != b->width || !alike(move, last, b) || last->rows != 1)
+/* Joins b to a where its rows go on at the distance that a's have, or where both are single rows
+ * that may stand at theirs. */
+static bool join_rows_of(const kvf_move *move, kvf__span *a, const kvf__span *b) {
+    if (a->width != b->width || !go_together(move, a, b))
         return false;
-    if (a->rows > 1)
-        return dst == a->dst_pitch && src == a->src_pitch;
-    return pitch_fits(&move->limits, dst, b->width) && pitch_fits(&move->limits, src, b->width);
+    ptrdiff_t dst = distance(a->dst, b->dst), src = distance(a->src, b->src);
+    const kvf__span *pattern = a->rows > 1 ? a : b;
+    ptrdiff_t dst_pitch = pattern->rows > 1 ? pattern->dst_pitch : dst;
+    ptrdiff_t src_pitch = pattern->rows > 1 ? pattern->src_pitch : src;
+    bool goes_on = dst == (ptrdiff_t)a->rows * dst_pitch && src == (ptrdiff_t)a->rows * src_pitch &&
+                   (b->rows == 1 || (b->dst_pitch == dst_pitch && b->src_pitch == src_pitch));
+    if (!goes_on || !kvf__pitch_fits(&move->limits, dst_pitch, a->width) ||
+        !kvf__pitch_fits(&move->limits, src_pitch, a->width))
+        return false;
+    a->rows += b->rows;
+    a->dst_pitch = dst_pitch;
+    a->src_pitch = src_pitch;
+    return true;
 }
 
-/* Makes single rows at one distance the rows of one span. */
+/* Makes rows at one distance the rows of one span. */
 static void join_rows(kvf_move *move) {
     size_t kept = 0;
-    kvf__span last = move->spans[0];
-    for (size_t i = 1; i < move->span_count; i++) {
-        kvf__span *first = &move->spans[kept];
-        kvf__span next = move->spans[i];
-        if (is_next_row(move, first, &last, &next)) {
-            first->rows++;
-            first->dst_pitch = distance(last.dst, next.dst);
-            first->src_pitch = distance(last.src, next.src);
-        } else {
-            move->spans[++kept] = next;
-        }
-        last = next;
-    }
+    for (size_t i = 1; i < move->span_count; i++)
+        if (!join_rows_of(move, &move->spans[kept], &move->spans[i]))
+            move->spans[++kept] = move->spans[i];
     move->span_count = kept + 1;
 }
 
-static bool comes_before(const kvf_move *move, const kvf__span *a, const kvf__span *b) {
-    if (move->by_group && a->group != b->group)
-        return a->group < b->group;
-    return (uintptr_t)a->dst < (uintptr_t)b->dst;
-}
-
-/* By destination, within groups when these stay apart. Nearly always in order already. */
-static void sort_spans(kvf_move *move) {
-    for (size_t i = 1; i < move->span_count; i++) {
-        kvf__span span = move->spans[i];
-        size_t at = i;
-        for (; at > 0 && comes_before(move, &span, &move->spans[at - 1]); at--)
-            move->spans[at] = move->spans[at - 1];
-        move->spans[at] = span;
-    }
-}
-
 static bool join_regions(kvf_move *move, const kvf_move_spec *spec) {
-    size_t count;
-    const kvf_region *src = kvf_layout_regions(spec->src, &count);
-    const kvf_region *dst = kvf_layout_regions(spec->dst, NULL);
-    move->spans = kvf__alloc(&move->allocator, count, sizeof *move->spans);
+    move->spans = kvf__alloc(&move->allocator, spec->dst->count, sizeof *move->spans);
     if (!move->spans)
         return false;
-    move->span_capacity = count;
-    uint32_t group = 0;
-    for (size_t i = 0; i < count; i++) {
-        group += i > 0 && src[i].group != src[i - 1].group;
-        if (group < move->first_group || group - move->first_group >= move->group_count)
-            continue;
-        move->block_bytes += src[i].bytes * src[i].rows;
-        move->spans[move->span_count] = make_span(&src[i], &dst[i], group);
-        close_rows(&move->spans[move->span_count++]);
+    move->span_capacity = spec->dst->count;
+    add_spans(move, spec);
+    /* What could not be joined as it was may go with what its neighbours have become. */
+    for (size_t before = 0; before != move->span_count;) {
+        before = move->span_count;
+        join_touching(move);
+        join_rows(move);
     }
-    sort_spans(move);
-    join_touching(move);
-    join_rows(move);
     return true;
 }
 
@@ -201,12 +203,23 @@ static bool any_slice_pitch(const kvf_box_limits *limits, const kvf__span *s) {
         return true;
     if (!limits->slices)
         return false;
-    return limits->free_slice_pitch || (s->dst_stride % magnitude(s->dst_pitch) == 0 &&
-                                        s->src_stride % magnitude(s->src_pitch) == 0);
+    return limits->free_slice_pitch || (s->dst_stride % kvf__magnitude(s->dst_pitch) == 0 &&
+                                        s->src_stride % kvf__magnitude(s->src_pitch) == 0);
 }
 
 static size_t extent_of(const kvf__span *s, ptrdiff_t pitch) {
-    return (s->rows - 1) * magnitude(pitch) + s->width;
+    return (s->rows - 1) * kvf__magnitude(pitch) + s->width;
+}
+
+/* Whether two blocks that are neighbours on both sides are one box in some span. */
+static bool neighbours_fit(const kvf_move *move) {
+    const kvf__run two = {.count = 2, .src_step = 1, .dst_step = 1};
+    for (size_t i = 0; i < move->span_count; i++) {
+        kvf_box box = kvf__move_box(&move->spans[i], &two);
+        if (kvf__box_fits(&move->limits, &box))
+            return true;
+    }
+    return false;
 }
 
 static void limit_steps(const kvf_move *move, kvf__pairs_spec *pairs) {
@@ -214,6 +227,7 @@ static void limit_steps(const kvf_move *move, kvf__pairs_spec *pairs) {
     pairs->max_src_step = pairs->max_dst_step = INT32_MAX;
     pairs->backwards = l->negative_pitch;
     pairs->standing = l->narrow_pitch;
+    pairs->neighbours_first = neighbours_fit(move);
     for (size_t i = 0; i < move->span_count; i++) {
         const kvf__span *s = &move->spans[i];
         bool strides_fit = l->narrow_pitch || (s->dst_stride >= extent_of(s, s->dst_pitch) &&

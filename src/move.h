@@ -20,10 +20,10 @@ typedef struct kvf__span {
     char *dst;
     const char *src;
     size_t width, rows;
-    ptrdiff_t dst_pitch, src_pitch;   /* between rows; 0 for one row */
-    size_t dst_stride, src_stride;    /* between blocks */
+    ptrdiff_t dst_pitch, src_pitch; /* between rows; 0 for one row */
+    size_t dst_stride, src_stride;  /* between blocks */
     uint32_t dst_buffer, src_buffer;
-    uint32_t group;                   /* ordinal in the layout; of the first region joined */
+    uint32_t group; /* ordinal in the layout; of the first region joined */
 } kvf__span;
 
 struct kvf_move {
@@ -32,13 +32,26 @@ struct kvf_move {
     kvf__span *spans;
     size_t span_count, span_capacity;
     kvf__runs runs;
-    size_t block_bytes;     /* bytes of one block over all spans */
+    size_t block_bytes; /* bytes of one block over all spans */
     uint32_t first_group, group_count;
     bool by_group;
 };
 
+static inline size_t kvf__magnitude(ptrdiff_t pitch) {
+    return pitch < 0 ? (size_t)0 - (size_t)pitch : (size_t)pitch;
+}
+
+/* Whether pieces that reach over `extent` bytes may stand at this pitch. */
+static inline bool kvf__pitch_fits(const kvf_box_limits *limits, ptrdiff_t pitch, size_t extent) {
+    return kvf__magnitude(pitch) <= limits->max_pitch && (pitch >= 0 || limits->negative_pitch) &&
+           (kvf__magnitude(pitch) >= extent || limits->narrow_pitch);
+}
+
 /* The box of one span and one run, before limits and segments cut it. */
 kvf_box kvf__move_box(const kvf__span *span, const kvf__run *run);
+
+/* Whether a box is one copy within the limits, segments aside. */
+bool kvf__box_fits(const kvf_box_limits *limits, const kvf_box *box);
 
 /* How many boxes it takes within the limits, segments aside. */
 uint64_t kvf__move_box_count(const kvf_move *move);

@@ -30,8 +30,8 @@ static kvf_status out_of_range(const kvf__pairs_spec *spec, size_t plan, kvf_err
         return KVF__FAIL(error, .status = KVF_ERR_RANGE,
                          .fields = KVF_ERROR_ID | KVF_ERROR_INDEX | KVF_ERROR_OTHER_INDEX |
                                    KVF_ERROR_EXPECTED,
-                         .id = src ? p->src_ids[i] : p->dst_ids[i], .index = plan,
-                         .other_index = i, .expected = src ? spec->src_blocks : spec->dst_blocks,
+                         .id = src ? p->src_ids[i] : p->dst_ids[i], .index = plan, .other_index = i,
+                         .expected = src ? spec->src_blocks : spec->dst_blocks,
                          .what = src ? "source id is past the layout's blocks"
                                      : "destination id is past the layout's blocks");
     }
@@ -141,9 +141,9 @@ static kvf_status check_same_tier(const pair *pairs, size_t count, const kvf_all
     }
     for (size_t i = 0; i < count && status == KVF_OK; i++)
         if (kvf__idset_contains(&destinations, src_of(pairs[i])))
-            status = KVF__FAIL(error, .status = KVF_ERR_CONFLICT, .fields = KVF_ERROR_ID,
-                               .id = src_of(pairs[i]),
-                               .what = "the id is both source and destination");
+            status =
+                KVF__FAIL(error, .status = KVF_ERR_CONFLICT, .fields = KVF_ERROR_ID,
+                          .id = src_of(pairs[i]), .what = "the id is both source and destination");
     kvf__idset_free(&destinations, allocator);
     return status;
 }
@@ -164,23 +164,28 @@ static bool same(step a, step b) {
     return a.src == b.src && a.dst == b.dst;
 }
 
-static bool may_run(const kvf__pairs_spec *spec, step s) {
-    if (is_next(s))
-        return true;
+static bool may_stride(const kvf__pairs_spec *spec, step s) {
     uint32_t size = s.src < 0 ? 0u - (uint32_t)s.src : (uint32_t)s.src;
-    return (s.src > 0 || (s.src < 0 && spec->backwards) || (s.src == 0 && spec->standing)) &&
-           size <= spec->max_src_step && (uint32_t)s.dst <= spec->max_dst_step;
+    return !is_next(s) && size <= spec->max_src_step && (uint32_t)s.dst <= spec->max_dst_step &&
+           (s.src > 0 || (s.src < 0 && spec->backwards) || (s.src == 0 && spec->standing));
 }
 
-/* How many pairs from `at` on are one run of step `s`. Whoever has his direct neighbour behind him
- * begins a run of his own, since what lies together is worth more than what lies apart. */
-static size_t run_length(const pair *pairs, size_t count, size_t at, step s) {
+static bool may_run(const kvf__pairs_spec *spec, step s) {
+    return is_next(s) || may_stride(spec, s);
+}
+
+/* How many pairs from `at` on are one run of step `s`. Where the last of them could begin a run of
+ * a better step it is left to that. */
+static size_t run_length(const kvf__pairs_spec *spec, const pair *pairs, size_t count, size_t at,
+                         step s) {
     size_t end = at + 1;
     while (end < count && same(step_between(pairs[end - 1], pairs[end]), s))
         end++;
-    if (!is_next(s) && end < count && is_next(step_between(pairs[end - 1], pairs[end])))
-        end--;
-    return end - at;
+    if (end == count || is_next(s) == spec->neighbours_first)
+        return end - at;
+    step behind = step_between(pairs[end - 1], pairs[end]);
+    bool better = spec->neighbours_first ? is_next(behind) : may_stride(spec, behind);
+    return end - at - better;
 }
 
 static bool append(kvf__runs *runs, const kvf_allocator *allocator, pair first, size_t count,
@@ -208,7 +213,7 @@ static kvf_status cut(const kvf__pairs_spec *spec, const pair *pairs, size_t cou
         step s = {1, 1};
         if (at + 1 < count) {
             s = step_between(pairs[at], pairs[at + 1]);
-            length = may_run(spec, s) ? run_length(pairs, count, at, s) : 1;
+            length = may_run(spec, s) ? run_length(spec, pairs, count, at, s) : 1;
         }
         if (!append(runs, allocator, pairs[at], length, s)) {
             kvf__runs_free(runs, allocator);

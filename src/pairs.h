@@ -35,6 +35,8 @@ typedef struct kvf__pairs_spec {
      * the source's side. */
     uint32_t max_src_step, max_dst_step;
     bool backwards, standing;
+    /* What neighbours are worth: runs of (1, 1) before those of all other steps, or behind. */
+    bool neighbours_first;
 } kvf__pairs_spec;
 
 /* Errors as kvf_move_create; nothing is allocated then. */

@@ -21,9 +21,9 @@ enum { KVF__LANES = 16 };
 
 typedef struct kvf__slots {
     size_t blocks;
-    uint64_t *writer;                /* sequence * KVF__LANES + lane; 0: none */
-    uint16_t *readers;               /* lanes that read since then, a bit each */
-    uint64_t *reader[KVF__LANES];    /* sequence of the last reader on that lane */
+    uint64_t *writer;             /* sequence * KVF__LANES + lane; 0: none */
+    uint16_t *readers;            /* lanes that read since then, a bit each */
+    uint64_t *reader[KVF__LANES]; /* sequence of the last reader on that lane */
 } kvf__slots;
 
 bool kvf__slots_init(kvf__slots *slots, const kvf_allocator *allocator, size_t blocks);

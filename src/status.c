@@ -163,9 +163,3 @@ bool kvf__grow(const kvf_allocator *allocator, void *block, size_t *capacity, si
     size_t wanted = *capacity + *capacity / 2 + 8;
     return kvf__reserve(allocator, block, capacity, wanted > needed ? wanted : needed, size);
 }
-
-kvf_status kvf__fail(kvf_error *error, kvf_error details) {
-    if (error)
-        *error = details;
-    return details.status;
-}

@@ -2,9 +2,10 @@
 #include "integrity.h"
 #include "transfer.h"
 
-static bool nothing_open(void *context) {
-    kvf_engine *engine = context;
-    return atomic_load(&engine->open) == 0;
+/* With `lock` held: no transfer is open, and no callback outstanding or under way. */
+static bool nothing_left(void *context) {
+    const kvf_engine *engine = context;
+    return atomic_load(&engine->open) == 0 && !engine->due && engine->calling == 0;
 }
 
 /* Cancels the open transfers that touch a tier; any tier for NULL. */
@@ -23,9 +24,8 @@ void kvf_engine_destroy(kvf_engine *engine) {
     atomic_store(&engine->closed, true);
     pthread_mutex_unlock(&engine->order);
     cancel_all(engine, NULL);
-    kvf__engine_wait(engine, nothing_open, engine, -1);
+    kvf__engine_wait(engine, nothing_left, engine, -1);
     engine->ops->close(engine);
-    kvf__engine_step(engine);
     kvf__engine_release(engine);
 }
 
@@ -152,6 +152,7 @@ kvf_status kvf_tier_seal(kvf_tier *tier, const uint64_t *ids, size_t count, kvf_
                          .what = "the tier keeps no checksums");
     kvf_status status = kvf_tier_idle(tier, ids, count, error);
     for (size_t i = 0; status == KVF_OK && i < count; i++)
-        kvf__integrity_seal(tier, (size_t)ids[i]);
+        for (size_t k = 0; k < tier->layout_count; k++)
+            kvf__integrity_seal(tier, tier->layouts[k], (size_t)ids[i]);
     return status;
 }

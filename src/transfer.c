@@ -50,12 +50,23 @@ void kvf__transfer_group_landed(kvf_transfer *t, uint32_t group, size_t bytes) {
         pthread_cond_broadcast(&t->engine->changed);
 }
 
+/* Its tiers need not wait for it any more. */
+static void leave_tiers(kvf_transfer *t) {
+    if (!t->src)
+        return;
+    atomic_fetch_sub(&t->src->open, 1);
+    atomic_fetch_sub(&t->dst->open, 1);
+    t->src = t->dst = NULL;
+}
+
 void kvf__transfer_over(kvf_transfer *t, const kvf_error *error) {
     assert(!kvf__transfer_is_over(t));
+    if (!t->begun) /* it may yet stand behind others in its lane for long */
+        leave_tiers(t);
     t->end_time = kvf__now();
     if (error)
         t->error = *error;
-    if (t->error.status != KVF_OK && t->error.status != KVF_ERR_CORRUPT)
+    if (t->plan_count > 0 && t->error.status != KVF_OK && t->error.status != KVF_ERR_CORRUPT)
         memset(t->landed, 0, t->plan_count * sizeof *t->landed);
     atomic_store_explicit(&t->status, t->error.status, memory_order_release);
     if (t->delivery.callback) {
@@ -76,13 +87,11 @@ void kvf__transfer_retire(kvf_transfer *t) {
     assert(kvf__transfer_is_over(t));
     assert(atomic_load(&engine->retired[t->lane]) == t->sequence - 1);
     atomic_store_explicit(&engine->retired[t->lane], t->sequence, memory_order_release);
-    atomic_fetch_sub(&t->src->open, 1);
-    atomic_fetch_sub(&t->dst->open, 1);
+    leave_tiers(t);
     atomic_fetch_sub(&engine->open, 1);
     *t->link_open = t->next_open;
     if (t->next_open)
         t->next_open->link_open = t->link_open;
-    t->src = t->dst = NULL;
     pthread_cond_broadcast(&engine->changed);
 }
 
@@ -126,8 +135,8 @@ kvf_status kvf__transfer_shorten(kvf_transfer *t, kvf_error *error) {
     for (size_t i = 0; i < t->plan_count; i++)
         t->plans.items[i].count = t->landed[i];
     kvf_move *shorter = NULL, *longer = t->move;
-    kvf_status status = kvf__transfer_lower(t, t->plans.items, t->plan_count, longer->by_group,
-                                            &shorter, error);
+    kvf_status status =
+        kvf__transfer_lower(t, t->plans.items, t->plan_count, longer->by_group, &shorter, error);
     if (status != KVF_OK)
         return status;
     pthread_mutex_lock(&t->engine->lock);
@@ -138,13 +147,18 @@ kvf_status kvf__transfer_shorten(kvf_transfer *t, kvf_error *error) {
     return KVF_OK;
 }
 
-/* Waiting */
+/* Waiting. Each call holds the transfer, which its callback may release. */
 
 static kvf_status result(const kvf_transfer *t, kvf_error *error) {
     kvf_status status = atomic_load_explicit(&t->status, memory_order_acquire);
     if (status == KVF_OK || status == KVF_PENDING)
         return status;
     return kvf__fail(error, t->error);
+}
+
+static kvf_status let_go(kvf_transfer *t, kvf_status status) {
+    kvf_transfer_release(t);
+    return status;
 }
 
 static bool is_over(void *context) {
@@ -154,19 +168,21 @@ static bool is_over(void *context) {
 kvf_status kvf_transfer_poll(kvf_transfer *t, kvf_error *error) {
     if (!t)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
+    kvf__transfer_hold(t);
     kvf__engine_step(t->engine);
     if (kvf__transfer_is_over(t))
         kvf__engine_call_back(t->engine);
-    return result(t, error);
+    return let_go(t, result(t, error));
 }
 
 kvf_status kvf_transfer_wait(kvf_transfer *t, int64_t timeout_us, kvf_error *error) {
     if (!t)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
+    kvf__transfer_hold(t);
     if (!kvf__engine_wait(t->engine, is_over, t, timeout_us))
-        return KVF__FAIL(error, .status = KVF_ERR_TIMEOUT);
+        return let_go(t, KVF__FAIL(error, .status = KVF_ERR_TIMEOUT));
     kvf__engine_call_back(t->engine);
-    return result(t, error);
+    return let_go(t, result(t, error));
 }
 
 typedef struct group_wait {
@@ -188,10 +204,11 @@ kvf_status kvf_transfer_wait_group(kvf_transfer *t, uint32_t group, int64_t time
         return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_INDEX, .index = group,
                          .what = "the transfer does not move this group");
     group_wait w = {t, group - t->first_group};
+    kvf__transfer_hold(t);
     if (!kvf__engine_wait(t->engine, group_landed, &w, timeout_us))
-        return KVF__FAIL(error, .status = KVF_ERR_TIMEOUT);
+        return let_go(t, KVF__FAIL(error, .status = KVF_ERR_TIMEOUT));
     kvf_status status = result(t, error);
-    return status == KVF_PENDING ? KVF_OK : status;
+    return let_go(t, status == KVF_PENDING ? KVF_OK : status);
 }
 
 void kvf_transfer_cancel(kvf_transfer *t) {

@@ -31,7 +31,7 @@ struct kvf_transfer {
     /* Under `lock`. */
     kvf_transfer *next_open, **link_open;
     bool begun;
-    atomic_bool cancelled;    /* asked for */
+    atomic_bool cancelled;     /* asked for */
     _Atomic kvf_status status; /* PENDING until over */
     kvf_error error;
     size_t plan_count;

@@ -1,7 +1,7 @@
 /* Runs a fuzz target where there is no libFuzzer: the files given as arguments first, then inputs
  * made up from random bytes and from those files. KVF_FUZZ_RUNS says how many; without it they go
- * on for two seconds. Run n is the same input every time. The input that brings a target down is
- * left in the file fuzz-crash of the current folder. */
+ * on for two seconds. Run n is the same input every time. The input that brings a target down, or
+ * does not come to an end, is left in the file fuzz-crash of the current folder. */
 #include "support.h"
 
 #include <fcntl.h>
@@ -18,6 +18,7 @@ enum {
     MAX_RANDOM_SIZE = 512,
     MAX_MUTATIONS = 8,
     USUAL_SECONDS = 2,
+    MAX_INPUT_SECONDS = 20, /* for one input, after which it counts as a crash */
 };
 
 typedef struct input {
@@ -52,6 +53,7 @@ static void on_signal(int signal_number) {
 
 static void save_when_it_crashes(void) {
     static const int signals[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+    signal(SIGALRM, on_signal);
     if (__sanitizer_set_death_callback) {
         __sanitizer_set_death_callback(save_current);
         return;
@@ -75,6 +77,7 @@ static void run(const uint8_t *bytes, size_t size) {
     if (size > 0) {
         memcpy(current.bytes, bytes, size);
     }
+    alarm(MAX_INPUT_SECONDS);
     LLVMFuzzerTestOneInput(current.bytes, size);
     free(current.bytes);
 }

@@ -149,12 +149,21 @@ void rig_tier_free(rig_tier *tier) {
 
 /* Content */
 
-static char content(uint64_t tag, size_t at) {
-    uint64_t x = (tag + 1) * UINT64_C(0x9e3779b97f4a7c15) + at / 8 * UINT64_C(0xbf58476d1ce4e5b9);
-    x ^= x >> 29;
-    x *= UINT64_C(0x94d049bb133111eb);
-    x ^= x >> 32;
-    return (char)(x >> 8 * (at % 8));
+/* The bytes of a tag, one after the other. */
+typedef struct stream {
+    uint64_t tag, word;
+    size_t at;
+} stream;
+
+static char next_byte(stream *s) {
+    if (s->at % 8 == 0) {
+        uint64_t x = (s->tag + 1) * UINT64_C(0x9e3779b97f4a7c15);
+        x += s->at / 8 * UINT64_C(0xbf58476d1ce4e5b9);
+        x ^= x >> 29;
+        x *= UINT64_C(0x94d049bb133111eb);
+        s->word = x ^ x >> 32;
+    }
+    return (char)(s->word >> 8 * (s->at++ % 8));
 }
 
 char *rig_byte(const kvf_layout *layout, size_t region, uint64_t id, size_t row, size_t column) {
@@ -163,12 +172,15 @@ char *rig_byte(const kvf_layout *layout, size_t region, uint64_t id, size_t row,
 }
 
 void rig_fill(const kvf_layout *layout, uint64_t id, uint64_t tag) {
-    size_t count, at = 0;
+    size_t count;
     const kvf_region *regions = kvf_layout_regions(layout, &count);
+    stream s = {.tag = tag};
     for (size_t i = 0; i < count; i++)
-        for (size_t r = 0; r < regions[i].rows; r++)
+        for (size_t r = 0; r < regions[i].rows; r++) {
+            char *row = rig_byte(layout, i, id, r, 0);
             for (size_t b = 0; b < regions[i].bytes; b++)
-                *rig_byte(layout, i, id, r, b) = content(tag, at++);
+                row[b] = next_byte(&s);
+        }
 }
 
 void rig_fill_all(const kvf_layout *layout, uint64_t tag) {
@@ -177,13 +189,16 @@ void rig_fill_all(const kvf_layout *layout, uint64_t tag) {
 }
 
 bool rig_holds(const kvf_layout *layout, uint64_t id, uint64_t tag) {
-    size_t count, at = 0;
+    size_t count;
     const kvf_region *regions = kvf_layout_regions(layout, &count);
+    stream s = {.tag = tag};
     for (size_t i = 0; i < count; i++)
-        for (size_t r = 0; r < regions[i].rows; r++)
+        for (size_t r = 0; r < regions[i].rows; r++) {
+            const char *row = rig_byte(layout, i, id, r, 0);
             for (size_t b = 0; b < regions[i].bytes; b++)
-                if (*rig_byte(layout, i, id, r, b) != content(tag, at++))
+                if (row[b] != next_byte(&s))
                     return false;
+        }
     return true;
 }
 

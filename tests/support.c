@@ -22,7 +22,8 @@ static void *test_resize(void *user, void *block, size_t old_size, size_t new_si
         return NULL;
     }
     t->calls++;
-    if (t->fail_at != 0 && (t->calls == t->fail_at || (t->fail_ever_after && t->calls > t->fail_at)))
+    if (t->fail_at != 0 &&
+        (t->calls == t->fail_at || (t->fail_ever_after && t->calls > t->fail_at)))
         return NULL;
     /* Always moves, so that a pointer kept too long is a use after free. */
     header *grown = malloc(sizeof *grown + new_size);
@@ -50,7 +51,8 @@ void test_allocator_done(const test_allocator *t) {
 }
 
 test_random test_random_make(uint64_t seed) {
-    return (test_random){.state = seed * UINT64_C(0x9e3779b97f4a7c15) + UINT64_C(0x2545f4914f6cdd1d)};
+    return (test_random){.state =
+                             seed * UINT64_C(0x9e3779b97f4a7c15) + UINT64_C(0x2545f4914f6cdd1d)};
 }
 
 uint64_t test_random_next(test_random *random) {
@@ -68,7 +70,7 @@ uint64_t test_random_below(test_random *random, uint64_t bound) {
 
 uint64_t test_seeds(uint64_t usual) {
     const char *text = getenv("KVF_TEST_SEEDS");
-    return text ? strtoull(text, NULL, 10) : usual;
+    return text ? usual * strtoull(text, NULL, 10) : usual;
 }
 
 kvf_hash test_hash(uint64_t position, uint64_t salt) {
@@ -86,6 +88,7 @@ void test_expect(kvf_status expected, kvf_status actual, const kvf_error *error)
     char text[256] = "";
     if (error && actual != KVF_OK)
         kvf_error_format(error, text, sizeof text);
-    print_error("expected %s, got %s: %s\n", kvf_status_name(expected), kvf_status_name(actual), text);
+    print_error("expected %s, got %s: %s\n", kvf_status_name(expected), kvf_status_name(actual),
+                text);
     assert_int_equal(actual, expected);
 }

@@ -34,7 +34,7 @@ uint64_t test_random_next(test_random *random);
 /* Below `bound`, which is more than 0. */
 uint64_t test_random_below(test_random *random, uint64_t bound);
 
-/* Seeds to run: KVF_TEST_SEEDS from the environment, or `usual`. */
+/* Seeds to run: `usual`, times KVF_TEST_SEEDS from the environment. */
 uint64_t test_seeds(uint64_t usual);
 
 /* A lineage hash of the position with arbitrary fragments, v1.2. */

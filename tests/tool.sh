@@ -29,6 +29,7 @@ expect 2 replay --synthetic --block-bytes 0
 expect 2 replay --synthetic --block-bytes many
 expect 2 replay --synthetic --engine nonsense
 expect 2 bench plan --blocks 10,,20
+expect 2 bench transfer --pattern nonsense
 expect 2 replay --synthetic --json "$work/no/such/folder"
 
 # Bad input is named by file and line.
@@ -80,6 +81,7 @@ has rows.0.blocks NUMBER '6$'
 two_requests --no-verify --json -
 read_json
 has rows.0.verified_blocks NUMBER '0$'
+has rows.0.corrupt_blocks NULL
 expect 0 replay --trace /dev/null --json -
 read_json
 has rows.0.requests NUMBER '0$'
@@ -94,4 +96,26 @@ for op in hash_sequence extend_block_ids_fresh extend_block_ids_known extend_ass
     [ "$(grep -c "^rows\.[0-9]*\.op STRING $op\$" "$work/values")" -eq 2 ] ||
         complain "bench plan: not two rows of $op"
 done
+
+small_transfers() {
+    expect 0 bench transfer --engine host --fragment-bytes 512,4K --count 64 --regions 4 \
+        --pattern contiguous,random --host-layout whole,layer --json - "$@"
+    read_json
+    [ "$(grep -c '^rows\.[0-9]*\.verified ' "$work/values")" -eq 8 ] ||
+        complain "bench transfer: not a row for each of 2 x 2 x 2 combinations"
+    for name in engine direction host_layout pattern; do
+        has "rows.0.$name" STRING
+    done
+    has_numbers rows.0. fragment_bytes fragments blocks regions boxes bytes gbps link_gbps \
+        fraction_of_link median_us p99_us submit_us cpu_us samples
+    has rows.0.strategy "[A-Z]*" # the host engine has no choice
+    has rows.0.bytes NUMBER '32768$'
+}
+small_transfers --samples 5
+has rows.0.verified BOOLEAN ON
+has rows.0.p99_us NULL
+small_transfers --samples 100
+has rows.0.p99_us NUMBER
+small_transfers --samples 5 --no-verify
+has rows.0.verified NULL
 [ "$failures" -eq 0 ]

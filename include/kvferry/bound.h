@@ -50,7 +50,9 @@ KVF_API kvf_status kvf_bound_wait(kvf_bound *bound, int64_t timeout_us, kvf_erro
 KVF_API void kvf_bound_cancel(kvf_bound *bound);
 
 /** The result of one pair: PENDING, OK, CLOSED, or the transfer's error. `landed`, when not NULL,
- *  gets the blocks that landed. Errors: RANGE for a pair that does not exist. */
+ *  gets the blocks that landed. These become assigned once everything before them has landed too;
+ *  when an earlier flight of the tracker fails, they return to pending with it. Errors: RANGE for a
+ * pair that does not exist. */
 KVF_API kvf_status kvf_bound_result(const kvf_bound *bound, size_t pair, size_t *landed);
 
 /** The transfer below, for waiting on groups and for statistics; valid until release. */

@@ -52,7 +52,7 @@ KVF_API kvf_status kvf_engine_host_create(const kvf_host_options *options, kvf_e
                                           kvf_error *error);
 
 /** Cancels what has not begun, waits for what runs, delivers outstanding callbacks and ends the
- *  engine's threads. Tiers of it may be destroyed later, and answer BROKEN until then. Must not be
+ *  engine's threads. Tiers of it may be destroyed later; submitting to them is BROKEN. Must not be
  *  called from a callback. NULL is fine. */
 KVF_API void kvf_engine_destroy(kvf_engine *engine);
 
@@ -76,9 +76,11 @@ typedef struct kvf_tier_options {
                                          of one id space (the KV groups of a hybrid model). */
     size_t layout_count;
     kvf_memory memory;
-    bool integrity; /**< Host memory only: keep an XXH3-64 of every block that a transfer wrote
-                         here (layout by layout, region by region, row by row), and check it before
-                         a transfer reads the block. */
+    /** Host memory only: keep an XXH3-64 of every block that a transfer wrote here, one a layout
+     *  (region by region, row by row), and check it before a transfer reads the block through that
+     *  layout. A transfer of some layers vouches for the others as they are. One that was cut short
+     *  leaves the old sums, so that what it half wrote is CORRUPT until written or sealed again. */
+    bool integrity;
 } kvf_tier_options;
 
 /**

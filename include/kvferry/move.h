@@ -70,8 +70,9 @@ typedef struct kvf_move_report {
  *    distance become rows.
  *  - Ids that advance together by a constant step, up or down, become a run.
  *
- * No two neighbouring boxes of the result could be one within `limits` (NULL: everything goes), as
- * far as the limits allow it for every group of joined regions alike.
+ * Within `limits` (NULL: everything goes), no two neighbouring boxes of the result could be one by
+ * these rules, as far as the limits allow it for all joined regions alike. Slices come from ids
+ * only; runs are not joined to runs of runs.
  *
  * Errors: INVALID for NULL, no groups; LAYOUT when the layouts' regions do not agree (`index` names
  * the region); RANGE for an id past a layout's blocks (`id`; `index` its plan, `other_index` its
