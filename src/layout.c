@@ -139,7 +139,7 @@ static bool region_extent(const kvf_region *r, size_t blocks, extent *out) {
         !kvf__add(end, rows_reach, &end) || !kvf__add(end, r->bytes, &end))
         return false;
     *out = (extent){.start = start, .last = end - 1};
-    return end - start <= PTRDIFF_MAX;
+    return end - start <= PTRDIFF_MAX; /* pitches are signed */
 }
 
 /* Sweeps over the extents in order of address, so that only neighbours are compared. */

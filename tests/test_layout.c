@@ -142,9 +142,13 @@ static void test_address_limits(void **state) {
     must_pass(&r, 1, KVF_MAX_BLOCKS);
     kvf_error error = must_fail(KVF_ERR_RANGE, &r, 1, (size_t)KVF_MAX_BLOCKS + 1);
     assert_true(error.expected == KVF_MAX_BLOCKS);
-    /* Apart by nearly all there is: no difference may wrap. */
-    must_interleave(at_address(1, top - 9, 4), at_address(5, top - 9, 4), 2);
-    must_collide(at_address(1, top - 9, 5), at_address(5, top - 9, 4), 2);
+    /* A region ends where a signed distance does; up to there no difference may wrap. */
+    const size_t far = PTRDIFF_MAX - 10;
+    r = at_address(1, far, 10);
+    must_pass(&r, 1, 2);
+    must_name(KVF_ERR_RANGE, at_address(1, far, 11), 2);
+    must_interleave(at_address(1, far, 4), at_address(5, far, 4), 2);
+    must_collide(at_address(1, far, 5), at_address(5, far, 4), 2);
 }
 
 static void test_overlap_within_a_region(void **state) {

@@ -66,7 +66,8 @@ typedef struct kvf_shape {
  *
  * Errors, `index` naming the region (and `other_index` the other one where two collide): INVALID
  * for NULL, no regions, no blocks, 0 bytes, a row pitch below the bytes, groups that descend;
- * RANGE for more than KVF_MAX_BLOCKS blocks or addresses that overflow; LAYOUT where blocks, rows
+ * RANGE for more than KVF_MAX_BLOCKS blocks, addresses that overflow or a region longer than
+ * PTRDIFF_MAX bytes; LAYOUT where blocks, rows
  * or regions overlap; NO_MEMORY. Regions may interleave when their strides and rows agree (rows
  * that touch count as one, and with one block the stride does not matter); others may not lie in
  * each other's extent.
