@@ -42,6 +42,19 @@ void kvf__slots_users(const kvf__slots *slots, size_t id, uint64_t after[KVF__LA
     }
 }
 
+/* Scattered ids miss the caches; what is fetched this far ahead has come when it is its turn. */
+enum { AHEAD = 16 };
+
+static void fetch_ahead(const kvf__slots *slots, const kvf__runs *runs, size_t r,
+                        const uint64_t *reader) {
+    if (r + AHEAD >= runs->count)
+        return;
+    uint32_t id = runs->items[r + AHEAD].src;
+    __builtin_prefetch(&slots->writer[id]);
+    __builtin_prefetch(&slots->readers[id], 1);
+    __builtin_prefetch(&reader[id], 1);
+}
+
 void kvf__slots_read(kvf__slots *slots, const kvf__runs *runs, unsigned lane, uint64_t sequence,
                      uint64_t after[KVF__LANES]) {
     uint64_t *reader = slots->reader[lane];
@@ -49,6 +62,7 @@ void kvf__slots_read(kvf__slots *slots, const kvf__runs *runs, unsigned lane, ui
     for (size_t r = 0; r < runs->count; r++) {
         const kvf__run *run = &runs->items[r];
         uint32_t id = run->src;
+        fetch_ahead(slots, runs, r, reader);
         for (uint32_t i = 0; i < run->count; i++, id += (uint32_t)run->src_step) {
             wait_for_writer(slots, id, after);
             reader[id] = sequence;
