@@ -196,18 +196,23 @@ static kvf_box tidy(kvf_box box) {
     return box;
 }
 
-size_t kvf_move_next(const kvf_move *move, kvf_box_cursor *cursor, kvf_box *boxes,
-                     size_t capacity) {
-    if (!move || !cursor || !boxes || move->runs.count == 0)
-        return 0;
+size_t kvf__move_next(const kvf_move *move, const kvf_box_limits *limits, size_t end_span,
+                      kvf_box_cursor *cursor, kvf_box *boxes, size_t capacity) {
     size_t count = 0;
-    while (count < capacity && cursor->group < move->span_count) {
+    while (count < capacity && cursor->group < end_span && move->runs.count > 0) {
         const kvf__run *run = &move->runs.items[cursor->run];
         kvf_box box = kvf__move_box(&move->spans[cursor->group], run);
-        boxes[count++] = tidy(take(&move->limits, rest_of(&box, cursor), cursor));
+        boxes[count++] = tidy(take(limits, rest_of(&box, cursor), cursor));
         carry(move, &box, cursor);
     }
     return count;
+}
+
+size_t kvf_move_next(const kvf_move *move, kvf_box_cursor *cursor, kvf_box *boxes,
+                     size_t capacity) {
+    if (!move || !cursor || !boxes)
+        return 0;
+    return kvf__move_next(move, &move->limits, move->span_count, cursor, boxes, capacity);
 }
 
 /* Describing: equal runs are counted together, so that it takes as long as there are runs */
@@ -328,12 +333,12 @@ kvf_status kvf_move_describe(const kvf_move *move, kvf_move_report *report, kvf_
     return status;
 }
 
-uint64_t kvf__move_box_count(const kvf_move *move) {
+uint64_t kvf__move_box_count(const kvf_move *move, const kvf_box_limits *limits) {
     uint64_t count = 0;
     for (size_t s = 0; s < move->span_count; s++) {
         for (size_t r = 0; r < move->runs.count; r++) {
             kvf_box box = kvf__move_box(&move->spans[s], &move->runs.items[r]);
-            count += boxes_of(&move->limits, &box).times;
+            count += boxes_of(limits, &box).times;
         }
     }
     return count;

@@ -35,8 +35,11 @@
 typedef struct kvf__engine_ops {
     const char *name;
     const kvf_box_limits *limits;
+    bool has_events; /* transfers may begin behind the caller's events */
     size_t job_size; /* bytes of its own that the engine wants in every transfer, zeroed */
-    bool (*reaches)(const kvf_engine *engine, kvf_memory memory);
+    /* Whether the engine can move this layout's bytes, which are to lie in that memory. */
+    kvf_status (*accept)(kvf_engine *engine, const kvf_layout *layout, kvf_memory memory,
+                         kvf_error *error);
     /* With `order` held: the lane for a transfer. */
     unsigned (*lane)(kvf_engine *engine, const kvf_transfer *transfer);
     /* With `order` held. On failure nothing was enqueued; the transfer is over then without the

@@ -510,9 +510,14 @@ static const kvf_box_limits everything = {
     .free_slice_pitch = true,
 };
 
-static bool host_reaches(const kvf_engine *engine, kvf_memory memory) {
+static kvf_status host_accept(kvf_engine *engine, const kvf_layout *layout, kvf_memory memory,
+                              kvf_error *error) {
     (void)engine;
-    return memory == KVF_MEMORY_HOST || memory == KVF_MEMORY_PINNED;
+    (void)layout;
+    if (memory == KVF_MEMORY_HOST || memory == KVF_MEMORY_PINNED)
+        return KVF_OK;
+    return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
+                     .what = "the engine does not reach this kind of memory");
 }
 
 static unsigned host_lane(kvf_engine *engine, const kvf_transfer *t) {
@@ -570,7 +575,7 @@ static const kvf__engine_ops host_ops = {
     .name = "host",
     .limits = &everything,
     .job_size = sizeof(job),
-    .reaches = host_reaches,
+    .accept = host_accept,
     .lane = host_lane,
     .submit = host_submit,
     .wake = host_wake,

@@ -53,7 +53,11 @@ kvf_box kvf__move_box(const kvf__span *span, const kvf__run *run);
 /* Whether a box is one copy within the limits, segments aside. */
 bool kvf__box_fits(const kvf_box_limits *limits, const kvf_box *box);
 
-/* How many boxes it takes within the limits, segments aside. */
-uint64_t kvf__move_box_count(const kvf_move *move);
+/* How many boxes it takes within these limits, segments aside. */
+uint64_t kvf__move_box_count(const kvf_move *move, const kvf_box_limits *limits);
+
+/* kvf_move_next within other limits than those it was lowered for, up to a span. */
+size_t kvf__move_next(const kvf_move *move, const kvf_box_limits *limits, size_t end_span,
+                      kvf_box_cursor *cursor, kvf_box *boxes, size_t capacity);
 
 #endif

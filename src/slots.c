@@ -29,14 +29,14 @@ static void raise(uint64_t after[KVF__LANES], unsigned lane, uint64_t sequence) 
         after[lane] = sequence;
 }
 
-static void wait_for_writer(const kvf__slots *slots, size_t id, uint64_t after[KVF__LANES]) {
+void kvf__slots_writer(const kvf__slots *slots, size_t id, uint64_t after[KVF__LANES]) {
     uint64_t writer = slots->writer[id];
     raise(after, (unsigned)(writer % KVF__LANES), writer / KVF__LANES);
 }
 
 void kvf__slots_users(const kvf__slots *slots, size_t id, uint64_t after[KVF__LANES]) {
-    wait_for_writer(slots, id, after);
-    for (unsigned readers = slots->readers[id]; readers != 0; readers &= readers - 1) {
+    kvf__slots_writer(slots, id, after);
+    for (uint32_t readers = slots->readers[id]; readers != 0; readers &= readers - 1) {
         unsigned lane = (unsigned)__builtin_ctz(readers);
         raise(after, lane, slots->reader[lane][id]);
     }
@@ -58,13 +58,13 @@ static void fetch_ahead(const kvf__slots *slots, const kvf__runs *runs, size_t r
 void kvf__slots_read(kvf__slots *slots, const kvf__runs *runs, unsigned lane, uint64_t sequence,
                      uint64_t after[KVF__LANES]) {
     uint64_t *reader = slots->reader[lane];
-    uint16_t bit = (uint16_t)(1u << lane);
+    uint32_t bit = UINT32_C(1) << lane;
     for (size_t r = 0; r < runs->count; r++) {
         const kvf__run *run = &runs->items[r];
         uint32_t id = run->src;
         fetch_ahead(slots, runs, r, reader);
         for (uint32_t i = 0; i < run->count; i++, id += (uint32_t)run->src_step) {
-            wait_for_writer(slots, id, after);
+            kvf__slots_writer(slots, id, after);
             reader[id] = sequence;
             slots->readers[id] |= bit;
         }
@@ -81,5 +81,15 @@ void kvf__slots_write(kvf__slots *slots, const kvf__runs *runs, unsigned lane, u
             slots->writer[id] = sequence * KVF__LANES + lane;
             slots->readers[id] = 0;
         }
+    }
+}
+
+void kvf__slots_mark(kvf__slots *slots, size_t id, bool write, unsigned lane, uint64_t sequence) {
+    if (write) {
+        slots->writer[id] = sequence * KVF__LANES + lane;
+        slots->readers[id] = 0;
+    } else {
+        slots->reader[lane][id] = sequence;
+        slots->readers[id] |= UINT32_C(1) << lane;
     }
 }

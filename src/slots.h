@@ -17,12 +17,12 @@
 
 #include <stdatomic.h>
 
-enum { KVF__LANES = 16 };
+enum { KVF__LANES = 32 };
 
 typedef struct kvf__slots {
     size_t blocks;
     uint64_t *writer;             /* sequence * KVF__LANES + lane; 0: none */
-    uint16_t *readers;            /* lanes that read since then, a bit each */
+    uint32_t *readers;            /* lanes that read since then, a bit each */
     uint64_t *reader[KVF__LANES]; /* sequence of the last reader on that lane */
 } kvf__slots;
 
@@ -39,7 +39,11 @@ void kvf__slots_read(kvf__slots *slots, const kvf__runs *runs, unsigned lane, ui
 void kvf__slots_write(kvf__slots *slots, const kvf__runs *runs, unsigned lane, uint64_t sequence,
                       uint64_t after[KVF__LANES]);
 
-/* Raises after[] to all users of one block. */
+/* The same for one block. */
+void kvf__slots_mark(kvf__slots *slots, size_t id, bool write, unsigned lane, uint64_t sequence);
+
+/* Raises after[] to the writer of one block, or to all its users. */
+void kvf__slots_writer(const kvf__slots *slots, size_t id, uint64_t after[KVF__LANES]);
 void kvf__slots_users(const kvf__slots *slots, size_t id, uint64_t after[KVF__LANES]);
 
 #endif

@@ -14,6 +14,10 @@ static kvf_status check_submit(const kvf_tier *src, const kvf_tier *dst, const k
     if (o->priority >= KVF_PRIORITIES || (o->priority > 0 && !o->background))
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_INDEX,
                          .index = o->priority, .what = "no such priority");
+    if (!o->events && o->event_count > 0)
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "events are NULL");
+    if (o->event_count > 0 && !src->engine->ops->has_events)
+        return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED, .what = "the engine has no events");
     if (o->src_layout >= src->layout_count || o->dst_layout >= dst->layout_count)
         return KVF__FAIL(error, .status = KVF_ERR_RANGE, .what = "the tier has no such layout");
     return KVF_OK;
@@ -82,6 +86,8 @@ static kvf_transfer *allocate(kvf_tier *src, kvf_tier *dst, const kvf_submit_opt
     t->delivery.callback = o->callback;
     t->delivery.user = o->user;
     t->completion = o->completion;
+    t->events = o->events;
+    t->event_count = o->event_count;
     atomic_init(&t->holds, 1);
     atomic_init(&t->status, KVF_PENDING);
     return t;

@@ -29,7 +29,7 @@ void kvf_engine_destroy(kvf_engine *engine) {
     kvf__engine_release(engine);
 }
 
-static kvf_status check_tier(const kvf_engine *engine, const kvf_tier_options *options,
+static kvf_status check_tier(kvf_engine *engine, const kvf_tier_options *options,
                              kvf_error *error) {
     if (!engine || !options || !options->layouts || options->layout_count == 0)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument or no layout");
@@ -41,15 +41,15 @@ static kvf_status check_tier(const kvf_engine *engine, const kvf_tier_options *o
             return KVF__FAIL(error, .status = KVF_ERR_LAYOUT, .fields = KVF_ERROR_INDEX, .index = i,
                              .what = "layouts differ in number of blocks");
     }
-    if (!engine->ops->reaches(engine, options->memory))
-        return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
-                         .what = "the engine does not reach this kind of memory");
     if (options->integrity && options->memory == KVF_MEMORY_DEVICE)
         return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
                          .what = "integrity is for host memory");
     if (atomic_load(&engine->closed))
         return KVF__FAIL(error, .status = KVF_ERR_BROKEN, .what = "the engine is destroyed");
-    return KVF_OK;
+    kvf_status status = KVF_OK;
+    for (size_t i = 0; status == KVF_OK && i < options->layout_count; i++)
+        status = engine->ops->accept(engine, options->layouts[i], options->memory, error);
+    return status;
 }
 
 static void free_tier(kvf_tier *tier) {

@@ -239,7 +239,7 @@ void kvf_transfer_stats_get(const kvf_transfer *t, kvf_transfer_stats *stats) {
         .copy_us = t->begun ? microseconds(t->begin_time, end) : 0,
         .bytes = (uint64_t)t->move->block_bytes * t->move->runs.pairs,
         .blocks = t->move->runs.pairs,
-        .boxes = kvf__move_box_count(t->move),
+        .boxes = kvf__move_box_count(t->move, &t->move->limits),
         .imitated = t->imitated,
     };
     pthread_mutex_unlock(&t->engine->lock);

@@ -27,6 +27,8 @@ struct kvf_transfer {
     bool background;
     unsigned priority;
     uint32_t first_group, group_count;
+    void *const *events; /* the caller's; during submit only */
+    size_t event_count;
 
     /* Under `lock`. */
     kvf_transfer *next_open, **link_open;

@@ -343,7 +343,8 @@ static const char *check_report(const kvf_move *move, const move_boxes *list,
     }
     if (r.bytes != bytes || r.blocks != v->pairs)
         return "bytes and blocks are what is moved";
-    if (r.boxes != list->count || r.fragments != n || kvf__move_box_count(move) != list->count)
+    if (r.boxes != list->count || r.fragments != n ||
+        kvf__move_box_count(move, &move->limits) != list->count)
         return "boxes and fragments are counted";
     if (n > 0 && (r.runs > r.blocks || r.runs == 0 || r.region_groups == 0 ||
                   r.boxes < r.runs * r.region_groups))

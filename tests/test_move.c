@@ -252,7 +252,7 @@ static void check_counts(const kvf_move *move) {
         }
     assert_int_equal(r.bytes, bytes);
     assert_int_equal(r.boxes, count);
-    assert_int_equal(kvf__move_box_count(move), count);
+    assert_int_equal(kvf__move_box_count(move, &move->limits), count);
     assert_int_equal(r.fragments, fragments);
     assert_int_equal(r.smallest_box, smallest);
     assert_in_range(r.median_box, smallest, bytes);
@@ -387,7 +387,7 @@ static void test_empty_plans(void **state) {
         assert_int_equal(kvf_move_describe(move, &report, NULL), KVF_OK);
         const kvf_move_report nothing = {.region_groups = 1};
         assert_memory_equal(&report, &nothing, sizeof report);
-        assert_int_equal(kvf__move_box_count(move), 0);
+        assert_int_equal(kvf__move_box_count(move, &move->limits), 0);
         kvf_move_destroy(move);
     }
     free_fixture(&f);

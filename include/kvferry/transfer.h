@@ -34,6 +34,9 @@ typedef struct kvf_submit_options {
     kvf_callback callback; /**< Called once when the transfer is over; NULL for none. */
     void *user;
     kvf_completion *completion; /**< Counts this transfer in; NULL for none. */
+    void *const *events;        /**< It begins behind these events of the engine's runtime; read
+                                     during submit. UNSUPPORTED where there is no such thing. */
+    size_t event_count;
 } kvf_submit_options;
 
 /**
