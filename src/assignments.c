@@ -107,7 +107,7 @@ uint64_t kvf_assignments_offset(const tracker *a) {
     return a->offset;
 }
 
-kvf_hash_layout kvf_assignments_layout(const tracker *a) {
+kvf_hash_layout kvf_assignments_hash_layout(const tracker *a) {
     return a->layout;
 }
 
@@ -413,6 +413,8 @@ void kvf__assignments_advance(tracker *a) {
 }
 
 kvf_range kvf_assignments_commit_staged(tracker *a) {
+    if (!a)
+        return (kvf_range){0, 0};
     size_t start = kvf_assignments_assigned_count(a);
     if (a->segments.count == 0) {
         a->assigned_end = a->staged_end;

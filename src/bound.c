@@ -51,6 +51,9 @@ static kvf_status check(const kvf_tier *src, const kvf_tier *dst, const kvf_pair
     if (o && (o->first_group != 0 || o->group_count != 0))
         return KVF__FAIL(error, .status = KVF_ERR_INVALID,
                          .what = "a bound transfer moves all groups");
+    if (src->layout_count > 1 || dst->layout_count > 1)
+        return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
+                         .what = "a tier has several layouts, and one transfer moves one of them");
     for (size_t i = 0; i < count; i++)
         if (!pairs[i].src || !pairs[i].dst)
             return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_INDEX,

@@ -183,7 +183,7 @@ static void carry(const kvf_move *move, const kvf_box *box, kvf_box_cursor *c) {
     }
     if (c->run == move->runs.count) {
         c->run = 0;
-        c->group++;
+        c->span++;
     }
 }
 
@@ -199,9 +199,9 @@ static kvf_box tidy(kvf_box box) {
 size_t kvf__move_next(const kvf_move *move, const kvf_box_limits *limits, size_t end_span,
                       kvf_box_cursor *cursor, kvf_box *boxes, size_t capacity) {
     size_t count = 0;
-    while (count < capacity && cursor->group < end_span && move->runs.count > 0) {
+    while (count < capacity && cursor->span < end_span && move->runs.count > 0) {
         const kvf__run *run = &move->runs.items[cursor->run];
-        kvf_box box = kvf__move_box(&move->spans[cursor->group], run);
+        kvf_box box = kvf__move_box(&move->spans[cursor->span], run);
         boxes[count++] = tidy(take(limits, rest_of(&box, cursor), cursor));
         carry(move, &box, cursor);
     }
@@ -324,7 +324,7 @@ kvf_status kvf_move_describe(const kvf_move *move, kvf_move_report *report, kvf_
     kvf_move_report r = {
         .bytes = (uint64_t)move->block_bytes * move->runs.pairs,
         .blocks = move->runs.pairs,
-        .region_groups = move->span_count,
+        .spans = move->span_count,
         .runs = move->runs.count,
     };
     kvf_status status = move->runs.count > 0 ? describe(move, &r, error) : KVF_OK;
@@ -340,6 +340,15 @@ uint64_t kvf__move_box_count(const kvf_move *move, const kvf_box_limits *limits)
             kvf_box box = kvf__move_box(&move->spans[s], &move->runs.items[r]);
             count += boxes_of(limits, &box).times;
         }
+    }
+    return count;
+}
+
+uint64_t kvf__move_boxes(kvf_move *move) {
+    uint64_t count = atomic_load_explicit(&move->boxes, memory_order_relaxed);
+    if (count == 0) {
+        count = kvf__move_box_count(move, &move->limits);
+        atomic_store_explicit(&move->boxes, count, memory_order_relaxed);
     }
     return count;
 }

@@ -39,15 +39,23 @@ void kvf__completion_hold(kvf_completion *c) {
     atomic_fetch_add_explicit(&c->holds, 1, memory_order_relaxed);
 }
 
-void kvf_completion_release(kvf_completion *c) {
-    if (!c || atomic_fetch_sub_explicit(&c->holds, 1, memory_order_acq_rel) != 1)
-        return;
+static bool was_last(kvf_completion *c) {
+    return atomic_fetch_sub_explicit(&c->holds, 1, memory_order_acq_rel) == 1;
+}
+
+static void free_completion(void *completion) {
+    kvf_completion *c = completion;
     for (size_t i = 0; i < c->count; i++)
         kvf_transfer_release(c->transfers[i]);
     kvf__free(&c->allocator, c->transfers, c->capacity, sizeof(kvf_transfer *));
     pthread_mutex_destroy(&c->lock);
     kvf_allocator allocator = c->allocator;
     kvf__free(&allocator, c, 1, sizeof *c);
+}
+
+void kvf_completion_release(kvf_completion *c) {
+    if (c && was_last(c))
+        free_completion(c);
 }
 
 static void release(void *completion) {
@@ -104,8 +112,11 @@ void kvf__completion_note(kvf_completion *c, kvf_engine *engine, const kvf_error
         c->delivery.done = release; /* of the hold that the transfer had */
         c->delivery.owner = c;
         kvf__engine_deliver(engine, &c->delivery);
-    } else {
-        kvf_completion_release(c);
+    } else if (was_last(c)) { /* to be freed without the engine's lock */
+        c->delivery.callback = NULL;
+        c->delivery.done = free_completion;
+        c->delivery.owner = c;
+        kvf__engine_deliver(engine, &c->delivery);
     }
 }
 
@@ -126,8 +137,11 @@ void kvf_completion_arm(kvf_completion *c) {
     c->armed = true;
     bool call = due(c);
     pthread_mutex_unlock(&c->lock);
-    if (call)
-        c->delivery.callback(c->delivery.user, &c->error);
+    if (!call)
+        return;
+    kvf__completion_hold(c); /* the callback may release it */
+    c->delivery.callback(c->delivery.user, &c->error);
+    kvf_completion_release(c);
 }
 
 /* The i-th transfer, held; NULL behind the last. */

@@ -21,12 +21,6 @@ static struct timespec timespec_of(uint64_t time) {
     return (struct timespec){.tv_sec = (time_t)(time / second), .tv_nsec = (long)(time % second)};
 }
 
-void kvf__sleep_until(uint64_t time) {
-    struct timespec t = timespec_of(time);
-    while (kvf__now() < time)
-        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
-}
-
 bool kvf__cond_init(pthread_cond_t *cond) {
     pthread_condattr_t attributes;
     if (pthread_condattr_init(&attributes) != 0)
@@ -100,7 +94,8 @@ bool kvf__engine_call_back(kvf_engine *engine) {
         return false;
     while (due) {
         kvf__delivery *next = due->next;
-        due->callback(due->user, due->error);
+        if (due->callback)
+            due->callback(due->user, due->error);
         due->done(due->owner);
         due = next;
     }
@@ -156,6 +151,7 @@ static void nap(kvf_engine *engine, bool (*done)(void *context), void *context, 
 bool kvf__engine_wait(kvf_engine *engine, bool (*done)(void *context), void *context,
                       int64_t timeout_us) {
     uint64_t start = kvf__now(), rest = SHORTEST_NAP_NS;
+    uint64_t longest = engine->ops->longest_nap ? engine->ops->longest_nap : LONGEST_NAP_NS;
     bool forever = timeout_us < 0 || timeout_us > INT64_MAX / 2000;
     uint64_t end = forever ? UINT64_MAX : start + (uint64_t)timeout_us * 1000;
     for (;;) {
@@ -168,6 +164,6 @@ bool kvf__engine_wait(kvf_engine *engine, bool (*done)(void *context), void *con
         if (moved || now - start < SPIN_NS)
             continue;
         nap(engine, done, context, now + rest < end ? now + rest : end);
-        rest = rest * 2 < LONGEST_NAP_NS ? rest * 2 : LONGEST_NAP_NS;
+        rest = rest * 2 < longest ? rest * 2 : longest;
     }
 }

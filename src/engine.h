@@ -35,8 +35,12 @@
 typedef struct kvf__engine_ops {
     const char *name;
     const kvf_box_limits *limits;
-    bool has_events; /* transfers may begin behind the caller's events */
-    size_t job_size; /* bytes of its own that the engine wants in every transfer, zeroed */
+    uint64_t longest_nap; /* nanoseconds that a wait may sleep without a look; 0: 1 ms, for engines
+                             that tell `changed` */
+    bool has_events;      /* transfers may begin behind the caller's events */
+    bool has_background;  /* background transfers */
+    bool has_integrity;   /* tiers that keep checksums */
+    size_t job_size;      /* bytes of its own that the engine wants in every transfer, zeroed */
     /* Whether the engine can move this layout's bytes, which are to lie in that memory. */
     kvf_status (*accept)(kvf_engine *engine, const kvf_layout *layout, kvf_memory memory,
                          kvf_error *error);
@@ -55,7 +59,7 @@ typedef struct kvf__engine_ops {
     void (*free)(kvf_engine *engine);
 } kvf__engine_ops;
 
-/* A callback that is due. It runs without locks, then `done` gets its owner. */
+/* A callback (NULL: none) that is due. It runs without locks, then `done` gets its owner. */
 typedef struct kvf__delivery {
     struct kvf__delivery *next;
     kvf_callback callback;
@@ -91,7 +95,7 @@ struct kvf_tier {
     atomic_size_t open;   /* transfers that may touch the tier: all but the retired, and those that
                            * were over before they began */
     uint64_t *sums;       /* [layout][block], XXH3-64, with integrity; else NULL */
-    atomic_uchar *sealed; /* beside it: whether the sum is to be believed */
+    atomic_uchar *sealed; /* beside it: what is known of the block; see integrity.c */
 };
 
 /* Fills in the base of an engine. The holds are 1. */
@@ -120,9 +124,8 @@ bool kvf__engine_wait(kvf_engine *engine, bool (*done)(void *context), void *con
 /* Whether every lane has retired what after[] asks for. */
 bool kvf__engine_reached(const kvf_engine *engine, const uint64_t after[KVF__LANES]);
 
-/* Monotonic time in nanoseconds, and sleeping until then. */
+/* Monotonic time in nanoseconds. */
 uint64_t kvf__now(void);
-void kvf__sleep_until(uint64_t time);
 
 /* A condition variable on that clock, and waiting on it until that time. */
 bool kvf__cond_init(pthread_cond_t *cond);

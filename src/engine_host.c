@@ -4,12 +4,15 @@
  *     lane 0..3        ordered      | t | t | t |     the head of each lane runs when its turn has
  *     lane 4..7        background   | t | t |         come; workers take chunks of it
  *
- * A transfer goes through up to three phases: verify the source's checksums, copy, seal the
- * destination's. Each is a row of units (blocks; for copying, span by span), and a chunk is some
- * units in a row that one worker does at a time.
+ * A transfer goes through up to four phases: verify the source's checksums, verify the
+ * destination's where blocks are written in part, copy, seal the destination's. Each is a row of
+ * units (blocks; for copying, span by span), and a chunk is some units in a row that one worker
+ * does at a time.
  *
- * What cannot run because of another lane lends that lane its turn, so that a background transfer
- * that something waits for runs with that one's priority, and without the cap if that is ordered.
+ * Of the ordered lanes that with the oldest head comes first, so that nothing waits for ever behind
+ * what is submitted later. What cannot run because of another lane lends that lane its turn, so
+ * that a background transfer that something waits for runs with that one's priority, and without
+ * the cap if that is ordered.
  */
 #include "copy.h"
 #include "engine.h"
@@ -30,13 +33,15 @@ enum {
     MOST_THREADS = 64,
     USUAL_TRANSFERS = 1024,
 };
+static const double LEAST_GBPS = 1e-3;
 _Static_assert((int)LANES <= (int)KVF__LANES, "lanes must fit the slots");
 
-typedef enum phase { VERIFY, COPY, SEAL, PHASES } phase;
+typedef enum phase { VERIFY, VERIFY_DST, COPY, SEAL, PHASES } phase;
 
 /* A transfer's state here; under `lock`. */
 typedef struct job {
     kvf_transfer *next; /* in its lane */
+    uint64_t number;    /* in the order of submitting */
     phase phase;
     size_t units, taken, done; /* of this phase */
     uint64_t ready;            /* not before this time: an imitated link's latency */
@@ -58,6 +63,8 @@ typedef struct host {
     kvf__copy *streaming;
     bool stop;           /* under `lock`, as everything below */
     pthread_cond_t work; /* there may be something to take; who takes some wakes the next */
+    pthread_cond_t link; /* something was cancelled, which need not wait for the link */
+    uint64_t submitted;
     struct {
         kvf_transfer *head, **tail;
         size_t count;
@@ -167,13 +174,26 @@ static void verify_chunk(const chunk *c) {
     }
 }
 
-static void seal_chunk(const chunk *c) {
+/* Tells the checksums of a chunk's destination blocks about it. */
+static void for_destinations(const chunk *c,
+                             void (*tell)(kvf_tier *, const kvf_layout *, size_t id)) {
     kvf_transfer *t = c->transfer;
-    for (size_t i = c->first; i < c->first + c->count; i++) {
-        const kvf__run *run = kvf__runs_find(&t->move->runs, i);
-        int64_t id = run->dst + (int64_t)(i - run->start) * run->dst_step;
-        kvf__integrity_seal(t->dst, t->dst_layout, (size_t)id);
+    size_t ordinal = c->first % t->move->runs.pairs;
+    const kvf__run *run = kvf__runs_find(&t->move->runs, ordinal);
+    size_t at = ordinal - run->start;
+    for (size_t i = 0; i < c->count; i++, at++) {
+        if (at == run->count) {
+            run++;
+            at = 0;
+        }
+        int64_t id = run->dst + (int64_t)at * run->dst_step;
+        tell(t->dst, t->dst_layout, (size_t)id);
     }
+}
+
+/* Whether it writes only some layers of its blocks. */
+static bool is_part(const kvf_transfer *t) {
+    return t->move->group_count < kvf_layout_groups(t->dst_layout);
 }
 
 /* The first block that failed its check; false when none did. */
@@ -203,6 +223,8 @@ static size_t units_of(const kvf_transfer *t, phase phase) {
         for (size_t p = 0; t->plans.items && p < t->plan_count; p++)
             blocks += t->plan_blocks[p];
         return blocks;
+    case VERIFY_DST:
+        return t->dst->sums && is_part(t) ? pairs : 0;
     case COPY:
         return pairs * t->move->span_count;
     default:
@@ -241,11 +263,12 @@ static void leave(host *h, kvf_transfer *t, kvf_transfer **left) {
 }
 
 /* Behind verifying: drops what is corrupt. Lets go of the lock meanwhile. */
-static kvf_status drop_corrupt(host *h, kvf_transfer *t, kvf_error *corrupt) {
-    if (!find_corrupt(t, corrupt))
+static kvf_status drop_corrupt(host *h, kvf_transfer *t, kvf_error *error) {
+    kvf_error corrupt;
+    if (!find_corrupt(t, &corrupt))
         return KVF_OK;
     pthread_mutex_unlock(&h->base.lock);
-    kvf_status status = kvf__transfer_shorten(t, corrupt);
+    kvf_status status = kvf__transfer_shorten(t, &corrupt, error);
     pthread_mutex_lock(&h->base.lock);
     return status;
 }
@@ -264,8 +287,7 @@ static bool advance(host *h, kvf_transfer *t) {
     while (j->phase < PHASES)
         if (enter_phase(t, j->phase + 1))
             return false;
-    kvf_error corrupt;
-    kvf__transfer_over(t, t->plans.items && find_corrupt(t, &corrupt) ? &corrupt : NULL);
+    kvf__transfer_over(t, t->known.status == KVF_OK ? NULL : &t->known);
     return true;
 }
 
@@ -404,9 +426,22 @@ static bool search_lane(host *h, unsigned lane, bool lent, search *s) {
     return false;
 }
 
+/* Whether lane a is to be searched before lane b, both ordered. */
+static bool older(const host *h, unsigned a, unsigned b) {
+    const kvf_transfer *x = h->lanes[a].head, *y = h->lanes[b].head;
+    return x && (!y || job_of((kvf_transfer *)x)->number < job_of((kvf_transfer *)y)->number);
+}
+
 static bool search_all(host *h, search *s) {
-    for (unsigned lane = 0; lane < LANES; lane++)
-        if (search_lane(h, lane, false, s))
+    unsigned lanes[LANES];
+    for (unsigned lane = 0; lane < LANES; lane++) {
+        unsigned at = lane;
+        for (; lane < ORDERED_LANES && at > 0 && older(h, lane, lanes[at - 1]); at--)
+            lanes[at] = lanes[at - 1];
+        lanes[at] = lane;
+    }
+    for (unsigned i = 0; i < LANES; i++)
+        if (search_lane(h, lanes[i], false, s))
             return true;
     return false;
 }
@@ -430,12 +465,22 @@ static void do_chunk(const host *h, const chunk *c) {
     case VERIFY:
         verify_chunk(c);
         break;
+    case VERIFY_DST:
+        for_destinations(c, kvf__integrity_before_part);
+        break;
     case COPY:
+        if (c->transfer->dst->sums)
+            for_destinations(c, kvf__integrity_write);
         copy_chunk(h, c);
         break;
     default:
-        seal_chunk(c);
+        for_destinations(c, is_part(c->transfer) ? kvf__integrity_seal_part : kvf__integrity_seal);
     }
+}
+
+/* An imitated link holds a chunk back, but not one of a transfer that is to end. */
+static bool has_landed(const chunk *c) {
+    return atomic_load(&c->transfer->cancelled) || kvf__now() >= c->due;
 }
 
 /* Threads */
@@ -450,8 +495,9 @@ static void *worker(void *context) {
         if (found) {
             pthread_mutex_unlock(&h->base.lock);
             do_chunk(h, &c);
-            kvf__sleep_until(c.due);
             pthread_mutex_lock(&h->base.lock);
+            while (!has_landed(&c))
+                kvf__cond_wait_until(&h->link, &h->base.lock, c.due);
             account(h, &c, &s.left);
         }
         if (release_left(h, &s) || found)
@@ -477,7 +523,7 @@ static bool step(host *h) {
         pthread_mutex_lock(&h->base.lock);
         moved = true;
     }
-    if (h->held.transfer && kvf__now() >= h->held.due) {
+    if (h->held.transfer && has_landed(&h->held)) {
         account(h, &h->held, &s.left);
         h->held.transfer = NULL;
         moved = true;
@@ -541,6 +587,7 @@ static kvf_status host_submit(kvf_engine *engine, kvf_transfer *t, kvf_error *er
     if (h->options.imitate_latency_us > 0)
         j->ready = kvf__now() + (uint64_t)(h->options.imitate_latency_us * 1e3);
     pthread_mutex_lock(&engine->lock);
+    j->number = h->submitted++;
     *h->lanes[t->lane].tail = t;
     h->lanes[t->lane].tail = &j->next;
     h->lanes[t->lane].count++;
@@ -550,7 +597,9 @@ static kvf_status host_submit(kvf_engine *engine, kvf_transfer *t, kvf_error *er
 }
 
 static void host_wake(kvf_engine *engine) {
-    pthread_cond_broadcast(&((host *)engine)->work);
+    host *h = (host *)engine;
+    pthread_cond_broadcast(&h->work);
+    pthread_cond_broadcast(&h->link);
 }
 
 static void host_close(kvf_engine *engine) {
@@ -567,6 +616,7 @@ static void host_free(kvf_engine *engine) {
     host *h = (host *)engine;
     kvf_allocator allocator = engine->allocator;
     pthread_cond_destroy(&h->work);
+    pthread_cond_destroy(&h->link);
     kvf__engine_fini(engine);
     kvf__free(&allocator, h, 1, sizeof *h);
 }
@@ -574,6 +624,8 @@ static void host_free(kvf_engine *engine) {
 static const kvf__engine_ops host_ops = {
     .name = "host",
     .limits = &everything,
+    .has_background = true,
+    .has_integrity = true,
     .job_size = sizeof(job),
     .accept = host_accept,
     .lane = host_lane,
@@ -587,11 +639,19 @@ static const kvf__engine_ops host_ops = {
 /* Creating */
 
 static kvf_status check_options(const kvf_host_options *o, kvf_error *error) {
-    const double numbers[] = {o->background_gbps, o->imitate_gbps, o->imitate_latency_us};
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
-        if (!(numbers[i] >= 0) || numbers[i] > 1e12)
+    const struct {
+        double value, least;
+    } numbers[] = {
+        {o->background_gbps, LEAST_GBPS},
+        {o->imitate_gbps, LEAST_GBPS},
+        {o->imitate_latency_us, 0},
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        double value = numbers[i].value, least = numbers[i].least;
+        if (!(value == 0 || value >= least) || value > 1e12)
             return KVF__FAIL(error, .status = KVF_ERR_INVALID,
-                             .what = "a speed or latency is negative or absurd");
+                             .what = "a speed or latency is negative, absurd or too slow");
+    }
     if (o->threads > MOST_THREADS || (o->no_threads && o->threads > 0))
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_EXPECTED,
                          .expected = o->no_threads ? 0 : MOST_THREADS, .what = "too many threads");
@@ -634,7 +694,12 @@ static kvf_status init(host *h, const kvf_host_options *o, const kvf_allocator *
     kvf_status status = kvf__engine_init(&h->base, &host_ops, allocator, most, error);
     if (status != KVF_OK)
         return status;
-    if (!kvf__cond_init(&h->work)) {
+    bool work = kvf__cond_init(&h->work), link = kvf__cond_init(&h->link);
+    if (!work || !link) {
+        if (work)
+            pthread_cond_destroy(&h->work);
+        if (link)
+            pthread_cond_destroy(&h->link);
         kvf__engine_fini(&h->base);
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
     }

@@ -3,6 +3,14 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+/* What is known of a block in a layout. */
+enum {
+    UNKNOWN, /* neither written nor sealed: passes */
+    SEALED,
+    WRITING, /* written, and not sealed since */
+    TORN,    /* only sealing the whole makes it good */
+};
+
 /* Blocks are fewer than 2^31, and nobody has 2^32 layouts. */
 static size_t sum_count(const kvf_tier *tier) {
     return tier->blocks * tier->layout_count;
@@ -45,10 +53,33 @@ static size_t place_of(const kvf_tier *tier, const kvf_layout *layout, size_t id
 void kvf__integrity_seal(kvf_tier *tier, const kvf_layout *layout, size_t id) {
     size_t place = place_of(tier, layout, id);
     tier->sums[place] = sum_of(layout, id);
-    atomic_store(&tier->sealed[place], 1);
+    atomic_store(&tier->sealed[place], SEALED);
 }
 
 bool kvf__integrity_verify(const kvf_tier *tier, const kvf_layout *layout, size_t id) {
     size_t place = place_of(tier, layout, id);
-    return atomic_load(&tier->sealed[place]) == 0 || tier->sums[place] == sum_of(layout, id);
+    switch (atomic_load(&tier->sealed[place])) {
+    case UNKNOWN:
+        return true;
+    case SEALED:
+        return tier->sums[place] == sum_of(layout, id);
+    default:
+        return false;
+    }
+}
+
+void kvf__integrity_write(kvf_tier *tier, const kvf_layout *layout, size_t id) {
+    atomic_uchar *sealed = &tier->sealed[place_of(tier, layout, id)];
+    if (atomic_load(sealed) != TORN) /* nobody makes it that meanwhile */
+        atomic_store(sealed, WRITING);
+}
+
+void kvf__integrity_before_part(kvf_tier *tier, const kvf_layout *layout, size_t id) {
+    if (!kvf__integrity_verify(tier, layout, id))
+        atomic_store(&tier->sealed[place_of(tier, layout, id)], TORN);
+}
+
+void kvf__integrity_seal_part(kvf_tier *tier, const kvf_layout *layout, size_t id) {
+    if (atomic_load(&tier->sealed[place_of(tier, layout, id)]) != TORN)
+        kvf__integrity_seal(tier, layout, id);
 }

@@ -269,6 +269,7 @@ kvf_status kvf_move_create(const kvf_move_spec *spec, const kvf_box_limits *limi
     if (!move)
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
     move->allocator = own;
+    atomic_init(&move->holds, 1);
     move->limits = limits ? *limits : no_limits;
     move->first_group = spec->first_group;
     move->group_count = groups;
@@ -283,7 +284,7 @@ kvf_status kvf_move_create(const kvf_move_spec *spec, const kvf_box_limits *limi
 }
 
 void kvf_move_destroy(kvf_move *move) {
-    if (!move)
+    if (!move || atomic_fetch_sub_explicit(&move->holds, 1, memory_order_acq_rel) != 1)
         return;
     kvf_allocator allocator = move->allocator;
     kvf__runs_free(&move->runs, &allocator);

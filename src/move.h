@@ -16,6 +16,8 @@
 
 #include "pairs.h"
 
+#include <stdatomic.h>
+
 typedef struct kvf__span {
     char *dst;
     const char *src;
@@ -28,6 +30,7 @@ typedef struct kvf__span {
 
 struct kvf_move {
     kvf_allocator allocator;
+    atomic_size_t holds; /* kvf_move_destroy gives one back */
     kvf_box_limits limits;
     kvf__span *spans;
     size_t span_count, span_capacity;
@@ -35,6 +38,7 @@ struct kvf_move {
     size_t block_bytes; /* bytes of one block over all spans */
     uint32_t first_group, group_count;
     bool by_group;
+    _Atomic uint64_t boxes; /* see kvf__move_boxes; 0: not counted yet */
 };
 
 static inline size_t kvf__magnitude(ptrdiff_t pitch) {
@@ -55,6 +59,10 @@ bool kvf__box_fits(const kvf_box_limits *limits, const kvf_box *box);
 
 /* How many boxes it takes within these limits, segments aside. */
 uint64_t kvf__move_box_count(const kvf_move *move, const kvf_box_limits *limits);
+
+/* How many it takes within its own. The first time this takes as long as there are spans times
+ * runs, later none. */
+uint64_t kvf__move_boxes(kvf_move *move);
 
 /* kvf_move_next within other limits than those it was lowered for, up to a span. */
 size_t kvf__move_next(const kvf_move *move, const kvf_box_limits *limits, size_t end_span,

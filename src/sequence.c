@@ -334,7 +334,7 @@ uint64_t kvf_sequence_salt(const kvf_sequence *s) {
     return s->salt;
 }
 
-kvf_hash_layout kvf_sequence_layout(const kvf_sequence *s) {
+kvf_hash_layout kvf_sequence_hash_layout(const kvf_sequence *s) {
     return s->layout;
 }
 

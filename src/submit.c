@@ -16,6 +16,9 @@ static kvf_status check_submit(const kvf_tier *src, const kvf_tier *dst, const k
                          .index = o->priority, .what = "no such priority");
     if (!o->events && o->event_count > 0)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "events are NULL");
+    if (o->background && !src->engine->ops->has_background)
+        return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
+                         .what = "the engine has no background transfers");
     if (o->event_count > 0 && !src->engine->ops->has_events)
         return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED, .what = "the engine has no events");
     if (o->src_layout >= src->layout_count || o->dst_layout >= dst->layout_count)
@@ -131,13 +134,21 @@ static void take_place(kvf_transfer *t) {
     pthread_mutex_unlock(&engine->lock);
 }
 
-/* With `order` held. */
-static kvf_status enqueue(kvf_transfer *t, kvf_error *error) {
-    kvf_engine *engine = t->engine;
+/* Whether the engine takes another one; only with `order` held does that stay so. */
+static kvf_status check_room(kvf_engine *engine, kvf_error *error) {
     if (atomic_load(&engine->closed))
         return KVF__FAIL(error, .status = KVF_ERR_BROKEN, .what = "the engine is destroyed");
     if (atomic_load(&engine->open) >= engine->max_open)
         return KVF__FAIL(error, .status = KVF_ERR_AGAIN);
+    return KVF_OK;
+}
+
+/* With `order` held. */
+static kvf_status enqueue(kvf_transfer *t, kvf_error *error) {
+    kvf_engine *engine = t->engine;
+    kvf_status room = check_room(engine, error);
+    if (room != KVF_OK)
+        return room;
     t->lane = engine->ops->lane(engine, t);
     if (!kvf__slots_prepare(&t->src->slots, &engine->allocator, t->lane))
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
@@ -158,7 +169,8 @@ static kvf_status enqueue(kvf_transfer *t, kvf_error *error) {
     t->listener = NULL;
     t->delivery.callback = NULL; /* submit's return says it all */
     pthread_mutex_lock(&engine->lock);
-    kvf__transfer_over(t, &details);
+    if (!kvf__transfer_is_over(t)) /* cancelled meanwhile */
+        kvf__transfer_over(t, &details);
     engine->ops->wake(engine);
     pthread_mutex_unlock(&engine->lock);
     return kvf__fail(error, details);
@@ -171,6 +183,8 @@ kvf_status kvf_transfer_submit(kvf_tier *src, kvf_tier *dst, const kvf_plan *pla
     const kvf_submit_options *o = options ? options : &none;
     uint64_t start = kvf__now();
     kvf_status status = check_submit(src, dst, plans, plan_count, o, error);
+    if (status == KVF_OK)
+        status = check_room(src->engine, error); /* before lowering, which may take long */
     if (status != KVF_OK)
         return status;
     kvf_transfer *t = NULL;

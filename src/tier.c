@@ -41,9 +41,9 @@ static kvf_status check_tier(kvf_engine *engine, const kvf_tier_options *options
             return KVF__FAIL(error, .status = KVF_ERR_LAYOUT, .fields = KVF_ERROR_INDEX, .index = i,
                              .what = "layouts differ in number of blocks");
     }
-    if (options->integrity && options->memory == KVF_MEMORY_DEVICE)
+    if (options->integrity && (options->memory == KVF_MEMORY_DEVICE || !engine->ops->has_integrity))
         return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
-                         .what = "integrity is for host memory");
+                         .what = "integrity is for host memory, on engines that offer it");
     if (atomic_load(&engine->closed))
         return KVF__FAIL(error, .status = KVF_ERR_BROKEN, .what = "the engine is destroyed");
     kvf_status status = KVF_OK;

@@ -131,7 +131,7 @@ void kvf__transfer_count_group_bytes(kvf_transfer *t) {
             m->spans[s].width * m->spans[s].rows * m->runs.pairs;
 }
 
-kvf_status kvf__transfer_shorten(kvf_transfer *t, kvf_error *error) {
+kvf_status kvf__transfer_shorten(kvf_transfer *t, const kvf_error *corrupt, kvf_error *error) {
     for (size_t i = 0; i < t->plan_count; i++)
         t->plans.items[i].count = t->landed[i];
     kvf_move *shorter = NULL, *longer = t->move;
@@ -141,7 +141,9 @@ kvf_status kvf__transfer_shorten(kvf_transfer *t, kvf_error *error) {
         return status;
     pthread_mutex_lock(&t->engine->lock);
     t->move = shorter;
+    t->known = *corrupt;
     kvf__transfer_count_group_bytes(t);
+    pthread_cond_broadcast(&t->engine->changed);
     pthread_mutex_unlock(&t->engine->lock);
     kvf_move_destroy(longer);
     return KVF_OK;
@@ -193,7 +195,19 @@ typedef struct group_wait {
 static bool group_landed(void *context) {
     const group_wait *w = context;
     const size_t *left = w->transfer->group_left;
-    return kvf__transfer_is_over(w->transfer) || (left && left[w->group] == 0);
+    return kvf__transfer_is_over(w->transfer) || w->transfer->known.status != KVF_OK ||
+           (left && left[w->group] == 0);
+}
+
+/* A group that has landed without the blocks that were dropped has not. */
+static kvf_status group_result(kvf_transfer *t, kvf_error *error) {
+    kvf_status status = result(t, error);
+    if (status != KVF_PENDING)
+        return status;
+    pthread_mutex_lock(&t->engine->lock);
+    kvf_error known = t->known;
+    pthread_mutex_unlock(&t->engine->lock);
+    return known.status == KVF_OK ? KVF_OK : kvf__fail(error, known);
 }
 
 kvf_status kvf_transfer_wait_group(kvf_transfer *t, uint32_t group, int64_t timeout_us,
@@ -207,8 +221,7 @@ kvf_status kvf_transfer_wait_group(kvf_transfer *t, uint32_t group, int64_t time
     kvf__transfer_hold(t);
     if (!kvf__engine_wait(t->engine, group_landed, &w, timeout_us))
         return let_go(t, KVF__FAIL(error, .status = KVF_ERR_TIMEOUT));
-    kvf_status status = result(t, error);
-    return let_go(t, status == KVF_PENDING ? KVF_OK : status);
+    return let_go(t, group_result(t, error));
 }
 
 void kvf_transfer_cancel(kvf_transfer *t) {
@@ -231,16 +244,23 @@ void kvf_transfer_stats_get(const kvf_transfer *t, kvf_transfer_stats *stats) {
     if (!t || !stats)
         return;
     pthread_mutex_lock(&t->engine->lock);
+    kvf_move *move = t->move; /* held, since it may be shortened meanwhile */
+    atomic_fetch_add_explicit(&move->holds, 1, memory_order_relaxed);
     bool over = kvf__transfer_is_over(t);
     uint64_t end = over ? t->end_time : kvf__now();
     *stats = (kvf_transfer_stats){
         .submit_us = microseconds(t->submit_time, t->submitted_time),
         .queue_us = microseconds(t->submitted_time, t->begun ? t->begin_time : end),
         .copy_us = t->begun ? microseconds(t->begin_time, end) : 0,
-        .bytes = (uint64_t)t->move->block_bytes * t->move->runs.pairs,
-        .blocks = t->move->runs.pairs,
-        .boxes = kvf__move_box_count(t->move, &t->move->limits),
+        .bytes = (uint64_t)move->block_bytes * move->runs.pairs,
+        .blocks = move->runs.pairs,
         .imitated = t->imitated,
     };
     pthread_mutex_unlock(&t->engine->lock);
+    stats->boxes = kvf__move_boxes(move);
+    kvf_move_destroy(move);
+}
+
+const kvf_box_limits *kvf_engine_limits(const kvf_engine *engine) {
+    return engine ? engine->ops->limits : NULL;
 }

@@ -36,6 +36,7 @@ struct kvf_transfer {
     atomic_bool cancelled;     /* asked for */
     _Atomic kvf_status status; /* PENDING until over */
     kvf_error error;
+    kvf_error known; /* the corrupt block that it will end with, as soon as there is one */
     size_t plan_count;
     size_t *plan_blocks; /* how many blocks each plan has */
     size_t *landed;      /* how many of them may be believed once over */
@@ -80,9 +81,11 @@ kvf_status kvf__transfer_lower(kvf_transfer *transfer, const kvf_plan *plans, si
 /* Fills in group_left, if there is one, from the move. */
 void kvf__transfer_count_group_bytes(kvf_transfer *transfer);
 
-/* Keeps only what the `landed` of each plan says: a move of those blocks replaces the move. Without
- * any lock held, before the copying has begun. Errors: NO_MEMORY; nothing has changed then. */
-kvf_status kvf__transfer_shorten(kvf_transfer *transfer, kvf_error *error);
+/* Keeps only what the `landed` of each plan says, `corrupt` being the first block that does not
+ * land: a move of those blocks replaces the move. Without any lock held, before the copying has
+ * begun. Errors: NO_MEMORY; the move has not changed then. */
+kvf_status kvf__transfer_shorten(kvf_transfer *transfer, const kvf_error *corrupt,
+                                 kvf_error *error);
 
 void kvf__transfer_hold(kvf_transfer *transfer);
 

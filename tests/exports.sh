@@ -1,6 +1,6 @@
 #!/bin/sh
 # exports.sh INCLUDE STATIC_LIBRARY SHARED_LIBRARY CC: the shared library exports every function
-# that the headers declare and nothing else; no global symbol of the static one lacks our prefix.
+# that the core's headers declare and nothing else; no global symbol of the static one lacks our prefix.
 set -eu
 include=$1
 static_library=$2
@@ -15,6 +15,7 @@ prototypes() {
     grep -o 'kvf_[a-z0-9_]*(' | tr -d '(' | sort -u
 }
 for path in "$include"/kvferry/*.h; do
+    case $path in */cuda.h) continue ;; esac # a library of its own
     "$cc" -E -P -I "$include" -x c "$path"
 done | tr '\n' ' ' | tr ';' '\n' >"$work/code"
 prototypes <"$work/code" >"$work/declared"

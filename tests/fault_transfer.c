@@ -60,6 +60,7 @@ typedef struct rig {
     bool threads;
     uint64_t ids[BLOCKS];
     rig_memory memory[2][2]; /* tier, layout */
+    size_t layout_count;     /* of each tier */
     kvf_engine *engine;
     kvf_tier *tiers[2];
 } rig;
@@ -73,12 +74,13 @@ static kvf_status make_engine(rig *r) {
 
 static kvf_status make_tier(rig *r, int i) {
     const kvf_layout *const layouts[] = {r->memory[i][0].layout, r->memory[i][1].layout};
-    const kvf_tier_options o = {.layouts = layouts, .layout_count = 2, .integrity = true};
+    const kvf_tier_options o = {
+        .layouts = layouts, .layout_count = r->layout_count, .integrity = true};
     return kvf_tier_create(r->engine, &o, &r->tiers[i], NULL);
 }
 
-static void rig_begin(rig *r, shared_allocator *allocator, bool threads) {
-    *r = (rig){.allocator = allocator, .threads = threads};
+static void rig_begin(rig *r, shared_allocator *allocator, size_t layout_count, bool threads) {
+    *r = (rig){.allocator = allocator, .layout_count = layout_count, .threads = threads};
     for (uint64_t i = 0; i < BLOCKS; i++)
         r->ids[i] = i;
     for (int i = 0; i < 2; i++)
@@ -187,7 +189,9 @@ static void transfers(rig *r) {
         if (!t[i])
             continue;
         kvf_status status = kvf_transfer_wait(t[i], -1, NULL);
-        assert_true(status == KVF_OK || i == 2 || status == KVF_ERR_CORRUPT);
+        /* What was cancelled half-way is corrupt, and to drop that takes memory. */
+        assert_true(status == KVF_OK || i == 2 || status == KVF_ERR_CORRUPT ||
+                    status == KVF_ERR_NO_MEMORY);
         kvf_transfer_release(t[i]);
     }
     rig_drain(r->engine);
@@ -262,16 +266,21 @@ static void bound(rig *r) {
     kvf_assignments_destroy(dst[1]);
 }
 
-static void fail_each(void (*scenario)(rig *), bool threads) {
+typedef struct scenario {
+    void (*run)(rig *r);
+    size_t layout_count;
+} scenario;
+
+static void fail_each(const scenario *scenario, bool threads) {
     for (int for_ever = 0; for_ever < 2; for_ever++) {
         bool came = true;
         for (size_t at = 1; came; at++) {
             shared_allocator allocator;
             shared_init(&allocator);
             rig r;
-            rig_begin(&r, &allocator, threads);
+            rig_begin(&r, &allocator, scenario->layout_count, threads);
             set_fault(&allocator, at, for_ever);
-            scenario(&r);
+            scenario->run(&r);
             came = end_fault(&allocator);
             expect_sound(&r);
             rig_end(&r);
@@ -281,18 +290,19 @@ static void fail_each(void (*scenario)(rig *), bool threads) {
     }
 }
 
-static void (*const scenarios[])(rig *) = {engine_and_tiers, transfers, corrupt, bound};
+static const scenario scenarios[] = {
+    {engine_and_tiers, 2}, {transfers, 2}, {corrupt, 2}, {bound, 1}};
 
 static void without_threads(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-        fail_each(scenarios[i], false);
+        fail_each(&scenarios[i], false);
 }
 
 static void with_threads(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-        fail_each(scenarios[i], true);
+        fail_each(&scenarios[i], true);
 }
 
 int main(void) {

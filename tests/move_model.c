@@ -346,8 +346,7 @@ static const char *check_report(const kvf_move *move, const move_boxes *list,
     if (r.boxes != list->count || r.fragments != n ||
         kvf__move_box_count(move, &move->limits) != list->count)
         return "boxes and fragments are counted";
-    if (n > 0 && (r.runs > r.blocks || r.runs == 0 || r.region_groups == 0 ||
-                  r.boxes < r.runs * r.region_groups))
+    if (n > 0 && (r.runs > r.blocks || r.runs == 0 || r.spans == 0 || r.boxes < r.runs * r.spans))
         return "a run of a joined group is a box at least";
     qsort(boxes, list->count, sizeof *boxes, by_size);
     qsort(fragments, n, sizeof *fragments, by_size);

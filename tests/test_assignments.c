@@ -16,7 +16,7 @@ static void test_create(void **state) {
     kvf_assignments *a = NULL;
     assert_int_equal(kvf_assignments_create(NULL, &a, NULL), KVF_OK);
     assert_int_equal(kvf_assignments_offset(a), 0);
-    assert_int_equal(kvf_assignments_layout(a), KVF_HASH_V1_2);
+    assert_int_equal(kvf_assignments_hash_layout(a), KVF_HASH_V1_2);
     assert_blocks(a, "- | - | -");
     kvf_assignments_destroy(a);
     kvf_assignments_destroy(NULL);
@@ -24,7 +24,7 @@ static void test_create(void **state) {
     const kvf_assignments_options options = {.offset = UINT64_MAX, .layout = KVF_HASH_V1_3};
     assert_int_equal(kvf_assignments_create(&options, &a, NULL), KVF_OK);
     assert_int_equal(kvf_assignments_offset(a), UINT64_MAX);
-    assert_int_equal(kvf_assignments_layout(a), KVF_HASH_V1_3);
+    assert_int_equal(kvf_assignments_hash_layout(a), KVF_HASH_V1_3);
     kvf_assignments_destroy(a);
 }
 

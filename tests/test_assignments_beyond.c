@@ -167,7 +167,7 @@ static void test_clone_of_an_empty_tracker(void **state) {
     assert_int_equal(kvf_assignments_create(&options, &a, NULL), KVF_OK);
     assert_int_equal(kvf_assignments_clone(a, &copy, NULL), KVF_OK);
     assert_int_equal(kvf_assignments_offset(copy), 9);
-    assert_int_equal(kvf_assignments_layout(copy), KVF_HASH_V1_3);
+    assert_int_equal(kvf_assignments_hash_layout(copy), KVF_HASH_V1_3);
     assert_blocks(copy, "- | - | -");
     kvf_assignments_destroy(a);
     kvf_assignments_destroy(copy);

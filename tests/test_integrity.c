@@ -101,23 +101,44 @@ static void only_the_verified_prefix_lands(void **state) {
     }
 }
 
-static void layers_of_the_prefix_land(void **state) {
+/* No layer is there when blocks of it were dropped, and that is said while the rest moves. */
+static void layers_with_dropped_blocks_are_corrupt(void **state) {
     (void)state;
-    fixture f = fixture_make(&no_threads, 32);
-    flip(&f, 2);
-    const kvf_plan plan = rig_plan(ids, ids, 4);
-    kvf_transfer *t = submit(&f, &plan, 1, (kvf_submit_options){.by_group = true});
-    assert_int_equal(kvf_transfer_wait_group(t, 0, -1, NULL), KVF_OK);
-    assert_int_equal(kvf_transfer_poll(t, NULL), KVF_PENDING);
-    for (uint64_t id = 0; id < 4; id++) {
-        const char *to = rig_byte(f.back.memory.layout, 0, id, 0, 0);
-        const char *from = rig_byte(f.host.memory.layout, 0, id, 0, 0);
-        assert_int_equal(memcmp(to, from, 16) == 0, id < 2);
+    for (int by_group = 0; by_group < 2; by_group++) {
+        fixture f = fixture_make(&no_threads, 40000);
+        flip(&f, 20);
+        const kvf_plan plan = rig_plan(ids, ids, BLOCKS);
+        kvf_transfer *t = submit(&f, &plan, 1, (kvf_submit_options){.by_group = by_group});
+        for (uint32_t layer = 0; layer < 3; layer++) {
+            kvf_error error = {0};
+            test_expect(KVF_ERR_CORRUPT, kvf_transfer_wait_group(t, layer, -1, &error), &error);
+            assert_int_equal(error.fields, KVF_ERROR_ID | KVF_ERROR_INDEX | KVF_ERROR_POSITION);
+            assert_true(error.index == 0 && error.id == 20 && error.position == 20);
+            assert_int_equal(kvf_transfer_poll(t, NULL), KVF_PENDING);
+            assert_int_equal(kvf_transfer_landed(t, 0), 0);
+        }
+        expect_corrupt(t, 0, 20, 20);
+        assert_int_equal(kvf_transfer_wait_group(t, 0, -1, NULL), KVF_ERR_CORRUPT);
+        assert_int_equal(kvf_transfer_landed(t, 0), 20);
+        expect_moved(&f, 0, 20);
+        expect_untouched(&f, 20, BLOCKS);
+        kvf_transfer_release(t);
+        fixture_free(&f);
     }
-    expect_corrupt(t, 0, 2, 2);
-    assert_int_equal(kvf_transfer_wait_group(t, 0, -1, NULL), KVF_ERR_CORRUPT);
-    kvf_transfer_release(t);
-    fixture_free(&f);
+}
+
+static void waiting_for_a_layer_of_a_corrupt_transfer(void **state) {
+    (void)state;
+    for (int k = 0; k < 10; k++) {
+        fixture f = fixture_make(&threads, 20000);
+        flip(&f, 20);
+        const kvf_plan plan = rig_plan(ids, ids, BLOCKS);
+        kvf_transfer *t = submit(&f, &plan, 1, (kvf_submit_options){.by_group = true});
+        assert_int_equal(kvf_transfer_wait_group(t, 0, -1, NULL), KVF_ERR_CORRUPT);
+        expect_corrupt(t, 0, 20, 20);
+        kvf_transfer_release(t);
+        fixture_free(&f);
+    }
 }
 
 static void each_plan_has_its_own_prefix(void **state) {
@@ -325,6 +346,81 @@ static void layouts_are_sealed_apart(void **state) {
     kvf_engine_destroy(engine);
 }
 
+static kvf_status read_one(fixture *f, kvf_tier *src, uint64_t id) {
+    const kvf_plan plan = rig_plan(&id, &id, 1);
+    kvf_transfer *t = NULL;
+    assert_int_equal(kvf_transfer_submit(src, f->back.tier, &plan, 1, NULL, &t, NULL), KVF_OK);
+    kvf_status status = kvf_transfer_wait(t, -1, NULL);
+    kvf_transfer_release(t);
+    return status;
+}
+
+static void write_layer(fixture *f, kvf_tier *dst, const kvf_plan *plan, uint32_t layer) {
+    const kvf_submit_options o = {.first_group = layer, .group_count = 1};
+    kvf_transfer *t = NULL;
+    assert_int_equal(kvf_transfer_submit(f->away.tier, dst, plan, 1, &o, &t, NULL), KVF_OK);
+    assert_int_equal(kvf_transfer_wait(t, -1, NULL), KVF_OK);
+    kvf_transfer_release(t);
+}
+
+static bool same_block(const kvf_layout *a, const kvf_layout *b, uint64_t id) {
+    size_t count;
+    const kvf_region *regions = kvf_layout_regions(a, &count);
+    bool same = true;
+    for (size_t i = 0; i < count; i++)
+        for (size_t row = 0; row < regions[i].rows; row++)
+            same &= memcmp(rig_byte(a, i, id, row, 0), rig_byte(b, i, id, row, 0),
+                           regions[i].bytes) == 0;
+    return same;
+}
+
+/* What a transfer that was cancelled after some steps began to write is corrupt, and nothing else:
+ * unless sealed, whether or not there was a checksum before. */
+static kvf_status cut_short(size_t steps, bool sealed, const kvf_submit_options *options) {
+    const kvf_shape shape = {.blocks = BLOCKS, .layers = 3, .parts = 2, .bytes = 20000, .rows = 2};
+    fixture f = fixture_make(&no_threads, 20000);
+    rig_tier mine = rig_tier_make(f.engine, &shape, RIG_CONTIGUOUS, true);
+    rig_fill_all(mine.memory.layout, 900);
+    if (sealed)
+        assert_int_equal(kvf_tier_seal(mine.tier, ids, BLOCKS, NULL), KVF_OK);
+    const kvf_plan plan = rig_plan(ids, ids, BLOCKS);
+    kvf_transfer *t = NULL;
+    assert_int_equal(kvf_transfer_submit(f.away.tier, mine.tier, &plan, 1, options, &t, NULL),
+                     KVF_OK);
+    for (size_t i = 0; i < steps; i++)
+        kvf_engine_progress(f.engine);
+    kvf_transfer_cancel(t);
+    kvf_status status = kvf_transfer_wait(t, -1, NULL);
+    kvf_transfer_release(t);
+    bool corrupt[BLOCKS];
+    rig_memory wanted = rig_memory_make(&shape, RIG_CONTIGUOUS);
+    rig_fill_all(wanted.layout, 900);
+    rig_copy(f.away.memory.layout, wanted.layout, &plan, 1, options->first_group,
+             options->group_count);
+    for (uint64_t id = 0; id < BLOCKS; id++) {
+        corrupt[id] = read_one(&f, mine.tier, id) == KVF_ERR_CORRUPT;
+        bool as_before = rig_holds(mine.memory.layout, id, 900 + id);
+        bool written = same_block(mine.memory.layout, wanted.layout, id);
+        if (as_before || status == KVF_OK)
+            assert_false(corrupt[id]);
+        else
+            assert_true(written || corrupt[id]);
+    }
+    rig_memory_free(&wanted);
+    /* Writing a layer of them changes nothing about that. */
+    write_layer(&f, mine.tier, &plan, 1);
+    for (uint64_t id = 0; id < BLOCKS; id++)
+        assert_int_equal(read_one(&f, mine.tier, id) == KVF_ERR_CORRUPT, corrupt[id]);
+    assert_int_equal(kvf_tier_seal(mine.tier, ids, BLOCKS / 2, NULL), KVF_OK);
+    const kvf_plan rest = rig_plan(ids + BLOCKS / 2, ids + BLOCKS / 2, BLOCKS / 2);
+    expect_move(KVF_OK, f.away.tier, mine.tier, &rest);
+    expect_move(KVF_OK, mine.tier, f.back.tier, &plan);
+    expect_moved(&f, BLOCKS / 2, BLOCKS);
+    rig_tier_free(&mine);
+    fixture_free(&f);
+    return status;
+}
+
 static void cancelled_while_it_verifies(void **state) {
     (void)state;
     fixture f = fixture_make(&no_threads, 40000); /* of several chunks */
@@ -337,6 +433,96 @@ static void cancelled_while_it_verifies(void **state) {
     assert_int_equal(kvf_transfer_landed(t, 0), 0);
     expect_untouched(&f, 0, BLOCKS);
     kvf_transfer_release(t);
+    fixture_free(&f);
+}
+
+static void what_is_half_written_is_corrupt(void **state) {
+    (void)state;
+    const kvf_submit_options options[] = {
+        {0}, {.by_group = true}, {.first_group = 1, .group_count = 2}};
+    for (size_t k = 0; k < 6; k++) {
+        size_t steps = 0;
+        while (cut_short(steps, k % 2, &options[k / 2]) == KVF_ERR_CANCELLED)
+            steps++;
+        assert_true(steps > 4);
+    }
+}
+
+/* The other layers of a block are not vouched for when they were corrupt before. */
+static void a_layer_does_not_vouch_for_others(void **state) {
+    (void)state;
+    for (int k = 0; k < 4; k++) {
+        fixture f = fixture_make(k % 2 ? &threads : &no_threads, k < 2 ? 32 : 20000);
+        const kvf_plan plan = rig_plan(ids, ids, BLOCKS);
+        flip(&f, 2); /* in layer 2 */
+        flip(&f, 20);
+        write_layer(&f, f.host.tier, &plan, 0);
+        for (uint64_t id = 0; id < BLOCKS; id++)
+            assert_int_equal(read_one(&f, f.host.tier, id),
+                             id == 2 || id == 20 ? KVF_ERR_CORRUPT : KVF_OK);
+        /* Nor when it is the bad layer that is written: nobody knows that it was the only one. */
+        write_layer(&f, f.host.tier, &plan, 2);
+        assert_int_equal(read_one(&f, f.host.tier, 2), KVF_ERR_CORRUPT);
+        assert_int_equal(kvf_tier_seal(f.host.tier, ids + 2, 1, NULL), KVF_OK);
+        assert_int_equal(read_one(&f, f.host.tier, 2), KVF_OK);
+        assert_int_equal(read_one(&f, f.host.tier, 20), KVF_ERR_CORRUPT);
+        const kvf_plan one = rig_plan(ids + 20, ids + 20, 1);
+        expect_move(KVF_OK, f.away.tier, f.host.tier, &one);
+        expect_move(KVF_OK, f.host.tier, f.back.tier, &plan);
+        expect_moved(&f, 0, BLOCKS);
+        fixture_free(&f);
+    }
+}
+
+static void layers_of_an_unknown_block_are_sealed_with_it(void **state) {
+    (void)state;
+    const kvf_shape shape = {.blocks = BLOCKS, .layers = 3, .parts = 2, .bytes = 32, .rows = 2};
+    fixture f = fixture_make(&no_threads, 32);
+    rig_tier mine = rig_tier_make(f.engine, &shape, RIG_CONTIGUOUS, true);
+    rig_fill_all(mine.memory.layout, 900);
+    const kvf_plan plan = rig_plan(ids, ids, 4);
+    for (uint32_t layer = 0; layer < 3; layer++) {
+        write_layer(&f, mine.tier, &plan, layer);
+        expect_move(KVF_OK, mine.tier, f.back.tier, &plan);
+    }
+    expect_moved(&f, 0, 4);
+    *rig_byte(mine.memory.layout, 5, 3, 0, 0) ^= 1;
+    expect_move(KVF_ERR_CORRUPT, mine.tier, f.back.tier, &plan);
+    rig_tier_free(&mine);
+    fixture_free(&f);
+}
+
+/* A transfer that was cut short leaves the other layout's part of its blocks as it was. */
+static void layouts_are_torn_apart(void **state) {
+    (void)state;
+    const kvf_shape shape = {.blocks = BLOCKS, .layers = 3, .parts = 2, .bytes = 32, .rows = 2};
+    fixture f = fixture_make(&no_threads, 32);
+    rig_memory parts[2];
+    for (int k = 0; k < 2; k++) {
+        parts[k] = rig_memory_make(&shape, RIG_CONTIGUOUS);
+        rig_fill_all(parts[k].layout, 900);
+    }
+    const kvf_layout *const layouts[] = {parts[0].layout, parts[1].layout};
+    const kvf_tier_options o = {.layouts = layouts, .layout_count = 2, .integrity = true};
+    kvf_tier *mine = NULL;
+    assert_int_equal(kvf_tier_create(f.engine, &o, &mine, NULL), KVF_OK);
+    const kvf_plan plan = rig_plan(ids, ids, 4);
+    const kvf_submit_options by_group = {.dst_layout = 1, .by_group = true};
+    kvf_transfer *t = NULL;
+    assert_int_equal(kvf_transfer_submit(f.away.tier, mine, &plan, 1, &by_group, &t, NULL), KVF_OK);
+    assert_int_equal(kvf_transfer_wait_group(t, 0, -1, NULL), KVF_OK);
+    kvf_transfer_cancel(t);
+    assert_int_equal(kvf_transfer_wait(t, -1, NULL), KVF_ERR_CANCELLED);
+    kvf_transfer_release(t);
+    for (size_t k = 0; k < 2; k++) {
+        const kvf_submit_options read = {.src_layout = k};
+        assert_int_equal(kvf_transfer_submit(mine, f.back.tier, &plan, 1, &read, &t, NULL), KVF_OK);
+        assert_int_equal(kvf_transfer_wait(t, -1, NULL), k == 0 ? KVF_OK : KVF_ERR_CORRUPT);
+        kvf_transfer_release(t);
+    }
+    kvf_tier_destroy(mine);
+    rig_memory_free(&parts[0]);
+    rig_memory_free(&parts[1]);
     fixture_free(&f);
 }
 
@@ -364,7 +550,8 @@ int main(void) {
     rig_watchdog(300);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_the_verified_prefix_lands),
-        cmocka_unit_test(layers_of_the_prefix_land),
+        cmocka_unit_test(layers_with_dropped_blocks_are_corrupt),
+        cmocka_unit_test(waiting_for_a_layer_of_a_corrupt_transfer),
         cmocka_unit_test(each_plan_has_its_own_prefix),
         cmocka_unit_test(plans_may_share_blocks),
         cmocka_unit_test(all_may_be_corrupt),
@@ -374,6 +561,10 @@ int main(void) {
         cmocka_unit_test(checksums_on_both_sides),
         cmocka_unit_test(layouts_are_sealed_apart),
         cmocka_unit_test(cancelled_while_it_verifies),
+        cmocka_unit_test(what_is_half_written_is_corrupt),
+        cmocka_unit_test(a_layer_does_not_vouch_for_others),
+        cmocka_unit_test(layers_of_an_unknown_block_are_sealed_with_it),
+        cmocka_unit_test(layouts_are_torn_apart),
         cmocka_unit_test(sealing_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

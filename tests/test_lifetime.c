@@ -53,12 +53,14 @@ static void start(fixture *f, kvf_transfer **t) {
 static void expect_ended(kvf_transfer **t) {
     for (size_t i = 0; i < 2 * BLOCKS; i++) {
         kvf_status status = kvf_transfer_poll(t[i], NULL);
-        assert_true(status == KVF_OK || status == KVF_ERR_CANCELLED);
+        /* What reads a block whose writer was cancelled half-way finds that it is corrupt. */
+        bool torn = i % 2 == 1 && status == KVF_ERR_CORRUPT;
+        assert_true(status == KVF_OK || status == KVF_ERR_CANCELLED || torn);
         assert_int_equal(kvf_transfer_wait(t[i], -1, NULL), status);
         assert_int_equal(kvf_transfer_landed(t[i], 0), status == KVF_OK);
         kvf_transfer_stats stats;
         kvf_transfer_stats_get(t[i], &stats);
-        assert_int_equal(stats.bytes, 8000);
+        assert_int_equal(stats.bytes, torn ? 0 : 8000);
         kvf_transfer_cancel(t[i]);
         kvf_transfer_release(t[i]);
     }

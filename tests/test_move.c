@@ -312,7 +312,7 @@ static void test_known_report(void **state) {
                                       .median_box = 8,
                                       .smallest_fragment = 8,
                                       .median_fragment = 8,
-                                      .region_groups = 1,
+                                      .spans = 1,
                                       .runs = 3};
     assert_memory_equal(&r, &expected, sizeof r);
     kvf_move_destroy(move);
@@ -385,7 +385,7 @@ static void test_empty_plans(void **state) {
         assert_int_equal(kvf_move_create(&spec, NULL, NULL, &move, NULL), KVF_OK);
         assert_int_equal(kvf_move_next(move, &(kvf_box_cursor){0}, &box, 1), 0);
         assert_int_equal(kvf_move_describe(move, &report, NULL), KVF_OK);
-        const kvf_move_report nothing = {.region_groups = 1};
+        const kvf_move_report nothing = {.spans = 1};
         assert_memory_equal(&report, &nothing, sizeof report);
         assert_int_equal(kvf__move_box_count(move, &move->limits), 0);
         kvf_move_destroy(move);

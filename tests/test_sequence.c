@@ -145,7 +145,7 @@ static void fields_read_back(void **state) {
     kvf_sequence *s = make(3, 7, KVF_HASH_V1_3);
     assert_int_equal(kvf_sequence_block_size(s), 3);
     assert_int_equal(kvf_sequence_salt(s), 7);
-    assert_int_equal(kvf_sequence_layout(s), KVF_HASH_V1_3);
+    assert_int_equal(kvf_sequence_hash_layout(s), KVF_HASH_V1_3);
     assert_int_equal(kvf_sequence_token_count(s), 0);
     assert_int_equal(kvf_sequence_block_count(s), 0);
     assert_null(kvf_sequence_tokens(s));
@@ -338,7 +338,7 @@ static void a_clone_goes_its_own_way(void **state) {
         assert_int_equal(kvf_sequence_clone(s, &clone, NULL), KVF_OK);
         assert_equal(clone, s);
         assert_int_equal(kvf_sequence_salt(clone), sample.salt);
-        assert_int_equal(kvf_sequence_layout(clone), sample.layout);
+        assert_int_equal(kvf_sequence_hash_layout(clone), sample.layout);
         truncate_to(s, sample.count / 2);
         extend(s, sample.tokens, sample.count / 2);
         assert_equal(clone, same);

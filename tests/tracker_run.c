@@ -36,7 +36,7 @@ static void compare_counts(model_run *run) {
     const size_t assigned = m->assigned.count, staged = m->staged.count;
     char text[160], want[160];
     require(run, kvf_assignments_offset(a) == m->offset, "offset");
-    require(run, kvf_assignments_layout(a) == m->layout, "layout");
+    require(run, kvf_assignments_hash_layout(a) == m->layout, "layout");
     require(run, kvf_assignments_assigned_count(a) == assigned, "assigned count");
     require(run, kvf_assignments_staged_count(a) == staged, "staged count");
     require(run, kvf_assignments_pending_count(a) == m->pending.count, "pending count");

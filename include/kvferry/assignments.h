@@ -73,7 +73,7 @@ KVF_API kvf_status kvf_assignments_clone(const kvf_assignments *assignments, kvf
  *  @{ */
 
 KVF_API uint64_t kvf_assignments_offset(const kvf_assignments *assignments);
-KVF_API kvf_hash_layout kvf_assignments_layout(const kvf_assignments *assignments);
+KVF_API kvf_hash_layout kvf_assignments_hash_layout(const kvf_assignments *assignments);
 KVF_API size_t kvf_assignments_assigned_count(const kvf_assignments *assignments);
 KVF_API size_t kvf_assignments_staged_count(const kvf_assignments *assignments);
 KVF_API size_t kvf_assignments_pending_count(const kvf_assignments *assignments);

@@ -30,7 +30,9 @@ typedef struct kvf_pair {
  * `options` as in kvf_transfer_submit; its group range must be left 0.
  *
  * Errors: those of kvf_flight_depart and kvf_transfer_submit, `index` naming the pair where the
- * pair is at fault; CONFLICT for one destination tracker in two pairs.
+ * pair is at fault; CONFLICT for one destination tracker in two pairs; UNSUPPORTED for tiers of
+ * several layouts, of which a transfer moves one: there, submit a transfer a layout to one
+ * completion and resolve a flight when it is over.
  */
 KVF_API kvf_status kvf_bound_submit(kvf_tier *src, kvf_tier *dst, const kvf_pair *pairs,
                                     size_t pair_count, const kvf_submit_options *options,

@@ -5,9 +5,9 @@
  * All functions here may be called from any thread at any time, but for destroying an object that
  * another call still uses.
  *
- * Lifetimes: an engine outlives what is submitted to it, a tier the transfers that touch it, and
- * memory the tiers over it; destroying one of them early is defined and safe, it cancels what has
- * not begun, waits for what runs and then lets go. Transfers stay readable until released.
+ * Lifetimes: engines and tiers may be destroyed at any time: that cancels what has not begun, waits
+ * for what runs and then lets go. Memory may be freed once the tiers over it are destroyed, and not
+ * before. Transfers stay readable until released.
  */
 #ifndef KVFERRY_ENGINE_H
 #define KVFERRY_ENGINE_H
@@ -23,8 +23,9 @@ typedef struct kvf_tier kvf_tier;
 typedef struct kvf_transfer kvf_transfer;
 
 /** Told how a transfer, or all of a completion, ended. `error` is valid during the call; its status
- *  is KVF_OK when all went well. Runs inside progress, poll, wait, arm or destroy, on the thread
- * that calls those. */
+ *  is KVF_OK when all went well. Runs inside whatever call on the engine, its tiers, transfers or
+ *  completions waits or makes progress, on the thread that calls it, and nested when it does so
+ *  itself; it must not wait, nor destroy an engine or tier. */
 typedef void (*kvf_callback)(void *user, const kvf_error *error);
 
 /** Priorities of background transfers: 0 (first) to KVF_PRIORITIES - 1. */
@@ -35,8 +36,10 @@ typedef struct kvf_host_options {
     unsigned threads; /**< Worker threads, 64 at most; 0: one a processor, but no more than 8. */
     bool no_threads;  /**< None: kvf_engine_progress and the waits of the caller do the copying. */
     size_t max_transfers;           /**< Transfers at a time before AGAIN; 0 means 1024. */
-    double background_gbps;         /**< Cap on background transfers, 10^9 bytes/s; 0: none. */
-    double imitate_gbps;            /**< Imitates a link of this speed, 10^9 bytes/s; 0: none. */
+    double background_gbps;         /**< Cap on background transfers, 10^9 bytes/s, 0.001 at
+                                         least; 0: none. */
+    double imitate_gbps;            /**< Imitates a link of this speed, 10^9 bytes/s, 0.001 at
+                                         least; 0: none. */
     double imitate_latency_us;      /**< ... and this delay before a transfer begins. */
     const kvf_allocator *allocator; /**< NULL: malloc. Called from several threads. */
 } kvf_host_options;
@@ -45,8 +48,8 @@ typedef struct kvf_host_options {
  * The host engine: memcpy between host tiers, by threads of its own. The reference for all other
  * engines, and the default without a GPU. With an imitated link it copies as always, holds results
  * back as the link would, and marks its statistics as imitated. `options` NULL: all zero.
- * Errors: INVALID for NULL, negative or infinite numbers; NO_MEMORY; ENGINE when no thread can be
- * had (`native_code` is errno).
+ * Errors: INVALID for NULL, negative or infinite numbers and speeds out of range; NO_MEMORY; ENGINE
+ * when no thread can be had (`native_code` is errno).
  */
 KVF_API kvf_status kvf_engine_host_create(const kvf_host_options *options, kvf_engine **out,
                                           kvf_error *error);
@@ -78,8 +81,10 @@ typedef struct kvf_tier_options {
     kvf_memory memory;
     /** Host memory only: keep an XXH3-64 of every block that a transfer wrote here, one a layout
      *  (region by region, row by row), and check it before a transfer reads the block through that
-     *  layout. A transfer of some layers vouches for the others as they are. One that was cut short
-     *  leaves the old sums, so that what it half wrote is CORRUPT until written or sealed again. */
+     *  layout. A block that was neither written by transfers nor sealed is believed. A transfer of
+     *  some layers vouches for the others as they are, unless the block was CORRUPT before: then it
+     *  stays so until all layers are written at once or it is sealed. One that was cut short leaves
+     *  what it half wrote CORRUPT, until written so or sealed again. */
     bool integrity;
 } kvf_tier_options;
 
@@ -104,8 +109,9 @@ KVF_API const kvf_layout *kvf_tier_layout(const kvf_tier *tier, size_t index);
 
 /**
  * Whether no transfer reads or writes these ids any more, so that they may be given to somebody
- * else. Errors: BUSY for the first id still in use (`id`, `index`); RANGE for an id past the tier's
- * blocks; INVALID.
+ * else. A transfer that was cancelled before it began keeps its place, and its ids, until what was
+ * submitted before it has let it through. Errors: BUSY for the first id still in use (`id`,
+ * `index`); RANGE for an id past the tier's blocks; INVALID.
  */
 KVF_API kvf_status kvf_tier_idle(const kvf_tier *tier, const uint64_t *ids, size_t count,
                                  kvf_error *error);

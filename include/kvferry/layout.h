@@ -33,7 +33,8 @@ typedef struct kvf_region {
     size_t bytes;        /**< Bytes of one row. */
     size_t rows;         /**< Rows a block; 0 means 1. */
     size_t row_pitch;    /**< Bytes from one row to the next; not read for one row. */
-    uint32_t group;      /**< What can be waited for alone: the layer. Ascending in the list. */
+    uint32_t group;      /**< What can be waited for alone: the layer. Any numbers that ascend in
+                              the list; functions that take groups count them from 0. */
     uint32_t part;       /**< Tells K (0) from V (1), scales, ... */
     uint32_t buffer;     /**< The allocation it lies in: copies never span two of them. */
     uint64_t kind;       /**< Tags inner order and type; the caller's own numbers, compared only. */

@@ -23,7 +23,7 @@ typedef struct kvf_move_spec {
     const kvf_layout *src, *dst;
     const kvf_plan *plans;
     size_t plan_count;
-    uint32_t first_group; /**< First group (layer) to move. */
+    uint32_t first_group; /**< First group (layer) to move, counted from the layout's first. */
     uint32_t group_count; /**< 0: all from first_group on. */
     bool same_tier;       /**< Source and destination ids name the same blocks. */
     bool by_group;        /**< Never one copy for two groups, and groups in order. */
@@ -58,8 +58,8 @@ typedef struct kvf_move_report {
     uint64_t fragments; /**< Pieces of contiguous bytes on both sides. */
     size_t smallest_box, median_box;
     size_t smallest_fragment, median_fragment;
-    size_t region_groups; /**< Regions that could not be joined. */
-    size_t runs;          /**< Runs of ids that advance by one step. */
+    size_t spans; /**< Regions that could not be joined. */
+    size_t runs;  /**< Runs of ids that advance by one step. */
 } kvf_move_report;
 
 /**
@@ -89,7 +89,7 @@ KVF_API void kvf_move_destroy(kvf_move *move);
 
 /** Where an enumeration stands. Zero-initialise to begin. */
 typedef struct kvf_box_cursor {
-    size_t group, run;         /**< The next box of the product. */
+    size_t span, run;          /**< The next box of the product. */
     size_t slice, row, column; /**< How much of it was given out already. */
 } kvf_box_cursor;
 

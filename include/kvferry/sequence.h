@@ -34,7 +34,7 @@ typedef struct kvf_token_block {
     bool has_parent;        /**< false for position 0. */
     kvf_hash lineage;       /**< The reference's SequenceHash. */
     kvf_hash positional;    /**< The reference's PositionalSequenceHash. */
-    const uint32_t *tokens; /**< block_size tokens; valid until the sequence changes. */
+    const uint32_t *tokens; /**< block_size tokens; valid as kvf_sequence_tokens. */
 } kvf_token_block;
 
 /**
@@ -87,7 +87,7 @@ KVF_API kvf_status kvf_sequence_reserve(kvf_sequence *sequence, size_t token_cou
 
 KVF_API size_t kvf_sequence_block_size(const kvf_sequence *sequence);
 KVF_API uint64_t kvf_sequence_salt(const kvf_sequence *sequence);
-KVF_API kvf_hash_layout kvf_sequence_layout(const kvf_sequence *sequence);
+KVF_API kvf_hash_layout kvf_sequence_hash_layout(const kvf_sequence *sequence);
 
 /** Complete blocks. */
 KVF_API size_t kvf_sequence_block_count(const kvf_sequence *sequence);
@@ -95,12 +95,12 @@ KVF_API size_t kvf_sequence_block_count(const kvf_sequence *sequence);
 /** All tokens, those of the incomplete last block included. */
 KVF_API size_t kvf_sequence_token_count(const kvf_sequence *sequence);
 
-/** The tokens, kvf_sequence_token_count of them; NULL when there are none. Valid until the sequence
- *  changes. */
+/** The tokens, kvf_sequence_token_count of them; NULL when there are none. Valid until the next
+ *  extend, append, reserve (whether or not these succeed), truncate or destroy. */
 KVF_API const uint32_t *kvf_sequence_tokens(const kvf_sequence *sequence);
 
 /** The lineage hashes of all complete blocks, [i] that of position i; NULL when there are none.
- *  Valid until the sequence changes. */
+ *  Valid as kvf_sequence_tokens. */
 KVF_API const kvf_hash *kvf_sequence_hashes(const kvf_sequence *sequence);
 
 /** Reads one complete block. Errors: INVALID; RANGE past the last complete block. */

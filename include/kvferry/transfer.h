@@ -8,14 +8,14 @@
  * changed then. Later ones come through the completion only.
  *
  * All functions may be called from any thread at any time, but for releasing an object that another
- * call still uses. Callbacks run inside poll, wait, progress or destroy, on the thread that calls
- * those; they may submit, poll and release, but not wait or destroy an engine or tier.
+ * call still uses. For callbacks see kvf_callback; one that another thread has begun may still run
+ * when a wait returns here, and is over when kvf_engine_destroy returns.
  */
 #ifndef KVFERRY_TRANSFER_H
 #define KVFERRY_TRANSFER_H
 
 #include "engine.h"
-#include "plan.h"
+#include "move.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -26,7 +26,7 @@ typedef struct kvf_completion kvf_completion;
 /** Zero-initialise, then set what differs. */
 typedef struct kvf_submit_options {
     size_t src_layout, dst_layout; /**< Which of each tier's layouts. */
-    uint32_t first_group;          /**< First layer to move. */
+    uint32_t first_group;          /**< First group (layer), counted from the layout's first. */
     uint32_t group_count;          /**< 0: all from first_group on. */
     bool by_group;         /**< Move layer by layer, in order, so that layers can be waited for. */
     bool background;       /**< See below. */
@@ -69,7 +69,8 @@ KVF_API kvf_status kvf_transfer_wait(kvf_transfer *transfer, int64_t timeout_us,
  * Waits until one group (layer) has landed; `group` counts from the layout's first. Without
  * by_group that is when all have. OK says only that this group's bytes are there; the transfer may
  * still fail, and what it fills is to be believed once the whole is OK.
- * Errors: RANGE for a group the transfer does not move; TIMEOUT; the transfer's own.
+ * Errors: RANGE for a group the transfer does not move; TIMEOUT; the transfer's own, and CORRUPT as
+ * soon as a block is known to be, for every group, although the transfer still moves the rest.
  */
 KVF_API kvf_status kvf_transfer_wait_group(kvf_transfer *transfer, uint32_t group,
                                            int64_t timeout_us, kvf_error *error);
@@ -99,6 +100,10 @@ KVF_API void kvf_transfer_stats_get(const kvf_transfer *transfer, kvf_transfer_s
 
 /** Gives the caller's hold back. A transfer that is not over goes on. NULL is fine. */
 KVF_API void kvf_transfer_release(kvf_transfer *transfer);
+
+/** What one copy of this engine can do, to ask kvf_move_describe what a transfer would take. Valid
+ * as long as the engine; NULL for NULL. */
+KVF_API const kvf_box_limits *kvf_engine_limits(const kvf_engine *engine);
 
 /** @name Completions
  *  One completion stands for several transfers, of one engine or several.

@@ -1,0 +1,48 @@
+/*
+ * The CUDA runtime behind a boundary: statuses translated in one place, the caller's device and
+ * capture mode left alone, and entry points that a driver may lack.
+ */
+#ifndef KVF_CUDA_RUNTIME_H
+#define KVF_CUDA_RUNTIME_H
+
+#include <kvferry/cuda.h>
+
+#include <cuda.h>
+#include <cuda_runtime_api.h>
+
+/*
+ * What a runtime error means to us. Also takes the error off the runtime's list, so that it does
+ * not turn up at somebody else's call. `what` names the call.
+ */
+kvf_status kvf__cuda_fail(cudaError_t code, const char *what, kvf_error *error);
+
+/* Whether a context that answered so is beyond use. */
+bool kvf__cuda_is_fatal(cudaError_t code);
+
+/*
+ * Between enter and leave a thread works on `device`, and its calls neither obey nor disturb a
+ * stream capture of its own or of another thread.
+ */
+typedef struct kvf__cuda_guard {
+    int device;
+    enum cudaStreamCaptureMode mode;
+} kvf__cuda_guard;
+
+kvf_status kvf__cuda_enter(int device, kvf__cuda_guard *guard, kvf_error *error);
+void kvf__cuda_leave(const kvf__cuda_guard *guard);
+
+/* Driver functions, asked for by version; NULL where the driver has none. */
+typedef CUresult kvf__cuda_batch_fn(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes,
+                                    size_t count, CUmemcpyAttributes *attributes, size_t *starts,
+                                    size_t attribute_count, size_t *failed, CUstream stream);
+typedef CUresult kvf__cuda_attribute_fn(void *value, CUpointer_attribute attribute,
+                                        CUdeviceptr address);
+
+typedef struct kvf__cuda_driver {
+    kvf__cuda_batch_fn *batch; /* cuMemcpyBatchAsync as of 12.8, which names the copy that failed */
+    kvf__cuda_attribute_fn *attribute; /* cuPointerGetAttribute */
+} kvf__cuda_driver;
+
+kvf_status kvf__cuda_load_driver(kvf__cuda_driver *driver, kvf_error *error);
+
+#endif
