@@ -4,19 +4,15 @@
  *     lane 0..3        ordered      | t | t | t |     the head of each lane runs when its turn has
  *     lane 4..7        background   | t | t |         come; workers take chunks of it
  *
- * A transfer goes through up to four phases: verify the source's checksums, verify the
- * destination's where blocks are written in part, copy, seal the destination's. Each is a row of
- * units (blocks; for copying, span by span), and a chunk is some units in a row that one worker
- * does at a time.
+ * What is done to a transfer, and in which chunks, is in chunks.h.
  *
  * Of the ordered lanes that with the oldest head comes first, so that nothing waits for ever behind
  * what is submitted later. What cannot run because of another lane lends that lane its turn, so
  * that a background transfer that something waits for runs with that one's priority, and without
  * the cap if that is ordered.
  */
-#include "copy.h"
+#include "chunks.h"
 #include "engine.h"
-#include "integrity.h"
 #include "transfer.h"
 
 #include <assert.h>
@@ -28,7 +24,6 @@ enum {
     ORDERED_LANES = 4,
     LANES = ORDERED_LANES + KVF_PRIORITIES,
     CHUNK_BYTES = 1 << 20,
-    STREAM_BYTES = 8 << 20, /* from here on a transfer goes past the caches */
     USUAL_THREADS = 8,
     MOST_THREADS = 64,
     USUAL_TRANSFERS = 1024,
@@ -36,24 +31,16 @@ enum {
 static const double LEAST_GBPS = 1e-3;
 _Static_assert((int)LANES <= (int)KVF__LANES, "lanes must fit the slots");
 
-typedef enum phase { VERIFY, VERIFY_DST, COPY, SEAL, PHASES } phase;
-
 /* A transfer's state here; under `lock`. */
 typedef struct job {
     kvf_transfer *next; /* in its lane */
     uint64_t number;    /* in the order of submitting */
-    phase phase;
+    kvf__phase phase;
     size_t units, taken, done; /* of this phase */
     uint64_t ready;            /* not before this time: an imitated link's latency */
 } job;
 
-/* Some units of a transfer's phase that one worker has taken. */
-typedef struct chunk {
-    kvf_transfer *transfer; /* NULL: none */
-    phase phase;
-    size_t first, count;
-    uint64_t due; /* lands at this time at the earliest; 0: at once */
-} chunk;
+typedef kvf__chunk chunk;
 
 typedef struct host {
     kvf_engine base;
@@ -79,171 +66,13 @@ static job *job_of(kvf_transfer *t) {
     return (job *)t->job;
 }
 
-/* Copying */
-
-/* The pieces of a chunk, one by one: rows of blocks, or whole stretches where blocks touch. */
-typedef struct pieces {
-    const kvf__span *span;
-    const kvf__run *run;
-    size_t at, left; /* blocks: the next one in the run, how many there are from it on */
-    size_t row;      /* of the next block */
-} pieces;
-
-typedef struct piece {
-    char *dst;
-    const char *src;
-    size_t bytes;
-} piece;
-
-static pieces pieces_of(const chunk *c) {
-    const kvf_move *move = c->transfer->move;
-    size_t ordinal = c->first % move->runs.pairs;
-    const kvf__run *run = kvf__runs_find(&move->runs, ordinal);
-    return (pieces){
-        .span = &move->spans[c->first / move->runs.pairs],
-        .run = run,
-        .at = ordinal - run->start,
-        .left = c->count,
-    };
-}
-
-static void skip_blocks(pieces *p, size_t count) {
-    p->left -= count;
-    p->at += count;
-    if (p->at == p->run->count && p->left > 0) {
-        p->run++;
-        p->at = 0;
-    }
-}
-
-static bool next_piece(pieces *p, piece *out) {
-    if (p->left == 0)
-        return false;
-    const kvf__span *span = p->span;
-    ptrdiff_t dst_step = (ptrdiff_t)span->dst_stride * p->run->dst_step;
-    ptrdiff_t src_step = (ptrdiff_t)span->src_stride * p->run->src_step;
-    ptrdiff_t at = (ptrdiff_t)p->at, row = (ptrdiff_t)p->row;
-    out->dst =
-        span->dst + (size_t)p->run->dst * span->dst_stride + at * dst_step + row * span->dst_pitch;
-    out->src =
-        span->src + (size_t)p->run->src * span->src_stride + at * src_step + row * span->src_pitch;
-    out->bytes = span->width;
-    if (span->rows == 1 && dst_step == (ptrdiff_t)span->width && src_step == dst_step) {
-        size_t rest = p->run->count - p->at, count = rest < p->left ? rest : p->left;
-        out->bytes *= count;
-        skip_blocks(p, count);
-    } else if (++p->row == span->rows) {
-        p->row = 0;
-        skip_blocks(p, 1);
-    }
-    return true;
-}
-
-static void copy_chunk(const host *h, const chunk *c) {
-    const kvf_move *move = c->transfer->move;
-    bool much = (uint64_t)move->block_bytes * move->runs.pairs >= STREAM_BYTES;
-    kvf__copy *copy = much ? h->streaming : kvf__copy_plain;
-    pieces p = pieces_of(c);
-    piece now, next;
-    for (bool more = next_piece(&p, &now); more; now = next) {
-        more = next_piece(&p, &next);
-        if (!more)
-            next = now;
-        copy(now.dst, now.src, now.bytes, next.src);
-    }
-    kvf__copy_fence();
-}
-
-/* Integrity */
-
-/* Checks some of the plans' blocks, numbered through all plans. */
-static void verify_chunk(const chunk *c) {
-    kvf_transfer *t = c->transfer;
-    size_t start = 0, end = c->first + c->count;
-    for (size_t p = 0; p < t->plan_count && start < end; start += t->plan_blocks[p++]) {
-        size_t from = c->first > start ? c->first - start : 0;
-        size_t to = end - start < t->plan_blocks[p] ? end - start : t->plan_blocks[p];
-        for (size_t i = from; i < to; i++) {
-            if (kvf__integrity_verify(t->src, t->src_layout, (size_t)t->plans.items[p].src_ids[i]))
-                continue;
-            pthread_mutex_lock(&t->engine->lock);
-            t->landed[p] = i < t->landed[p] ? i : t->landed[p];
-            pthread_mutex_unlock(&t->engine->lock);
-            break;
-        }
-    }
-}
-
-/* Tells the checksums of a chunk's destination blocks about it. */
-static void for_destinations(const chunk *c,
-                             void (*tell)(kvf_tier *, const kvf_layout *, size_t id)) {
-    kvf_transfer *t = c->transfer;
-    size_t ordinal = c->first % t->move->runs.pairs;
-    const kvf__run *run = kvf__runs_find(&t->move->runs, ordinal);
-    size_t at = ordinal - run->start;
-    for (size_t i = 0; i < c->count; i++, at++) {
-        if (at == run->count) {
-            run++;
-            at = 0;
-        }
-        int64_t id = run->dst + (int64_t)at * run->dst_step;
-        tell(t->dst, t->dst_layout, (size_t)id);
-    }
-}
-
-/* Whether it writes only some layers of its blocks. */
-static bool is_part(const kvf_transfer *t) {
-    return t->move->group_count < kvf_layout_groups(t->dst_layout);
-}
-
-/* The first block that failed its check; false when none did. */
-static bool find_corrupt(const kvf_transfer *t, kvf_error *error) {
-    for (size_t p = 0; p < t->plan_count; p++) {
-        if (t->landed[p] == t->plan_blocks[p])
-            continue;
-        const kvf_plan *plan = &t->plans.items[p];
-        *error = (kvf_error){
-            .status = KVF_ERR_CORRUPT,
-            .fields = KVF_ERROR_ID | KVF_ERROR_INDEX | KVF_ERROR_POSITION,
-            .id = plan->src_ids[t->landed[p]],
-            .index = p,
-            .position = plan->first_position + t->landed[p],
-        };
-        return true;
-    }
-    return false;
-}
-
 /* Phases; with `lock` held */
 
-static size_t units_of(const kvf_transfer *t, phase phase) {
-    size_t pairs = t->move->runs.pairs, blocks = 0;
-    switch (phase) {
-    case VERIFY:
-        for (size_t p = 0; t->plans.items && p < t->plan_count; p++)
-            blocks += t->plan_blocks[p];
-        return blocks;
-    case VERIFY_DST:
-        return t->dst->sums && is_part(t) ? pairs : 0;
-    case COPY:
-        return pairs * t->move->span_count;
-    default:
-        return t->dst->sums ? pairs : 0;
-    }
-}
-
-static size_t unit_bytes(const kvf_transfer *t, phase phase, size_t unit) {
-    if (phase != COPY)
-        return t->move->block_bytes;
-    const kvf__span *span = &t->move->spans[unit / t->move->runs.pairs];
-    return span->width * span->rows;
-}
-
-static bool enter_phase(kvf_transfer *t, phase phase) {
+static bool enter_phase(kvf_transfer *t, kvf__phase phase) {
     job *j = job_of(t);
     j->phase = phase;
     j->taken = j->done = 0;
-    j->units = phase < PHASES ? units_of(t, phase) : 0;
+    j->units = phase < KVF__PHASES ? kvf__phase_units(t, phase) : 0;
     return j->units > 0;
 }
 
@@ -265,7 +94,7 @@ static void leave(host *h, kvf_transfer *t, kvf_transfer **left) {
 /* Behind verifying: drops what is corrupt. Lets go of the lock meanwhile. */
 static kvf_status drop_corrupt(host *h, kvf_transfer *t, kvf_error *error) {
     kvf_error corrupt;
-    if (!find_corrupt(t, &corrupt))
+    if (!kvf__find_corrupt(t, &corrupt))
         return KVF_OK;
     pthread_mutex_unlock(&h->base.lock);
     kvf_status status = kvf__transfer_shorten(t, &corrupt, error);
@@ -277,14 +106,14 @@ static kvf_status drop_corrupt(host *h, kvf_transfer *t, kvf_error *error) {
  * then the transfer is over. */
 static bool advance(host *h, kvf_transfer *t) {
     job *j = job_of(t);
-    if (j->phase == VERIFY) {
+    if (j->phase == KVF__VERIFY) {
         kvf_error details;
         if (drop_corrupt(h, t, &details) != KVF_OK) {
             kvf__transfer_over(t, &details);
             return true;
         }
     }
-    while (j->phase < PHASES)
+    while (j->phase < KVF__PHASES)
         if (enter_phase(t, j->phase + 1))
             return false;
     kvf__transfer_over(t, t->known.status == KVF_OK ? NULL : &t->known);
@@ -295,13 +124,13 @@ static bool advance(host *h, kvf_transfer *t) {
 
 static size_t chunk_units(const host *h, const kvf_transfer *t) {
     const job *j = job_of((kvf_transfer *)t);
-    size_t left = j->units - j->taken, bytes = unit_bytes(t, j->phase, j->taken);
+    size_t left = j->units - j->taken, bytes = kvf__phase_unit_bytes(t, j->phase, j->taken);
     /* Small transfers are shared out too, but not below what pays for a thread's waking up. */
     size_t share = left / (h->thread_count + 1) + 1, least = CHUNK_BYTES / 4 / bytes + 1;
     size_t most = CHUNK_BYTES / bytes + 1;
     size_t count = share > least ? share : least;
     count = count < most ? count : most;
-    if (j->phase == COPY) {
+    if (j->phase == KVF__COPY) {
         size_t pairs = t->move->runs.pairs, span_left = pairs - j->taken % pairs;
         count = count < span_left ? count : span_left;
     }
@@ -320,7 +149,7 @@ static uint64_t later(uint64_t a, uint64_t b) {
 
 /* Accounts for a chunk on the cap and the imitated link. */
 static void charge(host *h, chunk *c, size_t bytes, uint64_t now) {
-    if (c->phase != COPY)
+    if (c->phase != KVF__COPY)
         return;
     if (c->transfer->background && h->options.background_gbps > 0)
         h->background_next =
@@ -333,7 +162,7 @@ static void charge(host *h, chunk *c, size_t bytes, uint64_t now) {
 
 static void take_chunk(host *h, kvf_transfer *t, chunk *c, uint64_t now) {
     job *j = job_of(t);
-    size_t bytes = unit_bytes(t, j->phase, j->taken);
+    size_t bytes = kvf__phase_unit_bytes(t, j->phase, j->taken);
     *c = (chunk){.transfer = t, .phase = j->phase, .first = j->taken, .count = chunk_units(h, t)};
     j->taken += c->count;
     charge(h, c, bytes * c->count, now);
@@ -344,13 +173,13 @@ static void take_chunk(host *h, kvf_transfer *t, chunk *c, uint64_t now) {
 static void account(host *h, const chunk *c, kvf_transfer **left) {
     kvf_transfer *t = c->transfer;
     job *j = job_of(t);
-    if (c->phase == COPY) {
+    if (c->phase == KVF__COPY) {
         const kvf__span *span = &t->move->spans[c->first / t->move->runs.pairs];
         kvf__transfer_group_landed(t, span->group, span->width * span->rows * c->count);
     }
     j->done += c->count;
     bool cancelled = atomic_load(&t->cancelled);
-    if (j->done == j->units && !(cancelled && j->phase < COPY))
+    if (j->done == j->units && !(cancelled && j->phase < KVF__COPY))
         (void)advance(h, t);
     else if (j->done == j->taken && cancelled)
         kvf__transfer_over(t, &(kvf_error){.status = KVF_ERR_CANCELLED});
@@ -384,7 +213,7 @@ static kvf_transfer *runnable_head(host *h, unsigned lane, search *s) {
                 return NULL;
             }
             kvf__transfer_begin(t);
-            if (enter_phase(t, VERIFY) || !advance(h, t))
+            if (enter_phase(t, KVF__VERIFY) || !advance(h, t))
                 return t;
         }
         leave(h, t, &s->left);
@@ -460,24 +289,6 @@ static bool release_left(host *h, search *s) {
     return true;
 }
 
-static void do_chunk(const host *h, const chunk *c) {
-    switch (c->phase) {
-    case VERIFY:
-        verify_chunk(c);
-        break;
-    case VERIFY_DST:
-        for_destinations(c, kvf__integrity_before_part);
-        break;
-    case COPY:
-        if (c->transfer->dst->sums)
-            for_destinations(c, kvf__integrity_write);
-        copy_chunk(h, c);
-        break;
-    default:
-        for_destinations(c, is_part(c->transfer) ? kvf__integrity_seal_part : kvf__integrity_seal);
-    }
-}
-
 /* An imitated link holds a chunk back, but not one of a transfer that is to end. */
 static bool has_landed(const chunk *c) {
     return atomic_load(&c->transfer->cancelled) || kvf__now() >= c->due;
@@ -494,7 +305,7 @@ static void *worker(void *context) {
         bool found = search_all(h, &s);
         if (found) {
             pthread_mutex_unlock(&h->base.lock);
-            do_chunk(h, &c);
+            kvf__chunk_do(&c, h->streaming);
             pthread_mutex_lock(&h->base.lock);
             while (!has_landed(&c))
                 kvf__cond_wait_until(&h->link, &h->base.lock, c.due);
@@ -519,7 +330,7 @@ static bool step(host *h) {
     bool moved = false;
     if (!h->held.transfer && search_all(h, &s)) {
         pthread_mutex_unlock(&h->base.lock);
-        do_chunk(h, &h->held);
+        kvf__chunk_do(&h->held, h->streaming);
         pthread_mutex_lock(&h->base.lock);
         moved = true;
     }
