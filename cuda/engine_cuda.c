@@ -303,22 +303,14 @@ static bool has_fired(kvf__cuda *e, cudaEvent_t event, kvf_error *failed) {
     return note_failure(e, failed);
 }
 
-static size_t group_bytes(const kvf_move *move, uint32_t group) {
-    size_t bytes = 0;
-    for (size_t s = 0; s < move->span_count; s++)
-        if (move->spans[s].group == group)
-            bytes += move->spans[s].width * move->spans[s].rows * move->runs.pairs;
-    return bytes;
-}
-
 static bool land_groups(kvf__cuda *e, kvf_transfer *t) {
     kvf__cuda_job *j = kvf__cuda_job_of(t);
     kvf_error failed;
     bool any = false;
     while (j->groups_landed < j->groups_recorded && !atomic_load(&e->broken) &&
            has_fired(e, j->groups[j->groups_landed], &failed)) {
-        uint32_t group = t->first_group + j->groups_landed++;
-        kvf__transfer_group_landed(t, group, group_bytes(t->move, group));
+        uint32_t k = j->groups_landed++;
+        kvf__transfer_group_landed(t, t->first_group + k, t->group_left[k]);
         any = true;
     }
     return any;

@@ -473,6 +473,13 @@ void kvf_assignments_clear(tracker *a) {
     a->first = a->assigned_end = a->staged_end = a->end = 0;
 }
 
+static kvf_status check_count(size_t count, size_t most, const char *what, kvf_error *error) {
+    if (count > most)
+        return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_EXPECTED,
+                         .expected = most, .what = what);
+    return KVF_OK;
+}
+
 static kvf_status check_staged(const tracker *a, size_t start, size_t end, kvf_error *error) {
     if (kvf__segments_open_within(&a->segments, start, end))
         return KVF__FAIL(error, .status = KVF_ERR_BUSY, .what = "it would cut an open flight");
@@ -483,10 +490,9 @@ kvf_status kvf_assignments_rollback_staged(tracker *a, size_t count, kvf_error *
     if (!a)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     size_t staged = kvf_assignments_staged_count(a);
-    if (count > staged)
-        return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_EXPECTED,
-                         .expected = staged, .what = "more than are staged");
-    kvf_status status = check_staged(a, staged - count, staged, error);
+    kvf_status status = check_count(count, staged, "more than are staged", error);
+    if (status == KVF_OK)
+        status = check_staged(a, staged - count, staged, error);
     if (status != KVF_OK)
         return status;
     kvf__segments_keep_front(&a->segments, staged - count);
@@ -497,11 +503,10 @@ kvf_status kvf_assignments_rollback_staged(tracker *a, size_t count, kvf_error *
 kvf_status kvf_assignments_commit_oldest(tracker *a, size_t count, kvf_error *error) {
     if (!a)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
-    size_t staged = kvf_assignments_staged_count(a);
-    if (count > staged)
-        return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_EXPECTED,
-                         .expected = staged, .what = "more than are staged");
-    kvf_status status = check_staged(a, 0, count, error);
+    kvf_status status =
+        check_count(count, kvf_assignments_staged_count(a), "more than are staged", error);
+    if (status == KVF_OK)
+        status = check_staged(a, 0, count, error);
     if (status != KVF_OK)
         return status;
     kvf__segments_drop_front(&a->segments, count);
@@ -535,10 +540,10 @@ kvf_status kvf_assignments_truncate(tracker *a, uint64_t position, kvf_error *er
 kvf_status kvf_assignments_drop_front(tracker *a, size_t count, kvf_error *error) {
     if (!a)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
-    size_t assigned = kvf_assignments_assigned_count(a);
-    if (count > assigned)
-        return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_EXPECTED,
-                         .expected = assigned, .what = "more than are assigned");
+    kvf_status status =
+        check_count(count, kvf_assignments_assigned_count(a), "more than are assigned", error);
+    if (status != KVF_OK)
+        return status;
     if (count == 0)
         return KVF_OK; /* there may be no array */
     kvf__idset_remove(&a->known, a->ids + a->first, count);

@@ -12,12 +12,9 @@
  * the cap if that is ordered.
  */
 #include "chunks.h"
-#include "engine.h"
-#include "transfer.h"
 
 #include <assert.h>
 #include <signal.h>
-#include <string.h>
 #include <unistd.h>
 
 enum {
