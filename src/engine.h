@@ -40,6 +40,7 @@ typedef struct kvf__engine_ops {
     bool has_events;      /* transfers may begin behind the caller's events */
     bool has_background;  /* background transfers */
     bool has_integrity;   /* tiers that keep checksums */
+    unsigned strategies;  /* ways of copying that a submit may ask for, 1 to this number */
     size_t job_size;      /* bytes of its own that the engine wants in every transfer, zeroed */
     /* Whether the engine can move this layout's bytes, which are to lie in that memory. */
     kvf_status (*accept)(kvf_engine *engine, const kvf_layout *layout, kvf_memory memory,

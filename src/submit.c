@@ -14,6 +14,9 @@ static kvf_status check_submit(const kvf_tier *src, const kvf_tier *dst, const k
     if (o->priority >= KVF_PRIORITIES || (o->priority > 0 && !o->background))
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_INDEX,
                          .index = o->priority, .what = "no such priority");
+    if (o->strategy > src->engine->ops->strategies)
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_INDEX,
+                         .index = o->strategy, .what = "no such strategy");
     if (!o->events && o->event_count > 0)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "events are NULL");
     if (o->background && !src->engine->ops->has_background)
@@ -84,6 +87,7 @@ static kvf_transfer *allocate(kvf_tier *src, kvf_tier *dst, const kvf_submit_opt
     t->dst_layout = kvf__layout_hold(dst->layouts[o->dst_layout]);
     t->background = o->background;
     t->priority = o->priority;
+    t->strategy = o->strategy;
     t->first_group = o->first_group;
     t->group_count = o->group_count;
     t->delivery.callback = o->callback;

@@ -26,6 +26,7 @@ struct kvf_transfer {
     uint64_t after[KVF__LANES];
     bool background;
     unsigned priority;
+    unsigned strategy; /* asked for; 0: the engine's choice */
     uint32_t first_group, group_count;
     void *const *events; /* the caller's; during submit only */
     size_t event_count;

@@ -78,45 +78,196 @@ KVF_API size_t kvf_cuda_pinned_bytes(const kvf_cuda_pinned *pinned);
 KVF_API void kvf_cuda_pinned_destroy(kvf_cuda_pinned *pinned);
 
 /** @}
- *  @name The engine
+ *  @name Device memory
+ *  @{ */
+
+/** Allocates on a device; a tier may just as well lie in memory of the caller's own. Errors:
+ *  INVALID for NULL or no bytes; RANGE for a device that does not exist; NO_MEMORY; UNSUPPORTED
+ *  without a device or driver; ENGINE, BROKEN. */
+KVF_API kvf_status kvf_cuda_device_alloc(int device, size_t bytes, void **out, kvf_error *error);
+
+/** Frees it. No tier may lie in it any more. NULL is fine. */
+KVF_API void kvf_cuda_device_free(int device, void *memory);
+
+/** @}
+ *  @name What a move costs
+ *
+ *  A model says how long each strategy takes for a move. The built-in one is made of other people's
+ *  published figures and kept conservative; calibrate measures one on the machine. Models are
+ *  immutable and may be shared between threads.
  *  @{ */
 
 /** How bytes are moved. */
 typedef enum kvf_cuda_strategy {
-    KVF_CUDA_AUTO,  /**< Whichever is expected to take the driver less time. */
+    KVF_CUDA_AUTO,  /**< Whichever the model expects to be quickest. */
     KVF_CUDA_LOOP,  /**< A cudaMemcpyAsync, 2DAsync or 3DAsync for every box. */
-    KVF_CUDA_BATCH, /**< cuMemcpyBatchAsync, some thousand pieces a call. */
+    KVF_CUDA_BATCH, /**< cuMemcpyBatchAsync or cuMemcpy3DBatchAsync, some thousand copies a call. */
+    KVF_CUDA_KERNEL, /**< A few thread blocks read or write pinned host memory themselves. */
+    KVF_CUDA_STAGED, /**< Packed on the device by a kernel, then few large copies; or the reverse.
+                      */
 } kvf_cuda_strategy;
+
+/** Strategies, AUTO among them. */
+#define KVF_CUDA_STRATEGIES 5
+
+/** A strategy's name: "auto", "loop", ... Static text; NULL past the last. */
+KVF_API const char *kvf_cuda_strategy_name(kvf_cuda_strategy strategy);
+
+typedef enum kvf_cuda_direction {
+    KVF_CUDA_TO_DEVICE,
+    KVF_CUDA_FROM_DEVICE,
+    KVF_CUDA_ON_DEVICE,
+} kvf_cuda_direction;
+
+#define KVF_CUDA_DIRECTIONS 3
+
+typedef struct kvf_cuda_model kvf_cuda_model;
+
+/** The built-in model. Errors: INVALID, NO_MEMORY. */
+KVF_API kvf_status kvf_cuda_model_builtin(const kvf_allocator *allocator, kvf_cuda_model **out,
+                                          kvf_error *error);
+
+/** Zero-initialise, then set what differs. */
+typedef struct kvf_cuda_calibrate_options {
+    int device;
+    /** Bytes of device memory and as many of pinned memory that it may take meanwhile; 96 MiB do.
+     *  With fewer, down to 8 MiB, the largest sizes are not measured but extrapolated. 0 means
+     *  96 MiB. */
+    size_t scratch_bytes;
+    const kvf_allocator *allocator; /**< NULL: malloc. */
+} kvf_cuda_calibrate_options;
+
+/**
+ * Measures every strategy on a device, for about a second, with engines and memory of its own. What
+ * runs on the device or the link meanwhile spoils the result. A strategy that cannot be had there
+ * is marked so.
+ * Errors: INVALID; RANGE for a device that does not exist; NO_MEMORY; UNSUPPORTED; ENGINE, BROKEN.
+ */
+KVF_API kvf_status kvf_cuda_model_calibrate(const kvf_cuda_calibrate_options *options,
+                                            kvf_cuda_model **out, kvf_error *error);
+
+/** Writes a model as JSON, keyed by GPU, driver and link; another file of that name is replaced
+ *  whole or not at all. Errors: INVALID; ENGINE (`native_code` is errno); NO_MEMORY. */
+KVF_API kvf_status kvf_cuda_model_save(const kvf_cuda_model *model, const char *path,
+                                       kvf_error *error);
+
+/**
+ * Reads a file that kvf_cuda_model_save wrote. With a `device` it must be of that kind of GPU,
+ * behind such a link and with that driver; -1 takes it as it is.
+ * Errors: INVALID for NULL or a file that is no such model; UNSUPPORTED for one of another GPU,
+ * driver or link (`what`); RANGE for a device that does not exist; ENGINE when it cannot be read
+ * (`native_code` is errno); NO_MEMORY.
+ */
+KVF_API kvf_status kvf_cuda_model_load(const char *path, int device, const kvf_allocator *allocator,
+                                       kvf_cuda_model **out, kvf_error *error);
+
+/** NULL is fine. */
+KVF_API void kvf_cuda_model_destroy(kvf_cuda_model *model);
+
+/** Why a strategy was chosen. */
+typedef enum kvf_cuda_reason {
+    KVF_CUDA_CHEAPEST,  /**< The model expects it to be quickest. */
+    KVF_CUDA_FORCED,    /**< The submit or the engine's options asked for it. */
+    KVF_CUDA_ONLY,      /**< Nothing else can do this. */
+    KVF_CUDA_FELL_BACK, /**< What was asked for cannot do this. */
+} kvf_cuda_reason;
+
+/** What a model says of a move. Times are microseconds from submit to the last byte, with nothing
+ *  in the way. */
+typedef struct kvf_cuda_explanation {
+    kvf_cuda_strategy chosen; /**< Never AUTO. */
+    kvf_cuda_reason reason;
+    bool calibrated;                /**< false: by the built-in model. */
+    double us[KVF_CUDA_STRATEGIES]; /**< NaN for what cannot do this; AUTO: as the chosen one. */
+    double wire_us;                 /**< All the bytes at the link's best. */
+    uint64_t bytes;
+    uint64_t boxes;      /**< Copies of `loop`. */
+    uint64_t fragments;  /**< Pieces contiguous on both sides: copies of `batch`. */
+    uint64_t host_boxes; /**< Large copies of `staged`. */
+    double measured_us;  /**< Of a transfer that is over and had nothing in its way; else NaN. */
+} kvf_cuda_explanation;
+
+/** What a copy of the CUDA engine can do: moves to be explained are lowered for it. */
+KVF_API const kvf_box_limits *kvf_cuda_limits(void);
+
+/** What a model says of a move, of which `direction` tells where it goes. Every strategy is taken
+ *  to be at hand. Errors: INVALID; NO_MEMORY. */
+KVF_API kvf_status kvf_cuda_model_explain(const kvf_cuda_model *model, const kvf_move *move,
+                                          kvf_cuda_direction direction, kvf_cuda_explanation *out,
+                                          kvf_error *error);
+
+/** @}
+ *  @name The engine
+ *  @{ */
 
 /** Zero-initialise, then set what differs. */
 typedef struct kvf_cuda_options {
-    int device;                     /**< The device's index in the runtime. */
-    unsigned lanes;                 /**< Streams each way; 0 means 4, at most 8. */
-    size_t max_transfers;           /**< Transfers at a time before AGAIN; 0 means 1024. */
-    kvf_cuda_strategy strategy;     /**< For all transfers. */
+    int device;                  /**< The device's index in the runtime. */
+    unsigned lanes;              /**< Streams each way; 0 means 4, at most 8. */
+    size_t max_transfers;        /**< Transfers at a time before AGAIN; 0 means 1024. */
+    kvf_cuda_strategy strategy;  /**< Of transfers that do not ask for one themselves. */
+    const kvf_cuda_model *model; /**< Copied; NULL: the built-in one. */
+    bool no_thread; /**< Background transfers move on in poll, wait and kvf_engine_progress only. */
+    double background_to_gbps;   /**< Cap on background transfers to the device, 10^9 bytes/s,
+                                      0.001 at least; 0: none. */
+    double background_from_gbps; /**< ... and from it. */
+    unsigned ctas;     /**< Thread blocks of a kernel that copies over the link; 0: as many as the
+                            link needs, at most 1024. */
+    size_t ring_bytes; /**< Device memory for packing, each way; 0 means 32 MiB. */
+    size_t ring_limit; /**< ... to which it may grow beside compute; 0 means 128 MiB. */
     const kvf_allocator *allocator; /**< NULL: malloc. Called from several threads. */
 } kvf_cuda_options;
 
 /**
  * An engine between KVF_MEMORY_DEVICE tiers of one device and KVF_MEMORY_PINNED tiers, both ways,
- * and from device to device memory. It has no thread: poll, wait and kvf_engine_progress find out
- * what has finished. Background transfers and integrity are UNSUPPORTED.
+ * and from device to device memory.
+ *
+ * Ordered transfers are in their streams when submit returns. Background transfers are enqueued in
+ * windows of some MiB, two each way at most, by a thread of the engine's or, with `no_thread`, in
+ * the caller's calls; one that ordered work or a stream has to wait for is enqueued at once and
+ * whole, past its cap. A background submit may begin behind the caller's events, which may be
+ * recorded anew afterwards. Integrity is UNSUPPORTED.
+ *
+ * kvf_submit_options.strategy is a kvf_cuda_strategy; one that cannot do the move gives way to one
+ * that can (see kvf_cuda_explain).
  *
  * A tier's regions are checked when it is made: UNSUPPORTED for pageable memory, INVALID for memory
  * of another kind or device, for memory that is not mapped all through, and for host regions that
  * cross registrations elsewhere than at multiples of KVF_CUDA_SEGMENT (`index` the region).
  *
  * Errors: INVALID; RANGE for a device that does not exist; UNSUPPORTED without a device or driver,
- * or for BATCH where the driver has none; NO_MEMORY; ENGINE, BROKEN.
+ * or when `strategy` cannot be had there; NO_MEMORY; ENGINE, BROKEN.
  */
 KVF_API kvf_status kvf_engine_cuda_create(const kvf_cuda_options *options, kvf_engine **out,
                                           kvf_error *error);
+
+/** What was expected of a transfer, which strategy it took, and why. Errors: INVALID for NULL or a
+ *  transfer of another kind of engine. */
+KVF_API kvf_status kvf_cuda_explain(const kvf_transfer *transfer, kvf_cuda_explanation *out,
+                                    kvf_error *error);
+
+/** What an engine has done with one strategy. */
+typedef struct kvf_cuda_strategy_stats {
+    uint64_t transfers, bytes; /**< That ended well. */
+    uint64_t compared;         /**< Of them, those that had nothing in their way. */
+    double median_error;       /**< Of these, of |measured / predicted - 1|, within some percent;
+                                    NaN while there are none. */
+} kvf_cuda_strategy_stats;
+
+typedef struct kvf_cuda_stats {
+    kvf_cuda_strategy_stats by[KVF_CUDA_STRATEGIES]; /**< By strategy; AUTO: all. */
+    size_t ring_bytes[KVF_CUDA_DIRECTIONS];          /**< Device memory for packing, now. */
+} kvf_cuda_stats;
+
+/** Statistics so far. Errors: INVALID for NULL or another kind of engine. */
+KVF_API kvf_status kvf_cuda_stats_get(kvf_engine *engine, kvf_cuda_stats *out, kvf_error *error);
 
 /**
  * Makes `stream` wait until a group (layer) of a by_group transfer has landed, or the whole of any
  * other; valid as soon as submit has returned. Nothing is waited for once it has.
  * Errors: INVALID for NULL or a transfer of another kind of engine; RANGE for a group the transfer
- * does not move; UNSUPPORTED for a stream under capture; ENGINE, BROKEN.
+ * does not move; UNSUPPORTED for a background transfer and for a stream under capture; ENGINE,
+ * BROKEN.
  */
 KVF_API kvf_status kvf_cuda_wait_group(kvf_transfer *transfer, uint32_t group,
                                        struct CUstream_st *stream, kvf_error *error);

@@ -31,6 +31,8 @@ typedef struct kvf_submit_options {
     bool by_group;         /**< Move layer by layer, in order, so that layers can be waited for. */
     bool background;       /**< See below. */
     unsigned priority;     /**< Background only: 0 (first) to KVF_PRIORITIES - 1. */
+    unsigned strategy;     /**< One of the engine's ways of copying, by its own numbers; 0: its
+                                choice. INVALID for a number it does not have. */
     kvf_callback callback; /**< Called once when the transfer is over; NULL for none. */
     void *user;
     kvf_completion *completion; /**< Counts this transfer in; NULL for none. */
