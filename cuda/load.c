@@ -29,7 +29,7 @@ void kvf__cuda_tally_add(kvf__cuda_tally *t, uint64_t count, uint64_t bytes) {
     size_t at = 0;
     if (size >> SMALLEST_OCTAVE) {
         unsigned octave = octave_of(size);
-        at = QUARTERS * (octave - SMALLEST_OCTAVE) + (size >> (octave - 2)) % QUARTERS;
+        at = (size_t)QUARTERS * (octave - SMALLEST_OCTAVE) + (size >> (octave - 2)) % QUARTERS;
     }
     if (at >= KVF__CUDA_SIZES)
         at = KVF__CUDA_SIZES - 1;

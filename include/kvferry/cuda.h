@@ -123,16 +123,16 @@ typedef enum kvf_cuda_direction {
 
 typedef struct kvf_cuda_model kvf_cuda_model;
 
-/** The built-in model. Errors: INVALID, NO_MEMORY. */
+/** The built-in model. `allocator` NULL: malloc. Errors: INVALID, NO_MEMORY. */
 KVF_API kvf_status kvf_cuda_model_builtin(const kvf_allocator *allocator, kvf_cuda_model **out,
                                           kvf_error *error);
 
 /** Zero-initialise, then set what differs. */
 typedef struct kvf_cuda_calibrate_options {
     int device;
-    /** Bytes of device memory and as many of pinned memory that it may take meanwhile; 96 MiB do.
-     *  With fewer, down to 8 MiB, the largest sizes are not measured but extrapolated. 0 means
-     *  96 MiB. */
+    /** Bytes of device memory and as many of pinned memory that it may take meanwhile, beside what
+     *  any engine takes. More than 96 MiB are not used. With fewer, down to 8 MiB, the largest
+     * sizes are not measured but extrapolated. 0 means 96 MiB. */
     size_t scratch_bytes;
     const kvf_allocator *allocator; /**< NULL: malloc. */
 } kvf_cuda_calibrate_options;
@@ -153,9 +153,10 @@ KVF_API kvf_status kvf_cuda_model_save(const kvf_cuda_model *model, const char *
 
 /**
  * Reads a file that kvf_cuda_model_save wrote. With a `device` it must be of that kind of GPU,
- * behind such a link and with that driver; -1 takes it as it is.
- * Errors: INVALID for NULL or a file that is no such model; UNSUPPORTED for one of another GPU,
- * driver or link (`what`); RANGE for a device that does not exist; ENGINE when it cannot be read
+ * behind such a link and with that driver; -1 takes it as it is. jansson, which reads and writes
+ * the JSON, has memory of its own. Errors: INVALID for NULL or a file that is no such model;
+ * UNSUPPORTED for one of another GPU, driver or link (`what`); RANGE for a device that does not
+ * exist; ENGINE when it cannot be read
  * (`native_code` is errno); NO_MEMORY.
  */
 KVF_API kvf_status kvf_cuda_model_load(const char *path, int device, const kvf_allocator *allocator,
@@ -191,7 +192,7 @@ typedef struct kvf_cuda_explanation {
 KVF_API const kvf_box_limits *kvf_cuda_limits(void);
 
 /** What a model says of a move, of which `direction` tells where it goes. Every strategy is taken
- *  to be at hand. Errors: INVALID; NO_MEMORY. */
+ *  to be at hand, but for STAGED on the device. `host_boxes` is an estimate. Errors: INVALID. */
 KVF_API kvf_status kvf_cuda_model_explain(const kvf_cuda_model *model, const kvf_move *move,
                                           kvf_cuda_direction direction, kvf_cuda_explanation *out,
                                           kvf_error *error);

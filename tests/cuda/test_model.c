@@ -302,8 +302,9 @@ static double batch_take(const machine *m, double bytes, double count) {
 /* Chunk by chunk: packing one goes on beside copying the one before it. */
 static double staged_take(const machine *m, double bytes, double count) {
     double total = bytes * count, packed_at = 0, copied_at = 0;
-    for (double done = 0; done < total; done += KVF__CUDA_CHUNK) {
-        double chunk = fmin(total - done, KVF__CUDA_CHUNK);
+    size_t chunks = (size_t)ceil(total / KVF__CUDA_CHUNK);
+    for (size_t i = 0; i < chunks; i++) {
+        double chunk = fmin(total - (double)i * KVF__CUDA_CHUNK, KVF__CUDA_CHUNK);
         packed_at += m->chunk / 4 + fmax(chunk / m->pack_speed, chunk / bytes * m->pack_piece);
         copied_at = fmax(copied_at, packed_at) + m->chunk + chunk / m->link;
     }
