@@ -60,9 +60,15 @@ enum { LAYERS = 6, PARTS = 2, BYTES = 1024, BLOCK = LAYERS * PARTS * BYTES };
 
 typedef enum form { PER_LAYER, SECOND, CONTIGUOUS, PAGE_FIRST, TOKEN_FIRST, BY_LAYER, FORMS } form;
 
-static kvf_layout *make(form form, char *memory) {
-    const kvf_shape shape = {
-        .blocks = BLOCKS, .layers = LAYERS, .parts = PARTS, .bytes = BYTES, .rows = 4};
+/* With `uneven`, layers differ in size. */
+static kvf_layout *make(form form, char *memory, bool uneven) {
+    static const size_t sizes[LAYERS] = {1024, 1024, 512, 512, 1024, 64};
+    const kvf_shape shape = {.blocks = BLOCKS,
+                             .layers = LAYERS,
+                             .parts = PARTS,
+                             .bytes = BYTES,
+                             .bytes_per_layer = uneven ? sizes : NULL,
+                             .rows = 4};
     const kvf_buffer whole = {memory, (size_t)BLOCKS * BLOCK};
     kvf_buffer layers[LAYERS];
     kvf_layout *layout = NULL, *like = NULL;
@@ -87,7 +93,7 @@ static kvf_layout *make(form form, char *memory) {
         test_expect(KVF_OK, kvf_layout_token_first(&shape, whole, &layout, &e), &e);
         break;
     default:
-        like = make(CONTIGUOUS, memory);
+        like = make(CONTIGUOUS, memory, uneven);
         test_expect(KVF_OK,
                     kvf_layout_recommend(like, KVF_USE_BY_LAYER, BLOCKS, whole, NULL, &layout, &e),
                     &e);
@@ -125,8 +131,8 @@ static void test_as_enumerated(void **state) {
     for (uint64_t seed = 0; seed < test_seeds(20); seed++) {
         test_random random = test_random_make(seed);
         for (unsigned k = 0; k < FORMS * FORMS * 3; k++) {
-            kvf_layout *src = make(k % FORMS, near_memory);
-            kvf_layout *dst = make(k / FORMS % FORMS, far_memory);
+            kvf_layout *src = make(k % FORMS, near_memory, seed % 3 == 0);
+            kvf_layout *dst = make(k / FORMS % FORMS, far_memory, seed % 3 == 0);
             uint64_t src_ids[MOST_IDS], dst_ids[MOST_IDS];
             size_t count = choose_ids(&random, src_ids), other = choose_ids(&random, dst_ids);
             count = count < other ? count : other;
@@ -153,7 +159,7 @@ static void test_as_enumerated(void **state) {
 
 static uint64_t host_boxes(form near, form far, bool by_group, bool to, const uint64_t *near_ids,
                            const uint64_t *far_ids, size_t count) {
-    kvf_layout *device = make(near, near_memory), *host = make(far, far_memory);
+    kvf_layout *device = make(near, near_memory, false), *host = make(far, far_memory, false);
     kvf_move *move = move_of(to ? host : device, to ? device : host, to ? far_ids : near_ids,
                              to ? near_ids : far_ids, count, by_group, kvf_cuda_limits());
     kvf_error e = {0};
@@ -215,7 +221,8 @@ static void test_tally(void **state) {
 
 static void test_nothing(void **state) {
     (void)state;
-    kvf_layout *near = make(PER_LAYER, near_memory), *far = make(CONTIGUOUS, far_memory);
+    kvf_layout *near = make(PER_LAYER, near_memory, false),
+               *far = make(CONTIGUOUS, far_memory, false);
     kvf_move *move = move_of(near, far, NULL, NULL, 0, false, kvf_cuda_limits());
     kvf_cuda_model *m = NULL;
     kvf_cuda_explanation x;

@@ -512,6 +512,70 @@ static void test_fit_is_exact(void **state) {
     kvf_cuda_model_destroy(m);
 }
 
+/* As `measure` lists them, but taking what a model says. */
+static size_t measure_model(const kvf_cuda_model *m, kvf__cuda_sample samples[MOST]) {
+    machine none[KVF_CUDA_DIRECTIONS] = {gen5, gen5, inside};
+    for (size_t d = 0; d < KVF_CUDA_DIRECTIONS; d++)
+        none[d].random = test_random_make(1);
+    size_t count = measure(samples, none);
+    for (size_t i = 0; i < count; i++) {
+        kvf__cuda_sample *s = &samples[i];
+        kvf__cuda_load load = load_of(s->bytes, s->pieces);
+        double us[KVF_CUDA_STRATEGIES];
+        load.groups = s->groups;
+        load.host_boxes = s->groups;
+        if (s->row_calls > 0) {
+            load.rows = load.pieces;
+            load.pieces = (kvf__cuda_tally){.count = 0};
+            load.row_calls = s->row_calls;
+        }
+        predict(m, s->direction, &load, us);
+        s->ns = us[s->strategy] * 1e3;
+    }
+    return count;
+}
+
+/* All parts of a model come back from what it predicts. */
+static void test_fit_finds_every_part(void **state) {
+    (void)state;
+    static kvf__cuda_sample samples[MOST];
+    kvf_cuda_model *m = builtin(), *found = builtin();
+    kvf_error e = {0};
+    for (kvf_cuda_direction d = to; d <= on; d++)
+        for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s <= KVF_CUDA_STAGED; s++) {
+            kvf__cuda_cost *c = &m->cost[d][s];
+            c->fixed_ns = 9000 + 1000 * s;
+            c->group_ns = 2000 + 300 * s;
+            c->chunk_ns = s == KVF_CUDA_STAGED ? 12000 : 0;
+            c->row_call_ns = s <= KVF_CUDA_BATCH ? 3000 + 500 * s : 0;
+            if (s == KVF_CUDA_BATCH)
+                c->row = m->cost[d][KVF_CUDA_LOOP].row;
+        }
+    kvf__cuda_model_seal(m);
+    size_t count = measure_model(m, samples);
+    memset(found->cost, 0, sizeof found->cost);
+    test_expect(KVF_OK, kvf__cuda_model_fit(found, samples, count, &e), &e);
+    for (kvf_cuda_direction d = to; d <= on; d++) {
+        expect_near(found->link[d], m->link[d], 0.02);
+        for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s <= KVF_CUDA_STAGED; s++) {
+            const kvf__cuda_cost *a = &m->cost[d][s], *b = &found->cost[d][s];
+            assert_true((b->piece.count == 0) == (d == on && s == KVF_CUDA_STAGED));
+            if (b->piece.count == 0)
+                continue;
+            expect_near(b->fixed_ns, a->fixed_ns, 0.02);
+            expect_near(b->group_ns, a->group_ns, 0.05);
+            expect_near(b->chunk_ns, a->chunk_ns, 0.05);
+            expect_near(b->row_call_ns, a->row_call_ns, 0.05);
+            assert_true((b->row.count > 0) == (s <= KVF_CUDA_BATCH));
+            for (size_t i = 0; i < b->row.count; i++)
+                expect_near(b->row.ns[i], kvf__cuda_curve_at(&a->row, (double)b->row.bytes[i]),
+                            0.05);
+        }
+    }
+    kvf_cuda_model_destroy(found);
+    kvf_cuda_model_destroy(m);
+}
+
 static void test_fit_refuses_nothing(void **state) {
     (void)state;
     kvf_cuda_model *m = builtin();
@@ -588,6 +652,7 @@ int main(void) {
         cmocka_unit_test(test_choose_of_what_is_at_hand),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_fit_is_exact),
+        cmocka_unit_test(test_fit_finds_every_part),
         cmocka_unit_test(test_machines_are_learnt),
         cmocka_unit_test(test_fit_refuses_nothing),
         cmocka_unit_test(test_arguments),

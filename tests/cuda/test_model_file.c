@@ -334,6 +334,21 @@ static void test_damage_by_hand(void **state) {
     assert_int_equal(fakecuda_reset(), 0);
 }
 
+/* A file that would be right, were it not for what is there twice. */
+static void test_duplicate(void **state) {
+    (void)state;
+    static char text[LONGEST + 64];
+    static const char again[] = "{\"driver\": 1,";
+    kvf_cuda_model *m = of_device(0);
+    save(m);
+    size_t length = read_text(text + sizeof again - 2);
+    memcpy(text, again, sizeof again - 1);
+    write_text(text, length + sizeof again - 2);
+    expect_load(KVF_ERR_INVALID, -1, "the file is no JSON");
+    kvf_cuda_model_destroy(m);
+    assert_int_equal(fakecuda_reset(), 0);
+}
+
 /* What is no JSON, or none that we take. */
 static void test_other_files(void **state) {
     (void)state;
@@ -613,19 +628,13 @@ static int remove_folder(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_link),
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_extremes),
-        cmocka_unit_test(test_every_truncation),
-        cmocka_unit_test(test_every_damage),
-        cmocka_unit_test(test_damage_by_hand),
-        cmocka_unit_test(test_other_files),
-        cmocka_unit_test(test_foreign),
-        cmocka_unit_test(test_every_call_of_a_key_fails),
-        cmocka_unit_test(test_save),
-        cmocka_unit_test(test_disk_full),
-        cmocka_unit_test(test_out_of_memory),
-        cmocka_unit_test(test_jansson_out_of_memory),
+        cmocka_unit_test(test_link),          cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_extremes),      cmocka_unit_test(test_every_truncation),
+        cmocka_unit_test(test_every_damage),  cmocka_unit_test(test_damage_by_hand),
+        cmocka_unit_test(test_duplicate),     cmocka_unit_test(test_other_files),
+        cmocka_unit_test(test_foreign),       cmocka_unit_test(test_every_call_of_a_key_fails),
+        cmocka_unit_test(test_save),          cmocka_unit_test(test_disk_full),
+        cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_jansson_out_of_memory),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
