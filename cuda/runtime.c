@@ -104,6 +104,8 @@ kvf_status kvf__cuda_load_driver(kvf__cuda_driver *driver, kvf_error *error) {
     /* ISO C has no cast from void * to a function; POSIX promises that the bytes are the same. */
     kvf_status status = entry_point("cuMemcpyBatchAsync", 12080, (void **)&driver->batch, error);
     if (status == KVF_OK)
+        status = entry_point("cuMemcpy3DBatchAsync", 12080, (void **)&driver->batch_3d, error);
+    if (status == KVF_OK)
         status = entry_point("cuPointerGetAttribute", 4000, (void **)&driver->attribute, error);
     return status;
 }

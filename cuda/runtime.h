@@ -35,11 +35,14 @@ void kvf__cuda_leave(const kvf__cuda_guard *guard);
 typedef CUresult kvf__cuda_batch_fn(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes,
                                     size_t count, CUmemcpyAttributes *attributes, size_t *starts,
                                     size_t attribute_count, size_t *failed, CUstream stream);
+typedef CUresult kvf__cuda_batch_3d_fn(size_t count, CUDA_MEMCPY3D_BATCH_OP *operations,
+                                       size_t *failed, unsigned long long flags, CUstream stream);
 typedef CUresult kvf__cuda_attribute_fn(void *value, CUpointer_attribute attribute,
                                         CUdeviceptr address);
 
 typedef struct kvf__cuda_driver {
     kvf__cuda_batch_fn *batch; /* cuMemcpyBatchAsync as of 12.8, which names the copy that failed */
+    kvf__cuda_batch_3d_fn *batch_3d;   /* cuMemcpy3DBatchAsync as of 12.8 */
     kvf__cuda_attribute_fn *attribute; /* cuPointerGetAttribute */
 } kvf__cuda_driver;
 

@@ -175,18 +175,22 @@ static void join_rows(kvf_move *move) {
     move->span_count = kept + 1;
 }
 
+/* What could not be joined as it was may go with what its neighbours have become. */
+void kvf__move_join(kvf_move *move) {
+    for (size_t before = 0; before != move->span_count;) {
+        before = move->span_count;
+        join_touching(move);
+        join_rows(move);
+    }
+}
+
 static bool join_regions(kvf_move *move, const kvf_move_spec *spec) {
     move->spans = kvf__alloc(&move->allocator, spec->dst->count, sizeof *move->spans);
     if (!move->spans)
         return false;
     move->span_capacity = spec->dst->count;
     add_spans(move, spec);
-    /* What could not be joined as it was may go with what its neighbours have become. */
-    for (size_t before = 0; before != move->span_count;) {
-        before = move->span_count;
-        join_touching(move);
-        join_rows(move);
-    }
+    kvf__move_join(move);
     return true;
 }
 

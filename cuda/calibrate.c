@@ -1,0 +1,360 @@
+/*
+ * Measuring a model: transfers of one kind of pieces, by each strategy, on memory of our own.
+ *
+ *     device  | .... | .a.. | ..b. | c... |     a piece somewhere in each of as many shares
+ *     host    |cba|fed| ...                     whole, in the other order, so that no two pieces
+ *                                               are one box; another place each time
+ *
+ * Boxes with rows are the same, but that a share has as many pieces at a constant distance as a box
+ * has rows, in the host's order. Each transfer is timed by the host's clock, from before submitting
+ * to having seen the end, without naps in between.
+ */
+#include "model.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    MOST_PIECES = 2048,
+    SAMPLES = 3,
+    USUAL_SCRATCH = 96 << 20,
+    LEAST_SCRATCH = 8 << 20,
+    MOST_CELL = 16 << 20,
+    ROOMINESS = 6, /* the scratch has room for as many cells */
+    FEWEST = 4,    /* pieces in the largest cell of a size; otherwise the size is left out */
+    GROUPS = 16,
+    GROUP_BLOCKS = 16,
+    GROUP_BYTES = 4096,
+    MOST_SAMPLES = 2048,
+};
+
+#define KIB ((size_t)1 << 10)
+
+/* Drivers change their ways between 16 and 64 KiB. */
+static const size_t sizes[] = {512,        1 * KIB,    2 * KIB,   4 * KIB,   8 * KIB,   12 * KIB,
+                               16 * KIB,   20 * KIB,   24 * KIB,  28 * KIB,  32 * KIB,  40 * KIB,
+                               48 * KIB,   64 * KIB,   96 * KIB,  128 * KIB, 256 * KIB, 512 * KIB,
+                               1024 * KIB, 2048 * KIB, 4096 * KIB};
+static const size_t widths[] = {512,     1 * KIB,  2 * KIB,  4 * KIB,
+                                8 * KIB, 16 * KIB, 64 * KIB, 256 * KIB};
+static const size_t rows_a_box[] = {8, 64};
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+/* Pieces of one transfer. */
+typedef struct cell {
+    kvf_cuda_direction direction;
+    kvf_cuda_strategy strategy;
+    size_t bytes, pieces;
+    size_t rows; /* of a box; 1: pieces */
+    size_t groups;
+} cell;
+
+typedef struct bench {
+    int device;
+    size_t scratch, cell_bytes;
+    kvf_allocator allocator;
+    kvf_engine *engine;
+    void *near_memory;
+    kvf_cuda_pinned *pinned;
+    kvf_tier *near, *far; /* for the size at hand */
+    size_t blocks;        /* of both */
+    size_t turn;          /* which part of the far memory is next */
+    uint64_t random;
+    uint64_t near_ids[MOST_PIECES], far_ids[MOST_PIECES];
+    kvf__cuda_sample samples[MOST_SAMPLES];
+    size_t count;
+} bench;
+
+static double now(void) {
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+static size_t below(bench *b, size_t bound) {
+    b->random = b->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (size_t)(b->random >> 33) % bound;
+}
+
+/* Ids */
+
+/* Boxes of `rows` blocks each, every second block, from `first` on: the last box in the first
+ * share, and so on. */
+static void scatter(bench *b, const cell *c, uint64_t *ids, size_t first, size_t blocks) {
+    size_t boxes = c->pieces / c->rows, share = blocks / boxes, extent = 2 * c->rows - 1;
+    for (size_t i = 0; i < boxes; i++) {
+        size_t start = first + (boxes - 1 - i) * share + below(b, share - extent + 1);
+        for (size_t row = 0; row < c->rows; row++)
+            ids[i * c->rows + row] = start + 2 * row;
+    }
+}
+
+static void choose_ids(bench *b, const cell *c) {
+    size_t half = b->blocks / 2;
+    if (c->direction == KVF_CUDA_ON_DEVICE) {
+        scatter(b, c, b->near_ids, 0, half);
+        for (size_t i = 0; i < c->pieces; i++)
+            b->far_ids[i] = half + i;
+        return;
+    }
+    scatter(b, c, b->near_ids, 0, b->blocks);
+    size_t places = b->blocks / c->pieces, place = b->turn++ % places;
+    for (size_t i = 0; i < c->pieces; i++)
+        b->far_ids[i] = place * c->pieces + i;
+}
+
+/* Measuring */
+
+/* One transfer. `*taken` is false when it went another way than the one that was asked for. */
+static kvf_status time_once(bench *b, const cell *c, double *ns, bool *taken, kvf_error *error) {
+    bool to = c->direction == KVF_CUDA_TO_DEVICE, from = c->direction == KVF_CUDA_FROM_DEVICE;
+    const kvf_plan plan = {.count = c->pieces,
+                           .src_ids = to ? b->far_ids : b->near_ids,
+                           .dst_ids = to ? b->near_ids : b->far_ids};
+    const kvf_submit_options how = {.strategy = c->strategy, .by_group = c->groups > 1};
+    kvf_transfer *transfer = NULL;
+    double start = now();
+    kvf_status status = kvf_transfer_submit(to ? b->far : b->near, from ? b->far : b->near, &plan,
+                                            1, &how, &transfer, error);
+    if (status != KVF_OK)
+        return status;
+    while ((status = kvf_transfer_poll(transfer, error)) == KVF_PENDING)
+        ;
+    *ns = now() - start;
+    kvf_cuda_explanation explained = {.chosen = KVF_CUDA_AUTO};
+    if (status == KVF_OK)
+        status = kvf_cuda_explain(transfer, &explained, error);
+    *taken = explained.chosen == c->strategy;
+    kvf_transfer_release(transfer);
+    return status;
+}
+
+static int by_time(const void *a, const void *b) {
+    const double *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* The median of some transfers behind one to warm up. What cannot be had gives no sample. */
+static kvf_status measure(bench *b, const cell *c, kvf_error *error) {
+    double ns[SAMPLES];
+    bool taken = true;
+    kvf_status status = KVF_OK;
+    for (int i = -1; status == KVF_OK && taken && i < SAMPLES; i++) {
+        choose_ids(b, c);
+        status = time_once(b, c, &ns[i < 0 ? 0 : i], &taken, error);
+    }
+    if (status == KVF_ERR_UNSUPPORTED || (status == KVF_OK && !taken))
+        return KVF_OK;
+    if (status != KVF_OK)
+        return status;
+    qsort(ns, SAMPLES, sizeof *ns, by_time);
+    assert(b->count < MOST_SAMPLES);
+    b->samples[b->count++] = (kvf__cuda_sample){
+        .direction = c->direction,
+        .strategy = c->strategy,
+        .bytes = c->bytes,
+        .pieces = (uint64_t)c->pieces * c->groups,
+        .row_calls = c->rows > 1 ? c->pieces / c->rows : 0,
+        .groups = (uint32_t)c->groups,
+        .ns = fmax(ns[SAMPLES / 2], 1),
+    };
+    return KVF_OK;
+}
+
+/* By every strategy, in every direction. */
+static kvf_status measure_all(bench *b, cell c, kvf_cuda_strategy last, kvf_error *error) {
+    for (c.direction = KVF_CUDA_TO_DEVICE; c.direction < KVF_CUDA_DIRECTIONS; c.direction++) {
+        for (c.strategy = KVF_CUDA_LOOP; c.strategy <= last; c.strategy++) {
+            if (c.direction == KVF_CUDA_ON_DEVICE && c.strategy == KVF_CUDA_STAGED)
+                continue;
+            kvf_status status = measure(b, &c, error);
+            if (status != KVF_OK)
+                return status;
+        }
+    }
+    return KVF_OK;
+}
+
+/* Tiers */
+
+static void close_tiers(bench *b) {
+    kvf_tier_destroy(b->near);
+    kvf_tier_destroy(b->far);
+    b->near = b->far = NULL;
+}
+
+static kvf_status make_tier(bench *b, const kvf_region *regions, size_t count, kvf_memory memory,
+                            kvf_tier **out, kvf_error *error) {
+    kvf_layout *layout = NULL;
+    kvf_status status = kvf_layout_create(regions, count, b->blocks, &b->allocator, &layout, error);
+    if (status != KVF_OK)
+        return status;
+    const kvf_tier_options options = {
+        .layouts = (const kvf_layout *[]){layout}, .layout_count = 1, .memory = memory};
+    status = kvf_tier_create(b->engine, &options, out, error);
+    kvf_layout_destroy(layout);
+    return status;
+}
+
+/* Both sides have a region a group, one behind the other, of blocks that touch. */
+static kvf_status open_tiers(bench *b, size_t bytes, size_t groups, kvf_error *error) {
+    kvf_region near[GROUPS], far[GROUPS];
+    b->blocks = b->scratch / groups / bytes;
+    for (size_t g = 0; g < groups; g++) {
+        near[g] = (kvf_region){.base = (char *)b->near_memory + g * b->blocks * bytes,
+                               .block_stride = bytes,
+                               .bytes = bytes,
+                               .group = (uint32_t)g};
+        far[g] = near[g];
+        far[g].base = (char *)kvf_cuda_pinned_base(b->pinned) + g * b->blocks * bytes;
+    }
+    kvf_status status = make_tier(b, near, groups, KVF_MEMORY_DEVICE, &b->near, error);
+    if (status == KVF_OK)
+        status = make_tier(b, far, groups, KVF_MEMORY_PINNED, &b->far, error);
+    return status;
+}
+
+/* Cells */
+
+static size_t most_pieces(const bench *b, size_t bytes) {
+    size_t most = b->cell_bytes / bytes;
+    return most < MOST_PIECES ? most : MOST_PIECES;
+}
+
+/* Many pieces, fewer and few, which tells what a piece takes from what a transfer takes. */
+static kvf_status measure_pieces(bench *b, size_t bytes, kvf_error *error) {
+    kvf_status status = KVF_OK;
+    size_t pieces = most_pieces(b, bytes);
+    for (int i = 0; status == KVF_OK && i < 3 && pieces > 0; i++, pieces /= 8)
+        status = measure_all(b, (cell){.bytes = bytes, .pieces = pieces, .rows = 1, .groups = 1},
+                             KVF_CUDA_STAGED, error);
+    return status;
+}
+
+static bool has_rows(size_t bytes) {
+    for (size_t i = 0; i < COUNT(widths); i++)
+        if (widths[i] == bytes)
+            return true;
+    return false;
+}
+
+static kvf_status measure_rows(bench *b, size_t bytes, kvf_error *error) {
+    kvf_status status = KVF_OK;
+    for (size_t i = 0; status == KVF_OK && i < COUNT(rows_a_box); i++) {
+        size_t rows = rows_a_box[i], boxes = most_pieces(b, bytes) / rows;
+        if (boxes > 0)
+            status = measure_all(
+                b, (cell){.bytes = bytes, .pieces = boxes * rows, .rows = rows, .groups = 1},
+                KVF_CUDA_BATCH, error);
+    }
+    return status;
+}
+
+static kvf_status measure_size(bench *b, size_t bytes, kvf_error *error) {
+    if (most_pieces(b, bytes) < FEWEST)
+        return KVF_OK;
+    kvf_status status = open_tiers(b, bytes, 1, error);
+    if (status == KVF_OK)
+        status = measure_pieces(b, bytes, error);
+    if (status == KVF_OK && has_rows(bytes))
+        status = measure_rows(b, bytes, error);
+    close_tiers(b);
+    return status;
+}
+
+static kvf_status measure_groups(bench *b, kvf_error *error) {
+    const cell c = {.bytes = GROUP_BYTES, .pieces = GROUP_BLOCKS, .rows = 1, .groups = GROUPS};
+    kvf_status status = open_tiers(b, GROUP_BYTES, GROUPS, error);
+    if (status == KVF_OK)
+        status = measure_all(b, c, KVF_CUDA_STAGED, error);
+    close_tiers(b);
+    return status;
+}
+
+static kvf_status measure_everything(bench *b, kvf_error *error) {
+    kvf_status status = KVF_OK;
+    for (size_t i = 0; status == KVF_OK && i < COUNT(sizes); i++)
+        status = measure_size(b, sizes[i], error);
+    if (status == KVF_OK)
+        status = measure_groups(b, error);
+    return status;
+}
+
+/* All */
+
+static kvf_status open_bench(bench *b, kvf_error *error) {
+    const kvf_cuda_options engine = {
+        .device = b->device, .lanes = 1, .no_thread = true, .allocator = &b->allocator};
+    const kvf_cuda_pinned_options pinned = {
+        .bytes = b->scratch, .device = b->device, .near_device = true, .allocator = &b->allocator};
+    kvf_status status = kvf_engine_cuda_create(&engine, &b->engine, error);
+    if (status == KVF_OK)
+        status = kvf_cuda_device_alloc(b->device, b->scratch, &b->near_memory, error);
+    if (status == KVF_OK)
+        status = kvf_cuda_pinned_create(&pinned, &b->pinned, NULL, error);
+    return status;
+}
+
+static void close_bench(bench *b) {
+    kvf_engine_destroy(b->engine);
+    kvf_cuda_pinned_destroy(b->pinned);
+    kvf_cuda_device_free(b->device, b->near_memory);
+}
+
+static void set_date(kvf_cuda_model *m) {
+    time_t seconds = time(NULL);
+    struct tm parts;
+    if (gmtime_r(&seconds, &parts))
+        (void)strftime(m->date, sizeof m->date, "%Y-%m-%dT%H:%M:%SZ", &parts);
+}
+
+static kvf_status make_model(bench *b, kvf_cuda_model **out, kvf_error *error) {
+    kvf_cuda_model *m = kvf__cuda_model_make(&b->allocator);
+    if (!m)
+        return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
+    kvf_status status = kvf__cuda_key_of(b->device, &m->key, error);
+    if (status == KVF_OK)
+        status = open_bench(b, error);
+    if (status == KVF_OK)
+        status = measure_everything(b, error);
+    if (status == KVF_OK)
+        status = kvf__cuda_model_fit(m, b->samples, b->count, error);
+    close_bench(b);
+    if (status != KVF_OK) {
+        kvf_cuda_model_destroy(m);
+        return status;
+    }
+    set_date(m);
+    *out = m;
+    return KVF_OK;
+}
+
+kvf_status kvf_cuda_model_calibrate(const kvf_cuda_calibrate_options *options, kvf_cuda_model **out,
+                                    kvf_error *error) {
+    const kvf_cuda_calibrate_options none = {0};
+    const kvf_cuda_calibrate_options *o = options ? options : &none;
+    size_t scratch = o->scratch_bytes ? o->scratch_bytes : USUAL_SCRATCH;
+    if (!out)
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "out is NULL");
+    if (scratch < LEAST_SCRATCH)
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_EXPECTED,
+                         .expected = LEAST_SCRATCH, .what = "too little scratch memory");
+    if (scratch > USUAL_SCRATCH)
+        scratch = USUAL_SCRATCH;
+    kvf_allocator allocator = kvf__allocator(o->allocator);
+    bench *b = kvf__alloc_zero(&allocator, 1, sizeof *b);
+    if (!b)
+        return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
+    size_t cell_bytes = scratch / ROOMINESS;
+    b->device = o->device;
+    b->scratch = scratch;
+    b->cell_bytes = cell_bytes < MOST_CELL ? cell_bytes : MOST_CELL;
+    b->allocator = allocator;
+    kvf_status status = make_model(b, out, error);
+    kvf__free(&allocator, b, 1, sizeof *b);
+    return status;
+}
