@@ -156,10 +156,9 @@ void kvf__cuda_require(kvf__cuda *e, const uint64_t after[KVF__LANES]) {
 
 static bool has_fired(kvf__cuda *e, cudaEvent_t event) {
     kvf_error failed;
-    cudaError_t code = cudaEventQuery(event);
-    if (code == cudaSuccess || code == cudaErrorNotReady)
-        return code == cudaSuccess;
-    kvf__cuda_fail(code, "cudaEventQuery", &failed);
+    kvf_status status = kvf__cuda_query(event, &failed);
+    if (status == KVF_OK || status == KVF_PENDING)
+        return status == KVF_OK;
     pthread_mutex_lock(&e->base.lock);
     kvf__cuda_note_failure(e, &failed);
     pthread_mutex_unlock(&e->base.lock);

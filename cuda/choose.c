@@ -59,6 +59,12 @@ void kvf__cuda_choose(kvf__cuda *e, kvf_transfer *t) {
 
 /* What became of it; with `lock` held */
 
+/* Whether its end was noticed soon enough to say how long it took. */
+static bool was_watched(const kvf_transfer *t) {
+    uint64_t seen = kvf__cuda_job_of((kvf_transfer *)t)->seen;
+    return t->end_time - seen <= (t->end_time - t->submit_time) / 10;
+}
+
 static void count(kvf__cuda_score *s, uint64_t bytes, double error) {
     enum { LAST = sizeof s->errors / sizeof s->errors[0] - 1 };
     s->transfers++;
@@ -74,7 +80,7 @@ void kvf__cuda_tell(kvf__cuda *e, kvf_transfer *t) {
     kvf_cuda_explanation *x = &j->explained;
     if (t->error.status != KVF_OK || x->chosen == KVF_CUDA_AUTO)
         return;
-    if (j->alone)
+    if (j->alone && was_watched(t))
         x->measured_us = (double)(t->end_time - t->submit_time) / 1e3;
     double error = fabs(x->measured_us / x->us[KVF_CUDA_AUTO] - 1);
     count(&e->scores[x->chosen], x->bytes, error);

@@ -80,6 +80,7 @@ static bool join_lane(kvf__cuda *e, kvf_transfer *t) {
     kvf__cuda_job *j = kvf__cuda_job_of(t);
     pthread_mutex_lock(&e->base.lock);
     bool cancelled = kvf__transfer_is_over(t);
+    j->seen = kvf__now();
     j->state = t->background ? KVF__CUDA_WAITING : KVF__CUDA_ENQUEUING;
     j->alone = !t->background && t->event_count == 0 && atomic_load(&e->base.open) == 1 &&
                !kvf__cuda_has_marks(e);

@@ -111,7 +111,8 @@ typedef struct kvf__cuda_job {
     uint64_t number;  /* in the order of submitting */
     kvf__cuda_copier copier;
     kvf_cuda_explanation explained;
-    bool alone; /* nothing else was on its way when it was submitted */
+    bool alone;    /* nothing else was on its way when it was submitted */
+    uint64_t seen; /* when it was last seen not to be over; under `lock` */
 } kvf__cuda_job;
 
 /* What the engine keeps of a tier's layout. */

@@ -48,10 +48,8 @@ kvf_status kvf__cuda_wait_after(kvf__cuda *e, uint64_t after[KVF__LANES], cudaSt
 }
 
 kvf_status kvf__cuda_check_event(cudaEvent_t event, kvf_error *error) {
-    cudaError_t code = cudaEventQuery(event);
-    if (code == cudaSuccess || code == cudaErrorNotReady)
-        return KVF_OK;
-    return kvf__cuda_fail(code, "the caller's event", error);
+    kvf_status status = kvf__cuda_query(event, error);
+    return status == KVF_PENDING ? KVF_OK : status;
 }
 
 kvf_status kvf__cuda_check_stream(cudaStream_t stream, kvf_error *error) {

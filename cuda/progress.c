@@ -2,13 +2,11 @@
 #include "engine_cuda.h"
 
 static bool has_fired(kvf__cuda *e, cudaEvent_t event, kvf_error *failed) {
-    cudaError_t code = atomic_load(&e->broken) ? cudaSuccess : cudaEventQuery(event);
-    if (code == cudaSuccess || code == cudaErrorNotReady) {
-        e->failures = 0;
-        return code == cudaSuccess;
-    }
-    kvf__cuda_fail(code, "cudaEventQuery", failed);
-    return kvf__cuda_note_failure(e, failed);
+    kvf_status status = atomic_load(&e->broken) ? KVF_OK : kvf__cuda_query(event, failed);
+    if (status != KVF_OK && status != KVF_PENDING)
+        return kvf__cuda_note_failure(e, failed);
+    e->failures = 0;
+    return status == KVF_OK;
 }
 
 static bool land_groups(kvf__cuda *e, kvf_transfer *t) {
@@ -73,8 +71,10 @@ static bool advance(kvf__cuda *e, kvf__cuda_lane *l, kvf_transfer **left) {
         if (j->state == KVF__CUDA_WAITING || j->state == KVF__CUDA_ENQUEUING ||
             (j->state == KVF__CUDA_REFUSED && !kvf__transfer_is_over(t)))
             return any;
-        if (!is_through(e, t))
+        if (!is_through(e, t)) {
+            j->seen = kvf__now();
             return land_groups(e, t) || any;
+        }
         l->head = j->next;
         if (!j->next)
             l->tail = &l->head;

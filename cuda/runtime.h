@@ -19,12 +19,16 @@ kvf_status kvf__cuda_fail(cudaError_t code, const char *what, kvf_error *error);
 /* Whether a context that answered so is beyond use. */
 bool kvf__cuda_is_fatal(cudaError_t code);
 
+/* OK for an event that has fired, PENDING for one that has not, or an error. */
+kvf_status kvf__cuda_query(cudaEvent_t event, kvf_error *error);
+
 /*
  * Between enter and leave a thread works on `device`, and its calls neither obey nor disturb a
- * stream capture of its own or of another thread.
+ * stream capture of its own or of another thread. Nothing that our calls leave behind as the
+ * runtime's last error stays there; whoever ignores an error clears it.
  */
 typedef struct kvf__cuda_guard {
-    int device;
+    int device, own; /* the caller's, and the one worked on */
     enum cudaStreamCaptureMode mode;
 } kvf__cuda_guard;
 
