@@ -87,13 +87,22 @@ static kvf_status start(const launch *l, const void *kernel, size_t units, void 
     return KVF_OK;
 }
 
-static kvf_status start_small(const launch *l, kvf_error *error) {
-    kvf__cuda_small_work work;
+static kvf_status start_few(const launch *l, kvf_error *error) {
+    kvf__cuda_few work;
     size_t units = units_of(l->pieces, l->piece_count) * l->pair_count;
     work.piece_count = (uint32_t)l->piece_count;
     work.units = (uint32_t)units;
     write_lists(l, work.lists);
-    return start(l, kvf__cuda_kernels.copy_small, units, &work, error);
+    return start(l, kvf__cuda_kernels.copy_few, units, &work, error);
+}
+
+static kvf_status start_many(const launch *l, kvf_error *error) {
+    kvf__cuda_many work;
+    size_t units = units_of(l->pieces, l->piece_count) * l->pair_count;
+    work.piece_count = (uint32_t)l->piece_count;
+    work.units = (uint32_t)units;
+    write_lists(l, work.lists);
+    return start(l, kvf__cuda_kernels.copy_many, units, &work, error);
 }
 
 /* With lists that were put into the ring. */
@@ -119,8 +128,8 @@ static kvf_status start_listed(const launch *l, char *lists, kvf_error *error) {
 /* As many small launches as it takes. */
 static kvf_status start_in_parts(const launch *l, kvf_error *error) {
     enum {
-        PIECES = KVF__CUDA_PARAMETERS / 2 / sizeof(kvf__cuda_piece),
-        PAIRS = (KVF__CUDA_PARAMETERS - PIECES * sizeof(kvf__cuda_piece)) / sizeof(kvf__cuda_pair),
+        PIECES = KVF__CUDA_FEW / 2 / sizeof(kvf__cuda_piece),
+        PAIRS = (KVF__CUDA_FEW - PIECES * sizeof(kvf__cuda_piece)) / sizeof(kvf__cuda_pair),
     };
     kvf_status status = KVF_OK;
     for (size_t i = 0; status == KVF_OK && i < l->piece_count; i += PIECES)
@@ -130,15 +139,17 @@ static kvf_status start_in_parts(const launch *l, kvf_error *error) {
             part.pairs += k;
             part.piece_count = l->piece_count - i < PIECES ? l->piece_count - i : PIECES;
             part.pair_count = l->pair_count - k < PAIRS ? l->pair_count - k : PAIRS;
-            status = start_small(&part, error);
+            status = start_few(&part, error);
         }
     return status;
 }
 
 static kvf_status start_one(const launch *l, kvf_error *error) {
     const kvf__cuda_copier *c = l->copier;
-    if (list_bytes(l) <= KVF__CUDA_PARAMETERS)
-        return start_small(l, error);
+    if (list_bytes(l) <= KVF__CUDA_FEW)
+        return start_few(l, error);
+    if (list_bytes(l) <= KVF__CUDA_MANY && c->engine->driver.many_parameters)
+        return start_many(l, error);
     char *lists = kvf__cuda_ring_take(c->engine, list_bytes(l), c->lane, c->sequence);
     return lists ? start_listed(l, lists, error) : start_in_parts(l, error);
 }

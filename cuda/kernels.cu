@@ -80,6 +80,13 @@ __device__ void copy_all(const kvf__cuda_piece *pieces, uint32_t piece_count,
     }
 }
 
+// With its lists in the parameters.
+template <class Work> __device__ void copy_listed(const Work &work) {
+    const kvf__cuda_piece *pieces = reinterpret_cast<const kvf__cuda_piece *>(work.lists);
+    copy_all(pieces, work.piece_count,
+             reinterpret_cast<const kvf__cuda_pair *>(pieces + work.piece_count), work.units);
+}
+
 } // namespace
 
 KVF_KERNEL void __launch_bounds__(KVF__CUDA_THREADS) kvf__cuda_copy(kvf__cuda_work work) {
@@ -87,18 +94,23 @@ KVF_KERNEL void __launch_bounds__(KVF__CUDA_THREADS) kvf__cuda_copy(kvf__cuda_wo
 }
 
 KVF_KERNEL void __launch_bounds__(KVF__CUDA_THREADS)
-    kvf__cuda_copy_small(const __grid_constant__ kvf__cuda_small_work work) {
-    const kvf__cuda_piece *pieces = reinterpret_cast<const kvf__cuda_piece *>(work.lists);
-    copy_all(pieces, work.piece_count,
-             reinterpret_cast<const kvf__cuda_pair *>(pieces + work.piece_count), work.units);
+    kvf__cuda_copy_few(const __grid_constant__ kvf__cuda_few work) {
+    copy_listed(work);
+}
+
+KVF_KERNEL void __launch_bounds__(KVF__CUDA_THREADS)
+    kvf__cuda_copy_many(const __grid_constant__ kvf__cuda_many work) {
+    copy_listed(work);
 }
 
 KVF_EMULATE(kvf__cuda_copy);
-KVF_EMULATE(kvf__cuda_copy_small);
+KVF_EMULATE(kvf__cuda_copy_few);
+KVF_EMULATE(kvf__cuda_copy_many);
 
 #if defined(__CUDACC__) || defined(KVF_NO_NVCC)
 const kvf__cuda_kernel_table kvf__cuda_kernels = {
     reinterpret_cast<const void *>(kvf__cuda_copy),
-    reinterpret_cast<const void *>(kvf__cuda_copy_small),
+    reinterpret_cast<const void *>(kvf__cuda_copy_few),
+    reinterpret_cast<const void *>(kvf__cuda_copy_many),
 };
 #endif

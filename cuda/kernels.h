@@ -18,9 +18,12 @@ extern "C" {
 #endif
 
 enum {
-    KVF__CUDA_THREADS = 512,     /* of a thread block */
-    KVF__CUDA_UNIT = 8192,       /* bytes of a unit, at most */
-    KVF__CUDA_PARAMETERS = 4000, /* bytes of pieces and pairs that go into a launch itself */
+    KVF__CUDA_THREADS = 512, /* of a thread block */
+    KVF__CUDA_UNIT = 8192,   /* bytes of a unit, at most */
+    /* Bytes of pieces and pairs that go into a launch itself: as many as every driver takes, and as
+     * drivers of 12.1 and later do. */
+    KVF__CUDA_FEW = 4000,
+    KVF__CUDA_MANY = 32000,
 };
 
 typedef struct kvf__cuda_pair {
@@ -46,16 +49,22 @@ typedef struct kvf__cuda_work {
 } kvf__cuda_work;
 
 /* The same with its lists in the parameters: pieces, then pairs. */
-typedef struct kvf__cuda_small_work {
+typedef struct kvf__cuda_few {
     uint32_t piece_count, units;
-    uint64_t lists[KVF__CUDA_PARAMETERS / 8];
-} kvf__cuda_small_work;
+    uint64_t lists[KVF__CUDA_FEW / 8];
+} kvf__cuda_few;
+
+typedef struct kvf__cuda_many {
+    uint32_t piece_count, units;
+    uint64_t lists[KVF__CUDA_MANY / 8];
+} kvf__cuda_many;
 
 /* For cudaLaunchKernel; NULL where the module was built without nvcc. Grids and blocks are
  * one-dimensional, of whole warps. */
 typedef struct kvf__cuda_kernel_table {
-    const void *copy;       /* (kvf__cuda_work) */
-    const void *copy_small; /* (kvf__cuda_small_work) */
+    const void *copy;      /* (kvf__cuda_work) */
+    const void *copy_few;  /* (kvf__cuda_few) */
+    const void *copy_many; /* (kvf__cuda_many) */
 } kvf__cuda_kernel_table;
 
 extern const kvf__cuda_kernel_table kvf__cuda_kernels;

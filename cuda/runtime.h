@@ -47,6 +47,7 @@ typedef CUresult kvf__cuda_attribute_fn(void *value, CUpointer_attribute attribu
 typedef struct kvf__cuda_driver {
     kvf__cuda_batch_fn *batch; /* cuMemcpyBatchAsync as of 12.8, which names the copy that failed */
     kvf__cuda_batch_3d_fn *batch_3d;   /* cuMemcpy3DBatchAsync as of 12.8 */
+    bool many_parameters;              /* a kernel may have 32,764 bytes of them */
     kvf__cuda_attribute_fn *attribute; /* cuPointerGetAttribute */
 } kvf__cuda_driver;
 
