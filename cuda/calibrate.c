@@ -21,13 +21,13 @@ enum {
     MOST_PIECES = 2048,
     SAMPLES = 3,
     USUAL_SCRATCH = 96 << 20,
-    LEAST_SCRATCH = 8 << 20,
+    LEAST_SCRATCH = 1 << 20,
     MOST_CELL = 16 << 20,
     ROOMINESS = 6, /* the scratch has room for as many cells */
     FEWEST = 4,    /* pieces in the largest cell of a size; otherwise the size is left out */
     GROUPS = 16,
     GROUP_BLOCKS = 16,
-    GROUP_BYTES = 4096,
+    GROUP_BYTES = 1024,
     MOST_SAMPLES = 2048,
 };
 

@@ -34,6 +34,7 @@ static void skip_unrecorded(kvf__cuda *e, uint64_t after[KVF__LANES]) {
 
 kvf_status kvf__cuda_wait_after(kvf__cuda *e, uint64_t after[KVF__LANES], cudaStream_t stream,
                                 kvf_error *error) {
+    kvf__cuda_require(e, after);
     skip_unrecorded(e, after);
     for (unsigned lane = 0; lane < KVF__LANES; lane++) {
         const kvf__cuda_lane *l = &e->lanes[lane];
@@ -47,10 +48,8 @@ kvf_status kvf__cuda_wait_after(kvf__cuda *e, uint64_t after[KVF__LANES], cudaSt
 }
 
 kvf_status kvf__cuda_check_event(cudaEvent_t event, kvf_error *error) {
-    cudaError_t code = cudaEventQuery(event);
-    if (code == cudaSuccess || code == cudaErrorNotReady)
-        return KVF_OK;
-    return kvf__cuda_fail(code, "the caller's event", error);
+    kvf_status status = kvf__cuda_query(event, error);
+    return status == KVF_PENDING ? KVF_OK : status;
 }
 
 kvf_status kvf__cuda_check_stream(cudaStream_t stream, kvf_error *error) {
@@ -122,18 +121,21 @@ kvf_status kvf_cuda_wait_slots(kvf_tier *tier, const uint64_t *ids, size_t count
     return status;
 }
 
-/* With `order` held: a mark's place in the marks' stream, behind the event and the blocks' users.
- */
+/* With `order` held: a mark's place in a marks' stream, behind the event and the blocks' users. */
 static kvf_status mark(kvf__cuda *e, kvf_tier *tier, const uint64_t *ids, size_t count,
                        bool written, cudaEvent_t event, kvf_error *error) {
-    kvf__cuda_lane *l = &e->lanes[KVF__CUDA_MARKS];
-    uint64_t sequence = e->base.submitted[KVF__CUDA_MARKS] + 1, after[KVF__LANES] = {0};
-    if (sequence - atomic_load(&e->base.retired[KVF__CUDA_MARKS]) >= KVF__CUDA_RING)
+    unsigned lane;
+    kvf_status status = kvf__cuda_mark_lane(e, &lane, error);
+    if (status != KVF_OK)
+        return status;
+    kvf__cuda_lane *l = &e->lanes[lane];
+    uint64_t sequence = e->base.submitted[lane] + 1, after[KVF__LANES] = {0};
+    if (sequence - atomic_load(&e->base.retired[lane]) >= KVF__CUDA_RING)
         return KVF__FAIL(error, .status = KVF_ERR_AGAIN, .what = "too many marks outstanding");
-    if (!kvf__slots_prepare(&tier->slots, &e->base.allocator, KVF__CUDA_MARKS))
+    if (!kvf__slots_prepare(&tier->slots, &e->base.allocator, lane))
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
     users(tier, ids, count, written, after);
-    kvf_status status = kvf__cuda_check_event(event, error);
+    status = kvf__cuda_check_event(event, error);
     if (status == KVF_OK)
         status = kvf__cuda_wait_after(e, after, l->stream, error);
     if (status != KVF_OK)
@@ -143,10 +145,10 @@ static kvf_status mark(kvf__cuda *e, kvf_tier *tier, const uint64_t *ids, size_t
         code = cudaEventRecord(l->ring[sequence % KVF__CUDA_RING], l->stream);
     if (code != cudaSuccess)
         return kvf__cuda_fail(code, "marking slots", error);
-    e->base.submitted[KVF__CUDA_MARKS] = sequence;
-    atomic_store(&e->marked, sequence);
+    e->base.submitted[lane] = sequence;
+    atomic_store(&l->marked, sequence);
     for (size_t i = 0; i < count; i++)
-        kvf__slots_mark(&tier->slots, (size_t)ids[i], written, KVF__CUDA_MARKS, sequence);
+        kvf__slots_mark(&tier->slots, (size_t)ids[i], written, lane, sequence);
     return KVF_OK;
 }
 
@@ -177,7 +179,7 @@ static cudaEvent_t event_of(kvf__cuda *e, kvf_transfer *t, uint32_t group) {
     if (t->sequence <= atomic_load(&e->base.retired[t->lane]) || !j->recorded)
         return NULL;
     uint32_t k = group - t->first_group;
-    return j->groups && k < j->groups_recorded
+    return j->groups && k < atomic_load(&j->groups_recorded)
                ? j->groups[k]
                : e->lanes[t->lane].ring[t->sequence % KVF__CUDA_RING];
 }
@@ -203,6 +205,9 @@ kvf_status kvf_cuda_wait_group(kvf_transfer *t, uint32_t group, struct CUstream_
     if (group < t->first_group || group - t->first_group >= t->group_count)
         return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_INDEX, .index = group,
                          .what = "the transfer does not move this group");
+    if (t->background)
+        return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
+                         .what = "a background transfer is not in a stream yet");
     kvf_status status = kvf__cuda_check_broken(e, error);
     if (status != KVF_OK)
         return status;

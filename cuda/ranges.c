@@ -77,8 +77,23 @@ static kvf_status check_extent(const kvf__cuda *e, uintptr_t start, uintptr_t en
     return KVF_OK;
 }
 
+/* The distance from host addresses to the device's names for them; false where there is not one for
+ * all of a region. */
+static bool find_shift(uintptr_t start, uintptr_t end, ptrdiff_t *shift) {
+    struct cudaPointerAttributes first = {0}, last = {0};
+    if (cudaPointerGetAttributes(&first, (void *)start) != cudaSuccess ||
+        cudaPointerGetAttributes(&last, (void *)(end - 1)) != cudaSuccess) {
+        (void)cudaGetLastError();
+        return false;
+    }
+    *shift = (ptrdiff_t)((uintptr_t)first.devicePointer - start);
+    return first.devicePointer && last.devicePointer &&
+           (ptrdiff_t)((uintptr_t)last.devicePointer - (end - 1)) == *shift;
+}
+
 kvf_status kvf__cuda_check_layout(const kvf__cuda *e, const kvf_layout *layout, kvf_memory memory,
-                                  kvf_error *error) {
+                                  kvf__cuda_place *place, kvf_error *error) {
+    kvf__cuda_place found = {.reachable = true};
     for (size_t i = 0; i < layout->count; i++) {
         const kvf_region *r = &layout->regions[i];
         uintptr_t start = (uintptr_t)r->base;
@@ -87,6 +102,10 @@ kvf_status kvf__cuda_check_layout(const kvf__cuda *e, const kvf_layout *layout, 
         kvf_status status = check_extent(e, start, end, memory, i, error);
         if (status != KVF_OK)
             return status;
+        ptrdiff_t shift = 0;
+        found.reachable &= find_shift(start, end, &shift) && (i == 0 || shift == found.shift);
+        found.shift = shift;
     }
+    *place = found;
     return KVF_OK;
 }

@@ -60,10 +60,21 @@ kvf_status kvf__cuda_fail(cudaError_t code, const char *what, kvf_error *error) 
                      .native_code = (int)code, .what = what);
 }
 
+kvf_status kvf__cuda_query(cudaEvent_t event, kvf_error *error) {
+    cudaError_t code = cudaEventQuery(event);
+    if (code == cudaSuccess)
+        return KVF_OK;
+    if (code != cudaErrorNotReady)
+        return kvf__cuda_fail(code, "cudaEventQuery", error);
+    (void)cudaGetLastError(); /* a runtime may keep even that */
+    return KVF_PENDING;
+}
+
 kvf_status kvf__cuda_enter(int device, kvf__cuda_guard *guard, kvf_error *error) {
     cudaError_t code = cudaGetDevice(&guard->device);
     if (code != cudaSuccess)
         return kvf__cuda_fail(code, "cudaGetDevice", error);
+    guard->own = device;
     if (guard->device != device)
         code = cudaSetDevice(device);
     if (code != cudaSuccess)
@@ -72,15 +83,18 @@ kvf_status kvf__cuda_enter(int device, kvf__cuda_guard *guard, kvf_error *error)
     code = cudaThreadExchangeStreamCaptureMode(&guard->mode);
     if (code == cudaSuccess)
         return KVF_OK;
-    (void)cudaSetDevice(guard->device);
+    if (guard->device != device)
+        (void)cudaSetDevice(guard->device);
     return kvf__cuda_fail(code, "cudaThreadExchangeStreamCaptureMode", error);
 }
 
 void kvf__cuda_leave(const kvf__cuda_guard *guard) {
     enum cudaStreamCaptureMode mode = guard->mode;
-    (void)cudaThreadExchangeStreamCaptureMode(&mode);
-    (void)cudaSetDevice(guard->device);
-    (void)cudaGetLastError();
+    bool left = cudaThreadExchangeStreamCaptureMode(&mode) == cudaSuccess;
+    if (guard->device != guard->own)
+        left &= cudaSetDevice(guard->device) == cudaSuccess;
+    if (!left)
+        (void)cudaGetLastError();
 }
 
 /* The function, or NULL where the driver has none of that version. */
@@ -103,6 +117,13 @@ static kvf_status entry_point(const char *name, unsigned version, void **functio
 kvf_status kvf__cuda_load_driver(kvf__cuda_driver *driver, kvf_error *error) {
     /* ISO C has no cast from void * to a function; POSIX promises that the bytes are the same. */
     kvf_status status = entry_point("cuMemcpyBatchAsync", 12080, (void **)&driver->batch, error);
+    if (status == KVF_OK)
+        status = entry_point("cuMemcpy3DBatchAsync", 12080, (void **)&driver->batch_3d, error);
+    int version = 0;
+    cudaError_t code = cudaDriverGetVersion(&version);
+    if (status == KVF_OK && code != cudaSuccess)
+        status = kvf__cuda_fail(code, "cudaDriverGetVersion", error);
+    driver->many_parameters = version >= 12010;
     if (status == KVF_OK)
         status = entry_point("cuPointerGetAttribute", 4000, (void **)&driver->attribute, error);
     return status;

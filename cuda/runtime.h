@@ -19,12 +19,16 @@ kvf_status kvf__cuda_fail(cudaError_t code, const char *what, kvf_error *error);
 /* Whether a context that answered so is beyond use. */
 bool kvf__cuda_is_fatal(cudaError_t code);
 
+/* OK for an event that has fired, PENDING for one that has not, or an error. */
+kvf_status kvf__cuda_query(cudaEvent_t event, kvf_error *error);
+
 /*
  * Between enter and leave a thread works on `device`, and its calls neither obey nor disturb a
- * stream capture of its own or of another thread.
+ * stream capture of its own or of another thread. Nothing that our calls leave behind as the
+ * runtime's last error stays there; whoever ignores an error clears it.
  */
 typedef struct kvf__cuda_guard {
-    int device;
+    int device, own; /* the caller's, and the one worked on */
     enum cudaStreamCaptureMode mode;
 } kvf__cuda_guard;
 
@@ -35,11 +39,15 @@ void kvf__cuda_leave(const kvf__cuda_guard *guard);
 typedef CUresult kvf__cuda_batch_fn(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes,
                                     size_t count, CUmemcpyAttributes *attributes, size_t *starts,
                                     size_t attribute_count, size_t *failed, CUstream stream);
+typedef CUresult kvf__cuda_batch_3d_fn(size_t count, CUDA_MEMCPY3D_BATCH_OP *operations,
+                                       size_t *failed, unsigned long long flags, CUstream stream);
 typedef CUresult kvf__cuda_attribute_fn(void *value, CUpointer_attribute attribute,
                                         CUdeviceptr address);
 
 typedef struct kvf__cuda_driver {
     kvf__cuda_batch_fn *batch; /* cuMemcpyBatchAsync as of 12.8, which names the copy that failed */
+    kvf__cuda_batch_3d_fn *batch_3d;   /* cuMemcpy3DBatchAsync as of 12.8 */
+    bool many_parameters;              /* a kernel may have 32,764 bytes of them */
     kvf__cuda_attribute_fn *attribute; /* cuPointerGetAttribute */
 } kvf__cuda_driver;
 

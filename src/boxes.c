@@ -142,10 +142,11 @@ static kvf_box rest_of(const kvf_box *box, const kvf_box_cursor *c) {
     return rest;
 }
 
-/* The largest copy at the front of what is left; moves the cursor over it. */
-static kvf_box take(const kvf_box_limits *limits, kvf_box rest, kvf_box_cursor *c) {
+/* The largest copy of at most `most` bytes at the front of what is left; moves the cursor over it.
+ */
+static kvf_box take(const kvf_box_limits *limits, kvf_box rest, size_t most, kvf_box_cursor *c) {
     if (c->row == 0 && c->column == 0) {
-        size_t slices = slices_at_once(limits, &rest);
+        size_t slices = smaller(slices_at_once(limits, &rest), most / rest.rows / rest.width);
         if (slices > 0) {
             rest.slices = slices;
             c->slice += slices;
@@ -154,7 +155,7 @@ static kvf_box take(const kvf_box_limits *limits, kvf_box rest, kvf_box_cursor *
     }
     rest.slices = 1;
     if (c->column == 0) {
-        size_t rows = rows_at_once(limits, &rest);
+        size_t rows = smaller(rows_at_once(limits, &rest), most / rest.width);
         if (rows > 0) {
             rest.rows = rows;
             c->row += rows;
@@ -162,7 +163,7 @@ static kvf_box take(const kvf_box_limits *limits, kvf_box rest, kvf_box_cursor *
         }
     }
     rest.rows = 1;
-    rest.width = columns_at_once(limits, &rest);
+    rest.width = smaller(columns_at_once(limits, &rest), most);
     c->column += rest.width;
     return rest;
 }
@@ -197,12 +198,12 @@ static kvf_box tidy(kvf_box box) {
 }
 
 size_t kvf__move_next(const kvf_move *move, const kvf_box_limits *limits, size_t end_span,
-                      kvf_box_cursor *cursor, kvf_box *boxes, size_t capacity) {
+                      size_t most, kvf_box_cursor *cursor, kvf_box *boxes, size_t capacity) {
     size_t count = 0;
     while (count < capacity && cursor->span < end_span && move->runs.count > 0) {
         const kvf__run *run = &move->runs.items[cursor->run];
         kvf_box box = kvf__move_box(&move->spans[cursor->span], run);
-        boxes[count++] = tidy(take(limits, rest_of(&box, cursor), cursor));
+        boxes[count++] = tidy(take(limits, rest_of(&box, cursor), most, cursor));
         carry(move, &box, cursor);
     }
     return count;
@@ -212,7 +213,7 @@ size_t kvf_move_next(const kvf_move *move, kvf_box_cursor *cursor, kvf_box *boxe
                      size_t capacity) {
     if (!move || !cursor || !boxes)
         return 0;
-    return kvf__move_next(move, &move->limits, move->span_count, cursor, boxes, capacity);
+    return kvf__move_next(move, &move->limits, move->span_count, SIZE_MAX, cursor, boxes, capacity);
 }
 
 /* Describing: equal runs are counted together, so that it takes as long as there are runs */

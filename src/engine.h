@@ -40,11 +40,14 @@ typedef struct kvf__engine_ops {
     bool has_events;      /* transfers may begin behind the caller's events */
     bool has_background;  /* background transfers */
     bool has_integrity;   /* tiers that keep checksums */
+    bool keeps_plans;     /* background transfers can name the blocks of a copy that failed */
     unsigned strategies;  /* ways of copying that a submit may ask for, 1 to this number */
     size_t job_size;      /* bytes of its own that the engine wants in every transfer, zeroed */
-    /* Whether the engine can move this layout's bytes, which are to lie in that memory. */
+    size_t place_size;    /* bytes of its own that the engine wants for every layout of a tier */
+    /* Whether the engine can move this layout's bytes, which are to lie in that memory. Fills in
+     * `place`, zeroed bytes of the tier's, which nobody but the engine reads. */
     kvf_status (*accept)(kvf_engine *engine, const kvf_layout *layout, kvf_memory memory,
-                         kvf_error *error);
+                         void *place, kvf_error *error);
     /* With `order` held: the lane for a transfer. */
     unsigned (*lane)(kvf_engine *engine, const kvf_transfer *transfer);
     /* With `order` held. On failure nothing was enqueued; the transfer is over then without the
@@ -91,6 +94,7 @@ struct kvf_tier {
     kvf_memory memory;
     kvf_layout **layouts;
     size_t layout_count;
+    void *places; /* [layout_count], the engine's place_size each */
     size_t blocks;
     kvf__slots slots;     /* under the engine's `order` */
     atomic_size_t open;   /* transfers that may touch the tier: all but the retired, and those that

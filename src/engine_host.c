@@ -365,9 +365,10 @@ static const kvf_box_limits everything = {
 };
 
 static kvf_status host_accept(kvf_engine *engine, const kvf_layout *layout, kvf_memory memory,
-                              kvf_error *error) {
+                              void *place, kvf_error *error) {
     (void)engine;
     (void)layout;
+    (void)place;
     if (memory == KVF_MEMORY_HOST || memory == KVF_MEMORY_PINNED)
         return KVF_OK;
     return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,

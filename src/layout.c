@@ -187,6 +187,23 @@ static kvf_status fail_region(kvf_error *error, kvf_status status, size_t index,
                      .what = what);
 }
 
+/* What is wrong with a tile, or with an opaque region that has something of one; NULL for nothing.
+ * Only for regions whose addresses do not overflow. */
+static const char *find_tile_fault(const kvf_region *r) {
+    size_t pieces;
+    if (r->order != KVF_ORDER_OPAQUE && r->order != KVF_ORDER_NHD && r->order != KVF_ORDER_HND)
+        return "a region's order does not exist";
+    if (!kvf__is_tile(r))
+        return r->tokens || r->heads ? "an opaque region has tokens or heads" : NULL;
+    if (r->tokens == 0 || r->heads == 0)
+        return "a tile has no tokens or heads";
+    if (!kvf__mul(r->tokens, r->heads, &pieces) || kvf__region_bytes(r) % pieces != 0)
+        return "tokens and heads do not divide a tile's bytes";
+    if (r->rows != 1 && r->rows != (r->order == KVF_ORDER_NHD ? r->tokens : r->heads))
+        return "a tile's rows are neither 1 nor its outer count";
+    return NULL;
+}
+
 static kvf_status check_region(const kvf_layout *layout, size_t index, kvf_error *error) {
     const kvf_region *r = &layout->regions[index];
     extent unused;
@@ -200,6 +217,9 @@ static kvf_status check_region(const kvf_layout *layout, size_t index, kvf_error
         return fail_region(error, KVF_ERR_INVALID, index, "groups descend");
     if (!region_extent(r, layout->blocks, &unused))
         return fail_region(error, KVF_ERR_RANGE, index, "a region's addresses overflow");
+    const char *tile_fault = find_tile_fault(r);
+    if (tile_fault)
+        return fail_region(error, KVF_ERR_INVALID, index, tile_fault);
     if (meets_itself(r, layout->blocks))
         return fail_region(error, KVF_ERR_LAYOUT, index, "a region's blocks or rows overlap");
     return KVF_OK;
@@ -221,7 +241,7 @@ static void sum_up(kvf_layout *layout) {
     layout->groups = 1;
     for (size_t i = 0; i < layout->count; i++) {
         const kvf_region *r = &layout->regions[i];
-        layout->block_bytes += r->rows * r->bytes;
+        layout->block_bytes += kvf__region_bytes(r);
         if (i > 0 && r->group != r[-1].group)
             layout->groups++;
     }
@@ -234,18 +254,26 @@ static void digest_number(XXH3_state_t *state, uint64_t number) {
     XXH3_64bits_update(state, bytes, sizeof bytes);
 }
 
-/*     | count | region 0: bytes | rows | group | part | kind | region 1: ... |   u64 each */
+/*     | count | region 0: bytes | rows | group | part | kind | region 1: ... |   u64 each
+ *
+ * A tile is all bytes | 0 | group | part | kind | tokens | heads. No region has 0 rows, so that the
+ * numbers of two lists of regions are never the same. */
 static uint64_t digest_regions(const kvf_layout *layout) {
     XXH3_state_t state;
     XXH3_64bits_reset(&state);
     digest_number(&state, layout->count);
     for (size_t i = 0; i < layout->count; i++) {
         const kvf_region *r = &layout->regions[i];
-        digest_number(&state, r->bytes);
-        digest_number(&state, r->rows);
+        const bool tile = kvf__is_tile(r);
+        digest_number(&state, tile ? kvf__region_bytes(r) : r->bytes);
+        digest_number(&state, tile ? 0 : r->rows);
         digest_number(&state, r->group);
         digest_number(&state, r->part);
         digest_number(&state, r->kind);
+        if (tile) {
+            digest_number(&state, r->tokens);
+            digest_number(&state, r->heads);
+        }
     }
     return XXH3_64bits_digest(&state);
 }

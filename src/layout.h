@@ -27,6 +27,15 @@ struct kvf_layout {
     kvf_region regions[];         /* the places lie behind them */
 };
 
+static inline bool kvf__is_tile(const kvf_region *r) {
+    return r->order != KVF_ORDER_OPAQUE;
+}
+
+/* Of one block. Does not wrap in a layout: they are different addresses. */
+static inline size_t kvf__region_bytes(const kvf_region *r) {
+    return r->rows * r->bytes;
+}
+
 /* One more hold, to be dropped with kvf_layout_destroy. Any thread that has a hold. */
 kvf_layout *kvf__layout_hold(const kvf_layout *layout);
 

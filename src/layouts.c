@@ -114,6 +114,9 @@ static void put(grid *g, size_t layer, size_t part, kvf_region where) {
     where.group = (uint32_t)layer;
     where.part = (uint32_t)part;
     where.kind = g->shape.kind;
+    where.tokens = g->shape.tokens;
+    where.heads = g->shape.heads;
+    where.order = g->shape.order;
     g->regions[layer * g->shape.parts + part] = where;
 }
 
@@ -248,7 +251,7 @@ static size_t pack_run(kvf_region *run, size_t count, char *base) {
         run[i].base = base + stride;
         run[i].row_pitch = run[i].bytes;
         run[i].buffer = 0;
-        stride += run[i].rows * run[i].bytes;
+        stride += kvf__region_bytes(&run[i]);
     }
     for (size_t i = 0; i < count; i++)
         run[i].block_stride = stride;

@@ -2,6 +2,8 @@
 
 #include "layout.h"
 
+#include <stdlib.h>
+
 static const kvf_box_limits no_limits = {
     .max_pitch = PTRDIFF_MAX,
     .negative_pitch = true,
@@ -10,15 +12,25 @@ static const kvf_box_limits no_limits = {
     .free_slice_pitch = true,
 };
 
+/* An opaque region has no tokens; the rows of a tile are a matter of its own side. */
+static const char *find_difference(const kvf_region *src, const kvf_region *dst) {
+    if (src->tokens != dst->tokens || src->heads != dst->heads)
+        return "regions differ in tile";
+    bool tile = kvf__is_tile(dst);
+    bool same_bytes =
+        tile ? kvf__region_bytes(src) == kvf__region_bytes(dst) : src->bytes == dst->bytes;
+    return !same_bytes                       ? "regions differ in bytes"
+           : !tile && src->rows != dst->rows ? "regions differ in rows"
+           : src->group != dst->group        ? "regions differ in group"
+           : src->part != dst->part          ? "regions differ in part"
+           : src->kind != dst->kind          ? "regions differ in kind"
+                                             : NULL;
+}
+
 static kvf_status check_regions(const kvf_region *src, const kvf_region *dst, size_t count,
                                 kvf_error *error) {
     for (size_t i = 0; i < count; i++) {
-        const char *what = src[i].bytes != dst[i].bytes   ? "regions differ in bytes"
-                           : src[i].rows != dst[i].rows   ? "regions differ in rows"
-                           : src[i].group != dst[i].group ? "regions differ in group"
-                           : src[i].part != dst[i].part   ? "regions differ in part"
-                           : src[i].kind != dst[i].kind   ? "regions differ in kind"
-                                                          : NULL;
+        const char *what = find_difference(&src[i], &dst[i]);
         if (what)
             return KVF__FAIL(error, .status = KVF_ERR_LAYOUT, .fields = KVF_ERROR_INDEX, .index = i,
                              .what = what);
@@ -46,25 +58,73 @@ static kvf_status check_groups(const kvf_move_spec *spec, uint32_t *count, kvf_e
     return KVF_OK;
 }
 
-/* Joining regions */
+/* Spans of regions */
 
-/* A single block has no stride, whatever its regions say. */
+/* Where only one side has rows, those of the other touch. A single block has no stride, whatever
+ * its regions say. */
 static kvf__span make_span(const kvf_move_spec *spec, kvf__place place) {
     const kvf_region *dst = &spec->dst->regions[place.region];
     const kvf_region *src = &spec->src->regions[place.region];
+    const kvf_region *finer = dst->rows > src->rows ? dst : src;
+    const size_t width = finer->bytes, rows = finer->rows;
     return (kvf__span){
         .dst = dst->base,
         .src = src->base,
-        .width = dst->bytes,
-        .rows = dst->rows,
-        .dst_pitch = dst->rows > 1 ? (ptrdiff_t)dst->row_pitch : 0,
-        .src_pitch = src->rows > 1 ? (ptrdiff_t)src->row_pitch : 0,
+        .width = width,
+        .rows = rows,
+        .dst_pitch = rows > 1 ? (ptrdiff_t)(dst->rows > 1 ? dst->row_pitch : width) : 0,
+        .src_pitch = rows > 1 ? (ptrdiff_t)(src->rows > 1 ? src->row_pitch : width) : 0,
         .dst_stride = spec->dst->blocks > 1 ? dst->block_stride : 0,
         .src_stride = spec->src->blocks > 1 ? src->block_stride : 0,
         .dst_buffer = dst->buffer,
         .src_buffer = src->buffer,
         .group = place.group,
     };
+}
+
+/* A tile as lines of pieces, along whichever of tokens and heads there are more of:
+ *
+ *     heads <= tokens       NHD  | 0 1 | 0 1 | 0 1 |     HND  | 0 0 0 | 1 1 1 |   piece of line
+ *                                  <---> pitch                  <-> pitch
+ *                                  <-> next                     <-----> next
+ */
+typedef struct lines {
+    size_t count, length; /* lines, pieces in one */
+    size_t piece;         /* bytes */
+    size_t next, pitch;   /* bytes from a line to the next one, from a piece of it to the next */
+} lines;
+
+static lines lines_of(const kvf_region *r) {
+    const bool along_tokens = r->heads <= r->tokens;
+    lines l = {.count = along_tokens ? r->heads : r->tokens,
+               .length = along_tokens ? r->tokens : r->heads};
+    const bool along_outer = along_tokens == (r->order == KVF_ORDER_NHD);
+    l.piece = kvf__region_bytes(r) / l.count / l.length;
+    const size_t outer = r->rows > 1 ? r->row_pitch : l.piece * (along_outer ? l.count : l.length);
+    l.next = along_outer ? l.piece : outer;
+    l.pitch = along_outer ? outer : l.piece;
+    return l;
+}
+
+/* A tile that has another order on the other side is a span for every line of it: a transposition
+ * is rows. Everything else is one span, and so is a tile of a single line, which has but one order.
+ */
+static size_t spans_of(const kvf_move_spec *spec, kvf__place place) {
+    const kvf_region *dst = &spec->dst->regions[place.region];
+    return dst->order == spec->src->regions[place.region].order ? 1 : lines_of(dst).count;
+}
+
+static kvf__span make_line(const kvf_move_spec *spec, kvf__place place, size_t index) {
+    const lines dst = lines_of(&spec->dst->regions[place.region]);
+    const lines src = lines_of(&spec->src->regions[place.region]);
+    kvf__span span = make_span(spec, place);
+    span.width = dst.piece;
+    span.rows = dst.length;
+    span.dst += index * dst.next;
+    span.src += index * src.next;
+    span.dst_pitch = span.rows > 1 ? (ptrdiff_t)dst.pitch : 0;
+    span.src_pitch = span.rows > 1 ? (ptrdiff_t)src.pitch : 0;
+    return span;
 }
 
 /* Rows that touch on both sides are one. */
@@ -77,42 +137,63 @@ static void close_rows(kvf__span *span) {
     }
 }
 
-static void add_span(kvf_move *move, const kvf_move_spec *spec, kvf__place place) {
-    if (place.group < move->first_group || place.group - move->first_group >= move->group_count)
-        return;
-    kvf__span *span = &move->spans[move->span_count++];
-    *span = make_span(spec, place);
-    move->block_bytes += span->width * span->rows;
-    close_rows(span);
+static bool is_moved(const kvf_move *move, kvf__place place) {
+    return place.group >= move->first_group && place.group - move->first_group < move->group_count;
 }
 
-/* Moves the last span to its place by destination among those of its group. */
-static void sort_last(kvf_move *move) {
-    size_t at = move->span_count - 1;
-    kvf__span last = move->spans[at];
-    for (; at > 0 && move->spans[at - 1].group == last.group &&
-           (uintptr_t)move->spans[at - 1].dst > (uintptr_t)last.dst;
-         at--)
-        move->spans[at] = move->spans[at - 1];
-    move->spans[at] = last;
-}
-
-/* By destination, within groups where these stay apart. */
-static void add_spans(kvf_move *move, const kvf_move_spec *spec) {
-    const kvf_layout *dst = spec->dst;
-    if (!move->by_group || move->group_count == 1) {
-        for (size_t i = 0; i < dst->count; i++)
-            add_span(move, spec, dst->by_address[i]);
-        return;
+static void add_spans_of(kvf_move *move, const kvf_move_spec *spec, kvf__place place) {
+    const size_t count = spans_of(spec, place);
+    for (size_t i = 0; i < count; i++) {
+        kvf__span *span = &move->spans[move->span_count++];
+        *span = count > 1 ? make_line(spec, place, i) : make_span(spec, place);
+        move->block_bytes += span->width * span->rows;
+        close_rows(span);
     }
+}
+
+static int by_destination(const void *a, const void *b) {
+    const uintptr_t x = (uintptr_t)((const kvf__span *)a)->dst;
+    const uintptr_t y = (uintptr_t)((const kvf__span *)b)->dst;
+    return (x > y) - (x < y);
+}
+
+static int by_group(const void *a, const void *b) {
+    const uint32_t x = ((const kvf__span *)a)->group, y = ((const kvf__span *)b)->group;
+    return x != y ? (x > y) - (x < y) : by_destination(a, b);
+}
+
+/* By destination, within groups where these stay apart. They mostly are already. */
+static void sort_spans(kvf_move *move) {
+    int (*order)(const void *, const void *) = move->by_group ? by_group : by_destination;
+    size_t i = 1;
+    while (i < move->span_count && order(&move->spans[i - 1], &move->spans[i]) < 0)
+        i++;
+    if (i < move->span_count)
+        qsort(move->spans, move->span_count, sizeof *move->spans, order);
+}
+
+/* Lines are no more than pieces, and these no more than bytes of a block: no sum wraps. */
+static bool add_spans(kvf_move *move, const kvf_move_spec *spec) {
+    const kvf_layout *dst = spec->dst;
+    size_t count = 0;
+    for (size_t i = 0; i < dst->count; i++)
+        count += is_moved(move, dst->by_address[i]) ? spans_of(spec, dst->by_address[i]) : 0;
+    move->spans = kvf__alloc(&move->allocator, count, sizeof *move->spans);
+    if (!move->spans)
+        return false;
+    move->span_capacity = count;
     uint32_t group = 0;
     for (size_t i = 0; i < dst->count; i++) {
         group += i > 0 && dst->regions[i].group != dst->regions[i - 1].group;
-        add_span(move, spec, (kvf__place){i, group});
-        if (move->span_count > 0)
-            sort_last(move);
+        const kvf__place place = move->by_group ? (kvf__place){i, group} : dst->by_address[i];
+        if (is_moved(move, place))
+            add_spans_of(move, spec, place);
     }
+    sort_spans(move);
+    return true;
 }
+
+/* Joining spans */
 
 /* Whether two spans may be one at all. */
 static bool go_together(const kvf_move *move, const kvf__span *a, const kvf__span *b) {
@@ -175,18 +256,19 @@ static void join_rows(kvf_move *move) {
     move->span_count = kept + 1;
 }
 
-static bool join_regions(kvf_move *move, const kvf_move_spec *spec) {
-    move->spans = kvf__alloc(&move->allocator, spec->dst->count, sizeof *move->spans);
-    if (!move->spans)
-        return false;
-    move->span_capacity = spec->dst->count;
-    add_spans(move, spec);
-    /* What could not be joined as it was may go with what its neighbours have become. */
+/* What could not be joined as it was may go with what its neighbours have become. */
+void kvf__move_join(kvf_move *move) {
     for (size_t before = 0; before != move->span_count;) {
         before = move->span_count;
         join_touching(move);
         join_rows(move);
     }
+}
+
+static bool join_regions(kvf_move *move, const kvf_move_spec *spec) {
+    if (!add_spans(move, spec))
+        return false;
+    kvf__move_join(move);
     return true;
 }
 

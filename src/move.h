@@ -64,8 +64,13 @@ uint64_t kvf__move_box_count(const kvf_move *move, const kvf_box_limits *limits)
  * runs, later none. */
 uint64_t kvf__move_boxes(kvf_move *move);
 
-/* kvf_move_next within other limits than those it was lowered for, up to a span. */
+/* kvf_move_next within other limits than those it was lowered for, up to a span, in boxes of at
+ * most `most` bytes, 1 or more. */
 size_t kvf__move_next(const kvf_move *move, const kvf_box_limits *limits, size_t end_span,
-                      kvf_box_cursor *cursor, kvf_box *boxes, size_t capacity);
+                      size_t most, kvf_box_cursor *cursor, kvf_box *boxes, size_t capacity);
+
+/* Joins spans that are neighbours in the list, as far as the move's limits allow, until no two can
+ * be. */
+void kvf__move_join(kvf_move *move);
 
 #endif

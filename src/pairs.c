@@ -100,11 +100,10 @@ static void scatter(const pair *from, pair *to, size_t count, unsigned shift) {
         to[place[from[i] >> shift & (DIGITS - 1)]++] = from[i];
 }
 
-/* Sorts by destination, with `spare` of the same size. Returns where the result is. */
-static pair *sort(pair *pairs, pair *spare, size_t count, size_t dst_blocks) {
-    for (unsigned bit = 0; bit < 32 && (dst_blocks - 1) >> bit != 0; bit += DIGIT_BITS) {
+uint64_t *kvf__pairs_sort(uint64_t *pairs, uint64_t *spare, size_t count, size_t bound) {
+    for (unsigned bit = 0; bit < 32 && (bound - 1) >> bit != 0; bit += DIGIT_BITS) {
         scatter(pairs, spare, count, 32 + bit);
-        pair *swap = pairs;
+        uint64_t *swap = pairs;
         pairs = spare;
         spare = swap;
     }
@@ -230,7 +229,7 @@ static kvf_status lower(const kvf__pairs_spec *spec, pair *pairs, size_t count, 
     if (!sorted && count <= FEW)
         insertion_sort(pairs, count);
     else if (!sorted)
-        pairs = sort(pairs, pairs + count, count, spec->dst_blocks);
+        pairs = kvf__pairs_sort(pairs, pairs + count, count, spec->dst_blocks);
     kvf_status status = sorted ? KVF_OK : unite(pairs, &count, error);
     if (status == KVF_OK && spec->same_tier)
         status = check_same_tier(pairs, count, allocator, error);

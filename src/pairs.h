@@ -43,6 +43,10 @@ typedef struct kvf__pairs_spec {
 kvf_status kvf__pairs_to_runs(const kvf__pairs_spec *spec, const kvf_allocator *allocator,
                               kvf__runs *runs, kvf_error *error);
 
+/* Sorts words by their upper halves, which are all below `bound`, keeping the order of equal ones.
+ * `spare` has room for as many. Returns where the result is. */
+uint64_t *kvf__pairs_sort(uint64_t *words, uint64_t *spare, size_t count, size_t bound);
+
 void kvf__runs_free(kvf__runs *runs, const kvf_allocator *allocator);
 
 /* The run that has the pair of this ordinal, which is below runs->pairs. */

@@ -70,7 +70,8 @@ static bool fill_results(kvf_transfer *t, const kvf_plan *plans, size_t plan_cou
         return false;
     for (size_t i = 0; i < plan_count; i++)
         t->plan_blocks[i] = t->landed[i] = plans[i].count;
-    return !t->src->sums || t->move->runs.pairs == 0 || keep_plans(t, plans);
+    bool wanted = t->src->sums || (t->background && t->engine->ops->keeps_plans);
+    return !wanted || t->move->runs.pairs == 0 || keep_plans(t, plans);
 }
 
 static kvf_transfer *allocate(kvf_tier *src, kvf_tier *dst, const kvf_submit_options *o) {
@@ -196,9 +197,11 @@ kvf_status kvf_transfer_submit(kvf_tier *src, kvf_tier *dst, const kvf_plan *pla
     if (status != KVF_OK)
         return status;
     t->submit_time = start;
+    t->given = plans;
     kvf_engine *engine = src->engine;
     pthread_mutex_lock(&engine->order);
     status = enqueue(t, error);
+    t->given = NULL;
     pthread_mutex_unlock(&engine->order);
     if (status == KVF_OK && out)
         *out = t;

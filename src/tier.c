@@ -46,10 +46,22 @@ static kvf_status check_tier(kvf_engine *engine, const kvf_tier_options *options
                          .what = "integrity is for host memory, on engines that offer it");
     if (atomic_load(&engine->closed))
         return KVF__FAIL(error, .status = KVF_ERR_BROKEN, .what = "the engine is destroyed");
+    return KVF_OK;
+}
+
+static kvf_status accept_layouts(kvf_tier *tier, const kvf_tier_options *options,
+                                 kvf_error *error) {
+    const kvf__engine_ops *ops = tier->engine->ops;
     kvf_status status = KVF_OK;
     for (size_t i = 0; status == KVF_OK && i < options->layout_count; i++)
-        status = engine->ops->accept(engine, options->layouts[i], options->memory, error);
+        status = ops->accept(tier->engine, options->layouts[i], options->memory,
+                             (char *)tier->places + i * ops->place_size, error);
     return status;
+}
+
+/* Of one layout; 1 for an engine that wants none, so that there is something to allocate. */
+static size_t place_bytes(const kvf_engine *engine) {
+    return engine->ops->place_size ? engine->ops->place_size : 1;
 }
 
 static void free_tier(kvf_tier *tier) {
@@ -58,6 +70,7 @@ static void free_tier(kvf_tier *tier) {
     for (size_t i = 0; tier->layouts && i < tier->layout_count; i++)
         kvf_layout_destroy(tier->layouts[i]);
     kvf__free(a, tier->layouts, tier->layout_count, sizeof *tier->layouts);
+    kvf__free(a, tier->places, tier->layout_count, place_bytes(engine));
     kvf__slots_free(&tier->slots, a);
     kvf__integrity_fini(tier);
     kvf__free(a, tier, 1, sizeof *tier);
@@ -81,10 +94,16 @@ kvf_status kvf_tier_create(kvf_engine *engine, const kvf_tier_options *options, 
     tier->blocks = kvf_layout_blocks(options->layouts[0]);
     tier->layout_count = options->layout_count;
     tier->layouts = kvf__alloc_zero(a, options->layout_count, sizeof *tier->layouts);
-    if (!tier->layouts || !kvf__slots_init(&tier->slots, a, tier->blocks) ||
+    tier->places = kvf__alloc_zero(a, options->layout_count, place_bytes(engine));
+    if (!tier->layouts || !tier->places || !kvf__slots_init(&tier->slots, a, tier->blocks) ||
         (options->integrity && !kvf__integrity_init(tier))) {
         free_tier(tier);
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
+    }
+    status = accept_layouts(tier, options, error);
+    if (status != KVF_OK) {
+        free_tier(tier);
+        return status;
     }
     for (size_t i = 0; i < options->layout_count; i++)
         tier->layouts[i] = kvf__layout_hold(options->layouts[i]);

@@ -149,6 +149,21 @@ kvf_status kvf__transfer_shorten(kvf_transfer *t, const kvf_error *corrupt, kvf_
     return KVF_OK;
 }
 
+void kvf__transfer_locate(const kvf_transfer *t, kvf_error *error) {
+    const kvf_plan *plans = t->plans.items ? t->plans.items : t->given;
+    const uint32_t pair = KVF_ERROR_ID | KVF_ERROR_OTHER_ID;
+    if (!plans || (error->fields & pair) != pair)
+        return;
+    for (size_t p = 0; p < t->plan_count; p++)
+        for (size_t i = 0; i < plans[p].count; i++)
+            if (plans[p].dst_ids[i] == error->id && plans[p].src_ids[i] == error->other_id) {
+                error->fields |= KVF_ERROR_INDEX | KVF_ERROR_POSITION;
+                error->index = p;
+                error->position = plans[p].first_position + i;
+                return;
+            }
+}
+
 /* Waiting. Each call holds the transfer, which its callback may release. */
 
 static kvf_status result(const kvf_transfer *t, kvf_error *error) {

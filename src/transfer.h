@@ -30,6 +30,7 @@ struct kvf_transfer {
     uint32_t first_group, group_count;
     void *const *events; /* the caller's; during submit only */
     size_t event_count;
+    const kvf_plan *given; /* the caller's; during submit only */
 
     /* Under `lock`. */
     kvf_transfer *next_open, **link_open;
@@ -87,6 +88,10 @@ void kvf__transfer_count_group_bytes(kvf_transfer *transfer);
  * begun. Errors: NO_MEMORY; the move has not changed then. */
 kvf_status kvf__transfer_shorten(kvf_transfer *transfer, const kvf_error *corrupt,
                                  kvf_error *error);
+
+/* Adds to an error that names a pair of blocks, destination first, which plan has it and where:
+ * index and position. For transfers that keep their plans, and during submit. */
+void kvf__transfer_locate(const kvf_transfer *transfer, kvf_error *error);
 
 void kvf__transfer_hold(kvf_transfer *transfer);
 

@@ -15,7 +15,7 @@ prototypes() {
     grep -o 'kvf_[a-z0-9_]*(' | tr -d '(' | sort -u
 }
 for path in "$include"/kvferry/*.h; do
-    case $path in */cuda.h) continue ;; esac # a library of its own
+    case $path in */cuda.h | */nccl.h) continue ;; esac # libraries of their own
     "$cc" -E -P -I "$include" -x c "$path"
 done | tr '\n' ' ' | tr ';' '\n' >"$work/code"
 prototypes <"$work/code" >"$work/declared"

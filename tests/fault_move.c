@@ -6,9 +6,10 @@
 
 static char src_memory[4096], dst_memory[4096];
 
-static kvf_layout *layout_at(char *memory) {
+/* A tile of two lines, and a region of one span. */
+static kvf_layout *layout_at(char *memory, kvf_tile_order order) {
     const kvf_region regions[] = {
-        {.base = memory, .block_stride = 16, .bytes = 8},
+        {.base = memory, .block_stride = 16, .bytes = 8, .tokens = 2, .heads = 2, .order = order},
         {.base = memory + 12, .block_stride = 16, .bytes = 4, .group = 1},
     };
     kvf_layout *layout;
@@ -27,7 +28,8 @@ typedef struct fixture {
 } fixture;
 
 static void open_fixture(fixture *f, bool same_tier) {
-    *f = (fixture){.src = layout_at(src_memory), .dst = layout_at(dst_memory)};
+    *f = (fixture){.src = layout_at(src_memory, KVF_ORDER_NHD),
+                   .dst = layout_at(dst_memory, KVF_ORDER_HND)};
     for (uint64_t i = 0; i < PAIRS; i++) {
         f->src_ids[i] = 2 * (i * i % PAIRS);
         f->dst_ids[i] = 2 * (i * 7 % PAIRS) + 1;
@@ -66,7 +68,7 @@ static size_t fail_to_create(const kvf_move_spec *spec, bool ever_after, kvf_sta
         if (memory.calls < fail_at) {
             test_expect(in_the_end, status, &error);
             if (status == KVF_OK) {
-                assert_int_equal(count_boxes(move), 2 * PAIRS);
+                assert_int_equal(count_boxes(move), (4 + 1) * PAIRS);
                 kvf_move_destroy(move);
             }
             test_allocator_done(&memory);

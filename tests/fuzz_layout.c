@@ -41,6 +41,18 @@ static size_t take_up_to(input *in, size_t most) {
 
 enum { MAX_REGIONS = 6, MAX_LAYERS = 4, MAX_PARTS = 3, MAX_BUFFERS = MAX_LAYERS * MAX_PARTS };
 
+/* Mostly none, and mostly right. */
+static void take_tile(input *in, kvf_region *r) {
+    const size_t how = take(in, 1);
+    if (how < 128)
+        return;
+    r->order = (kvf_tile_order)(how % 16 ? 1 + how % 2 : how / 16 % 4);
+    r->tokens = how & 2 ? model_rows(r) : take_up_to(in, 6);
+    r->heads = how & 4 ? model_rows(r) : take_up_to(in, 6);
+    if (how & 8)
+        r->bytes = (r->tokens * r->heads) % 17;
+}
+
 /* Anything within the arena: 255 + 7 * 255 + 4 * 255 + 16 bytes at most. */
 static kvf_region take_small_region(input *in) {
     kvf_region r = {.base = arena + take(in, 1),
@@ -50,6 +62,7 @@ static kvf_region take_small_region(input *in) {
     r.row_pitch = take(in, 1);
     r.group = (uint32_t)take_up_to(in, 3);
     r.kind = take(in, 1);
+    take_tile(in, &r);
     return r;
 }
 
@@ -61,17 +74,29 @@ static kvf_region take_wild_region(input *in) {
                     .rows = take(in, 1)};
     r.row_pitch = take(in, take_up_to(in, 8));
     r.group = (uint32_t)take(in, 4);
+    r.tokens = take(in, take_up_to(in, 8));
+    r.heads = take(in, take_up_to(in, 8));
+    r.order = (kvf_tile_order)take_up_to(in, 3);
     return r;
 }
 
 /* ---- what has to hold ----------------------------------------------------------------------- */
+
+static bool is_valid_tile(const kvf_region *r) {
+    if (r->order == KVF_ORDER_OPAQUE)
+        return r->tokens == 0 && r->heads == 0;
+    const size_t outer = r->order == KVF_ORDER_NHD ? r->tokens : r->heads;
+    return (r->order == KVF_ORDER_NHD || r->order == KVF_ORDER_HND) && r->tokens > 0 &&
+           r->heads > 0 && model_bytes(r) % (r->tokens * r->heads) == 0 &&
+           (model_rows(r) == 1 || model_rows(r) == outer);
+}
 
 static bool is_valid(const kvf_region *list, size_t count, size_t blocks) {
     bool valid = count > 0 && blocks > 0;
     for (size_t i = 0; i < count; i++)
         valid = valid && list[i].bytes > 0 &&
                 (model_rows(&list[i]) == 1 || list[i].row_pitch >= list[i].bytes) &&
-                (i == 0 || list[i].group >= list[i - 1].group);
+                (i == 0 || list[i].group >= list[i - 1].group) && is_valid_tile(&list[i]);
     return valid;
 }
 
@@ -297,9 +322,9 @@ static void move_by_block(const kvf_layout *src, const kvf_layout *dst, const pa
     const kvf_region *from = kvf_layout_regions(src, &count), *to = kvf_layout_regions(dst, NULL);
     for (size_t i = 0; i < p->count; i++)
         for (size_t k = 0; k < count; k++)
-            for (size_t r = 0; r < from[k].rows; r++)
-                memcpy(wanted + (model_address(&to[k], p->dst[i], r) - target),
-                       model_address(&from[k], p->src[i], r), from[k].bytes);
+            for (size_t at = 0; at < model_bytes(&from[k]); at++)
+                wanted[model_byte(&to[k], p->dst[i], at) - target] =
+                    *model_byte(&from[k], p->src[i], at);
 }
 
 static bool in_one_segment(const char *at, size_t width, size_t segment) {
@@ -366,18 +391,35 @@ static kvf_layout *take_named(input *in, const kvf_shape *shape, char *memory) {
     return make_with_enough(mla && shape->parts > 1 ? 0 : which, shape, buffers);
 }
 
+/* Makes every second pair of shapes tiles, of any orders and rows. */
+static void make_tiles(input *in, kvf_shape *shape, kvf_shape *other) {
+    const size_t how = take(in, 1);
+    if (how & 1)
+        return;
+    shape->tokens = 1 + take_up_to(in, 3);
+    shape->heads = shape->rows;
+    shape->bytes *= shape->tokens;
+    *other = *shape;
+    shape->order = how & 2 ? KVF_ORDER_NHD : KVF_ORDER_HND;
+    other->order = how & 4 ? KVF_ORDER_NHD : KVF_ORDER_HND;
+    shape->rows = how & 8 ? 1 : how & 2 ? shape->tokens : shape->heads;
+    other->rows = how & 16 ? 1 : how & 4 ? other->tokens : other->heads;
+}
+
 static void check_move(input *in) {
     static char target[MODEL_ARENA];
     const size_t row_count = 1 + take_up_to(in, 3);
-    const kvf_shape shape = {.blocks = 1 + take_up_to(in, 6),
-                             .layers = 1 + take_up_to(in, MAX_LAYERS - 1),
-                             .parts = 1 + take_up_to(in, MAX_PARTS - 1),
-                             .rows = row_count,
-                             .bytes = row_count * (1 + take_up_to(in, 12))};
+    kvf_shape shape = {.blocks = 1 + take_up_to(in, 6),
+                       .layers = 1 + take_up_to(in, MAX_LAYERS - 1),
+                       .parts = 1 + take_up_to(in, MAX_PARTS - 1),
+                       .rows = row_count,
+                       .bytes = row_count * (1 + take_up_to(in, 12))};
+    kvf_shape turned = shape;
+    make_tiles(in, &shape, &turned);
     /* Nobody writes to it again. */
     for (size_t i = 0; arena[MODEL_ARENA - 1] == 0 && i < MODEL_ARENA; i++)
         arena[i] = (char)(1 + (i * 31 + i / 255) % 255);
-    kvf_layout *src = take_named(in, &shape, arena), *dst = take_named(in, &shape, target);
+    kvf_layout *src = take_named(in, &shape, arena), *dst = take_named(in, &turned, target);
     check_pairs(in, src, dst, target);
     kvf_layout_destroy(src);
     kvf_layout_destroy(dst);

@@ -16,6 +16,27 @@ static inline char *model_address(const kvf_region *r, size_t block, size_t row)
     return (char *)r->base + block * r->block_stride + row * r->row_pitch;
 }
 
+static inline size_t model_bytes(const kvf_region *r) {
+    return model_rows(r) * r->bytes;
+}
+
+/* Where a tile has, of its bytes as they lie, the one that is the `at`-th by token, head and byte.
+ */
+static inline size_t model_place_in_tile(const kvf_region *r, size_t at) {
+    const size_t piece = model_bytes(r) / (r->tokens * r->heads);
+    const size_t token = at / piece / r->heads, head = at / piece % r->heads;
+    const size_t index =
+        r->order == KVF_ORDER_NHD ? token * r->heads + head : head * r->tokens + token;
+    return index * piece + at % piece;
+}
+
+/* The `at`-th byte of a block's region: counted through its rows, or through a tile by token, head
+ * and byte, whatever its order. */
+static inline char *model_byte(const kvf_region *r, size_t block, size_t at) {
+    const size_t place = r->order == KVF_ORDER_OPAQUE ? at : model_place_in_tile(r, at);
+    return model_address(r, block, place / r->bytes) + place % r->bytes;
+}
+
 /* Whether two rows of any blocks and regions share a byte. `painted`, if not NULL, gets how many
  * different bytes there are. */
 static inline bool model_overlaps(const kvf_region *regions, size_t count, size_t blocks,

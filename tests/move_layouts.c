@@ -13,9 +13,24 @@ static size_t in_order(size_t order, size_t count, size_t i) {
 static bool is_uniform(const move_shape *s) {
     for (size_t l = 0; l < s->layers; l++)
         for (size_t p = 0; p < s->parts; p++)
-            if (s->rows[l][p] != s->rows[0][0] || s->bytes[l][p] != s->bytes[l][0])
+            if (s->rows[l][p] != s->rows[0][0] || s->bytes[l][p] != s->bytes[l][0] ||
+                s->tokens[l][p] != s->tokens[0][0] || s->heads[l][p] != s->heads[0][0])
                 return false;
     return true;
+}
+
+/* The order and rows that a place gives to the tile of one region. */
+typedef struct tile_form {
+    kvf_tile_order order;
+    size_t rows;
+} tile_form;
+
+static tile_form form_of(const move_place *place, size_t region, size_t tokens, size_t heads) {
+    const bool hnd = place->hnd >> region & 1;
+    return (tile_form){.order = hnd ? KVF_ORDER_HND : KVF_ORDER_NHD,
+                       .rows = !(place->split >> region & 1) ? 1
+                               : hnd                         ? heads
+                                                             : tokens};
 }
 
 static kvf_layout *make_named(move_side side, move_kind kind, const move_shape *s,
@@ -23,11 +38,18 @@ static kvf_layout *make_named(move_side side, move_kind kind, const move_shape *
     size_t bytes[MOVE_LAYERS];
     for (size_t l = 0; l < s->layers; l++)
         bytes[l] = s->rows[l][0] * s->bytes[l][0];
-    const kvf_shape shape = {.blocks = place->blocks,
-                             .layers = s->layers,
-                             .parts = s->parts,
-                             .bytes_per_layer = bytes,
-                             .rows = s->rows[0][0]};
+    kvf_shape shape = {.blocks = place->blocks,
+                       .layers = s->layers,
+                       .parts = s->parts,
+                       .bytes_per_layer = bytes,
+                       .rows = s->rows[0][0],
+                       .tokens = s->tokens[0][0],
+                       .heads = s->heads[0][0]};
+    if (shape.tokens) {
+        const tile_form form = form_of(place, 0, shape.tokens, shape.heads);
+        shape.order = form.order;
+        shape.rows = form.rows;
+    }
     kvf_buffer buffers[MOVE_REGIONS];
     const size_t one = kind == MOVE_PER_PART || kind == MOVE_MLA ? 1 : s->parts;
     const size_t count = s->layers * s->parts / one;
@@ -118,6 +140,16 @@ static size_t put_pieces(kvf_region *regions, const piece *pieces, size_t count,
     return place->apart ? at : place->blocks * stride;
 }
 
+static void make_tile(kvf_region *region, const move_place *place, size_t index, size_t tokens,
+                      size_t heads) {
+    const tile_form form = form_of(place, index, tokens, heads);
+    region->bytes = region->rows * region->bytes / form.rows;
+    region->rows = form.rows;
+    region->order = form.order;
+    region->tokens = tokens;
+    region->heads = heads;
+}
+
 static kvf_layout *make_own(move_side side, const move_shape *s, const move_place *place) {
     kvf_region regions[MOVE_REGIONS] = {{0}};
     piece pieces[MOVE_REGIONS];
@@ -129,6 +161,8 @@ static kvf_layout *make_own(move_side side, const move_shape *s, const move_plac
         regions[i].group = (uint32_t)l;
         regions[i].part = (uint32_t)p;
         regions[i].buffer = place->buffers ? (uint32_t)l : 7;
+        if (s->tokens[l][p])
+            make_tile(&regions[i], place, i, s->tokens[l][p], s->heads[l][p]);
     }
     const size_t n = cut_into_pieces(regions, count, place->interleave, pieces);
     if (put_pieces(regions, pieces, n, move_arenas[side], place) > MOVE_ARENA)
@@ -199,6 +233,41 @@ static move_shape take_shape(input *in) {
             }
         }
     return s;
+}
+
+/* Of few tokens and heads; now and then none. */
+typedef struct tile {
+    size_t tokens, heads;
+} tile;
+
+static tile take_tile(input *in) {
+    const size_t x = take(in);
+    return x % 5 == 4 ? (tile){0, 0} : (tile){1 + x / 5 % 4, 1 + x / 20 % 4};
+}
+
+/* Makes some regions tiles, or all of them one in shapes that are uniform. What was the bytes of a
+ * row is those of a piece. */
+static void take_tiles(input *in, move_shape *s) {
+    const bool uniform = is_uniform(s);
+    tile t = {0, 0};
+    for (size_t l = 0; l < s->layers; l++)
+        for (size_t p = 0; p < s->parts; p++) {
+            if (!uniform || (l == 0 && p == 0))
+                t = take_tile(in);
+            if (t.tokens == 0)
+                continue;
+            s->tokens[l][p] = t.tokens;
+            s->heads[l][p] = t.heads;
+            s->bytes[l][p] *= t.tokens * t.heads;
+            s->rows[l][p] = 1;
+        }
+}
+
+/* In one of two every tile has the same order and rows, as all of them have in real layouts. */
+static void take_forms(input *in, move_place *place) {
+    const size_t how = take(in);
+    place->hnd = how & 1 ? how & 2 ? UINT32_MAX : 0 : (uint32_t)(take(in) | take(in) << 8);
+    place->split = how & 4 ? how & 8 ? UINT32_MAX : 0 : (uint32_t)(take(in) | take(in) << 8);
 }
 
 static move_place take_place(input *in) {
@@ -326,8 +395,13 @@ static kvf_layout *take_layout(input *in, move_side side, const move_shape *shap
 
 const char *move_model_decode(const uint8_t *data, size_t size, move_counts *counts) {
     input in = {data, size};
-    const move_shape shape = take_shape(&in);
-    const move_place src_place = take_place(&in), dst_place = take_place(&in);
+    move_shape shape = take_shape(&in);
+    move_place src_place = take_place(&in), dst_place = take_place(&in);
+    if (take(&in) % 3 == 1) {
+        take_tiles(&in, &shape);
+        take_forms(&in, &src_place);
+        take_forms(&in, &dst_place);
+    }
     kvf_layout *src = take_layout(&in, MOVE_SRC, &shape, &src_place);
     kvf_layout *dst = take_layout(&in, MOVE_DST, &shape, &dst_place);
     const char *broken = src && dst ? check_decoded(&in, src, dst, counts) : NULL;

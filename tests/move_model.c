@@ -25,8 +25,8 @@ static void paint(move_side side, const kvf_layout *layout) {
         for (size_t b = 0; b < kvf_layout_blocks(layout); b++)
             for (size_t r = 0; r < model_rows(&regions[i]); r++)
                 for (size_t k = 0; k < regions[i].bytes; k++)
-                    m->owners[model_address(&regions[i], b, r) + k - m->arena] =
-                        (move_owner){1, (uint8_t)i, (uint8_t)b};
+                    m->owners[model_address(&regions[i], b, r) + k - m->arena] = (move_owner){
+                        1, (uint8_t)i, (uint8_t)b, (uint16_t)(r * regions[i].bytes + k)};
 }
 
 const kvf_region *move_region_of(const move_map *m, size_t index) {
@@ -214,6 +214,8 @@ move_contents move_contents_of(const kvf_box *b) {
             c.src_buffer = src_region->buffer;
             c.dst_buffer = dst_region->buffer;
             c.group = dst_region->group;
+            c.region = dst.region;
+            c.at = dst.at;
         }
         c.mixed_buffers |= c.src_buffer != src_region->buffer || c.dst_buffer != dst_region->buffer;
         c.mixed_groups |= c.group != dst_region->group;
@@ -305,14 +307,13 @@ static bool copy_naively(const kvf_move_spec *spec, const move_verdict *v) {
     memset(wanted, 0x5a, MOVE_ARENA);
     for (size_t i = 0; i < count; i++)
         for (size_t b = 0; b < kvf_layout_blocks(spec->dst); b++)
-            for (size_t r = 0; v->sources[b] != UINT64_MAX && r < model_rows(&dst[i]); r++)
-                for (size_t k = 0; k < dst[i].bytes; k++) {
-                    if (!is_in_groups(spec->dst, i, spec->first_group, spec->group_count))
-                        continue;
-                    const ptrdiff_t at = model_address(&dst[i], b, r) + k - move_arenas[MOVE_DST];
-                    wanted[at] = model_address(&src[i], v->sources[b], r)[k];
-                    written[at]--;
-                }
+            for (size_t k = 0; v->sources[b] != UINT64_MAX && k < model_bytes(&dst[i]); k++) {
+                if (!is_in_groups(spec->dst, i, spec->first_group, spec->group_count))
+                    continue;
+                const ptrdiff_t at = model_byte(&dst[i], b, k) - move_arenas[MOVE_DST];
+                wanted[at] = *model_byte(&src[i], v->sources[b], k);
+                written[at]--;
+            }
     for (size_t i = 0; i < MOVE_ARENA; i++)
         if (written[i] != 0)
             return false;
@@ -422,17 +423,33 @@ static const char *check_unsegmented(const kvf_move_spec *spec, const kvf_box_li
     const char *broken = enumerate(without, MOVE_ARENA, &uncut);
     if (!broken)
         broken = check_report(move, &uncut, v);
-    if (!broken)
-        broken = move_check_neighbours(spec, &l, &uncut, v);
+    if (!broken) {
+        kvf_move_report r = {0};
+        const bool cut =
+            kvf_move_describe(without, &r, NULL) != KVF_OK || r.spans * r.runs != uncut.count;
+        broken = move_check_neighbours(spec, &l, cut, &uncut, v);
+    }
     counts->split += uncut.count != list->count;
     kvf_move_destroy(without);
     return broken;
+}
+
+/* Whether some tile of more than one token and head changes its order. */
+static bool is_turned(const kvf_move_spec *spec) {
+    size_t count;
+    const kvf_region *src = kvf_layout_regions(spec->src, &count);
+    const kvf_region *dst = kvf_layout_regions(spec->dst, NULL);
+    bool turned = false;
+    for (size_t i = 0; i < count; i++)
+        turned |= src[i].order != dst[i].order && dst[i].tokens > 1 && dst[i].heads > 1;
+    return turned;
 }
 
 static const char *check_move(const kvf_move_spec *spec, const kvf_box_limits *limits,
                               const kvf_move *move, const move_verdict *v, move_counts *counts) {
     static move_boxes list;
     counts->moves++;
+    counts->turned += is_turned(spec);
     const char *broken = enumerate(move, MOVE_ARENA, &list);
     if (!broken)
         broken = check_boxes(spec, limits, &list, counts);

@@ -15,6 +15,8 @@ enum {
 typedef struct move_shape {
     size_t layers, parts;
     size_t rows[MOVE_LAYERS][MOVE_PARTS], bytes[MOVE_LAYERS][MOVE_PARTS]; /* of one row */
+    /* Of tiles, which are one row here; both 0 for what is opaque. */
+    size_t tokens[MOVE_LAYERS][MOVE_PARTS], heads[MOVE_LAYERS][MOVE_PARTS];
 } move_shape;
 
 /* Where things lie; every constructor reads what it has use for. */
@@ -26,6 +28,8 @@ typedef struct move_place {
     bool apart;      /* all blocks of one piece, then the next */
     bool rows_outer; /* ... and all blocks of one row, then the next */
     bool buffers;    /* groups count as buffers of their own */
+    uint32_t hnd;    /* bits by region, in named layouts the first for all: tiles that are HND */
+    uint32_t split;  /* and those that have a row for every token or head */
 } move_place;
 
 typedef enum move_kind {
@@ -55,6 +59,7 @@ typedef struct move_counts {
     uint64_t rows, slices, backward, standing, narrow; /* boxes with such */
     uint64_t joined;                                   /* boxes of several regions */
     uint64_t split;                                    /* moves that segments cut */
+    uint64_t turned;                                   /* moves of tiles to another order */
 } move_counts;
 
 /* Makes the move of two layouts from move_model_layout, or sees it refused as it should be, and

@@ -46,14 +46,14 @@ static size_t count_bits(uint32_t bits) {
     return (size_t)__builtin_popcount(bits);
 }
 
-/* Whether it has its blocks' regions with all their rows. */
-static bool is_whole(const move_contents *c) {
+/* Whether limits did not cut it out of a larger one: it has its blocks' regions with all their
+ * bytes, or nothing was cut at all. */
+static bool is_whole(const move_contents *c, bool cut) {
     size_t bytes = 0;
     for (size_t i = 0; i < MOVE_REGIONS; i++)
         if (c->regions >> i & 1)
-            bytes += move_region_of(&move_maps[MOVE_DST], i)->bytes *
-                     model_rows(move_region_of(&move_maps[MOVE_DST], i));
-    return c->bytes == bytes * count_bits(c->blocks);
+            bytes += model_bytes(move_region_of(&move_maps[MOVE_DST], i));
+    return !cut || c->bytes == bytes * count_bits(c->blocks);
 }
 
 /* Whether ids advance by one step, on either side. */
@@ -112,19 +112,25 @@ static bool steps_freely(const kvf_box_limits *l, const kvf_box *a, const kvf_bo
     return true;
 }
 
+/* Whether two boxes have the same of their blocks. */
+static bool same_pieces(const move_contents *a, const move_contents *b) {
+    return a->regions == b->regions && a->region == b->region && a->at == b->at;
+}
+
 /* Whether two neighbours with the same regions could be one, and so could all others of their
  * blocks: a run is one for all regions. */
-static bool could_run(const kvf_box_limits *l, const move_boxes *list, const move_contents *all,
-                      size_t i, const move_verdict *v) {
+static bool could_run(const kvf_box_limits *l, bool cut, const move_boxes *list,
+                      const move_contents *all, size_t i, const move_verdict *v) {
     const uint32_t a = all[i].blocks, b = all[i + 1].blocks;
-    if (all[i].regions != all[i + 1].regions || (a & b) != 0 || !is_run(a | b, v))
+    if (!same_pieces(&all[i], &all[i + 1]) || (a & b) != 0 || !is_run(a | b, v))
         return false;
     uint32_t seen = 0, regions = 0;
     for (size_t k = 0; k < list->count; k++) {
         regions |= all[k].regions;
         if (k + 1 == list->count || all[k].blocks != a || all[k + 1].blocks != b)
             continue;
-        if (all[k].regions != all[k + 1].regions || !is_whole(&all[k]) || !is_whole(&all[k + 1]) ||
+        if (!same_pieces(&all[k], &all[k + 1]) || !is_whole(&all[k], cut) ||
+            !is_whole(&all[k + 1], cut) ||
             !steps_freely(l, &list->boxes[k], &list->boxes[k + 1], &all[k]) ||
             !could_be_one(l, &list->boxes[k], &list->boxes[k + 1]))
             return false;
@@ -134,16 +140,16 @@ static bool could_run(const kvf_box_limits *l, const move_boxes *list, const mov
 }
 
 /* Whether two neighbours with the same single block could be one. */
-static bool could_join(const kvf_move_spec *spec, const kvf_box_limits *l, const move_boxes *list,
-                       const move_contents *all, size_t i) {
+static bool could_join(const kvf_move_spec *spec, const kvf_box_limits *l, bool cut,
+                       const move_boxes *list, const move_contents *all, size_t i) {
     const move_contents *a = &all[i], *b = &all[i + 1];
-    return a->blocks == b->blocks && count_bits(a->blocks) == 1 && is_whole(a) && is_whole(b) &&
-           same_memory(spec, a, b) &&
+    return a->blocks == b->blocks && count_bits(a->blocks) == 1 && is_whole(a, cut) &&
+           is_whole(b, cut) && same_memory(spec, a, b) &&
            (could_be_one(l, &list->boxes[i], &list->boxes[i + 1]) ||
             could_be_one(l, &list->boxes[i + 1], &list->boxes[i]));
 }
 
-const char *move_check_neighbours(const kvf_move_spec *spec, const kvf_box_limits *limits,
+const char *move_check_neighbours(const kvf_move_spec *spec, const kvf_box_limits *limits, bool cut,
                                   const move_boxes *list, const move_verdict *v) {
     static move_contents all[MOVE_ARENA];
     kvf_box_limits rows_only = *limits;
@@ -151,9 +157,9 @@ const char *move_check_neighbours(const kvf_move_spec *spec, const kvf_box_limit
     for (size_t i = 0; i < list->count; i++)
         all[i] = move_contents_of(&list->boxes[i]);
     for (size_t i = 0; i + 1 < list->count; i++) {
-        if (could_join(spec, &rows_only, list, all, i))
+        if (could_join(spec, &rows_only, cut, list, all, i))
             return "two regions could be joined";
-        if (could_run(limits, list, all, i, v))
+        if (could_run(limits, cut, list, all, i, v))
             return "two runs of ids could be one";
     }
     return NULL;

@@ -11,6 +11,7 @@ extern char move_arenas[2][MOVE_ARENA];
 /* What every byte of a side's memory belongs to. */
 typedef struct move_owner {
     uint8_t taken, region, block;
+    uint16_t at; /* in the block's region, as its bytes lie */
 } move_owner;
 
 typedef struct move_map {
@@ -54,13 +55,15 @@ typedef struct move_contents {
     uint32_t regions, blocks; /* bits; destination's blocks */
     size_t bytes;
     uint32_t src_buffer, dst_buffer, group;
+    size_t region, at; /* where the first byte goes */
     bool mixed_buffers, mixed_groups, strays;
 } move_contents;
 
 move_contents move_contents_of(const kvf_box *b);
 
-/* Whether neighbours among boxes that no segment cut could have been one; NULL when not. */
-const char *move_check_neighbours(const kvf_move_spec *spec, const kvf_box_limits *limits,
+/* Whether neighbours among boxes that no segment cut could have been one; NULL when not. Where
+ * limits cut some box (`cut`), only those are looked at that have whole regions. */
+const char *move_check_neighbours(const kvf_move_spec *spec, const kvf_box_limits *limits, bool cut,
                                   const move_boxes *list, const move_verdict *v);
 
 #endif

@@ -1,5 +1,7 @@
 #include "rig.h"
 
+#include "layout_model.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -97,6 +99,9 @@ static kvf_layout *make_padded(const kvf_shape *shape, rig_memory *m) {
             .group = (uint32_t)(i / parts),
             .part = (uint32_t)(i % parts),
             .kind = shape->kind,
+            .tokens = shape->tokens,
+            .heads = shape->heads,
+            .order = shape->order,
         };
         at += rows * (row + ROW_GAP) + REGION_GAP;
     }
@@ -176,11 +181,8 @@ void rig_fill(const kvf_layout *layout, uint64_t id, uint64_t tag) {
     const kvf_region *regions = kvf_layout_regions(layout, &count);
     stream s = {.tag = tag};
     for (size_t i = 0; i < count; i++)
-        for (size_t r = 0; r < regions[i].rows; r++) {
-            char *row = rig_byte(layout, i, id, r, 0);
-            for (size_t b = 0; b < regions[i].bytes; b++)
-                row[b] = next_byte(&s);
-        }
+        for (size_t at = 0; at < model_bytes(&regions[i]); at++)
+            *model_byte(&regions[i], id, at) = next_byte(&s);
 }
 
 void rig_fill_all(const kvf_layout *layout, uint64_t tag) {
@@ -193,21 +195,18 @@ bool rig_holds(const kvf_layout *layout, uint64_t id, uint64_t tag) {
     const kvf_region *regions = kvf_layout_regions(layout, &count);
     stream s = {.tag = tag};
     for (size_t i = 0; i < count; i++)
-        for (size_t r = 0; r < regions[i].rows; r++) {
-            const char *row = rig_byte(layout, i, id, r, 0);
-            for (size_t b = 0; b < regions[i].bytes; b++)
-                if (row[b] != next_byte(&s))
-                    return false;
-        }
+        for (size_t at = 0; at < model_bytes(&regions[i]); at++)
+            if (*model_byte(&regions[i], id, at) != next_byte(&s))
+                return false;
     return true;
 }
 
 static void copy_block(const kvf_layout *src, uint64_t src_id, const kvf_layout *dst,
                        uint64_t dst_id, size_t region) {
-    const kvf_region *r = &kvf_layout_regions(src, NULL)[region];
-    for (size_t row = 0; row < r->rows; row++)
-        for (size_t b = 0; b < r->bytes; b++)
-            *rig_byte(dst, region, dst_id, row, b) = *rig_byte(src, region, src_id, row, b);
+    const kvf_region *from = &kvf_layout_regions(src, NULL)[region];
+    const kvf_region *to = &kvf_layout_regions(dst, NULL)[region];
+    for (size_t at = 0; at < model_bytes(from); at++)
+        *model_byte(to, dst_id, at) = *model_byte(from, src_id, at);
 }
 
 void rig_copy(const kvf_layout *src, const kvf_layout *dst, const kvf_plan *plans, size_t count,

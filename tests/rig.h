@@ -43,7 +43,8 @@ rig_tier rig_tier_make(kvf_engine *engine, const kvf_shape *shape, rig_form form
 /* The tier first, then its memory. */
 void rig_tier_free(rig_tier *tier);
 
-/* Fills blocks with what a tag stands for, the block's bytes counted through in region order. */
+/* Fills blocks with what a tag stands for, the block's bytes counted through in region order, and
+ * those of a tile by token and head, whatever its order. */
 void rig_fill(const kvf_layout *layout, uint64_t id, uint64_t tag);
 /* Fills block i with tag + i, for all of them. */
 void rig_fill_all(const kvf_layout *layout, uint64_t tag);

@@ -18,6 +18,18 @@ static move_shape even_shape(size_t layers, size_t parts, size_t rows, const siz
     return s;
 }
 
+static move_shape tile_shape(size_t layers, size_t parts, size_t tokens, size_t heads,
+                             const size_t *piece_bytes) {
+    move_shape s = even_shape(layers, parts, 1, piece_bytes);
+    for (size_t l = 0; l < layers; l++)
+        for (size_t p = 0; p < parts; p++) {
+            s.bytes[l][p] *= tokens * heads;
+            s.tokens[l][p] = tokens;
+            s.heads[l][p] = heads;
+        }
+    return s;
+}
+
 enum { LONGEST = 10 };
 
 /* Two plans that have pairs in common come as they are, one behind the other. */
@@ -85,8 +97,14 @@ static void check_plans_and_limits(const kvf_layout *src, const kvf_layout *dst,
 /* Every kind to every other. Padded rows of several sizes have to lie apart. */
 static void check_kinds(const move_shape *shape, bool apart, move_counts *counts) {
     const move_place places[2] = {
-        {.blocks = 7, .order = 1, .pad_row = 4, .pad_piece = 3, .pad_block = 8, .apart = apart},
-        {.blocks = 8, .order = 3, .pad_piece = 4, .interleave = true, .apart = true},
+        {.blocks = 7,
+         .order = 1,
+         .pad_row = 4,
+         .pad_piece = 3,
+         .pad_block = 8,
+         .apart = apart,
+         .split = UINT32_MAX},
+        {.blocks = 8, .order = 3, .pad_piece = 4, .interleave = true, .apart = true, .hnd = 0x5b},
     };
     for (size_t from = 0; from < MOVE_KINDS; from++) {
         kvf_layout *src = move_model_layout(MOVE_SRC, (move_kind)from, shape, &places[0]);
@@ -106,15 +124,15 @@ static void test_every_kind_of_layout_to_every_other(void **state) {
     (void)state;
     const size_t even[] = {8, 8, 8}, uneven[] = {4, 12, 8};
     const move_shape shapes[] = {
-        even_shape(3, 2, 1, even),
-        even_shape(3, 2, 2, uneven),
-        even_shape(2, 1, 3, even),
+        even_shape(3, 2, 1, even),      even_shape(3, 2, 2, uneven),  even_shape(2, 1, 3, even),
+        tile_shape(3, 2, 4, 3, uneven), tile_shape(2, 1, 2, 5, even),
     };
     move_counts counts = {0};
     for (size_t i = 0; i < COUNT(shapes); i++)
-        check_kinds(&shapes[i], i == 1, &counts);
-    const size_t pairs_of_kinds = 9 * 9 + 9 * 9 + 10 * 10;
-    assert_int_equal(counts.moves, pairs_of_kinds * COUNT(plan_cases) * (COUNT(limit_cases) + 1));
+        check_kinds(&shapes[i], i % 2 == 1, &counts);
+    const size_t pairs_of_kinds = 3 * 9 * 9 + 2 * 10 * 10, cases = COUNT(limit_cases) + 1;
+    assert_int_equal(counts.moves, pairs_of_kinds * COUNT(plan_cases) * cases);
+    assert_int_equal(counts.turned, (9 * 9 + 10 * 10) * COUNT(plan_cases) * cases);
 }
 
 static void test_random_moves(void **state) {
@@ -136,7 +154,7 @@ static void test_random_moves(void **state) {
     const uint64_t seen[] = {counts.group_errors,   counts.range_errors, counts.conflicts,
                              counts.tier_conflicts, counts.rows,         counts.slices,
                              counts.backward,       counts.standing,     counts.narrow,
-                             counts.joined,         counts.split};
+                             counts.joined,         counts.split,        counts.turned};
     for (size_t i = 0; i < COUNT(seen); i++)
         assert_in_range(seen[i], 50, UINT64_MAX);
     assert_in_range(counts.moves, 10000, UINT64_MAX);

@@ -207,6 +207,25 @@ static kvf_shape choose_shape(test_random *random, size_t *bytes) {
     return shape;
 }
 
+/* Either side's order, and rows or not. */
+static void choose_order(test_random *random, kvf_shape *shape) {
+    const bool hnd = test_random_below(random, 2);
+    shape->order = hnd ? KVF_ORDER_HND : KVF_ORDER_NHD;
+    shape->rows = test_random_below(random, 2) ? 1 : hnd ? shape->heads : shape->tokens;
+}
+
+/* Makes a shape one of tiles, with `other` the one on the other side. */
+static void make_tiles(test_random *random, kvf_shape *shape, kvf_shape *other, size_t *bytes) {
+    shape->tokens = 1 + (size_t)test_random_below(random, 9);
+    shape->heads = 1 + (size_t)test_random_below(random, 6);
+    for (size_t l = 0; l < shape->layers; l++)
+        bytes[l] = bytes[l] / shape->rows * shape->tokens * shape->heads;
+    shape->bytes = bytes[0];
+    *other = *shape;
+    choose_order(random, shape);
+    choose_order(random, other);
+}
+
 static rig_form choose_form(test_random *random, const kvf_shape *shape) {
     rig_form form = (rig_form)test_random_below(random, RIG_FORMS);
     /* Layers that differ cannot share a row, nor lie between each other's rows. */
@@ -225,11 +244,13 @@ static void choose_groups(kvf_submit_options *o, test_random *random, const kvf_
 static void copy_at_random(const kvf_host_options *options, uint64_t seed) {
     test_random random = test_random_make(seed);
     size_t bytes[4];
-    const kvf_shape shape = choose_shape(&random, bytes);
+    kvf_shape shape = choose_shape(&random, bytes), turned = shape;
+    if (test_random_below(&random, 3) == 0)
+        make_tiles(&random, &shape, &turned, bytes);
     bool same_tier = test_random_below(&random, 4) == 0;
     kvf_engine *engine = rig_engine(options);
     rig_tier a = rig_tier_make(engine, &shape, choose_form(&random, &shape), false);
-    rig_tier b = rig_tier_make(engine, &shape, choose_form(&random, &shape), false);
+    rig_tier b = rig_tier_make(engine, &turned, choose_form(&random, &turned), false);
     rig_tier *dst = same_tier ? &a : &b;
     rig_fill_all(a.memory.layout, 1000);
     rig_fill_all(b.memory.layout, 2000);

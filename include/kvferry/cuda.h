@@ -131,7 +131,7 @@ KVF_API kvf_status kvf_cuda_model_builtin(const kvf_allocator *allocator, kvf_cu
 typedef struct kvf_cuda_calibrate_options {
     int device;
     /** Bytes of device memory and as many of pinned memory that it may take meanwhile, beside what
-     *  any engine takes. More than 96 MiB are not used. With fewer, down to 8 MiB, the largest
+     *  any engine takes. More than 96 MiB are not used. With fewer, down to 1 MiB, the largest
      * sizes are not measured but extrapolated. 0 means 96 MiB. */
     size_t scratch_bytes;
     const kvf_allocator *allocator; /**< NULL: malloc. */
@@ -185,7 +185,8 @@ typedef struct kvf_cuda_explanation {
     uint64_t boxes;      /**< Copies of `loop`. */
     uint64_t fragments;  /**< Pieces contiguous on both sides: copies of `batch`. */
     uint64_t host_boxes; /**< Large copies of `staged`. */
-    double measured_us;  /**< Of a transfer that is over and had nothing in its way; else NaN. */
+    double measured_us;  /**< Of an ordered transfer that is over, had nothing in its way and was
+                              polled or waited for; else NaN. */
 } kvf_cuda_explanation;
 
 /** What a copy of the CUDA engine can do: moves to be explained are lowered for it. */
@@ -242,8 +243,9 @@ typedef struct kvf_cuda_options {
 KVF_API kvf_status kvf_engine_cuda_create(const kvf_cuda_options *options, kvf_engine **out,
                                           kvf_error *error);
 
-/** What was expected of a transfer, which strategy it took, and why. Errors: INVALID for NULL or a
- *  transfer of another kind of engine. */
+/** What was expected of a transfer, which strategy it took, and why. PENDING for a background
+ *  transfer that has not begun; `chosen` is AUTO for one that never did. Errors: INVALID for NULL
+ *  or a transfer of another kind of engine. */
 KVF_API kvf_status kvf_cuda_explain(const kvf_transfer *transfer, kvf_cuda_explanation *out,
                                     kvf_error *error);
 

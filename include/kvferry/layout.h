@@ -21,6 +21,29 @@ typedef struct kvf_layout kvf_layout;
 #define KVF_MAX_BLOCKS UINT64_C(2147483647)
 
 /**
+ * What the bytes of a region are inside: nothing that a move knows of, or a tile. A tile holds
+ * `tokens` x `heads` pieces of one size, that of a head: the bytes of all rows / tokens / heads.
+ * Token n of head h is piece n * heads + h (NHD) or h * tokens + n (HND):
+ *
+ *     NHD    | n0: h0 h1 h2 | n1: h0 h1 h2 | n2: h0 h1 h2 | n3: h0 h1 h2 |
+ *     HND    | h0: n0 n1 n2 n3 | h1: n0 n1 n2 n3 | h2: n0 n1 n2 n3 |
+ *
+ * A tile is one row, or a row for each of the outer ones (a token in NHD, a head in HND), which
+ * then may lie apart:
+ *
+ *     NHD, rows = tokens    | n0: h0 h1 h2 |   | n1: h0 h1 h2 |   | n2: ...
+ *     HND, rows = heads     | h0: n0 n1 n2 n3 |   | h1: n0 n1 n2 n3 |   | h2: ...
+ *                             <-----------------> row_pitch
+ *
+ * A move between tiles brings each piece to its place, whatever order and rows either side has.
+ */
+typedef enum kvf_tile_order {
+    KVF_ORDER_OPAQUE, /**< No tile: bytes are moved in the order in which they lie. */
+    KVF_ORDER_NHD,    /**< Tokens outermost. */
+    KVF_ORDER_HND,    /**< Heads outermost. */
+} kvf_tile_order;
+
+/**
  * One piece of every block: block b has row r at base + b * block_stride + r * row_pitch, `bytes`
  * long.
  *
@@ -29,15 +52,19 @@ typedef struct kvf_layout kvf_layout;
  */
 typedef struct kvf_region {
     void *base;
-    size_t block_stride; /**< Bytes from one block to the next. */
-    size_t bytes;        /**< Bytes of one row. */
-    size_t rows;         /**< Rows a block; 0 means 1. */
-    size_t row_pitch;    /**< Bytes from one row to the next; not read for one row. */
-    uint32_t group;      /**< What can be waited for alone: the layer. Any numbers that ascend in
-                              the list; functions that take groups count them from 0. */
-    uint32_t part;       /**< Tells K (0) from V (1), scales, ... */
-    uint32_t buffer;     /**< The allocation it lies in: copies never span two of them. */
-    uint64_t kind;       /**< Tags inner order and type; the caller's own numbers, compared only. */
+    size_t block_stride;  /**< Bytes from one block to the next. */
+    size_t bytes;         /**< Bytes of one row. */
+    size_t rows;          /**< Rows a block; 0 means 1. */
+    size_t row_pitch;     /**< Bytes from one row to the next; not read for one row. */
+    uint32_t group;       /**< What can be waited for alone: the layer. Any numbers that ascend in
+                               the list; functions that take groups count them from 0. */
+    uint32_t part;        /**< Tells K (0) from V (1), scales, ... */
+    uint32_t buffer;      /**< The allocation it lies in: copies never span two of them. */
+    uint64_t kind;        /**< Tags the type, and what the bytes of an opaque region are inside; the
+                               caller's own numbers, compared only. Must not tell the order of a
+                               tile, or tiles of two orders would not pair up. */
+    size_t tokens, heads; /**< Of a tile; 0 for an opaque region. */
+    kvf_tile_order order; /**< 0: opaque. */
 } kvf_region;
 
 /** A piece of memory a constructor places blocks in. */
@@ -58,6 +85,8 @@ typedef struct kvf_shape {
     const size_t *bytes_per_layer;  /**< [layers], instead of `bytes` where layers differ; NULL. */
     size_t rows;                    /**< Rows each part is seen as; divides the bytes. 0 means 1. */
     uint64_t kind;                  /**< See kvf_region. */
+    size_t tokens, heads;           /**< See kvf_region: of each part, where it is a tile. */
+    kvf_tile_order order;           /**< Shapes that differ in order, and in rows, pair up. */
     const kvf_allocator *allocator; /**< NULL: malloc. */
 } kvf_shape;
 
@@ -66,8 +95,10 @@ typedef struct kvf_shape {
  * layout's. `blocks` is the number of block ids.
  *
  * Errors, `index` naming the region (and `other_index` the other one where two collide): INVALID
- * for NULL, no regions, no blocks, 0 bytes, a row pitch below the bytes, groups that descend;
- * RANGE for more than KVF_MAX_BLOCKS blocks, addresses that overflow or a region longer than
+ * for NULL, no regions, no blocks, 0 bytes, a row pitch below the bytes, groups that descend, an
+ * order that does not exist, an opaque region with tokens or heads, a tile without, tokens and
+ * heads that do not divide the bytes of all rows, rows of a tile that are neither 1 nor its outer
+ * count; RANGE for more than KVF_MAX_BLOCKS blocks, addresses that overflow or a region longer than
  * PTRDIFF_MAX bytes; LAYOUT where blocks, rows
  * or regions overlap; NO_MEMORY. Regions may interleave when their strides and rows agree (rows
  * that touch count as one, and with one block the stride does not matter); others may not lie in
@@ -140,7 +171,7 @@ typedef enum kvf_layout_use {
 KVF_API size_t kvf_layout_recommend_bytes(const kvf_layout *layout, size_t blocks);
 
 /** A packed layout of `blocks` blocks in `buffer` that pairs with `layout` and suits `use`: large
- *  copies on this side. Errors: as the constructors. */
+ *  copies on this side. Tiles keep their order. Errors: as the constructors. */
 KVF_API kvf_status kvf_layout_recommend(const kvf_layout *layout, kvf_layout_use use, size_t blocks,
                                         kvf_buffer buffer, const kvf_allocator *allocator,
                                         kvf_layout **out, kvf_error *error);
@@ -161,8 +192,9 @@ KVF_API size_t kvf_layout_block_bytes(const kvf_layout *layout);
 
 /**
  * XXH3-64 over what two layouts must agree in to exchange blocks: the number of regions and each
- * one's bytes, rows, group, part and kind, as little-endian u64. Addresses, strides and the number
- * of blocks are not in it.
+ * one's bytes, rows, group, part and kind, as little-endian u64; of a tile the bytes of all rows,
+ * 0, group, part, kind, tokens and heads. Addresses, strides, the number of blocks and the order
+ * and rows of tiles are not in it.
  */
 KVF_API uint64_t kvf_layout_digest(const kvf_layout *layout);
 

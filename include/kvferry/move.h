@@ -58,7 +58,7 @@ typedef struct kvf_move_report {
     uint64_t fragments; /**< Pieces of contiguous bytes on both sides. */
     size_t smallest_box, median_box;
     size_t smallest_fragment, median_fragment;
-    size_t spans; /**< Regions that could not be joined. */
+    size_t spans; /**< Regions, and rows of tiles turned, that could not be joined. */
     size_t runs;  /**< Runs of ids that advance by one step. */
 } kvf_move_report;
 
@@ -68,6 +68,8 @@ typedef struct kvf_move_report {
  *  - Equal pairs count once (several sequences onboarding one shared block).
  *  - Neighbouring regions that touch on both sides are joined; regions of equal size at one
  *    distance become rows.
+ *  - A tile of another order on the other side is moved by pieces of one head, as rows: along its
+ *    tokens for every head, or along its heads for every token, whichever takes fewer.
  *  - Ids that advance together by a constant step, up or down, become a run.
  *
  * Within `limits` (NULL: everything goes), no two neighbouring boxes of the result could be one by

@@ -52,7 +52,8 @@ KVF_API const char *kvf_version(void);
     X(KVF_ERR_CORRUPT, "checksum mismatch")                                                        \
     X(KVF_ERR_UNSUPPORTED, "not supported")                                                        \
     X(KVF_ERR_ENGINE, "engine failed")                                                             \
-    X(KVF_ERR_BROKEN, "engine is beyond use")
+    X(KVF_ERR_BROKEN, "engine is beyond use")                                                      \
+    X(KVF_ERR_PEER, "another rank failed or disagrees")
 
 typedef enum kvf_status {
 #define KVF_X(name, text) name,

@@ -11,6 +11,9 @@
 
 enum { RIG_BLOCKS = 32, RIG_LAYERS = 4, RIG_BYTES = 512, RIG_BLOCK = 2 * RIG_LAYERS * RIG_BYTES };
 
+/* The smallest ring for packing: a buffer holds a block. */
+enum { RIG_RING = 4 * RIG_BLOCK };
+
 typedef struct device_rig {
     kvf_engine *engine;
     kvf_tier *device, *pinned;

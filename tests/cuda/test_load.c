@@ -29,7 +29,8 @@ static void expect_tally(const kvf__cuda_tally *actual, const kvf__cuda_tally *e
 static void count_boxes(const kvf_move *move, kvf__cuda_load *load) {
     kvf_box_cursor cursor = {0};
     kvf_box box;
-    while (kvf__move_next(move, kvf_cuda_limits(), move->span_count, &cursor, &box, 1) == 1) {
+    while (kvf__move_next(move, kvf_cuda_limits(), move->span_count, SIZE_MAX, &cursor, &box, 1) ==
+           1) {
         uint64_t rows = (uint64_t)box.rows * box.slices;
         load->bytes += box.width * rows;
         load->row_calls += rows > 1;

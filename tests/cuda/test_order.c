@@ -6,7 +6,14 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SLOTS = 6, STREAMS = 2, STEPS = 48, MOST_READS = STEPS, LAYER = 2 * RIG_BYTES };
+enum {
+    SLOTS = 6,
+    STREAMS = 2,
+    MOST_STREAMS = 128,
+    STEPS = 48,
+    MOST_READS = STEPS,
+    LAYER = 2 * RIG_BYTES
+};
 
 /* What is in a block: one byte a layer. */
 typedef struct content {
@@ -25,9 +32,8 @@ typedef struct schedule {
     kvf_transfer *transfers[STEPS];
     size_t transfer_count;
     unsigned char next; /* byte to write */
+    bool background;    /* some transfers are */
     bool held;          /* some of the engine's streams */
-    cudaStream_t engine_streams[64];
-    size_t engine_stream_count;
 } schedule;
 
 static uint64_t below(schedule *s, uint64_t bound) {
@@ -55,10 +61,13 @@ static void open_schedule(schedule *s, uint64_t seed) {
         if (below(s, 4) == 0)
             fakecuda_delay((fakecuda_kind)below(s, FAKECUDA_KINDS), (unsigned)below(s, 200));
     }
-    const kvf_cuda_options options = {.strategy = (kvf_cuda_strategy)below(s, 3),
-                                      .lanes = 1 + (unsigned)below(s, 4)};
+    s->background = below(s, 3) > 0;
+    const kvf_cuda_options options = {.lanes = 1 + (unsigned)below(s, 4),
+                                      .no_thread = below(s, 2) == 1,
+                                      .ctas = 1,
+                                      .ring_bytes = RIG_RING,
+                                      .ring_limit = below(s, 2) * 2 * RIG_RING};
     rig_open(&s->rig, &options);
-    s->engine_stream_count = fakecuda_streams(s->engine_streams, 64);
     for (size_t i = 0; i < STREAMS; i++) {
         cuda_ok(cudaStreamCreateWithFlags(&s->streams[i], cudaStreamNonBlocking));
         cuda_ok(cudaEventCreateWithFlags(&s->events[i], cudaEventDisableTiming));
@@ -132,9 +141,11 @@ static void read_by_group(schedule *s, kvf_transfer *t, uint64_t id) {
     ok(kvf_cuda_mark_slots(s->rig.device, &id, 1, false, s->events[k], &e), &e);
 }
 
-/* One wait is refused now and then: the submit is, and nobody else may notice. */
-static bool refuse(schedule *s) {
-    if (!FAKECUDA || below(s, 5) > 0)
+/* One wait is refused now and then: the submit is, and nobody else may notice. Not where the wait
+ * may be that of a transfer on its way. */
+static bool refuse(schedule *s, const kvf_submit_options *how) {
+    bool waits_later = how->strategy == KVF_CUDA_AUTO || how->strategy == KVF_CUDA_STAGED;
+    if (!FAKECUDA || s->background || waits_later || below(s, 5) > 0)
         return false;
     fakecuda_fail_call("cudaStreamWaitEvent", 1 + below(s, 2), cudaErrorInvalidValue, false);
     return true;
@@ -153,12 +164,19 @@ static void transfer(schedule *s) {
     if (src == dst && count > SLOTS / 2)
         count = SLOTS / 2;
     void *events[] = {s->events[below(s, STREAMS)]};
+    const bool background = s->background && below(s, 2) == 0;
     const kvf_submit_options how = {
-        .by_group = below(s, 2) == 1, .events = events, .event_count = below(s, 4) == 0};
+        .by_group = below(s, 2) == 1,
+        .background = background,
+        .priority = background ? (unsigned)below(s, KVF_PRIORITIES) : 0,
+        .strategy = (unsigned)below(s, KVF_CUDA_STRATEGIES),
+        .events = events,
+        .event_count = below(s, 4) == 0,
+    };
     const kvf_plan plan = {.count = count, .src_ids = from, .dst_ids = to};
     kvf_transfer *t = NULL;
     kvf_error e = {0};
-    bool refused = refuse(s);
+    bool refused = refuse(s, &how);
     kvf_status status = kvf_transfer_submit(src, dst, &plan, 1, &how, &t, &e);
     if (FAKECUDA)
         fakecuda_fail_nothing();
@@ -168,7 +186,7 @@ static void transfer(schedule *s) {
     s->transfers[s->transfer_count++] = t;
     for (size_t i = 0; i < count; i++)
         b[to[i]] = a[from[i]];
-    if (dst == s->rig.device && below(s, 2) == 0)
+    if (dst == s->rig.device && !background && below(s, 2) == 0)
         read_by_group(s, t, to[below(s, count)]);
 }
 
@@ -176,11 +194,15 @@ static void transfer(schedule *s) {
 static void hold_some(schedule *s) {
     if (!FAKECUDA)
         return;
-    for (size_t i = 0; i < s->engine_stream_count; i++) {
+    cudaStream_t all[MOST_STREAMS];
+    size_t count = fakecuda_streams(all, MOST_STREAMS);
+    for (size_t i = 0; i < count; i++) {
+        if (all[i] == s->streams[0] || all[i] == s->streams[1])
+            continue;
         if (!s->held && below(s, 2) == 0)
-            fakecuda_hold(s->engine_streams[i]);
+            fakecuda_hold(all[i]);
         else
-            fakecuda_release(s->engine_streams[i]);
+            fakecuda_release(all[i]);
     }
     s->held = !s->held;
 }
@@ -225,12 +247,9 @@ static void expect_block(const char *bytes, const content *expected) {
 
 static void finish(schedule *s) {
     static char block[RIG_BLOCK];
-    for (size_t i = 0; FAKECUDA && i < s->engine_stream_count; i++)
-        fakecuda_release(s->engine_streams[i]);
-    for (size_t i = 0; i < STREAMS; i++) {
-        if (FAKECUDA)
-            fakecuda_release(s->streams[i]);
-    }
+    cudaStream_t all[MOST_STREAMS];
+    for (size_t i = FAKECUDA ? fakecuda_streams(all, MOST_STREAMS) : 0; i > 0; i--)
+        fakecuda_release(all[i - 1]);
     while (s->transfer_count > 0)
         rig_finish(s->transfers[--s->transfer_count], KVF_OK);
     for (size_t i = 0; i < STREAMS; i++)

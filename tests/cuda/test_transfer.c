@@ -24,8 +24,9 @@ static void round_trip(const kvf_cuda_options *options, bool by_group) {
 
 static void test_every_strategy_both_ways(void **state) {
     (void)state;
-    for (kvf_cuda_strategy s = KVF_CUDA_AUTO; s <= KVF_CUDA_BATCH; s++) {
-        const kvf_cuda_options options = {.strategy = s};
+    for (unsigned s = KVF_CUDA_AUTO; s < KVF_CUDA_STRATEGIES; s++) {
+        const kvf_cuda_options options = {
+            .strategy = (kvf_cuda_strategy)s, .ring_bytes = RIG_RING, .ctas = 2};
         round_trip(&options, false);
         round_trip(&options, true);
     }

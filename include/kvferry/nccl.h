@@ -1,0 +1,246 @@
+/** @file
+ * The NCCL module: blocks between GPUs.
+ *
+ * A group is one rank a process or thread, each with a CUDA engine of its own. Two jobs:
+ *
+ *  - replicated onboarding: all ranks need the same blocks. Each brings its share over its own link
+ *    to the host, and the group shares the rest:
+ *
+ *        host tier of rank r --own share--> wire --allgather--> wire --all--> slots of rank r
+ *
+ *  - handing over: blocks of one rank go into slots of another:
+ *
+ *        slots --> wire --send, receive--> wire --> slots
+ *
+ * The wire is a tier of packed blocks on the device; what is on its way stands in it chunk by
+ * chunk.
+ *
+ * Every operation is announced by all ranks that take part in it, from any thread; rank 0 compares
+ * what they say, gives the operation its place in the order, and collects the votes that all went
+ * well. Before that nothing counts as landed anywhere. An operation that ranks disagree on, or that
+ * one of them does not come to, is refused, and the group goes on. When a rank dies, is late or in
+ * doubt once an operation has begun, the group is broken: all its operations end with KVF_ERR_PEER
+ * (`index` the rank, `what` the reason), in time, and only destroying it is left.
+ *
+ * All functions may be called from any thread at any time, but for destroying an object that
+ * another call still uses. Destinations' trackers change in submit, poll, wait and release of an
+ * operation only, which are their owner's to call.
+ */
+#ifndef KVFERRY_NCCL_H
+#define KVFERRY_NCCL_H
+
+#include "assignments.h"
+#include "cuda.h"
+#include "plan.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct ncclComm;
+
+/** @name The control channel
+ *  @{ */
+
+/**
+ * Small messages between the ranks of a group, in order from each rank to each other and never
+ * lost, or an error. The group's own thread makes these calls, one at a time, but for `wake`.
+ * Errors are the channel's own (KVF_ERR_ENGINE and the like); any but TIMEOUT breaks the group.
+ */
+typedef struct kvf_channel {
+    void *user;
+    /** Sends a message; the bytes may be reused on return. Does not wait for the receiver for
+     * longer than the channel's own time limit. */
+    kvf_status (*send)(void *user, int to, const void *message, size_t bytes, kvf_error *error);
+    /** The next message of any rank, waiting up to `timeout_us`; `*from` gets the rank, `*bytes`
+     * its length. Errors: TIMEOUT; RANGE for one above `capacity`; ENGINE with `index` the rank
+     * whose connection ended. */
+    kvf_status (*receive)(void *user, int64_t timeout_us, int *from, void *message, size_t capacity,
+                          size_t *bytes, kvf_error *error);
+    /** From any thread: makes a receive that waits return TIMEOUT soon. NULL: receives are kept
+     *  short instead. */
+    void (*wake)(void *user);
+} kvf_channel;
+
+/** The largest message a group sends: 1 KiB. */
+#define KVF_CHANNEL_BYTES ((size_t)1024)
+
+/** Zero-initialise, then set what differs. */
+typedef struct kvf_channel_tcp_options {
+    int rank, ranks;
+    /** Where rank 0 listens: "host:port", "[address]:port". For rank 0 the host names the
+     * interface, an empty one all of them; port 0 is not one. */
+    const char *address;
+    int64_t timeout_us; /**< To come together, and for a message to get away; 0: 30 s. */
+    const kvf_allocator *allocator; /**< NULL: malloc. */
+} kvf_channel_tcp_options;
+
+/**
+ * A channel over TCP: the ranks connect to rank 0 and to nobody else, since all messages go to it
+ * or come from it. Every rank calls it; returns when all are there. No encryption and no password:
+ * for networks that are trusted. Errors: INVALID; TIMEOUT (`index` the first rank that is missing);
+ * ENGINE (`native_code` is errno); CONFLICT for two of one rank or another number of ranks
+ * (`index`); NO_MEMORY.
+ */
+KVF_API kvf_status kvf_channel_tcp_create(const kvf_channel_tcp_options *options, kvf_channel *out,
+                                          kvf_error *error);
+
+/** Closes the connections. No group may use it any more. */
+KVF_API void kvf_channel_tcp_destroy(kvf_channel *channel);
+
+/** @}
+ *  @name Groups
+ *  @{ */
+
+typedef struct kvf_group kvf_group;
+
+/** Zero-initialise, then set what differs. */
+typedef struct kvf_group_options {
+    int rank, ranks;
+    kvf_engine *engine;         /**< A CUDA engine; outlives the group. */
+    const kvf_channel *channel; /**< Copied; what it stands for outlives the group. Not needed for a
+                                     group of one. */
+    struct ncclComm *parent; /**< Split from this communicator, whose ranks are the group's; NULL:
+                                  a new one, whose id rank 0 sends over the channel. */
+    int64_t timeout_us;      /**< For a rank to come, to answer and to finish; 0: 30 s. */
+    int64_t heartbeat_us;    /**< Between signs of life; 0: a tenth of the timeout, 1 s at most. */
+    int min_ctas, max_ctas;  /**< Thread blocks of the collectives; 0: as NCCL likes. */
+    int cta_policy;          /**< NCCL's number for it, see ncclConfig_t. */
+    const kvf_allocator *allocator; /**< NULL: malloc. Called from several threads. */
+} kvf_group_options;
+
+/**
+ * Makes a communicator of the group's own, and a thread that runs its operations. Every rank calls
+ * it, with the same numbers. Errors: INVALID; UNSUPPORTED when the module was built without NCCL
+ * (a group of one needs none) or the engine is of another kind; TIMEOUT, PEER when others are
+ * missing or say otherwise (`index` the rank); ENGINE (`native_code` NCCL's), BROKEN; NO_MEMORY.
+ */
+KVF_API kvf_status kvf_group_create(const kvf_group_options *options, kvf_group **out,
+                                    kvf_error *error);
+
+/** Ends operations as CANCELLED, aborts the communicator unless all is quiet, and lets go. Wires
+ * may be destroyed later. Does not wait for other ranks for longer than the timeout. NULL is fine.
+ */
+KVF_API void kvf_group_destroy(kvf_group *group);
+
+KVF_API int kvf_group_rank(const kvf_group *group);
+KVF_API int kvf_group_ranks(const kvf_group *group);
+
+/** OK, or why the group is broken. */
+KVF_API kvf_status kvf_group_check(kvf_group *group, kvf_error *error);
+
+/** @}
+ *  @name Wires
+ *  @{ */
+
+typedef struct kvf_wire kvf_wire;
+
+/** Zero-initialise, then set what differs. */
+typedef struct kvf_wire_options {
+    kvf_tier *device; /**< Of the group's engine; outlives the wire. */
+    size_t device_layout;
+    size_t chunk_bytes; /**< Of one rank's part of a collective; 0: 8 MiB. At least a block. */
+    size_t chunks;      /**< On their way at a time; 0: 3. */
+} kvf_wire_options;
+
+/** A tier of chunks x ranks x chunk_bytes of device memory, packed blocks of one layout. Each rank
+ *  makes its own; the numbers may differ but for those of chunk_bytes. Errors: INVALID; RANGE for a
+ *  layout that does not exist; NO_MEMORY; ENGINE, BROKEN. */
+KVF_API kvf_status kvf_wire_create(kvf_group *group, const kvf_wire_options *options,
+                                   kvf_wire **out, kvf_error *error);
+
+/** Ends its operations as CANCELLED and lets go. NULL is fine. */
+KVF_API void kvf_wire_destroy(kvf_wire *wire);
+
+/** @}
+ *  @name Operations
+ *  @{ */
+
+typedef struct kvf_wire_op kvf_wire_op;
+
+/** Whose host tier has which blocks. */
+typedef enum kvf_share {
+    KVF_SHARE_STRIPED, /**< The block at position p is rank p % ranks's. */
+    KVF_SHARE_FIRST,   /**< All are rank 0's. */
+} kvf_share;
+
+/** Zero-initialise, then set what differs. */
+typedef struct kvf_wire_submit_options {
+    uint64_t tag; /**< By which ranks know that they mean the same operation: those under one tag
+                     are matched in each rank's order. A request's number, say. */
+    size_t host_layout;
+    kvf_share share;
+    kvf_assignments *const *dst; /**< [plan_count]; NULL, or NULL in it: no tracker. */
+    kvf_callback callback;       /**< Called once when it is over, within poll or wait; NULL. */
+    void *user;
+} kvf_wire_submit_options;
+
+/**
+ * Brings blocks from the ranks' host tiers into each rank's device tier. Every rank submits the
+ * same positions, and hashes if any does. Of a plan's src_ids a rank's own are those at the
+ * positions it has by `share`, and the others are not read; dst_ids are its own slots. With a
+ * tracker the plan departs at submit, lands when all ranks have voted, and returns otherwise.
+ *
+ * Plans are copied. Errors: INVALID; RANGE for ids past a tier's blocks (`id`; `index` its plan,
+ * `other_index` its place) or a layout that does not exist; LAYOUT; CONFLICT for a destination
+ * twice; those of kvf_flight_depart; NO_MEMORY; PEER when the group is broken, BROKEN when the
+ * engine is. Nothing has changed then. Disagreement is told by the operation.
+ */
+KVF_API kvf_status kvf_wire_onboard(kvf_wire *wire, kvf_tier *host, const kvf_plan *plans,
+                                    size_t plan_count, const kvf_wire_submit_options *options,
+                                    kvf_wire_op **out, kvf_error *error);
+
+/** The way back: of the same blocks on every rank's device each rank stores its own in its host
+ *  tier, once in the group. src_ids are slots of the device, dst_ids ids of the host tier, not read
+ *  where others own. Trackers are the host's. Otherwise as kvf_wire_onboard. */
+KVF_API kvf_status kvf_wire_offload(kvf_wire *wire, kvf_tier *host, const kvf_plan *plans,
+                                    size_t plan_count, const kvf_wire_submit_options *options,
+                                    kvf_wire_op **out, kvf_error *error);
+
+/** What goes to a rank, or comes from it. */
+typedef struct kvf_hand {
+    int peer;      /**< May be this rank itself, when both sides are in one exchange. */
+    bool receives; /**< dst_ids are its slots and src_ids are not read; else the other way round. */
+    kvf_plan plan; /**< Positions and hashes agree on both sides; hashes on neither or both. */
+    kvf_assignments *dst; /**< Receiving: departs at submit, lands once both sides have voted. */
+} kvf_hand;
+
+/**
+ * Hands blocks over between ranks, many at once. Those named in it submit an exchange of their own
+ * under the same tag; a hand pairs with the peer's of the other direction, in order. Positions,
+ * hashes, layout digests and sizes are agreed on before a byte moves. `dst` and `share` of the
+ * options are not read. Errors: as kvf_wire_onboard; RANGE for a rank that does not exist.
+ */
+KVF_API kvf_status kvf_wire_exchange(kvf_wire *wire, const kvf_hand *hands, size_t count,
+                                     const kvf_wire_submit_options *options, kvf_wire_op **out,
+                                     kvf_error *error);
+
+/** PENDING, or how it ended: OK, PEER, CANCELLED, and this rank's own ENGINE, NO_MEMORY, BROKEN.
+ *  Never blocks. Once over, flights have landed or returned. */
+KVF_API kvf_status kvf_wire_op_poll(kvf_wire_op *op, kvf_error *error);
+
+/** As poll, waiting up to `timeout_us`, negative for ever. Errors: TIMEOUT, else as poll. */
+KVF_API kvf_status kvf_wire_op_wait(kvf_wire_op *op, int64_t timeout_us, kvf_error *error);
+
+/** What an operation took on this rank. */
+typedef struct kvf_wire_op_stats {
+    uint64_t blocks;     /**< Landed here. */
+    uint64_t host_bytes; /**< Over this rank's link to the host. */
+    uint64_t wire_bytes; /**< Sent and received, padding included: what NCCL was asked for. */
+    uint64_t chunks;
+    double wait_us; /**< Until all ranks had come. */
+    double run_us;  /**< From then on until all had voted. */
+} kvf_wire_op_stats;
+
+KVF_API void kvf_wire_op_stats_get(const kvf_wire_op *op, kvf_wire_op_stats *stats);
+
+/** Gives the operation back. One that is not over goes on, and its flights return: poll or wait
+ *  before releasing what is to land. NULL is fine. */
+KVF_API void kvf_wire_op_release(kvf_wire_op *op);
+
+/** @} */
+
+#ifdef __cplusplus
+}
+#endif
+#endif
