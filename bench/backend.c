@@ -4,14 +4,33 @@
 
 #include <string.h>
 
-enum { KEY_ENGINE = 0x1100, KEY_THREADS, KEY_IMITATE_GBPS, KEY_IMITATE_LATENCY };
+enum {
+    KEY_ENGINE = 0x1100,
+    KEY_THREADS,
+    KEY_DEVICE,
+    KEY_MODEL,
+    KEY_BUILTIN_MODEL,
+    KEY_IMITATE_GBPS,
+    KEY_IMITATE_LATENCY,
+};
 
-static const backend_type *const types[] = {&backend_host};
+static const backend_type *const types[] = {
+    &backend_host,
+#ifdef KVF_BENCH_CUDA
+    &backend_cuda,
+#endif
+};
 
 static const struct argp_option engine_options[] = {
-    {"engine", KEY_ENGINE, "NAME", 0, "The engine that copies: host (the default)", 80},
+    {"engine", KEY_ENGINE, "NAME", 0, "The engine that copies: host (the default) or cuda", 80},
     {"threads", KEY_THREADS, "N", 0,
-     "Threads of the engine (default: one for each processor, 8 at most)", 80},
+     "Threads of engine host (default: one for each processor, 8 at most)", 80},
+    {"device", KEY_DEVICE, "N", 0, "The GPU of engine cuda (default 0)", 80},
+    {"model", KEY_MODEL, "FILE", 0,
+     "Let engine cuda choose strategies by this model (default: what `kvferry calibrate` left in "
+     "the cache directory for this GPU, else the built-in one)",
+     80},
+    {"built-in-model", KEY_BUILTIN_MODEL, NULL, 0, "... by the library's built-in model", 80},
     {0},
 };
 
@@ -32,17 +51,38 @@ const backend_type *backend_find(const char *name) {
     return NULL;
 }
 
+static void parse_engine_name(backend_options *options, const char *name,
+                              const struct argp_state *state) {
+    options->engine = name;
+    if (backend_find(name) != NULL) {
+        return;
+    }
+    if (strcmp(name, "cuda") == 0) {
+        argp_error(state, "--engine: this kvferry was built without engine cuda, which needs the "
+                          "CUDA toolkit with nvcc");
+    }
+    argp_error(state, "--engine: there is no engine '%s'", name);
+}
+
 static error_t parse_engine(int key, char *argument, struct argp_state *state) {
     backend_options *options = state->input;
     switch (key) {
     case KEY_ENGINE:
-        options->engine = argument;
-        if (backend_find(argument) == NULL) {
-            argp_error(state, "--engine: there is no engine '%s'", argument);
-        }
+        parse_engine_name(options, argument, state);
         return 0;
     case KEY_THREADS:
         options->threads = (unsigned)option_number(state, "threads", argument, 1, 64);
+        return 0;
+    case KEY_DEVICE:
+        options->device = (int)option_number(state, "device", argument, 0, INT32_MAX);
+        return 0;
+    case KEY_MODEL:
+        options->model = argument;
+        options->builtin_model = false;
+        return 0;
+    case KEY_BUILTIN_MODEL:
+        options->model = NULL;
+        options->builtin_model = true;
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -74,4 +114,11 @@ void backend_open(backend *backend, const backend_options *options) {
 void backend_close(backend *backend) {
     kvf_engine_destroy(backend->engine);
     backend->type->close(backend);
+}
+
+void backend_describe(backend *backend, json_t *context) {
+    json_object_set_new(context, "imitated", json_boolean(backend->imitated));
+    if (backend->type->describe != NULL) {
+        backend->type->describe(backend, context);
+    }
 }

@@ -1,12 +1,13 @@
 /* The host engine: both tiers in ordinary memory. */
 #include "backend.h"
 
+#include "contents.h"
 #include "copy_pool.h"
-#include "pattern.h"
+#include "measure.h"
 #include "tool.h"
 
+#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -33,6 +34,7 @@ static void host_open(backend *backend, const backend_options *options) {
     host *own = must_grow(NULL, 1, sizeof(*own));
     *own = (host){.threads = options->threads > 0 ? options->threads : default_threads()};
     backend->own = own;
+    backend->imitated = options->imitate_gbps > 0 || options->imitate_latency_us > 0;
 }
 
 static void host_close(backend *backend) {
@@ -63,74 +65,22 @@ static kvf_memory host_memory(place place) {
     return KVF_MEMORY_HOST;
 }
 
-/* One contiguous piece of a block, the index'th of it. */
-typedef struct piece {
-    char *at;
-    size_t bytes;
-    uint64_t index;
-} piece;
-
-static piece piece_of(const kvf_region *region, uint64_t id, size_t row, uint64_t index) {
-    char *at = (char *)region->base + id * region->block_stride + row * region->row_pitch;
-    return (piece){.at = at, .bytes = region->bytes, .index = index};
-}
-
-/* Hands every piece of a block to `visit` until it returns false; whether it never did. */
-static bool each_piece(const kvf_layout *layout, uint64_t id, uint64_t seed,
-                       bool (*visit)(piece piece, uint64_t seed)) {
-    size_t count;
-    uint64_t index = 0;
-    const kvf_region *regions = kvf_layout_regions(layout, &count);
-    for (size_t i = 0; i < count; i++) {
-        size_t rows = regions[i].rows > 0 ? regions[i].rows : 1;
-        for (size_t row = 0; row < rows; row++, index++) {
-            if (!visit(piece_of(&regions[i], id, row, index), seed)) {
-                return false;
-            }
-        }
-    }
-    return true;
-}
-
-static bool fill_piece(piece piece, uint64_t seed) {
-    pattern_fill(piece.at, piece.bytes, mix64(seed + piece.index));
-    return true;
-}
-
-static bool poison_piece(piece piece, uint64_t seed) {
-    (void)seed;
-    memset(piece.at, PATTERN_POISON, piece.bytes);
-    return true;
-}
-
-static bool check_piece(piece piece, uint64_t seed) {
-    return pattern_matches(piece.at, piece.bytes, mix64(seed + piece.index));
-}
-
-static void host_fill(backend *backend, const kvf_layout *layout, const uint64_t *ids,
+static void host_fill(backend *backend, place place, const kvf_layout *layout, const uint64_t *ids,
                       const uint64_t *seeds, size_t count) {
-    (void)backend;
-    for (size_t i = 0; i < count; i++) {
-        each_piece(layout, ids[i], seeds[i], fill_piece);
-    }
+    (void)backend, (void)place;
+    contents_fill(layout, ids, seeds, count);
 }
 
-static void host_poison(backend *backend, const kvf_layout *layout, const uint64_t *ids,
-                        size_t count) {
-    (void)backend;
-    for (size_t i = 0; i < count; i++) {
-        each_piece(layout, ids[i], 0, poison_piece);
-    }
+static void host_poison(backend *backend, place place, const kvf_layout *layout,
+                        const uint64_t *ids, size_t count) {
+    (void)backend, (void)place;
+    contents_poison(layout, ids, count);
 }
 
-static size_t host_check(backend *backend, const kvf_layout *layout, const uint64_t *ids,
-                         const uint64_t *seeds, size_t count) {
-    (void)backend;
-    size_t corrupt = 0;
-    for (size_t i = 0; i < count; i++) {
-        corrupt += !each_piece(layout, ids[i], seeds[i], check_piece);
-    }
-    return corrupt;
+static size_t host_check(backend *backend, place place, const kvf_layout *layout,
+                         const uint64_t *ids, const uint64_t *seeds, size_t count) {
+    (void)backend, (void)place;
+    return contents_check(layout, ids, seeds, count);
 }
 
 static unsigned host_link_ways(const backend *backend) {
@@ -138,18 +88,22 @@ static unsigned host_link_ways(const backend *backend) {
 }
 
 /* Way w is w + 1 threads. */
-static void host_link_copy(backend *backend, void *dst, const void *src, size_t bytes,
-                           unsigned way) {
+static double host_link_ns(backend *backend, const link_copy *copy) {
     host *own = backend->own;
+    if (copy->opposed) {
+        return NAN; /* memory has no directions */
+    }
     if (own->pool == NULL) {
         own->pool = copy_pool_create(own->threads);
     }
-    copy_pool_run(own->pool, dst, src, bytes, way + 1);
+    uint64_t start = clock_ns();
+    copy_pool_run(own->pool, copy->dst, copy->src, copy->bytes, copy->way + 1);
+    return (double)(clock_ns() - start);
 }
 
-static const char *host_strategy(const kvf_transfer *transfer) {
+static moved_by host_moved_by(const kvf_transfer *transfer) {
     (void)transfer;
-    return NULL;
+    return (moved_by){.predicted_us = NAN};
 }
 
 static const direction host_directions[] = {{"h2h", PLACE_DEVICE, PLACE_HOST}, {0}};
@@ -166,10 +120,10 @@ const backend_type backend_host = {
     .poison = host_poison,
     .check = host_check,
     .link_ways = host_link_ways,
-    .link_copy = host_link_copy,
+    .link_ns = host_link_ns,
     .link_formula =
         "link_gbps = bytes / the best median, over 1 to T threads (T those of the engine), of "
         "memcpy of the same total in T large pieces, between the same buffers, in turn "
         "with the row's samples",
-    .strategy = host_strategy,
+    .moved_by = host_moved_by,
 };

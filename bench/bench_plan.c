@@ -122,6 +122,7 @@ int bench_plan_main(int argc, char **argv) {
     backend_open(&backend, &chosen.backend);
     report *report = report_open(&chosen.report, backend.type->name);
     measure_all(&chosen, &backend, report);
+    backend_describe(&backend, report_context(report));
     backend_close(&backend);
     report_note(report, "ns_per_block = ns_total / blocks; ns_total: median time of one run over "
                         "all blocks");

@@ -63,6 +63,15 @@ static const char *text_of(const json_t *context, const char *key) {
     return text != NULL ? text : "-";
 }
 
+static void print_gpu(const json_t *context, FILE *out) {
+    if (json_is_string(json_object_get(context, "gpu"))) {
+        fprintf(out, "GPU %s, link %s, driver %s, CUDA %s on %s, model %s\n",
+                text_of(context, "gpu"), text_of(context, "link"), text_of(context, "driver"),
+                text_of(context, "cuda_runtime"), text_of(context, "cuda_driver"),
+                text_of(context, "model"));
+    }
+}
+
 void context_print(const json_t *context, FILE *out) {
     double memory = (double)json_integer_value(json_object_get(context, "memory_bytes"));
     fprintf(out, "kvferry %s (%s, %s), engine %s, %s\n", text_of(context, "version"),
@@ -71,4 +80,8 @@ void context_print(const json_t *context, FILE *out) {
     fprintf(out, "on %s, %lld cores, %.1f GiB\n", text_of(context, "cpu"),
             (long long)json_integer_value(json_object_get(context, "cores")),
             memory / (1024.0 * 1024.0 * 1024.0));
+    print_gpu(context, out);
+    if (json_is_true(json_object_get(context, "imitated"))) {
+        fprintf(out, "IMITATED: these times say nothing of a machine\n");
+    }
 }

@@ -5,7 +5,8 @@
 #include <jansson.h>
 #include <stdio.h>
 
-/* version, cpu, cores, memory_bytes, compiler, build_type, engine, gpu, driver, date. */
+/* version, cpu, cores, memory_bytes, compiler, build_type, engine, gpu, driver, date; gpu and
+ * driver null. */
 json_t *context_make(const char *engine);
 
 /* The context in a line or two. */

@@ -82,10 +82,20 @@ static int bench_main(int argc, char **argv) {
     return choose(&menu, argc, argv);
 }
 
+#ifndef KVF_BENCH_CUDA
+int calibrate_main(int argc, char **argv) {
+    (void)argc, (void)argv;
+    fail(EXIT_USAGE,
+         "this kvferry was built without engine cuda, which needs the CUDA toolkit with "
+         "nvcc");
+}
+#endif
+
 int main(int argc, char **argv) {
     static const command commands[] = {
         {"replay", replay_main},
         {"bench", bench_main},
+        {"calibrate", calibrate_main},
         {0},
     };
     static const menu menu = {
@@ -94,12 +104,14 @@ int main(int argc, char **argv) {
         "  replay          serve a trace of requests over two tiers, verified\n"
         "  bench plan      measure bookkeeping\n"
         "  bench transfer  measure copies\n"
+        "  calibrate       measure what transfers cost on a GPU, for the other commands\n"
         "\n"
         "Exit codes: 0 fine, 1 a check or the machine failed, 2 bad usage or input.\n"
         "\n"
         "Examples:\n"
         "  kvferry replay --synthetic\n"
         "  kvferry replay --trace conversation.jsonl --device-blocks 4096 --json -\n"
+        "  kvferry bench transfer --engine cuda --direction h2d,d2h --strategy all\n"
         "  kvferry bench plan --help\n",
         commands};
     argp_err_exit_status = EXIT_USAGE;

@@ -2,12 +2,9 @@
 #ifndef KVF_BENCH_PATTERN_H
 #define KVF_BENCH_PATTERN_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "mix.h"
 
-/* Poison for destinations; never what a pattern holds but by chance. */
-#define PATTERN_POISON 0xa5
+#include <stdbool.h>
 
 void pattern_fill(void *bytes, size_t count, uint64_t seed);
 

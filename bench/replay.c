@@ -233,7 +233,6 @@ static void fill_row(json_t *row, server *server, const server_options *options,
     row_count(row, "block_tokens", options->block_tokens);
     row_count(row, "regions", options->regions);
     row_flag(row, "integrity", options->integrity);
-    row_flag(row, "imitated", counts->imitated);
 }
 
 static int run(const replay_options *chosen, const trace *trace) {
@@ -246,11 +245,13 @@ static int run(const replay_options *chosen, const trace *trace) {
     double seconds = serve(server, trace);
     json_t *row = report_row(report);
     fill_row(row, server, &options_sized, seconds);
+    row_flag(row, "imitated", backend.imitated);
     row_text(row, "engine", backend.type->name);
     report_note(report, "onboard_gbps, offload_gbps: bytes / time from submit to completion, "
                         "over all transfers; 10^9 bytes/s");
     uint64_t corrupt = server_get_counts(server)->corrupt_blocks;
     server_close(server);
+    backend_describe(&backend, report_context(report));
     backend_close(&backend);
     report_close(report);
     if (corrupt > 0) {

@@ -64,6 +64,10 @@ report *report_open(const report_options *options_given, const char *engine) {
     return opened;
 }
 
+json_t *report_context(report *report) {
+    return json_object_get(report->root, "context");
+}
+
 json_t *report_row(report *report) {
     json_t *row = json_object();
     if (json_array_append_new(report->rows, row) != 0) {

@@ -25,6 +25,9 @@ extern const struct argp report_argp;
 /* Opens the JSON file, if there is to be one: an error then ends the program before the work. */
 report *report_open(const report_options *options, const char *engine);
 
+/* What the results were measured with and on, to be added to; the report's. */
+json_t *report_context(report *report);
+
 /* A new, empty row; the report's. */
 json_t *report_row(report *report);
 

@@ -270,7 +270,6 @@ static moved move(server *server, const store *src, const store *dst, size_t pai
     }
     moved.bytes = stats.bytes;
     server->counts.boxes += stats.boxes;
-    server->counts.imitated = server->counts.imitated || stats.imitated;
     kvf_bound_release(bound);
     record_latency(server, moved.ns);
     return moved;
@@ -310,7 +309,7 @@ static moved move_verified(server *server, const store *src, const store *dst, s
         return (moved){0};
     }
     if (server->options.verify) {
-        type->poison(server->backend, dst->layout, server->ids, picked);
+        type->poison(server->backend, dst->place, dst->layout, server->ids, picked);
     }
     moved moved = move(server, src, dst, pairs);
     if (moved.blocks != picked) {
@@ -318,8 +317,8 @@ static moved move_verified(server *server, const store *src, const store *dst, s
     }
     if (server->options.verify) {
         server->counts.verified_blocks += picked;
-        server->counts.corrupt_blocks +=
-            type->check(server->backend, dst->layout, server->ids, server->seeds, picked);
+        server->counts.corrupt_blocks += type->check(server->backend, dst->place, dst->layout,
+                                                     server->ids, server->seeds, picked);
     }
     return moved;
 }
@@ -347,8 +346,8 @@ static void onboard(server *server, size_t count, size_t stretches) {
 static void compute(server *server, size_t count, size_t stretches) {
     kvf_error error = {0};
     size_t picked = pick(server, count, server->device_ids, to_compute);
-    server->backend->type->fill(server->backend, server->device.layout, server->ids, server->seeds,
-                                picked);
+    server->backend->type->fill(server->backend, server->device.place, server->device.layout,
+                                server->ids, server->seeds, picked);
     for (size_t i = 0; i < stretches; i++) {
         stretch *stretch = &server->stretches[i];
         size_t blocks = kvf_sequence_block_count(server->sequence);

@@ -26,7 +26,6 @@ typedef struct server_counts {
     uint64_t onboard_bytes, offload_bytes, boxes;
     uint64_t onboard_ns, offload_ns; /* submit to completion, in all */
     uint64_t verified_blocks, corrupt_blocks;
-    bool imitated;
 } server_counts;
 
 /* The backend must outlive the server. Ends the program on failure. */

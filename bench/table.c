@@ -37,6 +37,11 @@ static bool varies(const json_t *rows, const char *key) {
     return false;
 }
 
+/* A key that has the same value in all rows, and one at all. */
+static bool is_constant(const json_t *rows, const char *key, const json_t *value) {
+    return !json_is_null(value) && !varies(rows, key);
+}
+
 static size_t column_width(const json_t *rows, const char *key) {
     char cell[CELL_SIZE];
     size_t width = strlen(key);
@@ -78,10 +83,10 @@ static void print_constants(const json_t *rows, FILE *out) {
     json_t *value;
     size_t width = 0;
     json_object_foreach(json_array_get(rows, 0), key, value) {
-        width = !varies(rows, key) && strlen(key) > width ? strlen(key) : width;
+        width = is_constant(rows, key, value) && strlen(key) > width ? strlen(key) : width;
     }
     json_object_foreach(json_array_get(rows, 0), key, value) {
-        if (!varies(rows, key)) {
+        if (is_constant(rows, key, value)) {
             format(value, cell);
             fprintf(out, "%-*s  %s\n", (int)width, key, cell);
         }

@@ -2,6 +2,8 @@
 #ifndef KVF_BENCH_TOOL_H
 #define KVF_BENCH_TOOL_H
 
+#include "mix.h"
+
 #include <kvferry/kvferry.h>
 
 /* Exit codes, besides 0. */
@@ -20,13 +22,7 @@ void must(kvf_status status, const kvf_error *error, const char *doing);
  * memory. Never NULL, not even for none. */
 void *must_grow(void *block, size_t count, size_t size);
 
-/* splitmix64 (Steele, Lea, Flood 2014): the finaliser, and the generator made of it. */
-static inline uint64_t mix64(uint64_t x) {
-    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return x ^ (x >> 31);
-}
-
+/* splitmix64, the generator made of mix64. */
 static inline uint64_t random_next(uint64_t *state) {
     return mix64(*state += UINT64_C(0x9e3779b97f4a7c15));
 }

@@ -1,40 +1,40 @@
-/* One row of `kvferry bench transfer`: a transfer, measured beside the link's own copy. */
+/* A cell of `kvferry bench transfer`: one transfer by each of several strategies, measured in turn
+ * and beside the link's own copy. */
 #ifndef KVF_BENCH_TRANSFER_CASE_H
 #define KVF_BENCH_TRANSFER_CASE_H
 
-#include "store.h"
-
-/* How the block ids of the device side advance while those of the other side count up. */
-typedef struct id_pattern {
-    const char *name; /* as given: contiguous, run:8, stride:2, random */
-    enum { PATTERN_CONTIGUOUS, PATTERN_RUN, PATTERN_STRIDE, PATTERN_RANDOM } kind;
-    size_t step; /* blocks of a run, or from one id to the next */
-} id_pattern;
-
-/* false for a text that is no pattern. `text` is kept. */
-bool id_pattern_parse(const char *text, id_pattern *pattern);
+#include "route.h"
 
 typedef struct transfer_case {
-    const direction *direction;
-    size_t blocks, regions, fragment_bytes;
-    const arrangement *host_layout;
-    id_pattern pattern;
+    route_spec route;
+    const unsigned *strategies; /* [strategy_count], by the engine's numbers */
+    size_t strategy_count;
     size_t samples;
     bool verify;
+    bool both_ways; /* with transfers of the same kind the other way, all the time */
+    bool latency;   /* measure the first layer and a single block as well */
+    bool compute;   /* measure beside a computation as well */
+    bool poll;      /* wait for a transfer without ever resting */
 } transfer_case;
 
-/* Medians of the samples; times in nanoseconds. */
+/* Medians of the samples of one strategy. What was not measured is NaN. */
 typedef struct transfer_result {
     uint64_t bytes, boxes;
-    const char *strategy; /* NULL where the engine has only one */
-    double median_ns;     /* submit to completion */
-    double p99_ns;        /* NaN under 100 samples */
+    moved_by moved_by;
+    double median_ns; /* submit to completion */
+    double p99_ns;    /* NaN under 100 samples */
     double submit_ns, cpu_ns;
-    double link_ns;        /* the best way's */
+    double link_ns; /* the best way's */
+    double opposing_gbps;
+    double first_layer_ns;   /* of a transfer by layer, from its submit */
+    double first_block_ns;   /* of a transfer of one block */
+    double beside_ns;        /* beside the computation */
+    double compute_alone_ns; /* the computation without transfers, and beside them */
+    double compute_beside_ns;
     size_t corrupt_blocks; /* in all samples */
 } transfer_result;
 
-/* Ends the program when a transfer fails. */
-transfer_result transfer_case_run(backend *backend, const transfer_case *chosen);
+/* Fills in results[strategy_count]. Ends the program when a transfer fails. */
+void transfer_case_run(backend *backend, const transfer_case *chosen, transfer_result *results);
 
 #endif

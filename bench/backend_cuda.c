@@ -1,0 +1,286 @@
+/* The CUDA engine: a tier in a GPU's memory, the other in pinned host memory. */
+#include "backend.h"
+
+#include "compute.h"
+#include "contents.h"
+#include "device.h"
+#include "device_contents.h"
+#include "link.h"
+#include "model.h"
+#include "nvml.h"
+#include "tool.h"
+
+#include <kvferry/cuda.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define USUAL_LINK_BYTES ((uint64_t)256 << 20)
+
+enum { MOST_PINNED = 8 };
+
+/* Its own part of a backend. */
+typedef struct cuda {
+    device device;
+    char *model_from;
+    size_t link_bytes;
+    link_limit *link; /* made when first asked for */
+    compute *compute;
+    device_contents *contents;
+    kvf_cuda_pinned *pinned[MOST_PINNED]; /* what was allocated and not released */
+} cuda;
+
+static void check_options(const backend_options *options) {
+    if (options->imitate_gbps > 0 || options->imitate_latency_us > 0) {
+        fail(EXIT_USAGE, "engine cuda cannot imitate a link");
+    }
+    if (options->threads > 0) {
+        fail(EXIT_USAGE, "engine cuda has no --threads to choose");
+    }
+}
+
+static void cuda_open(backend *backend, const backend_options *options) {
+    kvf_error error = {0};
+    check_options(options);
+    cuda *own = must_grow(NULL, 1, sizeof(*own));
+    *own = (cuda){
+        .link_bytes = options->link_bytes > 0 ? options->link_bytes : USUAL_LINK_BYTES,
+    };
+    device_open(&own->device, options->device);
+    kvf_cuda_model *model = model_choose(options, own->device.name, &own->model_from);
+    kvf_cuda_options chosen = {.device = options->device, .model = model};
+    must(kvf_engine_cuda_create(&chosen, &backend->engine, &error), &error, "opening the engine");
+    kvf_cuda_model_destroy(model);
+    own->contents = device_contents_open();
+    backend->own = own;
+    backend->imitated = own->device.imitated;
+}
+
+static void cuda_close(backend *backend) {
+    cuda *own = backend->own;
+    if (own->link != NULL) {
+        link_close(own->link);
+    }
+    device_contents_close(own->contents);
+    device_close(&own->device);
+    free(own->model_from);
+    free(own);
+}
+
+static void *allocate_pinned(cuda *own, size_t bytes) {
+    kvf_cuda_pinned_options options = {
+        .bytes = bytes, .device = own->device.index, .near_device = true};
+    for (size_t i = 0; i < MOST_PINNED; i++) {
+        if (own->pinned[i] == NULL) {
+            kvf_status status = kvf_cuda_pinned_create(&options, &own->pinned[i], NULL, NULL);
+            return status == KVF_OK ? kvf_cuda_pinned_base(own->pinned[i]) : NULL;
+        }
+    }
+    return NULL;
+}
+
+static void *cuda_allocate(backend *backend, place place, size_t bytes) {
+    cuda *own = backend->own;
+    void *memory = NULL;
+    if (place == PLACE_HOST) {
+        return allocate_pinned(own, bytes);
+    }
+    kvf_status status = kvf_cuda_device_alloc(own->device.index, bytes, &memory, NULL);
+    return status == KVF_OK ? memory : NULL;
+}
+
+static void cuda_release(backend *backend, place place, void *memory, size_t bytes) {
+    cuda *own = backend->own;
+    (void)bytes;
+    if (place == PLACE_DEVICE) {
+        kvf_cuda_device_free(own->device.index, memory);
+        return;
+    }
+    for (size_t i = 0; i < MOST_PINNED; i++) {
+        if (own->pinned[i] != NULL && kvf_cuda_pinned_base(own->pinned[i]) == memory) {
+            kvf_cuda_pinned_destroy(own->pinned[i]);
+            own->pinned[i] = NULL;
+            return;
+        }
+    }
+}
+
+static kvf_memory cuda_memory(place place) {
+    return place == PLACE_DEVICE ? KVF_MEMORY_DEVICE : KVF_MEMORY_PINNED;
+}
+
+static void cuda_fill(backend *backend, place place, const kvf_layout *layout, const uint64_t *ids,
+                      const uint64_t *seeds, size_t count) {
+    if (place == PLACE_DEVICE) {
+        device_contents_fill(((cuda *)backend->own)->contents, layout, ids, seeds, count);
+    } else {
+        contents_fill(layout, ids, seeds, count);
+    }
+}
+
+static void cuda_poison(backend *backend, place place, const kvf_layout *layout,
+                        const uint64_t *ids, size_t count) {
+    if (place == PLACE_DEVICE) {
+        device_contents_poison(((cuda *)backend->own)->contents, layout, ids, count);
+    } else {
+        contents_poison(layout, ids, count);
+    }
+}
+
+static size_t cuda_check(backend *backend, place place, const kvf_layout *layout,
+                         const uint64_t *ids, const uint64_t *seeds, size_t count) {
+    return place == PLACE_DEVICE
+               ? device_contents_check(((cuda *)backend->own)->contents, layout, ids, seeds, count)
+               : contents_check(layout, ids, seeds, count);
+}
+
+static unsigned cuda_link_ways(const backend *backend) {
+    (void)backend;
+    return 1;
+}
+
+static double cuda_link_ns(backend *backend, const link_copy *copy) {
+    cuda *own = backend->own;
+    if (own->link == NULL) {
+        own->link = link_open(&own->device, own->link_bytes);
+    }
+    bool to_device = copy->direction->dst == PLACE_DEVICE;
+    return (double)copy->bytes * link_sample_ns(own->link, to_device, copy->opposed);
+}
+
+static moved_by cuda_moved_by(const kvf_transfer *transfer) {
+    kvf_cuda_explanation why;
+    kvf_error error = {0};
+    must(kvf_cuda_explain(transfer, &why, &error), &error, "explaining a transfer");
+    return (moved_by){.strategy = kvf_cuda_strategy_name(why.chosen),
+                      .predicted_us = why.us[why.chosen]};
+}
+
+static const char *cuda_compute_open(backend *backend) {
+    cuda *own = backend->own;
+    own->compute = compute_open(&own->device);
+    return compute_name(own->compute);
+}
+
+static void cuda_compute_close(backend *backend) {
+    cuda *own = backend->own;
+    compute_close(own->compute);
+    own->compute = NULL;
+}
+
+static void cuda_compute_begin(backend *backend, size_t units) {
+    compute_begin(((cuda *)backend->own)->compute, units);
+}
+
+static bool cuda_compute_running(backend *backend) {
+    return compute_running(((cuda *)backend->own)->compute);
+}
+
+static double cuda_compute_end(backend *backend) {
+    return compute_end(((cuda *)backend->own)->compute);
+}
+
+/* "13.0" of 13000; the runtime's way to number versions. */
+static json_t *version_text(int version) {
+    return version > 0 ? json_sprintf("%d.%d", version / 1000, version % 1000 / 10) : json_null();
+}
+
+static void describe_link(const gpu_facts *facts, json_t *context) {
+    bool known = facts->pcie_generation > 0 && facts->pcie_width > 0;
+    json_object_set_new(
+        context, "link",
+        known ? json_sprintf("PCIe gen %u x%u", facts->pcie_generation, facts->pcie_width)
+              : json_null());
+    known = facts->most_generation > 0 && facts->most_width > 0;
+    json_object_set_new(
+        context, "link_at_most",
+        known ? json_sprintf("PCIe gen %u x%u", facts->most_generation, facts->most_width)
+              : json_null());
+}
+
+static json_t *real_or_null(double value) {
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+/* What the engine did by each strategy, and how wrong its predictions were. */
+static json_t *describe_strategies(kvf_engine *engine) {
+    kvf_cuda_stats stats;
+    kvf_error error = {0};
+    json_t *all = json_object();
+    must(kvf_cuda_stats_get(engine, &stats, &error), &error, "asking the engine");
+    for (unsigned i = 1; i < KVF_CUDA_STRATEGIES; i++) {
+        const kvf_cuda_strategy_stats *by = &stats.by[i];
+        if (by->transfers > 0) {
+            json_object_set_new(all, kvf_cuda_strategy_name((kvf_cuda_strategy)i),
+                                json_pack("{s:I, s:I, s:I, s:o}", "transfers",
+                                          (json_int_t)by->transfers, "bytes", (json_int_t)by->bytes,
+                                          "compared", (json_int_t)by->compared, "median_error",
+                                          real_or_null(by->median_error)));
+        }
+    }
+    return all;
+}
+
+static void cuda_describe(backend *backend, json_t *context) {
+    const cuda *own = backend->own;
+    gpu_facts facts = {0};
+    char bus_id[32];
+    int driver = 0, runtime = 0;
+    must_cuda(cudaDeviceGetPCIBusId(bus_id, sizeof(bus_id), own->device.index),
+              "cudaDeviceGetPCIBusId");
+    must_cuda(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
+    must_cuda(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
+    if (!own->device.imitated) {
+        gpu_facts_get(bus_id, &facts);
+    }
+    json_object_set_new(context, "gpu", json_string(own->device.name));
+    json_object_set_new(context, "driver",
+                        facts.driver[0] != '\0' ? json_string(facts.driver) : json_null());
+    json_object_set_new(context, "cuda_driver", version_text(driver));
+    json_object_set_new(context, "cuda_runtime", version_text(runtime));
+    describe_link(&facts, context);
+    json_object_set_new(context, "model", json_string(own->model_from));
+    json_object_set_new(context, "strategies", describe_strategies(backend->engine));
+}
+
+static const direction cuda_directions[] = {
+    {"h2d", PLACE_HOST, PLACE_DEVICE}, {"d2h", PLACE_DEVICE, PLACE_HOST}, {0}};
+
+/* By the numbers of kvf_cuda_strategy. */
+static const char *const cuda_strategies[] = {"auto", "loop", "batch", "kernel", "staged", NULL};
+
+_Static_assert(sizeof(cuda_strategies) / sizeof(cuda_strategies[0]) == KVF_CUDA_STRATEGIES + 1,
+               "every strategy has its name");
+
+static const computation cuda_computation = {
+    .open = cuda_compute_open,
+    .close = cuda_compute_close,
+    .begin = cuda_compute_begin,
+    .running = cuda_compute_running,
+    .end = cuda_compute_end,
+};
+
+const backend_type backend_cuda = {
+    .name = "cuda",
+    .directions = cuda_directions,
+    .strategies = cuda_strategies,
+    .computation = &cuda_computation,
+    .open = cuda_open,
+    .close = cuda_close,
+    .allocate = cuda_allocate,
+    .release = cuda_release,
+    .memory = cuda_memory,
+    .fill = cuda_fill,
+    .poison = cuda_poison,
+    .check = cuda_check,
+    .link_ways = cuda_link_ways,
+    .link_ns = cuda_link_ns,
+    .link_formula =
+        "link_gbps: the median of large pinned copies in the row's direction, timed by events, "
+        "queued while their stream is held, in turn with the row's samples; --both-ways: with "
+        "twice as much going the other way",
+    .moved_by = cuda_moved_by,
+    .describe = cuda_describe,
+};

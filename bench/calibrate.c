@@ -1,0 +1,131 @@
+/* kvferry calibrate: measures what transfers cost on a GPU, and keeps that for the other commands.
+ */
+#include "command.h"
+
+#include "backend.h"
+#include "device.h"
+#include "expectation.h"
+#include "measure.h"
+#include "model.h"
+#include "options.h"
+#include "report.h"
+#include "tool.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { KEY_DEVICE = 1, KEY_OUTPUT, KEY_SCRATCH_BYTES };
+
+typedef struct calibrate_options {
+    const char *output; /* NULL: the cache's */
+    kvf_cuda_calibrate_options calibrate;
+    report_options report;
+} calibrate_options;
+
+static const struct argp_option options[] = {
+    {"device", KEY_DEVICE, "N", 0, "The GPU (default 0)", 0},
+    {"output", KEY_OUTPUT, "FILE", 0,
+     "Write the model to FILE, for --model (default: to the cache directory, for this GPU)", 0},
+    {"scratch-bytes", KEY_SCRATCH_BYTES, "N", 0,
+     "Memory to take meanwhile, of the GPU and pinned (default 96M, 8M at least)", 0},
+    {0},
+};
+
+static const char doc[] =
+    "Measure what transfers cost on a GPU, by every strategy, and keep the model."
+    "\v"
+    "Takes about a second. The GPU and its link should have nothing else to do meanwhile. The "
+    "model goes to $XDG_CACHE_HOME/kvferry/cuda-NAME.json (~/.cache without that variable), where "
+    "the other commands find it when they run on a GPU of that name, with that driver and behind "
+    "such a link. The library itself reads no file that it was not given.\n"
+    "\n"
+    "The table is what the model says of moving 64 MiB in blocks of 64 regions, with random ids on "
+    "the device and whole blocks in pinned memory.\n"
+    "\n"
+    "Examples:\n"
+    "  kvferry calibrate\n"
+    "  kvferry calibrate --device 1 --output gpu1.json\n"
+    "  kvferry bench transfer --engine cuda --model gpu1.json --device 1\n";
+
+static error_t parse(int key, char *argument, struct argp_state *state) {
+    calibrate_options *chosen = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &chosen->report;
+        return 0;
+    case KEY_DEVICE:
+        chosen->calibrate.device = (int)option_number(state, "device", argument, 0, INT32_MAX);
+        return 0;
+    case KEY_OUTPUT:
+        chosen->output = argument;
+        return 0;
+    case KEY_SCRATCH_BYTES:
+        chosen->calibrate.scratch_bytes = (size_t)option_number(
+            state, "scratch-bytes", argument, (uint64_t)8 << 20, UINT64_C(1) << 40);
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "'%s' is one argument too many", argument);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* Where the model goes; the caller frees it. */
+static char *choose_path(const calibrate_options *chosen, const char *gpu) {
+    char *path = chosen->output != NULL ? strdup(chosen->output) : model_cache_path(gpu);
+    if (path == NULL) {
+        fail(EXIT_USAGE, "there is no cache directory: set HOME or XDG_CACHE_HOME, or --output");
+    }
+    if (chosen->output == NULL && !model_make_folders(path)) {
+        fail(EXIT_USAGE, "%s: cannot make its directory: %s", path, strerror(errno));
+    }
+    return path;
+}
+
+static void save(const kvf_cuda_model *model, const char *path) {
+    kvf_error error = {0};
+    char text[256];
+    kvf_status status = kvf_cuda_model_save(model, path, &error);
+    if (status == KVF_ERR_ENGINE) {
+        fail(EXIT_USAGE, "%s: cannot be written: %s", path, strerror(error.native_code));
+    }
+    if (status != KVF_OK) {
+        kvf_error_format(&error, text, sizeof(text));
+        fail(EXIT_CHECK, "%s: %s", path, text);
+    }
+}
+
+static void describe(const device *device, const char *path, double seconds, json_t *context) {
+    json_object_set_new(context, "gpu", json_string(device->name));
+    json_object_set_new(context, "imitated", json_boolean(device->imitated));
+    json_object_set_new(context, "model", json_string(path));
+    json_object_set_new(context, "calibration_seconds", json_real(seconds));
+}
+
+int calibrate_main(int argc, char **argv) {
+    static const struct argp_child children[] = {{&report_argp, 0, NULL, 0}, {0}};
+    static const struct argp argp = {
+        .options = options, .parser = parse, .doc = doc, .children = children};
+    calibrate_options chosen = {0};
+    kvf_cuda_model *model = NULL;
+    kvf_error error = {0};
+    device device;
+    argp_parse(&argp, argc, argv, 0, NULL, &chosen);
+    device_open(&device, chosen.calibrate.device);
+    report *report = report_open(&chosen.report, "cuda");
+    char *path = choose_path(&chosen, device.name);
+    uint64_t start = clock_ns();
+    must(kvf_cuda_model_calibrate(&chosen.calibrate, &model, &error), &error, "calibrating");
+    double seconds = (double)(clock_ns() - start) / 1e9;
+    save(model, path);
+    expectation_rows(model, report);
+    describe(&device, path, seconds, report_context(report));
+    report_note(report, "_us: microseconds the model expects; wire_us: at the link's best");
+    report_close(report);
+    kvf_cuda_model_destroy(model);
+    device_close(&device);
+    free(path);
+    return 0;
+}

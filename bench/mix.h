@@ -1,0 +1,35 @@
+/* Numbers that the processor and a GPU must make alike. */
+#ifndef KVF_BENCH_MIX_H
+#define KVF_BENCH_MIX_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __CUDACC__
+#define MIX_BOTH __host__ __device__
+#else
+#define MIX_BOTH
+#endif
+
+/* splitmix64's finaliser (Steele, Lea, Flood 2014). */
+MIX_BOTH static inline uint64_t mix64(uint64_t x) {
+    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return x ^ (x >> 31);
+}
+
+/* Word i of a pattern, little-endian in memory: as fast as memory, and no two places of one stream
+ * are equal. */
+MIX_BOTH static inline uint64_t pattern_word(uint64_t seed, uint64_t i) {
+    return seed + i * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+/* The seed of the index'th piece of a block. */
+MIX_BOTH static inline uint64_t pattern_piece_seed(uint64_t seed, uint64_t index) {
+    return mix64(seed + index);
+}
+
+/* Poison for destinations; never what a pattern holds but by chance. */
+#define PATTERN_POISON 0xa5
+
+#endif

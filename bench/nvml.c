@@ -1,0 +1,63 @@
+#include "nvml.h"
+
+#include <dlfcn.h>
+#include <string.h>
+
+/* The parts of nvml.h that are used; the toolkit need not have it. */
+typedef struct nvmlDevice_st *nvml_device;
+typedef int number_fn(nvml_device device, unsigned *out);
+
+typedef struct nvml {
+    int (*init)(void);
+    int (*shutdown)(void);
+    int (*driver)(char *out, unsigned size);
+    int (*find)(const char *bus_id, nvml_device *out);
+} nvml;
+
+/* ISO C has no cast from void * to a function; POSIX promises that the bytes are the same. */
+static bool look_up(void *library, const char *name, void *function) {
+    void *found = dlsym(library, name);
+    memcpy(function, &found, sizeof(found));
+    return found != NULL;
+}
+
+static unsigned ask(void *library, const char *name, nvml_device device) {
+    number_fn *function = NULL;
+    unsigned number = 0;
+    bool known = look_up(library, name, &function) && function(device, &number) == 0;
+    return known ? number : 0;
+}
+
+static void get_link(void *library, nvml_device device, gpu_facts *out) {
+    out->pcie_generation = ask(library, "nvmlDeviceGetCurrPcieLinkGeneration", device);
+    out->pcie_width = ask(library, "nvmlDeviceGetCurrPcieLinkWidth", device);
+    out->most_generation = ask(library, "nvmlDeviceGetMaxPcieLinkGeneration", device);
+    out->most_width = ask(library, "nvmlDeviceGetMaxPcieLinkWidth", device);
+}
+
+static void get(void *library, const char *bus_id, gpu_facts *out) {
+    nvml nvml = {0};
+    nvml_device device = NULL;
+    if (!look_up(library, "nvmlInit_v2", &nvml.init) ||
+        !look_up(library, "nvmlShutdown", &nvml.shutdown) ||
+        !look_up(library, "nvmlSystemGetDriverVersion", &nvml.driver) ||
+        !look_up(library, "nvmlDeviceGetHandleByPciBusId_v2", &nvml.find) || nvml.init() != 0) {
+        return;
+    }
+    if (nvml.driver(out->driver, sizeof(out->driver)) != 0) {
+        out->driver[0] = '\0';
+    }
+    if (nvml.find(bus_id, &device) == 0) {
+        get_link(library, device, out);
+    }
+    nvml.shutdown();
+}
+
+void gpu_facts_get(const char *bus_id, gpu_facts *out) {
+    *out = (gpu_facts){0};
+    void *library = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
+    if (library != NULL) {
+        get(library, bus_id, out);
+        dlclose(library);
+    }
+}

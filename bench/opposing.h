@@ -1,0 +1,19 @@
+/* Transfers the other way, without end: what a measured transfer has against it. */
+#ifndef KVF_BENCH_OPPOSING_H
+#define KVF_BENCH_OPPOSING_H
+
+#include "route.h"
+
+typedef struct opposing opposing;
+
+/* A thread for it, which waits. The route and the options of its submits must outlive it. */
+opposing *opposing_open(route *route);
+void opposing_close(opposing *opposing);
+
+/* Begins; on return the first transfer is submitted. The options are read until the end. */
+void opposing_begin(opposing *opposing, const kvf_submit_options *options);
+
+/* Lets what was submitted finish and returns 10^9 bytes/s over the time from the begin. */
+double opposing_end(opposing *opposing);
+
+#endif

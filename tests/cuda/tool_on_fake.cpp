@@ -1,0 +1,84 @@
+// Preloaded into the tool, so that it runs on the fake runtime: the bodies of its kernels, the
+// machine that a test asks for, and an end that fails where CUDA was misused.
+//
+//     KVFERRY_FAKE=no-device    there is no GPU
+//     KVFERRY_FAKE=no-driver    nor a driver
+//     KVFERRY_FAKE=flip-device  one byte is wrong in device memory when it is checked
+//     KVFERRY_FAKE=flip-source  one byte is wrong in device memory once it was filled
+//     KVFERRY_FAKE=no-hold      a hold of a stream ends at once
+#include "../../bench/kernels.cu"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <unistd.h>
+
+namespace {
+
+bool asked_for(const char *what) {
+    const char *given = std::getenv("KVFERRY_FAKE");
+    return given && std::strcmp(given, what) == 0;
+}
+
+const kernel_blocks &blocks_of(void **arguments) {
+    return *static_cast<const kernel_blocks *>(arguments[0]);
+}
+
+void flip_last_byte(const kernel_blocks &blocks) {
+    const kernel_piece &piece = blocks.pieces[blocks.piece_count - 1];
+    char *at = piece.base + blocks.ids[blocks.block_count - 1] * piece.stride;
+    at[piece.bytes - 1] = static_cast<char>(at[piece.bytes - 1] ^ 1);
+}
+
+void check_flipped(const fakecuda_launch *launch, void **arguments) {
+    const kernel_blocks &blocks = blocks_of(arguments);
+    flip_last_byte(blocks);
+    fakecuda::for_each_thread(*launch, [&] { kvferry_bench_check(blocks); });
+}
+
+void fill_flipped(const fakecuda_launch *launch, void **arguments) {
+    const kernel_blocks &blocks = blocks_of(arguments);
+    fakecuda::for_each_thread(*launch, [&] { kvferry_bench_fill(blocks); });
+    flip_last_byte(blocks);
+}
+
+void no_hold(const fakecuda_launch *launch, void **arguments) {
+    (void)launch;
+    (*static_cast<kernel_hold **>(arguments[0]))->timed_out = 1;
+}
+
+struct machine {
+    // Behind the registrations of kernels.cu, which stand above.
+    machine() {
+        const std::size_t blocks[] = {sizeof(kernel_blocks)};
+        const std::size_t hold[] = {sizeof(kernel_hold *), sizeof(uint64_t)};
+        fakecuda_config config = {};
+        if (asked_for("no-device"))
+            config.no_device = cudaErrorNoDevice;
+        if (asked_for("no-driver"))
+            config.no_device = cudaErrorInsufficientDriver;
+        config.queue_entries = 1000;
+        fakecuda_configure(&config);
+        if (asked_for("flip-device"))
+            fakecuda_kernel(nullptr, "kvferry_bench_check", check_flipped, blocks, 1);
+        if (asked_for("flip-source"))
+            fakecuda_kernel(nullptr, "kvferry_bench_fill", fill_flipped, blocks, 1);
+        if (asked_for("no-hold"))
+            fakecuda_kernel(nullptr, "kvferry_bench_hold", no_hold, hold, 2);
+    }
+
+    ~machine() {
+        const std::size_t found = fakecuda_violations();
+        for (std::size_t i = 0; i < found; i++)
+            std::fprintf(stderr, "fakecuda: %s\n", fakecuda_violation(i));
+        if (found > 0)
+            _exit(99);
+    }
+
+    machine(const machine &) = delete;
+    machine &operator=(const machine &) = delete;
+};
+
+const machine the_machine;
+
+} // namespace
