@@ -9,7 +9,8 @@ tool=$work/kvferry
 cat >"$tool" <<END
 #!/bin/sh
 export ASAN_OPTIONS="\${ASAN_OPTIONS-}:verify_asan_link_order=0"
-exec env LD_LIBRARY_PATH="${3+$3:}\${LD_LIBRARY_PATH-}" LD_PRELOAD="${2-}" "$real" "\$@"
+export TSAN_OPTIONS="\${TSAN_OPTIONS-} report_thread_leaks=0" # a message may end the tool
+exec env LD_LIBRARY_PATH="${3-}\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}" LD_PRELOAD="${2-}" "$real" "\$@"
 END
 chmod +x "$tool"
 export XDG_CACHE_HOME="$work/cache"

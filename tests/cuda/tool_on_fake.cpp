@@ -47,9 +47,19 @@ void no_hold(const fakecuda_launch *launch, void **arguments) {
     (*static_cast<kernel_hold **>(arguments[0]))->timed_out = 1;
 }
 
+// A tool that ends with a message gives nothing back, and need not.
+void end(int status, void *unused) {
+    (void)unused;
+    const std::size_t found = status == 0 ? fakecuda_reset() : fakecuda_violations();
+    for (std::size_t i = 0; i < fakecuda_violations(); i++)
+        std::fprintf(stderr, "fakecuda: %s\n", fakecuda_violation(i));
+    if (found > 0)
+        _exit(99);
+}
+
 struct machine {
     // Behind the registrations of kernels.cu, which stand above.
-    machine() {
+    machine() noexcept {
         const std::size_t blocks[] = {sizeof(kernel_blocks)};
         const std::size_t hold[] = {sizeof(kernel_hold *), sizeof(uint64_t)};
         fakecuda_config config = {};
@@ -59,20 +69,13 @@ struct machine {
             config.no_device = cudaErrorInsufficientDriver;
         config.queue_entries = 1000;
         fakecuda_configure(&config);
+        on_exit(end, nullptr);
         if (asked_for("flip-device"))
             fakecuda_kernel(nullptr, "kvferry_bench_check", check_flipped, blocks, 1);
         if (asked_for("flip-source"))
             fakecuda_kernel(nullptr, "kvferry_bench_fill", fill_flipped, blocks, 1);
         if (asked_for("no-hold"))
             fakecuda_kernel(nullptr, "kvferry_bench_hold", no_hold, hold, 2);
-    }
-
-    ~machine() {
-        const std::size_t found = fakecuda_violations();
-        for (std::size_t i = 0; i < found; i++)
-            std::fprintf(stderr, "fakecuda: %s\n", fakecuda_violation(i));
-        if (found > 0)
-            _exit(99);
     }
 
     machine(const machine &) = delete;

@@ -87,7 +87,7 @@ template <class Body> void for_each_thread(const fakecuda_launch &launch, Body b
 template <auto kernel, class Function = decltype(kernel)> struct registration;
 
 template <auto kernel, class... Arguments> struct registration<kernel, void (*)(Arguments...)> {
-    explicit registration(const char *name) {
+    explicit registration(const char *name) noexcept {
         const std::size_t sizes[] = {sizeof(Arguments)..., 0};
         if (FAKECUDA)
             fakecuda_kernel(reinterpret_cast<const void *>(kernel), name, &run, sizes,
