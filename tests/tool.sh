@@ -7,7 +7,9 @@ version=$2
 
 expect 0 --version
 says out "$version"
-for words in "" replay bench "bench plan" "bench transfer"; do
+has_cuda=yes
+"$tool" calibrate --help >/dev/null 2>&1 || has_cuda=
+for words in "" replay bench "bench plan" "bench transfer" ${has_cuda:+calibrate}; do
     # shellcheck disable=SC2086 # several words
     expect 0 $words --help
     says out "Usage:"
@@ -28,6 +30,16 @@ expect 2 replay --trace
 expect 2 replay --synthetic --block-bytes 0
 expect 2 replay --synthetic --block-bytes many
 expect 2 replay --synthetic --engine nonsense
+if [ -z "$has_cuda" ]; then
+    for words in "replay --synthetic --engine cuda" "bench transfer --engine cuda" calibrate; do
+        # shellcheck disable=SC2086
+        expect 2 $words
+        says err "built without engine cuda"
+    done
+fi
+expect 2 bench transfer --host-pattern nonsense
+expect 2 bench transfer --strategy auto
+expect 2 bench transfer --compute
 expect 2 bench plan --blocks 10,,20
 expect 2 bench transfer --pattern nonsense
 expect 2 replay --synthetic --json "$work/no/such/folder"
@@ -108,7 +120,7 @@ small_transfers() {
     done
     has_numbers rows.0. fragment_bytes fragments blocks regions boxes bytes gbps link_gbps \
         fraction_of_link median_us p99_us submit_us cpu_us samples
-    has rows.0.strategy "[A-Z]*" # the host engine has no choice
+    has rows.0.strategy NULL # the host engine has no choice
     has rows.0.bytes NUMBER '32768$'
 }
 small_transfers --samples 5
@@ -118,4 +130,11 @@ small_transfers --samples 100
 has rows.0.p99_us NUMBER
 small_transfers --samples 5 --no-verify
 has rows.0.verified NULL
+small_transfers --samples 5 --both-ways --latency --poll --host-pattern random
+has rows.0.verified BOOLEAN ON
+has rows.0.opposing_gbps NUMBER
+has rows.0.link_gbps NULL # memory has no directions
+has rows.0.first_layer_us NUMBER
+has rows.0.first_block_us NUMBER
+has rows.0.imitated BOOLEAN OFF
 [ "$failures" -eq 0 ]
