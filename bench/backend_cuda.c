@@ -5,17 +5,15 @@
 #include "contents.h"
 #include "device.h"
 #include "device_contents.h"
+#include "facts.h"
 #include "link.h"
 #include "model.h"
-#include "nvml.h"
 #include "tool.h"
 
 #include <kvferry/cuda.h>
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define USUAL_LINK_BYTES ((uint64_t)256 << 20)
 
@@ -182,24 +180,6 @@ static double cuda_compute_end(backend *backend) {
     return compute_end(((cuda *)backend->own)->compute);
 }
 
-/* "13.0" of 13000; the runtime's way to number versions. */
-static json_t *version_text(int version) {
-    return version > 0 ? json_sprintf("%d.%d", version / 1000, version % 1000 / 10) : json_null();
-}
-
-static void describe_link(const gpu_facts *facts, json_t *context) {
-    bool known = facts->pcie_generation > 0 && facts->pcie_width > 0;
-    json_object_set_new(
-        context, "link",
-        known ? json_sprintf("PCIe gen %u x%u", facts->pcie_generation, facts->pcie_width)
-              : json_null());
-    known = facts->most_generation > 0 && facts->most_width > 0;
-    json_object_set_new(
-        context, "link_at_most",
-        known ? json_sprintf("PCIe gen %u x%u", facts->most_generation, facts->most_width)
-              : json_null());
-}
-
 static json_t *real_or_null(double value) {
     return isfinite(value) ? json_real(value) : json_null();
 }
@@ -225,22 +205,7 @@ static json_t *describe_strategies(kvf_engine *engine) {
 
 static void cuda_describe(backend *backend, json_t *context) {
     const cuda *own = backend->own;
-    gpu_facts facts = {0};
-    char bus_id[32];
-    int driver = 0, runtime = 0;
-    must_cuda(cudaDeviceGetPCIBusId(bus_id, sizeof(bus_id), own->device.index),
-              "cudaDeviceGetPCIBusId");
-    must_cuda(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
-    must_cuda(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
-    if (!own->device.imitated) {
-        gpu_facts_get(bus_id, &facts);
-    }
-    json_object_set_new(context, "gpu", json_string(own->device.name));
-    json_object_set_new(context, "driver",
-                        facts.driver[0] != '\0' ? json_string(facts.driver) : json_null());
-    json_object_set_new(context, "cuda_driver", version_text(driver));
-    json_object_set_new(context, "cuda_runtime", version_text(runtime));
-    describe_link(&facts, context);
+    facts_describe(&own->device, context);
     json_object_set_new(context, "model", json_string(own->model_from));
     json_object_set_new(context, "strategies", describe_strategies(backend->engine));
 }

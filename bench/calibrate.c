@@ -5,6 +5,7 @@
 #include "backend.h"
 #include "device.h"
 #include "expectation.h"
+#include "facts.h"
 #include "measure.h"
 #include "model.h"
 #include "options.h"
@@ -14,6 +15,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { KEY_DEVICE = 1, KEY_OUTPUT, KEY_SCRATCH_BYTES };
 
@@ -72,6 +74,21 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     }
 }
 
+/* Whether a file can be made there, so that nothing is measured in vain. */
+static bool can_be_made(const char *path) {
+    const char *slash = strrchr(path, '/');
+    char *folder = strdup(slash == NULL ? "." : path);
+    if (folder == NULL) {
+        return false;
+    }
+    if (slash != NULL) {
+        folder[slash > path ? slash - path : 1] = '\0'; /* "/" itself keeps its slash */
+    }
+    bool can = access(folder, W_OK | X_OK) == 0;
+    free(folder);
+    return can;
+}
+
 /* Where the model goes; the caller frees it. */
 static char *choose_path(const calibrate_options *chosen, const char *gpu) {
     char *path = chosen->output != NULL ? strdup(chosen->output) : model_cache_path(gpu);
@@ -80,6 +97,9 @@ static char *choose_path(const calibrate_options *chosen, const char *gpu) {
     }
     if (chosen->output == NULL && !model_make_folders(path)) {
         fail(EXIT_USAGE, "%s: cannot make its directory: %s", path, strerror(errno));
+    }
+    if (!can_be_made(path)) {
+        fail(EXIT_USAGE, "%s: cannot be written: %s", path, strerror(errno));
     }
     return path;
 }
@@ -98,8 +118,7 @@ static void save(const kvf_cuda_model *model, const char *path) {
 }
 
 static void describe(const device *device, const char *path, double seconds, json_t *context) {
-    json_object_set_new(context, "gpu", json_string(device->name));
-    json_object_set_new(context, "imitated", json_boolean(device->imitated));
+    facts_describe(device, context);
     json_object_set_new(context, "model", json_string(path));
     json_object_set_new(context, "calibration_seconds", json_real(seconds));
 }

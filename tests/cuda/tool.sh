@@ -114,10 +114,12 @@ has rows.0.onboarded NUMBER '[1-9]'
 has rows.0.verified_blocks NUMBER '[1-9]'
 
 # A model that is kept is used, unless another is asked for.
-expect 0 calibrate --json -
+expect 0 calibrate --scratch-bytes 8M --json -
 read_json
 has context.gpu STRING
+has context.calibration_seconds NUMBER
 has rows.0.chosen STRING
+has rows.0.calibrated BOOLEAN ON
 has_numbers rows.0. loop_us batch_us kernel_us staged_us wire_us
 model=$(value context.model)
 case $model in
@@ -131,7 +133,7 @@ has context.model STRING "$model"
 transfers 0 --fragment-bytes 4K --count 64 --built-in-model
 read_json
 has context.model STRING built-in
-expect 0 calibrate --output "$work/model.json"
+expect 0 calibrate --scratch-bytes 8M --output "$work/model.json"
 transfers 0 --fragment-bytes 4K --count 64 --model "$work/model.json"
 read_json
 has context.model STRING "$work/model.json"
