@@ -49,7 +49,8 @@ static void fill_speed(const transfer_result *result, json_t *row) {
 
 static void fill_costs(const transfer_case *one, const transfer_result *result, json_t *row) {
     row_real(row, "predicted_us", result->moved_by.predicted_us);
-    row_real(row, "prediction_error", result->median_ns / 1000 / result->moved_by.predicted_us - 1);
+    double error = result->median_ns / 1000 / result->moved_by.predicted_us - 1;
+    row_real(row, "prediction_error", one->both_ways ? NAN : error); /* of a link that is free */
     row_real(row, "submit_us", result->submit_ns / 1000);
     row_real(row, "submit_ns_per_block", result->submit_ns / (double)one->route.blocks);
     row_real(row, "cpu_us", result->cpu_ns / 1000);

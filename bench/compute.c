@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-/* The kernel of our own: some 2 ms on every multiprocessor of a large GPU. */
+/* The kernel of our own: keeps every multiprocessor busy for far longer than its launch takes. */
 enum { NUMBERS_A_PROCESSOR = 8192, ROUNDS = 16384, BLOCKS_A_PROCESSOR = 8 };
 
 /* A queue takes some 1,000 entries and then blocks who fills it. */

@@ -183,7 +183,11 @@ static void sample_layer(bench *bench, size_t strategy, size_t sample) {
     poison(bench, bench->route.count);
     uint64_t start = clock_ns();
     kvf_transfer *transfer = route_submit(&bench->route, bench->route.count, &options);
-    must(kvf_transfer_wait_group(transfer, 0, -1, &error), &error, "transfer failed");
+    kvf_status status = KVF_ERR_TIMEOUT;
+    while (status == KVF_ERR_TIMEOUT) {
+        status = kvf_transfer_wait_group(transfer, 0, bench->chosen->poll ? 0 : -1, &error);
+    }
+    must(status, &error, "transfer failed");
     series->layers[sample] = (double)(clock_ns() - start);
     route_finish(transfer);
     check(bench, strategy, bench->route.count, false);

@@ -56,7 +56,7 @@ static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "Engine and checks:", 80},
     {"samples", KEY_SAMPLES, "N", 0, "Samples of each median (default 11); a p99 takes 100", 82},
     {"link-bytes", KEY_LINK_BYTES, "N", 0,
-     "Size of the large copies that tell a GPU's link (default 256M)", 82},
+     "Memory on each side for the large copies that tell a GPU's link (default 256M)", 82},
     {"no-verify", KEY_NO_VERIFY, NULL, 0, "Do not poison and check destinations", 82},
     {NULL, 0, NULL, 0, "Output:", 90},
     {0},
