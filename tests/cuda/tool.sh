@@ -188,5 +188,17 @@ if [ -n "$on_fake" ]; then
         faulty $machine 1 calibrate
         says err "there is no GPU"
     done
+    # A call that fails ends in a message, or does not matter.
+    for n in 1 2 3 5 8 13 21 34 55 89 144 233 377 450 500; do
+        code=0
+        KVFERRY_FAKE=fail-$n ASAN_OPTIONS=detect_leaks=0 "$tool" bench transfer --engine cuda \
+            --pattern random --fragment-bytes 4K --count 32 --samples 1 --link-bytes 64K \
+            >"$work/out" 2>"$work/err" || code=$?
+        case $code in
+        0) ;;
+        1) says err "kvferry: " ;;
+        *) complain "with call $n failing: exit code $code, $(cat "$work/err")" ;;
+        esac
+    done
 fi
 [ "$failures" -eq 0 ]

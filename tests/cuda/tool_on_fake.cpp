@@ -6,6 +6,7 @@
 //     KVFERRY_FAKE=flip-device  one byte is wrong in device memory when it is checked
 //     KVFERRY_FAKE=flip-source  one byte is wrong in device memory once it was filled
 //     KVFERRY_FAKE=no-hold      a hold of a stream ends at once
+//     KVFERRY_FAKE=fail-N       the Nth call of the runtime fails
 #include "../../bench/kernels.cu"
 
 #include <cstdio>
@@ -18,6 +19,12 @@ namespace {
 bool asked_for(const char *what) {
     const char *given = std::getenv("KVFERRY_FAKE");
     return given && std::strcmp(given, what) == 0;
+}
+
+// The N of fail-N; 0 when that is not asked for.
+unsigned long call_to_fail() {
+    const char *given = std::getenv("KVFERRY_FAKE");
+    return given && std::strncmp(given, "fail-", 5) == 0 ? std::strtoul(given + 5, nullptr, 10) : 0;
 }
 
 const kernel_blocks &blocks_of(void **arguments) {
@@ -70,6 +77,8 @@ struct machine {
         config.queue_entries = 1000;
         fakecuda_configure(&config);
         on_exit(end, nullptr);
+        if (call_to_fail() > 0)
+            fakecuda_fail_call(nullptr, call_to_fail(), cudaErrorMemoryAllocation, false);
         if (asked_for("flip-device"))
             fakecuda_kernel(nullptr, "kvferry_bench_check", check_flipped, blocks, 1);
         if (asked_for("flip-source"))
