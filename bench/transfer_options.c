@@ -20,6 +20,7 @@ enum {
     KEY_LATENCY,
     KEY_POLL,
     KEY_SAMPLES,
+    KEY_SECONDS,
     KEY_LINK_BYTES,
     KEY_NO_VERIFY,
 };
@@ -55,6 +56,8 @@ static const struct argp_option options[] = {
     {"poll", KEY_POLL, NULL, 0, "Wait for transfers by polling, without ever resting", 2},
     {NULL, 0, NULL, 0, "Engine and checks:", 80},
     {"samples", KEY_SAMPLES, "N", 0, "Samples of each median (default 11); a p99 takes 100", 82},
+    {"seconds", KEY_SECONDS, "N", 0,
+     "Begin no combination after this time; the context says how many were left out", 82},
     {"link-bytes", KEY_LINK_BYTES, "N", 0,
      "Memory on each side for the large copies that tell a GPU's link (default 256M)", 82},
     {"no-verify", KEY_NO_VERIFY, NULL, 0, "Do not poison and check destinations", 82},
@@ -194,6 +197,9 @@ static error_t parse_numbers(transfer_options *chosen, int key, char *argument,
         return 0;
     case KEY_SAMPLES:
         chosen->common.samples = (size_t)option_number(state, "samples", argument, 1, 1000000);
+        return 0;
+    case KEY_SECONDS:
+        chosen->seconds = option_number(state, "seconds", argument, 1, 1000000);
         return 0;
     case KEY_LINK_BYTES:
         chosen->backend.link_bytes =

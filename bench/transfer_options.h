@@ -20,6 +20,7 @@ typedef struct transfer_options {
     size_t strategy_count;                       /* 1 or more */
     number_list fragment_bytes, counts, regions; /* counts: none for --bytes */
     uint64_t bytes;
+    uint64_t seconds;     /* after which no cell is begun; 0: no limit */
     transfer_case common; /* what is the same in all cells */
     backend_options backend;
     report_options report;

@@ -130,6 +130,12 @@ small_transfers --samples 100
 has rows.0.p99_us NUMBER
 small_transfers --samples 5 --no-verify
 has rows.0.verified NULL
+has context.left_out NUMBER '0$'
+expect 0 bench transfer --bytes 16M --fragment-bytes 4K,8K,16K --samples 100 --seconds 1 --json -
+says err "left out"
+read_json
+has context.left_out NUMBER '[1-9]'
+has rows.0.verified BOOLEAN ON
 small_transfers --samples 5 --both-ways --latency --poll --host-pattern random
 has rows.0.verified BOOLEAN ON
 has rows.0.opposing_gbps NUMBER
