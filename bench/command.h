@@ -6,6 +6,9 @@
 int replay_main(int argc, char **argv);
 int bench_plan_main(int argc, char **argv);
 int bench_transfer_main(int argc, char **argv);
-int calibrate_main(int argc, char **argv); /* where the tool has engine cuda: KVF_BENCH_CUDA */
+
+/* Where the tool has engine cuda: KVF_BENCH_CUDA. */
+int bench_pinned_main(int argc, char **argv);
+int calibrate_main(int argc, char **argv);
 
 #endif

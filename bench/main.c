@@ -66,6 +66,7 @@ static int bench_main(int argc, char **argv) {
     static const command commands[] = {
         {"plan", bench_plan_main},
         {"transfer", bench_transfer_main},
+        {"pinned", bench_pinned_main},
         {0},
     };
     static const menu menu = {
@@ -73,6 +74,7 @@ static int bench_main(int argc, char **argv) {
         "Commands:\n"
         "  plan      bookkeeping: hashes, trackers, plans, moves; ns a block\n"
         "  transfer  copies, beside the machine's own best\n"
+        "  pinned    how long it takes to have pinned memory\n"
         "\n"
         "Examples:\n"
         "  kvferry bench plan --blocks 1024,65536\n"
@@ -83,11 +85,20 @@ static int bench_main(int argc, char **argv) {
 }
 
 #ifndef KVF_BENCH_CUDA
-int calibrate_main(int argc, char **argv) {
-    (void)argc, (void)argv;
+static int without_cuda(void) {
     fail(EXIT_USAGE,
          "this kvferry was built without engine cuda, which needs the CUDA toolkit with "
          "nvcc");
+}
+
+int calibrate_main(int argc, char **argv) {
+    (void)argc, (void)argv;
+    return without_cuda();
+}
+
+int bench_pinned_main(int argc, char **argv) {
+    (void)argc, (void)argv;
+    return without_cuda();
 }
 #endif
 
@@ -104,6 +115,7 @@ int main(int argc, char **argv) {
         "  replay          serve a trace of requests over two tiers, verified\n"
         "  bench plan      measure bookkeeping\n"
         "  bench transfer  measure copies\n"
+        "  bench pinned    measure how long it takes to have pinned memory\n"
         "  calibrate       measure what transfers cost on a GPU, for the other commands\n"
         "\n"
         "Exit codes: 0 fine, 1 a check or the machine failed, 2 bad usage or input.\n"

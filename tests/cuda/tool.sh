@@ -72,6 +72,15 @@ if [ -n "$on_fake" ]; then
     has context.link NULL
 fi
 
+# Pinned memory, three ways.
+expect 0 bench pinned --bytes 8M --samples 1 --json -
+read_json
+[ "$(grep -c '^rows\.[0-9]*\.way STRING ' "$work/values")" -eq 3 ] || complain "not three ways"
+has_numbers rows.0. seconds s_per_gib touch_s register_s
+has rows.2.way STRING 'cudaHostAlloc$'
+has rows.2.touch_s NULL
+expect 2 bench pinned --bytes 0
+
 # Every strategy, in turn; the engine's own choice beside the best of the others.
 transfers 0 --fragment-bytes 512 --count 256 --strategy all
 rows 10
