@@ -120,14 +120,29 @@ static bool begin(kvf__cuda *e, kvf_transfer *t) {
     return false;
 }
 
+static double cap_of(const kvf__cuda *e, kvf_cuda_direction d) {
+    return d == KVF_CUDA_TO_DEVICE     ? e->options.background_to_gbps
+           : d == KVF_CUDA_FROM_DEVICE ? e->options.background_from_gbps
+                                       : 0;
+}
+
+/* What was enqueued past the cap counts on it, too. */
+static void charge(kvf__cuda *e, kvf_cuda_direction d, uint64_t bytes, uint64_t now) {
+    double cap = cap_of(e, d), ns = cap > 0 ? (double)bytes / cap : 0;
+    uint64_t from = e->next_window[d] > now ? e->next_window[d] : now;
+    e->next_window[d] = from + (ns < 1e18 ? (uint64_t)ns : UINT64_C(1000000000000000000));
+}
+
 /* Enqueues about `budget` bytes of a transfer that has begun. false: it has ended. */
 static bool copy(kvf__cuda *e, kvf_transfer *t, size_t budget) {
     kvf__cuda_job *j = kvf__cuda_job_of(t);
     kvf_error error = {.status = KVF_ERR_CANCELLED};
     bool done = false;
+    const uint64_t before = j->copier.copied, now = kvf__now();
     kvf_status status = KVF_ERR_CANCELLED;
     if (!atomic_load(&t->cancelled))
         status = kvf__cuda_copy_some(e, t, budget, &done, &error);
+    charge(e, direction_of(t->lane), j->copier.copied - before, now);
     if (status != KVF_OK) {
         end_here(e, t, &error);
         return false;
@@ -185,18 +200,6 @@ static void open_window(kvf__cuda_window *w, cudaStream_t stream) {
         (void)cudaGetLastError();
 }
 
-static double cap_of(const kvf__cuda *e, kvf_cuda_direction d) {
-    return d == KVF_CUDA_TO_DEVICE     ? e->options.background_to_gbps
-           : d == KVF_CUDA_FROM_DEVICE ? e->options.background_from_gbps
-                                       : 0;
-}
-
-static void charge(kvf__cuda *e, kvf_cuda_direction d, uint64_t bytes, uint64_t now) {
-    double cap = cap_of(e, d), ns = cap > 0 ? (double)bytes / cap : 0;
-    uint64_t from = e->next_window[d] > now ? e->next_window[d] : now;
-    e->next_window[d] = from + (ns < 1e18 ? (uint64_t)ns : UINT64_C(1000000000000000000));
-}
-
 /* Whether it may begin now: what it waits for is over. */
 static bool is_ready(kvf__cuda *e, kvf_transfer *t) {
     kvf__cuda_job *j = kvf__cuda_job_of(t);
@@ -206,17 +209,14 @@ static bool is_ready(kvf__cuda *e, kvf_transfer *t) {
 
 static bool copy_window(kvf__cuda *e, unsigned lane, kvf_transfer *t) {
     kvf_cuda_direction d = direction_of(lane);
-    uint64_t now = kvf__now();
     kvf__cuda_window *w = free_window(e, d);
-    if (!w || now < e->next_window[d])
+    if (!w || kvf__now() < e->next_window[d])
         return false;
     if (!begin(e, t))
         return true;
     kvf__cuda_copier *c = &kvf__cuda_job_of(t)->copier;
-    uint64_t before = c->copied;
     kvf__transfer_hold(t);
     bool more = copy(e, t, WINDOW_BYTES);
-    charge(e, d, c->copied - before, now);
     open_window(w, more ? c->last : c->stream);
     kvf_transfer_release(t);
     return true;
