@@ -10,11 +10,18 @@ void rig_watchdog(unsigned seconds) {
     alarm(seconds);
 }
 
-kvf_engine *rig_engine(const kvf_host_options *options) {
-    kvf_engine *engine = NULL;
-    kvf_error error = {0};
-    test_expect(KVF_OK, kvf_engine_host_create(options, &engine, &error), &error);
-    return engine;
+void rig_needs(rig_ability ability) {
+    if (!rig_has(ability))
+        skip();
+}
+
+bool rig_offers(const kvf_host_options *options) {
+    return rig_has(RIG_IMITATION) ||
+           (options->imitate_gbps == 0 && options->imitate_latency_us == 0);
+}
+
+bool rig_moves(rig_side src, rig_side dst) {
+    return !rig_has(RIG_DEVICE) || src == RIG_NEAR || dst == RIG_NEAR;
 }
 
 /* Memory and layouts */
@@ -38,13 +45,34 @@ static size_t block_bytes(const kvf_shape *shape) {
     return bytes;
 }
 
-static kvf_layout *make_contiguous(const kvf_shape *shape, rig_form form, rig_memory *m) {
+static char *allocate(rig_memory *m, const rig_place *place, size_t size) {
+    m->side = place->side;
+    m->size = place->offset + size;
+    m->bytes = rig_allocate(place->side, m->size);
+    return m->bytes + place->offset;
+}
+
+static kvf_layout *recommend(const kvf_shape *shape, kvf_layout_use use, kvf_buffer buffer) {
+    kvf_layout *pattern = NULL, *layout = NULL;
+    kvf_error error = {0};
+    test_expect(KVF_OK, kvf_layout_contiguous(shape, buffer, &pattern, &error), &error);
+    test_expect(KVF_OK,
+                kvf_layout_recommend(pattern, use, shape->blocks, buffer, shape->allocator, &layout,
+                                     &error),
+                &error);
+    kvf_layout_destroy(pattern);
+    return layout;
+}
+
+static kvf_layout *make_contiguous(const kvf_shape *shape, rig_form form, const rig_place *place,
+                                   rig_memory *m) {
     kvf_layout *layout = NULL;
     kvf_error error = {0};
-    m->size = shape->blocks * block_bytes(shape);
-    m->bytes = calloc(1, m->size);
-    assert_non_null(m->bytes);
-    const kvf_buffer buffer = {m->bytes, m->size};
+    const size_t size = shape->blocks * block_bytes(shape);
+    const kvf_buffer buffer = {allocate(m, place, size), size};
+    if (form == RIG_WHOLE_BLOCKS || form == RIG_BY_LAYER)
+        return recommend(shape, form == RIG_WHOLE_BLOCKS ? KVF_USE_WHOLE_BLOCKS : KVF_USE_BY_LAYER,
+                         buffer);
     kvf_status status =
         form == RIG_CONTIGUOUS   ? kvf_layout_contiguous(shape, buffer, &layout, &error)
         : form == RIG_PAGE_FIRST ? kvf_layout_page_first(shape, buffer, &layout, &error)
@@ -53,25 +81,33 @@ static kvf_layout *make_contiguous(const kvf_shape *shape, rig_form form, rig_me
     return layout;
 }
 
+/* One latent part is MLA. */
+static kvf_status make_per_part(const kvf_shape *shape, const kvf_buffer *buffers, kvf_layout **out,
+                                kvf_error *error) {
+    return parts_of(shape) == 1 ? kvf_layout_mla(shape, buffers, out, error)
+                                : kvf_layout_per_part(shape, buffers, out, error);
+}
+
 /* A buffer for every layer, or every part of one, each with a gap behind it. */
-static kvf_layout *make_apart(const kvf_shape *shape, rig_form form, rig_memory *m) {
+static kvf_layout *make_apart(const kvf_shape *shape, rig_form form, const rig_place *place,
+                              rig_memory *m) {
     enum { GAP = 40 };
+    size_t gap = GAP * (place->unit ? place->unit : 1);
     size_t parts = parts_of(shape), each = form == RIG_PER_PART ? 1 : parts;
     size_t count = shape->layers * (parts / each), at = 0;
     kvf_buffer *buffers = calloc(count, sizeof *buffers);
-    m->size = shape->blocks * block_bytes(shape) + count * GAP;
-    m->bytes = calloc(1, m->size);
-    assert_true(buffers && m->bytes);
+    assert_non_null(buffers);
+    char *base = allocate(m, place, shape->blocks * block_bytes(shape) + count * gap);
     for (size_t i = 0; i < count; i++) {
         size_t bytes = each * shape->blocks * layer_bytes(shape, i * each / parts);
-        buffers[i] = (kvf_buffer){m->bytes + at, bytes};
-        at += bytes + GAP;
+        buffers[i] = (kvf_buffer){base + at, bytes};
+        at += bytes + gap;
     }
     kvf_layout *layout = NULL;
     kvf_error error = {0};
     kvf_status status =
         form == RIG_PER_PART
-            ? kvf_layout_per_part(shape, buffers, &layout, &error)
+            ? make_per_part(shape, buffers, &layout, &error)
             : kvf_layout_per_layer(shape, buffers,
                                    form == RIG_BLOCK_FIRST ? KVF_BLOCK_FIRST : KVF_BLOCK_SECOND,
                                    &layout, &error);
@@ -80,22 +116,23 @@ static kvf_layout *make_apart(const kvf_shape *shape, rig_form form, rig_memory 
     return layout;
 }
 
-static kvf_layout *make_padded(const kvf_shape *shape, rig_memory *m) {
+static kvf_layout *make_padded(const kvf_shape *shape, const rig_place *place, rig_memory *m) {
     enum { ROW_GAP = 3, REGION_GAP = 5, BLOCK_GAP = 7 };
+    size_t unit = place->unit ? place->unit : 1;
     size_t parts = parts_of(shape), rows = rows_of(shape), count = shape->layers * parts;
     kvf_region *regions = calloc(count, sizeof *regions);
-    size_t stride = block_bytes(shape) + count * (rows * ROW_GAP + REGION_GAP) + BLOCK_GAP, at = 0;
-    m->size = shape->blocks * stride;
-    m->bytes = calloc(1, m->size);
-    assert_true(regions && m->bytes);
+    assert_non_null(regions);
+    size_t gaps = (count * (rows * ROW_GAP + REGION_GAP) + BLOCK_GAP) * unit, at = 0;
+    size_t stride = block_bytes(shape) + gaps;
+    char *base = allocate(m, place, shape->blocks * stride);
     for (size_t i = 0; i < count; i++) {
         size_t row = layer_bytes(shape, i / parts) / rows;
         regions[i] = (kvf_region){
-            .base = m->bytes + at,
+            .base = base + at,
             .block_stride = stride,
             .bytes = row,
             .rows = rows,
-            .row_pitch = row + ROW_GAP,
+            .row_pitch = row + ROW_GAP * unit,
             .group = (uint32_t)(i / parts),
             .part = (uint32_t)(i % parts),
             .kind = shape->kind,
@@ -103,7 +140,7 @@ static kvf_layout *make_padded(const kvf_shape *shape, rig_memory *m) {
             .heads = shape->heads,
             .order = shape->order,
         };
-        at += rows * (row + ROW_GAP) + REGION_GAP;
+        at += rows * (row + ROW_GAP * unit) + REGION_GAP * unit;
     }
     kvf_layout *layout = NULL;
     kvf_error error = {0};
@@ -113,37 +150,48 @@ static kvf_layout *make_padded(const kvf_shape *shape, rig_memory *m) {
     return layout;
 }
 
-rig_memory rig_memory_make(const kvf_shape *shape, rig_form form) {
+rig_memory rig_memory_make_at(const kvf_shape *shape, rig_form form, const rig_place *place) {
     rig_memory m = {0};
     switch (form) {
     case RIG_BLOCK_FIRST:
     case RIG_BLOCK_SECOND:
     case RIG_PER_PART:
-        m.layout = make_apart(shape, form, &m);
+        m.layout = make_apart(shape, form, place, &m);
         break;
     case RIG_PADDED:
-        m.layout = make_padded(shape, &m);
+        m.layout = make_padded(shape, place, &m);
         break;
     default:
-        m.layout = make_contiguous(shape, form, &m);
+        m.layout = make_contiguous(shape, form, place, &m);
     }
     return m;
 }
 
+rig_memory rig_memory_make(const kvf_shape *shape, rig_form form) {
+    return rig_memory_make_at(shape, form, &(rig_place){0});
+}
+
 void rig_memory_free(rig_memory *memory) {
     kvf_layout_destroy(memory->layout);
-    free(memory->bytes);
+    rig_deallocate(memory->side, memory->bytes);
     *memory = (rig_memory){0};
 }
 
-rig_tier rig_tier_make(kvf_engine *engine, const kvf_shape *shape, rig_form form, bool integrity) {
-    rig_tier t = {.memory = rig_memory_make(shape, form)};
+rig_tier rig_tier_make_on(kvf_engine *engine, rig_side side, const kvf_shape *shape, rig_form form,
+                          bool integrity) {
+    rig_tier t = {.memory = rig_memory_make_at(shape, form, &(rig_place){.side = side})};
     const kvf_layout *layouts[] = {t.memory.layout};
-    const kvf_tier_options options = {
-        .layouts = layouts, .layout_count = 1, .integrity = integrity};
+    const kvf_tier_options options = {.layouts = layouts,
+                                      .layout_count = 1,
+                                      .memory = rig_kind(side),
+                                      .integrity = integrity && rig_has(RIG_INTEGRITY)};
     kvf_error error = {0};
     test_expect(KVF_OK, kvf_tier_create(engine, &options, &t.tier, &error), &error);
     return t;
+}
+
+rig_tier rig_tier_make(kvf_engine *engine, const kvf_shape *shape, rig_form form, bool integrity) {
+    return rig_tier_make_on(engine, RIG_FAR, shape, form, integrity);
 }
 
 void rig_tier_free(rig_tier *tier) {
@@ -171,18 +219,31 @@ static char next_byte(stream *s) {
     return (char)(s->word >> 8 * (s->at++ % 8));
 }
 
+/* A region where host code finds it. */
+static kvf_region seen(const kvf_layout *layout, size_t region) {
+    kvf_region r = kvf_layout_regions(layout, NULL)[region];
+    r.base = rig_look(r.base);
+    return r;
+}
+
+static char *row_of(const kvf_region *r, uint64_t id, size_t row) {
+    return (char *)r->base + id * r->block_stride + row * r->row_pitch;
+}
+
 char *rig_byte(const kvf_layout *layout, size_t region, uint64_t id, size_t row, size_t column) {
-    const kvf_region *r = &kvf_layout_regions(layout, NULL)[region];
-    return (char *)r->base + id * r->block_stride + row * r->row_pitch + column;
+    const kvf_region r = seen(layout, region);
+    return row_of(&r, id, row) + column;
 }
 
 void rig_fill(const kvf_layout *layout, uint64_t id, uint64_t tag) {
     size_t count;
-    const kvf_region *regions = kvf_layout_regions(layout, &count);
+    (void)kvf_layout_regions(layout, &count);
     stream s = {.tag = tag};
-    for (size_t i = 0; i < count; i++)
-        for (size_t at = 0; at < model_bytes(&regions[i]); at++)
-            *model_byte(&regions[i], id, at) = next_byte(&s);
+    for (size_t i = 0; i < count; i++) {
+        const kvf_region r = seen(layout, i);
+        for (size_t at = 0; at < model_bytes(&r); at++)
+            *model_byte(&r, id, at) = next_byte(&s);
+    }
 }
 
 void rig_fill_all(const kvf_layout *layout, uint64_t tag) {
@@ -192,21 +253,22 @@ void rig_fill_all(const kvf_layout *layout, uint64_t tag) {
 
 bool rig_holds(const kvf_layout *layout, uint64_t id, uint64_t tag) {
     size_t count;
-    const kvf_region *regions = kvf_layout_regions(layout, &count);
+    (void)kvf_layout_regions(layout, &count);
     stream s = {.tag = tag};
-    for (size_t i = 0; i < count; i++)
-        for (size_t at = 0; at < model_bytes(&regions[i]); at++)
-            if (*model_byte(&regions[i], id, at) != next_byte(&s))
+    for (size_t i = 0; i < count; i++) {
+        const kvf_region r = seen(layout, i);
+        for (size_t at = 0; at < model_bytes(&r); at++)
+            if (*model_byte(&r, id, at) != next_byte(&s))
                 return false;
+    }
     return true;
 }
 
 static void copy_block(const kvf_layout *src, uint64_t src_id, const kvf_layout *dst,
                        uint64_t dst_id, size_t region) {
-    const kvf_region *from = &kvf_layout_regions(src, NULL)[region];
-    const kvf_region *to = &kvf_layout_regions(dst, NULL)[region];
-    for (size_t at = 0; at < model_bytes(from); at++)
-        *model_byte(to, dst_id, at) = *model_byte(from, src_id, at);
+    const kvf_region from = seen(src, region), to = seen(dst, region);
+    for (size_t at = 0; at < model_bytes(&from); at++)
+        *model_byte(&to, dst_id, at) = *model_byte(&from, src_id, at);
 }
 
 void rig_copy(const kvf_layout *src, const kvf_layout *dst, const kvf_plan *plans, size_t count,

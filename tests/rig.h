@@ -1,5 +1,8 @@
 /* What the tests of transfers share: tiers over memory of their own, blocks filled from tags, and a
- * copier that goes byte by byte. */
+ * copier that goes byte by byte.
+ *
+ * The same tests run on every engine. What differs from one to the other is behind the seam, of
+ * which a program links one: rig_host.c, or cuda/rig_cuda.c. */
 #ifndef KVF_TEST_RIG_H
 #define KVF_TEST_RIG_H
 
@@ -8,8 +11,51 @@
 /* Ends the program when it takes longer, so that a hang is a failure. */
 void rig_watchdog(unsigned seconds);
 
-/* A host engine; NULL: with the usual options. */
+/* The seam */
+
+/* What not every engine has. */
+typedef enum rig_ability {
+    RIG_INTEGRITY, /* tiers with checksums; where there are none, rig_tier_make leaves them out */
+    RIG_IMITATION, /* links that are slower than they are */
+    RIG_STEPS,     /* an ordered transfer begins after its submit: without threads, in progress */
+    RIG_DEVICE,    /* memory that is not the host's */
+} rig_ability;
+
+bool rig_has(rig_ability ability);
+
+/* The engine's name. */
+extern const char *const rig_engine_name;
+
+/* An engine; NULL: with the usual options. */
 kvf_engine *rig_engine(const kvf_host_options *options);
+
+/* Which of an engine's memories: the host's or, where there is one, the device's. */
+typedef enum rig_side { RIG_FAR, RIG_NEAR } rig_side;
+
+kvf_memory rig_kind(rig_side side);
+
+/* Memory of that side, zeroed; `bytes` more than 0. */
+char *rig_allocate(rig_side side, size_t bytes);
+void rig_deallocate(rig_side side, char *memory);
+
+/* Where host code finds the byte at an address of such memory, and all others of the same piece at
+ * the same distance. No order goes with it: wait first. */
+char *rig_look(const void *address);
+
+/* Seeds to run, as test_seeds; fewer where each takes longer. */
+uint64_t rig_seeds(uint64_t usual);
+
+/* To be called at the end of a program: what main is to return if so many tests have failed. */
+int rig_end(int failed);
+
+/* Leaves out the rest of a test that needs it. */
+void rig_needs(rig_ability ability);
+
+/* Whether the engine does what the options ask for. */
+bool rig_offers(const kvf_host_options *options);
+
+/* Whether the engine moves blocks from one side to the other. */
+bool rig_moves(rig_side src, rig_side dst);
 
 /* Where the constructors of layouts put blocks. */
 typedef enum rig_form {
@@ -21,16 +67,29 @@ typedef enum rig_form {
     RIG_TOKEN_FIRST,
     RIG_PADDED, /* the caller's own regions, with space between rows, regions and blocks */
     RIG_FORMS,
+    RIG_WHOLE_BLOCKS = RIG_FORMS, /* recommended */
+    RIG_BY_LAYER,
+    RIG_ALL_FORMS,
 } rig_form;
+
+/* Where memory is, and how blocks lie in it. */
+typedef struct rig_place {
+    rig_side side;
+    size_t offset; /* of the first byte */
+    size_t unit;   /* padding is multiples of it; 0: 1 */
+} rig_place;
 
 /* A layout and the memory it lies in. */
 typedef struct rig_memory {
     kvf_layout *layout;
+    rig_side side;
     char *bytes;
     size_t size;
 } rig_memory;
 
+/* The usual place: far. */
 rig_memory rig_memory_make(const kvf_shape *shape, rig_form form);
+rig_memory rig_memory_make_at(const kvf_shape *shape, rig_form form, const rig_place *place);
 void rig_memory_free(rig_memory *memory);
 
 /* A tier of one layout. */
@@ -39,6 +98,9 @@ typedef struct rig_tier {
     kvf_tier *tier;
 } rig_tier;
 
+rig_tier rig_tier_make_on(kvf_engine *engine, rig_side side, const kvf_shape *shape, rig_form form,
+                          bool integrity);
+/* A far one. */
 rig_tier rig_tier_make(kvf_engine *engine, const kvf_shape *shape, rig_form form, bool integrity);
 /* The tier first, then its memory. */
 void rig_tier_free(rig_tier *tier);
@@ -50,7 +112,7 @@ void rig_fill(const kvf_layout *layout, uint64_t id, uint64_t tag);
 void rig_fill_all(const kvf_layout *layout, uint64_t tag);
 bool rig_holds(const kvf_layout *layout, uint64_t id, uint64_t tag);
 
-/* The address of a byte of a region's row. */
+/* A byte of a region's row, where host code finds it. */
 char *rig_byte(const kvf_layout *layout, size_t region, uint64_t id, size_t row, size_t column);
 
 /* Copies what a transfer of these plans and groups should. */

@@ -63,7 +63,8 @@ static void world_make(world *w, test_random *random, const kvf_host_options *op
         const kvf_shape shape = {
             .blocks = blocks_of(t), .layers = 2, .parts = 2, .bytes = bytes, .rows = 2};
         rig_form form = (rig_form)test_random_below(random, RIG_FORMS);
-        w->tiers[t] = rig_tier_make(w->engine, &shape, form, t == B);
+        rig_side side = t == A || test_random_below(random, 2) ? RIG_NEAR : RIG_FAR;
+        w->tiers[t] = rig_tier_make_on(w->engine, side, &shape, form, t == B);
         for (uint64_t id = 0; id < shape.blocks; id++) {
             w->tags[t][id] = 1000 * (uint64_t)(t + 1) + id;
             rig_fill(w->tiers[t].memory.layout, id, w->tags[t][id]);
@@ -93,11 +94,14 @@ static bool among(const uint64_t *ids, size_t count, uint64_t id) {
 }
 
 static void choose_tiers(schedule *s, entry *e) {
-    uint64_t kind = test_random_below(&s->random, 10);
-    int one = test_random_below(&s->random, 2) ? A : B;
-    int other = test_random_below(&s->random, 2) ? A : B;
-    e->src = kind < 3 ? FRESH : one;
-    e->dst = kind < 7 || s->next_log + MOST_BLOCKS > s->end_log ? other : LOG;
+    const rig_tier *tiers = s->world->tiers;
+    do {
+        uint64_t kind = test_random_below(&s->random, 10);
+        int one = test_random_below(&s->random, 2) ? A : B;
+        int other = test_random_below(&s->random, 2) ? A : B;
+        e->src = kind < 3 ? FRESH : one;
+        e->dst = kind < 7 || s->next_log + MOST_BLOCKS > s->end_log ? other : LOG;
+    } while (!rig_moves(tiers[e->src].memory.side, tiers[e->dst].memory.side));
 }
 
 static void choose_ids(schedule *s, entry *e) {
@@ -256,7 +260,7 @@ static void one_submitter(const kvf_host_options *options, size_t bytes, uint64_
 /* Without threads the order of everything depends on the seed alone. */
 static void without_threads(void **state) {
     (void)state;
-    for (uint64_t seed = 1; seed <= test_seeds(1500); seed++) {
+    for (uint64_t seed = 1; seed <= rig_seeds(1500); seed++) {
         const kvf_host_options options = {.no_threads = true,
                                           .max_transfers = seed % 3 == 0 ? 6 : 0};
         one_submitter(&options, 16, seed);
@@ -265,7 +269,7 @@ static void without_threads(void **state) {
 
 static void with_threads(void **state) {
     (void)state;
-    for (uint64_t seed = 1; seed <= test_seeds(120); seed++) {
+    for (uint64_t seed = 1; seed <= rig_seeds(120); seed++) {
         const kvf_host_options options = {.threads = 1 + (unsigned)(seed % 4),
                                           .max_transfers = seed % 3 == 0 ? 6 : 0};
         one_submitter(&options, seed % 8 == 0 ? 3000 : 100, seed);
@@ -275,7 +279,8 @@ static void with_threads(void **state) {
 /* Results come late, in an order of their own, while the content is there at once. */
 static void over_an_imitated_link(void **state) {
     (void)state;
-    for (uint64_t seed = 1; seed <= test_seeds(80); seed++) {
+    rig_needs(RIG_IMITATION);
+    for (uint64_t seed = 1; seed <= rig_seeds(80); seed++) {
         const kvf_host_options options = {
             .threads = seed % 2 == 0 ? 0 : 1 + (unsigned)(seed % 3),
             .no_threads = seed % 2 == 0,
@@ -290,7 +295,7 @@ static void over_an_imitated_link(void **state) {
 /* A large block is several chunks, which several threads take. */
 static void in_large_blocks(void **state) {
     (void)state;
-    for (uint64_t seed = 1; seed <= test_seeds(2); seed++) {
+    for (uint64_t seed = 1; seed <= rig_seeds(2); seed++) {
         const kvf_host_options options = {.threads = 3};
         world w;
         test_random random = test_random_make(seed);
@@ -339,7 +344,7 @@ static kvf_host_options options_for(uint64_t seed) {
 
 static void several_submitters_in_one_order(void **state) {
     (void)state;
-    for (uint64_t seed = 1; seed <= test_seeds(60); seed++) {
+    for (uint64_t seed = 1; seed <= rig_seeds(60); seed++) {
         const kvf_host_options options = options_for(seed);
         world w;
         test_random random = test_random_make(seed);
@@ -357,7 +362,7 @@ static void several_submitters_in_one_order(void **state) {
 
 static void several_submitters_at_once(void **state) {
     (void)state;
-    for (uint64_t seed = 1; seed <= test_seeds(60); seed++) {
+    for (uint64_t seed = 1; seed <= rig_seeds(60); seed++) {
         const kvf_host_options options = options_for(seed);
         world w;
         test_random random = test_random_make(seed);
@@ -396,5 +401,5 @@ int main(void) {
         cmocka_unit_test(several_submitters_in_one_order),
         cmocka_unit_test(several_submitters_at_once),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return rig_end(cmocka_run_group_tests(tests, NULL, NULL));
 }

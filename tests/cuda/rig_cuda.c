@@ -1,0 +1,78 @@
+/* The seam of the rig on the CUDA engine, over pinned and the fake's device memory. Threads are
+ * lanes, and an imitated link is the host engine's alone. */
+#include "rig.h"
+
+#include <kvferry/cuda.h>
+
+#include "fakecuda.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const rig_engine_name = "cuda";
+
+bool rig_has(rig_ability ability) {
+    return ability == RIG_DEVICE;
+}
+
+/* Device memory is looked at where only the fake keeps it. */
+static void need_fake(void) {
+    if (FAKECUDA)
+        return;
+    (void)fputs("this needs the fake runtime\n", stderr);
+    exit(77);
+}
+
+kvf_engine *rig_engine(const kvf_host_options *options) {
+    static const kvf_host_options usual = {0};
+    const kvf_host_options *o = options ? options : &usual;
+    const kvf_cuda_options mine = {
+        .no_thread = o->no_threads,
+        .lanes = o->threads < 8 ? o->threads : 8,
+        .max_transfers = o->max_transfers,
+        .background_to_gbps = o->background_gbps,
+        .background_from_gbps = o->background_gbps,
+        .ctas = 2,
+        .allocator = o->allocator,
+    };
+    kvf_engine *engine = NULL;
+    kvf_error error = {0};
+    need_fake();
+    assert_true(rig_offers(o));
+    test_expect(KVF_OK, kvf_engine_cuda_create(&mine, &engine, &error), &error);
+    return engine;
+}
+
+kvf_memory rig_kind(rig_side side) {
+    return side == RIG_NEAR ? KVF_MEMORY_DEVICE : KVF_MEMORY_PINNED;
+}
+
+char *rig_allocate(rig_side side, size_t bytes) {
+    void *memory = NULL;
+    need_fake();
+    cudaError_t code = side == RIG_NEAR ? cudaMalloc(&memory, bytes)
+                                        : cudaHostAlloc(&memory, bytes, cudaHostAllocDefault);
+    assert_int_equal(code, cudaSuccess);
+    memset(rig_look(memory), 0, bytes);
+    return memory;
+}
+
+void rig_deallocate(rig_side side, char *memory) {
+    cudaError_t code = side == RIG_NEAR ? cudaFree(memory) : cudaFreeHost(memory);
+    assert_int_equal(code, cudaSuccess);
+}
+
+char *rig_look(const void *address) {
+    char *shadow = fakecuda_shadow(address, 1);
+    return shadow ? shadow : (char *)(uintptr_t)address;
+}
+
+/* Every stream of the fake is a thread. */
+uint64_t rig_seeds(uint64_t usual) {
+    return (test_seeds(usual) + 29) / 30;
+}
+
+int rig_end(int failed) {
+    return failed + (FAKECUDA && fakecuda_reset() > 0);
+}

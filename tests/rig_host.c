@@ -1,0 +1,46 @@
+/* The seam of the rig on the host engine, which has all there is but a device. */
+#include "rig.h"
+
+#include <stdlib.h>
+
+const char *const rig_engine_name = "host";
+
+bool rig_has(rig_ability ability) {
+    return ability != RIG_DEVICE;
+}
+
+kvf_engine *rig_engine(const kvf_host_options *options) {
+    kvf_engine *engine = NULL;
+    kvf_error error = {0};
+    test_expect(KVF_OK, kvf_engine_host_create(options, &engine, &error), &error);
+    return engine;
+}
+
+kvf_memory rig_kind(rig_side side) {
+    (void)side;
+    return KVF_MEMORY_HOST;
+}
+
+char *rig_allocate(rig_side side, size_t bytes) {
+    (void)side;
+    char *memory = calloc(1, bytes);
+    assert_non_null(memory);
+    return memory;
+}
+
+void rig_deallocate(rig_side side, char *memory) {
+    (void)side;
+    free(memory);
+}
+
+char *rig_look(const void *address) {
+    return (char *)(uintptr_t)address;
+}
+
+uint64_t rig_seeds(uint64_t usual) {
+    return test_seeds(usual);
+}
+
+int rig_end(int failed) {
+    return failed;
+}
