@@ -37,8 +37,11 @@ static kvf_error details_of(CUresult code, const char *what) {
     return details;
 }
 
+/* What a kernel packs is not there before its turn in the stream. */
 static CUmemcpySrcAccessOrder access_order(const kvf__cuda_copier *c) {
-    return c->settled ? CU_MEMCPY_SRC_ACCESS_ORDER_ANY : CU_MEMCPY_SRC_ACCESS_ORDER_STREAM;
+    bool packed = c->strategy == KVF_CUDA_STAGED && c->direction == KVF_CUDA_FROM_DEVICE;
+    return c->settled && !packed ? CU_MEMCPY_SRC_ACCESS_ORDER_ANY
+                                 : CU_MEMCPY_SRC_ACCESS_ORDER_STREAM;
 }
 
 static kvf_status flush_batch(kvf__cuda_copier *c, kvf_error *error) {
