@@ -19,12 +19,14 @@ static uint64_t block_at(CUdeviceptr address, uintptr_t base, size_t stride) {
     return stride > 0 ? (address - base) / stride : 0;
 }
 
-/* Names the blocks of a copy of that span. */
+/* Names the blocks of a copy of that span, of which the driver has the device's addresses. */
 static void name_blocks(const kvf__cuda_copier *c, size_t span, CUdeviceptr dst, CUdeviceptr src,
                         kvf_error *details) {
     if (span >= c->move->span_count)
         return;
     const kvf__span *s = &c->move->spans[span];
+    dst -= (CUdeviceptr)c->dst_shift;
+    src -= (CUdeviceptr)c->src_shift;
     details->fields |= KVF_ERROR_ID | KVF_ERROR_OTHER_ID;
     details->id = block_at(dst, (uintptr_t)s->dst, s->dst_stride);
     details->other_id = block_at(src, (uintptr_t)s->src, s->src_stride);
@@ -44,8 +46,17 @@ static CUmemcpySrcAccessOrder access_order(const kvf__cuda_copier *c) {
                                  : CU_MEMCPY_SRC_ACCESS_ORDER_STREAM;
 }
 
+/* Unlike copies one by one, the driver takes the device's addresses only. */
+static void shift(const kvf__cuda_copier *c, kvf__cuda_lists *l) {
+    for (size_t i = 0; (c->dst_shift != 0 || c->src_shift != 0) && i < l->count; i++) {
+        l->dsts[i] += (CUdeviceptr)c->dst_shift;
+        l->srcs[i] += (CUdeviceptr)c->src_shift;
+    }
+}
+
 static kvf_status flush_batch(kvf__cuda_copier *c, kvf_error *error) {
     kvf__cuda_lists *l = c->engine->lists;
+    shift(c, l);
     CUmemcpyAttributes how = {.srcAccessOrder = access_order(c)};
     size_t start = 0, failed = SIZE_MAX;
     CUresult code = c->engine->driver.batch(l->dsts, l->srcs, l->sizes, l->count, &how, &start, 1,
@@ -77,8 +88,8 @@ static kvf_status flush_singly(kvf__cuda_copier *c, kvf_error *error) {
 static bool batch_pays(const kvf__cuda_copier *c) {
     const kvf__cuda_lists *l = c->engine->lists;
     size_t bytes = 0;
-    if (!c->engine->driver.batch || c->strategy == KVF_CUDA_BATCH)
-        return c->engine->driver.batch != NULL;
+    if (!c->engine->driver.batch || !c->reachable || c->strategy == KVF_CUDA_BATCH)
+        return c->strategy == KVF_CUDA_BATCH;
     for (size_t i = 0; i < l->count; i++)
         bytes += l->sizes[i];
     return l->count >= FEW && bytes / l->count < LARGE;
@@ -146,8 +157,8 @@ static CUmemcpy3DOperand operand(const void *address, const kvf_box *b, ptrdiff_
 
 static CUDA_MEMCPY3D_BATCH_OP operation(const kvf__cuda_copier *c, const kvf_box *b) {
     return (CUDA_MEMCPY3D_BATCH_OP){
-        .src = operand(b->src, b, b->src_row_pitch, b->src_slice_pitch),
-        .dst = operand(b->dst, b, b->dst_row_pitch, b->dst_slice_pitch),
+        .src = operand(b->src + c->src_shift, b, b->src_row_pitch, b->src_slice_pitch),
+        .dst = operand(b->dst + c->dst_shift, b, b->dst_row_pitch, b->dst_slice_pitch),
         .extent = {b->width, b->rows, b->slices},
         .srcAccessOrder = access_order(c),
     };

@@ -19,7 +19,8 @@ bool kvf__cuda_offers(const kvf__cuda *e, kvf_cuda_strategy strategy) {
 static bool can(const kvf__cuda_copier *c, kvf_cuda_strategy strategy) {
     if (c->excluded & 1u << strategy || !kvf__cuda_offers(c->engine, strategy))
         return false;
-    return strategy == KVF_CUDA_KERNEL   ? kvf__cuda_kernel_fits(c)
+    return strategy == KVF_CUDA_BATCH    ? c->reachable
+           : strategy == KVF_CUDA_KERNEL ? kvf__cuda_kernel_fits(c)
            : strategy == KVF_CUDA_STAGED ? kvf__cuda_staged_fits(c)
                                          : true;
 }

@@ -98,7 +98,7 @@ typedef struct kvf__cuda_copier {
     unsigned lane;
     uint64_t sequence;
     ptrdiff_t src_shift, dst_shift; /* from an address to the device's name for it */
-    bool reachable;                 /* by kernels, on both sides */
+    bool reachable;                 /* by kernels and batches, on both sides */
     bool beside_compute;
     bool settled;  /* nobody writes the sources any more */
     bool enqueued; /* at least one operation on memory was accepted */

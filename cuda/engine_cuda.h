@@ -117,7 +117,7 @@ typedef struct kvf__cuda_job {
 
 /* What the engine keeps of a tier's layout. */
 typedef struct kvf__cuda_place {
-    bool reachable; /* by kernels, all of it, at one distance: */
+    bool reachable; /* by kernels and batches, all of it, at one distance: */
     ptrdiff_t shift;
 } kvf__cuda_place;
 
