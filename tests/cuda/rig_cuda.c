@@ -48,19 +48,32 @@ kvf_memory rig_kind(rig_side side) {
     return side == RIG_NEAR ? KVF_MEMORY_DEVICE : KVF_MEMORY_PINNED;
 }
 
+/* Registered, so that its addresses may be others on the device. */
+static void *register_memory(size_t bytes) {
+    enum { PAGE = 4096 };
+    const size_t whole = (bytes + PAGE - 1) / PAGE * PAGE;
+    void *memory = aligned_alloc(PAGE, whole);
+    assert_non_null(memory);
+    assert_int_equal(cudaHostRegister(memory, whole, cudaHostRegisterDefault), cudaSuccess);
+    return memory;
+}
+
 char *rig_allocate(rig_side side, size_t bytes) {
     void *memory = NULL;
     need_fake();
-    cudaError_t code = side == RIG_NEAR ? cudaMalloc(&memory, bytes)
-                                        : cudaHostAlloc(&memory, bytes, cudaHostAllocDefault);
-    assert_int_equal(code, cudaSuccess);
+    if (side == RIG_NEAR)
+        assert_int_equal(cudaMalloc(&memory, bytes), cudaSuccess);
+    else
+        memory = register_memory(bytes);
     memset(rig_look(memory), 0, bytes);
     return memory;
 }
 
 void rig_deallocate(rig_side side, char *memory) {
-    cudaError_t code = side == RIG_NEAR ? cudaFree(memory) : cudaFreeHost(memory);
+    cudaError_t code = side == RIG_NEAR ? cudaFree(memory) : cudaHostUnregister(memory);
     assert_int_equal(code, cudaSuccess);
+    if (side == RIG_FAR)
+        free(memory);
 }
 
 char *rig_look(const void *address) {

@@ -1,0 +1,257 @@
+/* Random moves by every strategy, in every direction, checked by content: what was to move has
+ * moved, and nothing else has changed. */
+#include "move_scene.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    MOVES = 6,
+    WATCHDOG_S = 60,
+    BATCH = 4096,          /* copies that a driver is given at a time, at most */
+    SMALLEST_RING = 16384, /* and of what ring_bytes is a multiple */
+    USUAL_RING = 32 << 20,
+    BUFFERS = 4, /* of a ring */
+    WIDTHS = 5,  /* of vectors: 1, 2, 4, 8, 16 */
+    USUAL_SEEDS = 160,
+};
+
+/* What has been seen, so that a run can tell whether it has seen everything. */
+typedef struct coverage {
+    uint64_t by[KVF_CUDA_STRATEGIES][KVF_CUDA_DIRECTIONS][2][2]; /* [background][by group] */
+    uint64_t widths[WIDTHS];                                     /* of kernels' vectors */
+    uint64_t fell_back[KVF_CUDA_STRATEGIES];
+    uint64_t too_wide; /* for a packing buffer */
+    uint64_t rings;    /* for the lists of kernels */
+} coverage;
+
+typedef struct trial {
+    scene scene;
+    kvf_cuda_options options;
+    bool has_batch;
+    uint64_t seed;
+    scene_move moves[MOVES];
+    kvf_transfer *transfers[MOVES];
+    uint64_t stats[KVF_CUDA_STRATEGIES], bytes;
+} trial;
+
+/* The runtime, and the engine on it */
+
+static uint64_t below(test_random *r, uint64_t bound) {
+    return test_random_below(r, bound);
+}
+
+static void set_up_fake(trial *t, test_random *r) {
+    const size_t entries[] = {0, 16, 200, 1000};
+    const fakecuda_config config = {.shuffle = below(r, 2) * (t->seed + 1),
+                                    .any_early = below(r, 2) == 1,
+                                    .batch_copies = BATCH,
+                                    .queue_entries = entries[below(r, 4)],
+                                    .forbid_legacy = true};
+    fakecuda_configure(&config);
+    if (below(r, 4) == 0)
+        fakecuda_set_attribute(cudaDevAttrCanUseHostPointerForRegisteredMem, 0);
+    if (below(r, 6) == 0) {
+        fakecuda_hide_symbol("cuMemcpyBatchAsync");
+        t->has_batch = false;
+    }
+    if (below(r, 3) == 0)
+        fakecuda_hide_symbol("cuMemcpy3DBatchAsync");
+    if (below(r, 4) == 0)
+        fakecuda_delay((fakecuda_kind)below(r, FAKECUDA_KINDS), (unsigned)below(r, 100));
+}
+
+/* The lists of kernels get a ring of pinned memory, or none. */
+static void forbid_ring(trial *t) {
+    if (t->seed % 8 == 3)
+        fakecuda_fail_call("cudaHostAlloc", 1, cudaErrorMemoryAllocation, true);
+}
+
+static kvf_engine *make_engine(trial *t, test_random *r) {
+    const size_t rings[] = {SMALLEST_RING, 5 * SMALLEST_RING + 77, 1 << 20, 0};
+    kvf_cuda_options *o = &t->options;
+    *o = (kvf_cuda_options){.lanes = (unsigned)below(r, 5),
+                            .no_thread = below(r, 2) == 1,
+                            .ctas = (unsigned)below(r, 5),
+                            .ring_bytes = rings[below(r, 4)],
+                            .background_to_gbps = below(r, 4) == 0 ? 1 : 0,
+                            .background_from_gbps = below(r, 4) == 0 ? 2 : 0};
+    o->ring_limit = below(r, 2) * 2 * o->ring_bytes;
+    if (below(r, 4) == 0)
+        o->strategy = (kvf_cuda_strategy)below(r, KVF_CUDA_STRATEGIES);
+    if (o->strategy == KVF_CUDA_BATCH && !t->has_batch)
+        o->strategy = KVF_CUDA_LOOP;
+    kvf_engine *engine = NULL;
+    kvf_error e = {0};
+    test_expect(KVF_OK, kvf_engine_cuda_create(o, &engine, &e), &e);
+    return engine;
+}
+
+/* Submitting */
+
+static void submit(trial *t, size_t i) {
+    scene *s = &t->scene;
+    scene_move *m = &t->moves[i];
+    *m = scene_move_make(s);
+    kvf_submit_options *o = &m->options;
+    o->background = scene_below(s, 2);
+    o->priority = o->background ? (unsigned)scene_below(s, KVF_PRIORITIES) : 0;
+    o->strategy = (unsigned)scene_below(s, KVF_CUDA_STRATEGIES);
+    kvf_error e = {0};
+    test_expect(KVF_OK,
+                kvf_transfer_submit(s->tiers[m->src].tier, s->tiers[m->dst].tier, m->plans,
+                                    m->plan_count, o, &t->transfers[i], &e),
+                &e);
+    scene_move_apply(s, m);
+    if (scene_below(s, 3) == 0)
+        test_expect(KVF_OK, kvf_transfer_wait(t->transfers[i], -1, &e), &e);
+}
+
+static void wait_in_parts(trial *t, size_t i) {
+    scene *s = &t->scene;
+    const scene_move *m = &t->moves[i];
+    const uint32_t layers = (uint32_t)s->shapes[m->layout].layers;
+    const uint32_t end =
+        m->options.group_count ? m->options.first_group + m->options.group_count : layers;
+    kvf_error e = {0};
+    for (uint32_t g = m->options.first_group; g < end; g++)
+        test_expect(KVF_OK, kvf_transfer_wait_group(t->transfers[i], g, -1, &e), &e);
+    test_expect(KVF_OK, kvf_transfer_wait(t->transfers[i], -1, &e), &e);
+    for (size_t p = 0; p < m->plan_count; p++)
+        assert_int_equal(kvf_transfer_landed(t->transfers[i], p), m->plans[p].count);
+}
+
+/* Which strategy it was */
+
+static size_t buffer_bytes(const trial *t) {
+    size_t ring = t->options.ring_bytes ? t->options.ring_bytes : USUAL_RING;
+    return (ring - ring % SMALLEST_RING) / BUFFERS;
+}
+
+static bool can(trial *t, const scene_move *m, kvf_cuda_strategy strategy, coverage *seen) {
+    if (strategy == KVF_CUDA_BATCH)
+        return t->has_batch;
+    if (strategy != KVF_CUDA_STAGED)
+        return true;
+    const bool too_wide = scene_widest_span(&t->scene, m) > buffer_bytes(t);
+    seen->too_wide += too_wide && scene_direction(m) != KVF_CUDA_ON_DEVICE;
+    return !too_wide && scene_direction(m) != KVF_CUDA_ON_DEVICE;
+}
+
+static kvf_cuda_explanation explain(trial *t, size_t i) {
+    kvf_cuda_explanation x;
+    kvf_error e = {0};
+    test_expect(KVF_OK, kvf_cuda_explain(t->transfers[i], &x, &e), &e);
+    assert_in_range(x.chosen, KVF_CUDA_LOOP, KVF_CUDA_STAGED);
+    assert_int_equal(x.bytes, t->moves[i].bytes);
+    assert_false(x.calibrated);
+    assert_true(x.us[x.chosen] > 0 && x.us[KVF_CUDA_AUTO] == x.us[x.chosen]);
+    return x;
+}
+
+static void expect_strategy(trial *t, size_t i, coverage *seen) {
+    const scene_move *m = &t->moves[i];
+    const kvf_cuda_explanation x = explain(t, i);
+    const kvf_cuda_strategy asked =
+        m->options.strategy ? (kvf_cuda_strategy)m->options.strategy : t->options.strategy;
+    if (asked == KVF_CUDA_AUTO) {
+        assert_int_equal(x.reason, KVF_CUDA_CHEAPEST);
+    } else if (can(t, m, asked, seen)) {
+        assert_int_equal(x.reason, KVF_CUDA_FORCED);
+        assert_int_equal(x.chosen, asked);
+    } else {
+        assert_int_equal(x.reason, KVF_CUDA_FELL_BACK);
+        assert_int_not_equal(x.chosen, asked);
+        seen->fell_back[asked]++;
+    }
+    assert_true(can(t, m, x.chosen, &(coverage){0}));
+    seen->by[x.chosen][scene_direction(m)][m->options.background][m->options.by_group]++;
+    for (size_t w = 0; x.chosen == KVF_CUDA_KERNEL && w < WIDTHS; w++)
+        seen->widths[w] += t->scene.unit == (size_t)1 << w;
+    t->stats[x.chosen]++;
+    t->bytes += x.bytes;
+}
+
+static void expect_stats(const trial *t) {
+    kvf_cuda_stats stats;
+    kvf_error e = {0};
+    uint64_t all = 0;
+    test_expect(KVF_OK, kvf_cuda_stats_get(t->scene.engine, &stats, &e), &e);
+    for (size_t s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++) {
+        assert_int_equal(stats.by[s].transfers, t->stats[s]);
+        all += t->stats[s];
+    }
+    assert_int_equal(stats.by[KVF_CUDA_AUTO].transfers, all);
+    assert_int_equal(stats.by[KVF_CUDA_AUTO].bytes, t->bytes);
+}
+
+/* All */
+
+static void run(uint64_t seed, coverage *seen) {
+    trial t = {.seed = seed, .has_batch = true};
+    test_random r = test_random_make(seed);
+    size_t offset;
+    (void)alarm(WATCHDOG_S);
+    set_up_fake(&t, &r);
+    kvf_engine *engine = make_engine(&t, &r);
+    scene_open(&t.scene, seed + 1000000, (scene_kind)(seed % SCENE_KINDS), engine);
+    const uint64_t before = fakecuda_calls("cudaHostAlloc");
+    forbid_ring(&t);
+    for (size_t i = 0; i < MOVES; i++)
+        submit(&t, i);
+    for (size_t i = MOVES; i > 0; i--)
+        wait_in_parts(&t, i - 1);
+    fakecuda_fail_nothing();
+    seen->rings += fakecuda_calls("cudaHostAlloc") > before;
+    const char *differs = scene_compare(&t.scene, &offset);
+    if (differs)
+        fail_msg("seed %llu: the %s tier at byte %zu", (unsigned long long)seed, differs, offset);
+    for (size_t i = 0; i < MOVES; i++)
+        expect_strategy(&t, i, seen);
+    expect_stats(&t);
+    for (size_t i = 0; i < MOVES; i++) {
+        kvf_transfer_release(t.transfers[i]);
+        scene_move_free(&t.moves[i]);
+    }
+    scene_close(&t.scene);
+    if (fakecuda_reset() > 0)
+        fail_msg("seed %llu: violations", (unsigned long long)seed);
+    (void)alarm(0);
+}
+
+static void expect_everything_seen(const coverage *seen) {
+    for (size_t i = 0; i < (size_t)KVF_CUDA_STRATEGIES * KVF_CUDA_DIRECTIONS * 4; i++) {
+        const size_t strategy = i / 4 / KVF_CUDA_DIRECTIONS;
+        const size_t direction = i / 4 % KVF_CUDA_DIRECTIONS;
+        const bool none = strategy == KVF_CUDA_AUTO ||
+                          (strategy == KVF_CUDA_STAGED && direction == KVF_CUDA_ON_DEVICE);
+        assert_int_equal(seen->by[strategy][direction][i / 2 % 2][i % 2] > 0, !none);
+    }
+    for (size_t w = 0; w < WIDTHS; w++)
+        assert_true(seen->widths[w] > 0);
+    assert_true(seen->fell_back[KVF_CUDA_BATCH] > 0 && seen->fell_back[KVF_CUDA_STAGED] > 0);
+    assert_true(seen->fell_back[KVF_CUDA_LOOP] == 0 && seen->fell_back[KVF_CUDA_KERNEL] == 0);
+    assert_true(seen->too_wide > 0 && seen->rings > 0);
+}
+
+static void random_moves(void **state) {
+    (void)state;
+    coverage seen = {0};
+    const uint64_t seeds = test_seeds(USUAL_SEEDS);
+    for (uint64_t seed = 0; seed < seeds; seed++)
+        run(seed, &seen);
+    if (seeds >= USUAL_SEEDS)
+        expect_everything_seen(&seen);
+}
+
+int main(void) {
+    if (!FAKECUDA) {
+        (void)fputs("this needs the fake runtime\n", stderr);
+        return 77;
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(random_moves),
+    };
+    return rig_end(cmocka_run_group_tests(tests, NULL, NULL));
+}
