@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 const char *const rig_engine_name = "cuda";
 
@@ -48,32 +49,45 @@ kvf_memory rig_kind(rig_side side) {
     return side == RIG_NEAR ? KVF_MEMORY_DEVICE : KVF_MEMORY_PINNED;
 }
 
-/* Registered, so that its addresses may be others on the device. */
-static void *register_memory(size_t bytes) {
-    enum { PAGE = 4096 };
-    const size_t whole = (bytes + PAGE - 1) / PAGE * PAGE;
-    void *memory = aligned_alloc(PAGE, whole);
-    assert_non_null(memory);
-    assert_int_equal(cudaHostRegister(memory, whole, cudaHostRegisterDefault), cudaSuccess);
-    return memory;
+/* Registered memory begins with how much of it there is, on a page of its own, so that its
+ * addresses may be others on the device. */
+enum { PAGE = 4096 };
+
+static size_t whole_pages(size_t bytes) {
+    return (bytes + PAGE - 1) / PAGE * PAGE;
+}
+
+static char *register_memory(size_t bytes) {
+    const size_t whole = whole_pages(bytes);
+    char *all =
+        mmap(NULL, PAGE + whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(all != MAP_FAILED);
+    *(size_t *)(void *)all = PAGE + whole;
+    assert_int_equal(cudaHostRegister(all + PAGE, whole, cudaHostRegisterDefault), cudaSuccess);
+    return all + PAGE;
+}
+
+static void unregister_memory(char *memory) {
+    char *all = memory - PAGE;
+    assert_int_equal(cudaHostUnregister(memory), cudaSuccess);
+    assert_int_equal(munmap(all, *(size_t *)(void *)all), 0);
 }
 
 char *rig_allocate(rig_side side, size_t bytes) {
-    void *memory = NULL;
     need_fake();
-    if (side == RIG_NEAR)
-        assert_int_equal(cudaMalloc(&memory, bytes), cudaSuccess);
-    else
-        memory = register_memory(bytes);
+    if (side == RIG_FAR)
+        return register_memory(bytes);
+    void *memory = NULL;
+    assert_int_equal(cudaMalloc(&memory, bytes), cudaSuccess);
     memset(rig_look(memory), 0, bytes);
     return memory;
 }
 
 void rig_deallocate(rig_side side, char *memory) {
-    cudaError_t code = side == RIG_NEAR ? cudaFree(memory) : cudaHostUnregister(memory);
-    assert_int_equal(code, cudaSuccess);
     if (side == RIG_FAR)
-        free(memory);
+        unregister_memory(memory);
+    else
+        assert_int_equal(cudaFree(memory), cudaSuccess);
 }
 
 char *rig_look(const void *address) {
