@@ -4,13 +4,14 @@
  *     lane    | t: enqueued | t: window 3 of 7 | t | t |
  *                      enqueued  ^ front
  *
- * A transfer begins once what it waits for is over, so that nothing stands in a stream that could
- * not run. Something of better priority that waits for it lends it its turn; ordered work and the
- * caller's streams, which need it in its stream, have it enqueued whole.
+ * A transfer begins once what it waits for in other streams is over, so that nothing stands in a
+ * stream that could not run. Something of better priority that waits for it lends it its turn;
+ * ordered work and the caller's streams, which need it in its stream, have it enqueued whole.
  */
 #include "engine_cuda.h"
 
 #include <signal.h>
+#include <string.h>
 
 enum {
     WINDOW_BYTES = 4 << 20,
@@ -200,11 +201,15 @@ static void open_window(kvf__cuda_window *w, cudaStream_t stream) {
         (void)cudaGetLastError();
 }
 
-/* Whether it may begin now: what it waits for is over. */
+/* Whether it may begin now: what it waits for is over, or before it in its own stream. */
 static bool is_ready(kvf__cuda *e, kvf_transfer *t) {
     kvf__cuda_job *j = kvf__cuda_job_of(t);
-    return j->state != KVF__CUDA_WAITING ||
-           (kvf__engine_reached(&e->base, t->after) && (!j->gate || has_fired(e, j->gate)));
+    if (j->state != KVF__CUDA_WAITING)
+        return true;
+    uint64_t after[KVF__LANES];
+    memcpy(after, t->after, sizeof after);
+    after[t->lane] = 0;
+    return kvf__engine_reached(&e->base, after) && (!j->gate || has_fired(e, j->gate));
 }
 
 static bool copy_window(kvf__cuda *e, unsigned lane, kvf_transfer *t) {
