@@ -214,6 +214,11 @@ static bool is_ready(kvf__cuda *e, kvf_transfer *t) {
 
 static bool copy_window(kvf__cuda *e, unsigned lane, kvf_transfer *t) {
     kvf_cuda_direction d = direction_of(lane);
+    if (atomic_load(&t->cancelled)) { /* ends without another window */
+        if (begin(e, t))
+            (void)copy(e, t, 0);
+        return true;
+    }
     kvf__cuda_window *w = free_window(e, d);
     if (!w || kvf__now() < e->next_window[d])
         return false;
