@@ -478,7 +478,11 @@ static void a_cap_is_for_one_way_and_the_background(void **state) {
     end_as(move_by(&l.far, &l.near, 8, 8, 4, (kvf_submit_options){0}), KVF_OK);
     assert_int_equal(enqueued(), 1 + 4 + 1);
     assert_int_equal(kvf_transfer_poll(slow, NULL), KVF_PENDING);
-    kvf_transfer_cancel(slow);
+    kvf_transfer_cancel(slow); /* ends now, not when the cap would let it go on */
+    progress(&l);
+    fakecuda_settle();
+    progress(&l);
+    assert_int_equal(kvf_transfer_poll(slow, NULL), KVF_ERR_CANCELLED);
     end_as(slow, KVF_ERR_CANCELLED);
     close_lab(&l);
 }
