@@ -57,6 +57,7 @@ typedef struct launch {
     const kvf__cuda_piece *pieces;
     const kvf__cuda_pair *pairs;
     size_t piece_count, pair_count;
+    size_t before; /* pairs, where blocks are numbered as these are */
 } launch;
 
 static size_t list_bytes(const launch *l) {
@@ -70,6 +71,8 @@ static void write_lists(const launch *l, void *out) {
     for (size_t i = 0; i < l->piece_count; i++) {
         pieces[i] = l->pieces[i];
         pieces[i].first = first;
+        pieces[i].dst += l->pieces[i].dst_in_turn * l->before * l->pieces[i].dst_stride;
+        pieces[i].src += l->pieces[i].src_in_turn * l->before * l->pieces[i].src_stride;
         first += pieces[i].per_pair * (uint32_t)l->pair_count;
     }
     memcpy(pieces + l->piece_count, l->pairs, l->pair_count * sizeof *l->pairs);
@@ -137,6 +140,7 @@ static kvf_status start_in_parts(const launch *l, kvf_error *error) {
             launch part = *l;
             part.pieces += i;
             part.pairs += k;
+            part.before += k;
             part.piece_count = l->piece_count - i < PIECES ? l->piece_count - i : PIECES;
             part.pair_count = l->pair_count - k < PAIRS ? l->pair_count - k : PAIRS;
             status = start_few(&part, error);
@@ -170,6 +174,7 @@ kvf_status kvf__cuda_launch(kvf__cuda_copier *c, cudaStream_t stream, const kvf_
             .pairs = pairs + at,
             .piece_count = piece_count,
             .pair_count = pair_count - at < at_once ? pair_count - at : at_once,
+            .before = at,
         };
         status = start_one(&l, error);
     }
