@@ -340,6 +340,30 @@ static void events_are_those_of_the_submit(void **state) {
     }
 }
 
+/* Who needs it has it enqueued before its event has fired; it waits in its stream then. */
+static void enqueued_at_once_it_waits_for_events_all_the_same(void **state) {
+    (void)state;
+    lab l;
+    open_lab(&l, &no_thread);
+    compute c = compute_make();
+    fakecuda_hold(c.stream);
+    assert_int_equal(cudaMemsetAsync(l.near.memory.bytes, 44, WINDOW, c.stream), cudaSuccess);
+    assert_int_equal(cudaEventRecord(c.event, c.stream), cudaSuccess);
+    void *events[] = {c.event};
+    kvf_transfer *t =
+        move_by(&l.near, &l.far, 0, 0, 1,
+                (kvf_submit_options){.background = true, .events = events, .event_count = 1});
+    kvf_transfer *needs = move_by(&l.far, &l.near, 0, 1, 1, (kvf_submit_options){0});
+    assert_true(is_whole(t));
+    assert_int_equal(kvf_transfer_wait(needs, 5000, NULL), KVF_ERR_TIMEOUT);
+    fakecuda_release(c.stream);
+    end_as(needs, KVF_OK);
+    end_as(t, KVF_OK);
+    assert_int_equal(*rig_byte(l.near.memory.layout, 0, 1, 0, WINDOW - 1), 44);
+    compute_free(&c);
+    close_lab(&l);
+}
+
 /* One that waits for an event holds up nobody of another lane. */
 static void an_event_holds_up_nobody_else(void **state) {
     (void)state;
@@ -642,6 +666,7 @@ int main(void) {
         cmocka_unit_test(who_needs_it_has_it_enqueued_whole),
         cmocka_unit_test(a_stream_waits_for_it),
         cmocka_unit_test(events_are_those_of_the_submit),
+        cmocka_unit_test(enqueued_at_once_it_waits_for_events_all_the_same),
         cmocka_unit_test(an_event_holds_up_nobody_else),
         cmocka_unit_test(cancelled_before_it_begins),
         cmocka_unit_test(cancelled_while_it_runs),
