@@ -433,6 +433,8 @@ kvf_status kvf__cuda_staged(kvf__cuda_copier *c, size_t end_span, size_t budget,
                    .pairs = c->pairs + c->pair,
                    .count = pairs_at_once(c, band)};
         status = copy_chunk(&k, error);
+        if (status != KVF_OK)
+            break; /* still where it stood, should another strategy take over */
         copied += k.count * band->bytes;
         c->copied += k.count * band->bytes;
         c->pair += k.count;
