@@ -46,7 +46,6 @@ bool kvf__cuda_is_fatal(cudaError_t code) {
     case cudaErrorContextIsDestroyed:
     case cudaErrorMpsClientTerminated:
     case cudaErrorExternalDevice:
-    case cudaErrorUnknown:
     case 226: /* cudaErrorContained, of newer toolkits */
         return true;
     default:
