@@ -130,22 +130,12 @@ static void disarm(scene *s) {
 }
 
 bool scene_is_fatal(cudaError_t error) {
-    static const cudaError_t fatal[] = {cudaErrorIllegalAddress,
-                                        cudaErrorLaunchFailure,
-                                        cudaErrorLaunchTimeout,
-                                        cudaErrorHardwareStackError,
-                                        cudaErrorIllegalInstruction,
-                                        cudaErrorMisalignedAddress,
-                                        cudaErrorInvalidAddressSpace,
-                                        cudaErrorInvalidPc,
-                                        cudaErrorAssert,
-                                        cudaErrorECCUncorrectable,
-                                        cudaErrorNvlinkUncorrectable,
-                                        cudaErrorDevicesUnavailable,
-                                        cudaErrorCudartUnloading,
-                                        cudaErrorContextIsDestroyed,
-                                        cudaErrorExternalDevice,
-                                        cudaErrorUnknown};
+    static const cudaError_t fatal[] = {
+        cudaErrorIllegalAddress,      cudaErrorLaunchFailure,       cudaErrorLaunchTimeout,
+        cudaErrorHardwareStackError,  cudaErrorIllegalInstruction,  cudaErrorMisalignedAddress,
+        cudaErrorInvalidAddressSpace, cudaErrorInvalidPc,           cudaErrorAssert,
+        cudaErrorECCUncorrectable,    cudaErrorNvlinkUncorrectable, cudaErrorDevicesUnavailable,
+        cudaErrorCudartUnloading,     cudaErrorContextIsDestroyed,  cudaErrorExternalDevice};
     for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++)
         if (error == fatal[i])
             return true;
