@@ -1,0 +1,231 @@
+/* Random schedules of transfers of many small blocks: lists that go through the ring of lists,
+ * chunks by the dozen, background work in several windows, and cancelling it half-way. Checked by
+ * content against a model that does one transfer after the other. */
+#include "device_rig.h"
+
+#include "hide.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    BLOCKS = 1 << 15,
+    LAYERS = 2,
+    WORDS = 16, /* of 8 bytes; of one layer of a block */
+    BYTES = WORDS * 8,
+    STEPS = 30,
+    MOST_STREAMS = 64,
+    PATIENCE_US = 60 * 1000 * 1000,
+};
+
+typedef struct place {
+    uint32_t stamp; /* what fills its words */
+    bool unknown;   /* what fills it was cancelled */
+} place;
+
+typedef struct schedule {
+    test_random random;
+    kvf_engine *engine;
+    kvf_tier *tiers[2]; /* device, pinned */
+    void *layers[LAYERS];
+    uint64_t *host;                    /* [block][layer][word] */
+    place places[2][BLOCKS];           /* the model */
+    uint64_t from[BLOCKS], to[BLOCKS]; /* permutations */
+    kvf_transfer *transfers[STEPS];
+    size_t transfer_count;
+    bool held;
+} schedule;
+
+static uint64_t below(schedule *s, uint64_t bound) {
+    return test_random_below(&s->random, bound);
+}
+
+static void ok(kvf_status status, const kvf_error *error) {
+    test_expect(KVF_OK, status, error);
+}
+
+static void cuda_ok(cudaError_t code) {
+    assert_int_equal(code, cudaSuccess);
+}
+
+static void make_tiers(schedule *s) {
+    const kvf_shape shape = {.blocks = BLOCKS, .layers = LAYERS, .parts = 1, .bytes = BYTES};
+    const size_t bytes = (size_t)BLOCKS * BYTES;
+    kvf_buffer buffers[LAYERS];
+    kvf_layout *layouts[2];
+    kvf_error e = {0};
+    for (size_t l = 0; l < LAYERS; l++) {
+        cuda_ok(cudaMalloc(&s->layers[l], bytes));
+        cuda_ok(cudaMemset(s->layers[l], 0, bytes));
+        buffers[l] = (kvf_buffer){s->layers[l], bytes};
+    }
+    cuda_ok(cudaHostAlloc((void **)&s->host, LAYERS * bytes, 0));
+    ok(kvf_layout_per_layer(&shape, buffers, KVF_BLOCK_FIRST, &layouts[0], &e), &e);
+    ok(kvf_layout_contiguous(&shape, (kvf_buffer){s->host, LAYERS * bytes}, &layouts[1], &e), &e);
+    for (size_t i = 0; i < 2; i++) {
+        const kvf_layout *layout = layouts[i];
+        const kvf_tier_options options = {.layouts = &layout,
+                                          .layout_count = 1,
+                                          .memory = i ? KVF_MEMORY_PINNED : KVF_MEMORY_DEVICE};
+        ok(kvf_tier_create(s->engine, &options, &s->tiers[i], &e), &e);
+        kvf_layout_destroy(layouts[i]);
+    }
+}
+
+static schedule *open_schedule(uint64_t seed) {
+    schedule *s = calloc(1, sizeof *s);
+    kvf_error e = {0};
+    assert_non_null(s);
+    s->random = test_random_make(seed + 1000);
+    const kvf_cuda_options options = {.lanes = 1 + (unsigned)below(s, 2),
+                                      .no_thread = below(s, 2) == 1,
+                                      .ctas = 4,
+                                      .ring_bytes = (size_t)1 << 20,
+                                      .ring_limit = (size_t)2 << 20};
+    const fakecuda_config config = {.shuffle = seed % 2 ? seed : 0, .any_early = true};
+    if (FAKECUDA)
+        fakecuda_configure(&config);
+    ok(kvf_engine_cuda_create(&options, &s->engine, &e), &e);
+    make_tiers(s);
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        s->from[i] = s->to[i] = i;
+        s->places[1][i].stamp = i + 1;
+        for (size_t w = 0; w < (size_t)LAYERS * WORDS; w++)
+            s->host[i * LAYERS * WORDS + w] = i + 1;
+    }
+    cuda_ok(cudaDeviceSynchronize());
+    return s;
+}
+
+/* Other ids come first. */
+static void shuffle(schedule *s, uint64_t *ids, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        size_t k = i + below(s, BLOCKS - i);
+        uint64_t swapped = ids[i];
+        ids[i] = ids[k];
+        ids[k] = swapped;
+    }
+}
+
+static void hold_or_release(schedule *s) {
+    cudaStream_t all[MOST_STREAMS];
+    size_t count = FAKECUDA ? fakecuda_streams(all, MOST_STREAMS) : 0;
+    s->held = !s->held;
+    for (size_t i = 0; i < count; i++) {
+        if (s->held && below(s, 3) > 0)
+            fakecuda_hold(all[i]);
+        else
+            fakecuda_release(all[i]);
+    }
+}
+
+static void transfer(schedule *s) {
+    static const size_t sizes[] = {600, 3000, 20000};
+    const unsigned src = (unsigned)below(s, 2);
+    const size_t count = sizes[below(s, 3)];
+    shuffle(s, s->from, count);
+    shuffle(s, s->to, count);
+    const kvf_submit_options how = {
+        .by_group = below(s, 2) == 1,
+        .background = below(s, 2) == 1,
+        .strategy = KVF_CUDA_BATCH + (unsigned)below(s, 3) - (count == 600 && below(s, 2) == 1),
+    };
+    const kvf_plan plan = {.count = count, .src_ids = s->from, .dst_ids = s->to};
+    kvf_transfer **t = &s->transfers[s->transfer_count++];
+    kvf_error e = {0};
+    ok(kvf_transfer_submit(s->tiers[src], s->tiers[1 - src], &plan, 1, &how, t, &e), &e);
+    bool cancel = how.background && below(s, 5) == 0;
+    for (size_t i = 0; i < count; i++) {
+        place *to = &s->places[1 - src][s->to[i]];
+        *to = s->places[src][s->from[i]];
+        to->unknown |= cancel;
+    }
+    if (cancel && below(s, 2) == 0)
+        kvf_engine_progress(s->engine);
+    if (cancel)
+        kvf_transfer_cancel(*t);
+}
+
+static void step(schedule *s) {
+    switch (below(s, 8)) {
+    case 0:
+        hold_or_release(s);
+        break;
+    case 1:
+        kvf_engine_progress(s->engine);
+        break;
+    default:
+        transfer(s);
+        break;
+    }
+}
+
+static void expect_layer(const place *places, const uint64_t *words, size_t blocks_apart) {
+    for (size_t b = 0; b < BLOCKS; b++)
+        for (size_t w = 0; w < WORDS && !places[b].unknown; w++)
+            if (words[b * blocks_apart + w] != places[b].stamp)
+                assert_int_equal(words[b * blocks_apart + w], places[b].stamp);
+}
+
+static void finish(schedule *s) {
+    const size_t bytes = (size_t)BLOCKS * BYTES;
+    uint64_t *copy = malloc(bytes);
+    assert_non_null(copy);
+    if (s->held)
+        hold_or_release(s);
+    for (size_t i = 0; i < s->transfer_count; i++) {
+        kvf_error e = {0};
+        kvf_status status = kvf_transfer_wait(s->transfers[i], PATIENCE_US, &e);
+        if (status != KVF_ERR_CANCELLED)
+            ok(status, &e);
+        kvf_transfer_release(s->transfers[i]);
+    }
+    for (size_t l = 0; l < LAYERS; l++) {
+        expect_layer(s->places[1], s->host + l * WORDS, (size_t)LAYERS * WORDS);
+        cuda_ok(cudaMemcpy(copy, s->layers[l], bytes, cudaMemcpyDeviceToHost));
+        expect_layer(s->places[0], copy, WORDS);
+    }
+    free(copy);
+}
+
+static void close_schedule(schedule *s) {
+    kvf_tier_destroy(s->tiers[0]);
+    kvf_tier_destroy(s->tiers[1]);
+    kvf_engine_destroy(s->engine);
+    for (size_t l = 0; l < LAYERS; l++)
+        cuda_ok(cudaFree(s->layers[l]));
+    cuda_ok(cudaFreeHost(s->host));
+    if (FAKECUDA)
+        assert_int_equal(fakecuda_reset(), 0);
+    free(s);
+}
+
+static uint64_t usual_seeds(void) {
+#if defined FAKE_ASAN || defined FAKE_TSAN
+    return 2;
+#else
+    return 8;
+#endif
+}
+
+static void test_random_schedules(void **state) {
+    (void)state;
+    uint64_t seeds = test_seeds(usual_seeds());
+    for (uint64_t seed = 0; seed < seeds; seed++) {
+        (void)alarm(120);
+        schedule *s = open_schedule(seed);
+        for (size_t i = 0; i < STEPS; i++)
+            step(s);
+        finish(s);
+        close_schedule(s);
+    }
+    (void)alarm(0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_random_schedules),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
