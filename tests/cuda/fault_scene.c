@@ -333,6 +333,7 @@ static void set_up(scene *s, const scenario *how, const fault *f) {
     cuda_ok(cudaEventRecord(s->ready, s->compute));
     take_memory(s);
     make_legs(s);
+    fakecuda_set_attribute(cudaDevAttrMultiProcessorCount, 1); /* kernels are slow there */
     if (how->slow) {
         fakecuda_delay(FAKECUDA_COPY, SLOW_US);
         fakecuda_delay(FAKECUDA_KERNEL, SLOW_US);

@@ -64,11 +64,15 @@ static const scenario scenarios[] = {
      .bytes = 512,
      .bound = true,
      .slow = true},
-    {.name = "kernel, by group, with lists in the ring",
+    {.name = "kernel, by group, with long lists in its parameters",
      .strategy = KVF_CUDA_KERNEL,
      .pairs = 500,
      .bytes = 16,
      .by_group = true},
+    {.name = "kernel, with lists in the ring",
+     .strategy = KVF_CUDA_KERNEL,
+     .pairs = 4000,
+     .bytes = 4},
     {.name = "kernel, in the background, required",
      .strategy = KVF_CUDA_KERNEL,
      .pairs = 5,
@@ -201,8 +205,9 @@ static uint64_t sample(uint64_t index, uint64_t count, uint64_t most) {
     return most >= count ? index + 1 : most == 1 ? 1 : 1 + index * (count - 1) / (most - 1);
 }
 
-static uint64_t samples(uint64_t count, size_t usual) {
-    uint64_t most = is_long() ? MOST_ALIKE : scene_density(usual);
+/* Fewer where a run takes long. */
+static uint64_t samples(const scenario *how, uint64_t count, size_t usual) {
+    uint64_t most = is_long() ? MOST_ALIKE : scene_density(how->pairs > 1000 ? usual / 2 : usual);
     return count < most ? count : most;
 }
 
@@ -242,7 +247,7 @@ static void fail_call(const scenario *how, const char *function, uint64_t nth, b
 static void fail_calls(const scenario *how, bool for_ever) {
     const scene_counts counts = measure(how);
     for (size_t i = 0; i < counts.function_count; i++) {
-        uint64_t count = counts.functions[i].calls, most = samples(count, 4);
+        uint64_t count = counts.functions[i].calls, most = samples(how, count, 4);
         for (uint64_t k = 0; k < most; k++)
             fail_call(how, counts.functions[i].function, sample(k, count, most), for_ever);
     }
@@ -267,7 +272,7 @@ static void fail_operations(const scenario *how) {
                                        cudaErrorLaunchFailure};
     const scene_counts counts = measure(how);
     for (int kind = 0; kind < FAKECUDA_KINDS; kind++) {
-        uint64_t count = counts.operations[kind], most = samples(count, 8);
+        uint64_t count = counts.operations[kind], most = samples(how, count, 8);
         for (uint64_t k = 0; k < most; k++)
             run(how, &(fault){.kind = FAULT_OPERATION,
                               .operation = (fakecuda_kind)kind,
@@ -284,7 +289,7 @@ static void test_every_operation_fails(void **state) {
 }
 
 static void fail_allocations(const scenario *how, bool for_ever) {
-    uint64_t count = measure(how).allocations, most = samples(count, 40);
+    uint64_t count = measure(how).allocations, most = samples(how, count, 40);
     assert_true(count > 0);
     for (uint64_t k = 0; k < most; k++)
         run(how, &(fault){.kind = FAULT_ALLOCATION,
