@@ -119,8 +119,8 @@ kvf_status kvf__cuda_load_driver(kvf__cuda_driver *driver, kvf_error *error) {
     if (status == KVF_OK)
         status = entry_point("cuMemcpy3DBatchAsync", 12080, (void **)&driver->batch_3d, error);
     int version = 0;
-    cudaError_t code = cudaDriverGetVersion(&version);
-    if (status == KVF_OK && code != cudaSuccess)
+    cudaError_t code = status == KVF_OK ? cudaDriverGetVersion(&version) : cudaSuccess;
+    if (code != cudaSuccess)
         status = kvf__cuda_fail(code, "cudaDriverGetVersion", error);
     driver->many_parameters = version >= 12010;
     if (status == KVF_OK)
