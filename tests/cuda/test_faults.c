@@ -135,6 +135,7 @@ static const struct {
     {"cudaGetDevice", {cudaErrorInvalidValue, cudaErrorDevicesUnavailable}},
     {"cudaSetDevice", {cudaErrorInvalidDevice, cudaErrorDevicesUnavailable}},
     {"cudaDeviceGetAttribute", {cudaErrorInvalidValue, cudaErrorInvalidDevice}},
+    {"cudaDriverGetVersion", {cudaErrorInvalidValue}},
     {"cudaDeviceGetStreamPriorityRange", {cudaErrorInvalidValue}},
     {"cudaThreadExchangeStreamCaptureMode", {cudaErrorInvalidValue}},
     {"cudaGetDriverEntryPointByVersion",
