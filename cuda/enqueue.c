@@ -55,6 +55,14 @@ static kvf_status ready_copier(kvf__cuda *e, kvf_transfer *t, kvf_error *error) 
     return status;
 }
 
+/* Whether nobody writes the sources any more. A background transfer that somebody waits for begins
+ * before its gate has fired. */
+static bool is_settled(const kvf__cuda *e, const kvf_transfer *t, const kvf__cuda_job *j) {
+    bool events_fired =
+        t->event_count == 0 || (j->gate && kvf__cuda_query(j->gate, NULL) == KVF_OK);
+    return events_fired && kvf__engine_reached(&e->base, t->after);
+}
+
 kvf_status kvf__cuda_begin(kvf__cuda *e, kvf_transfer *t, kvf_error *error) {
     kvf__cuda_job *j = kvf__cuda_job_of(t);
     kvf__cuda_copier *c = &j->copier;
@@ -65,8 +73,7 @@ kvf_status kvf__cuda_begin(kvf__cuda *e, kvf_transfer *t, kvf_error *error) {
     c->lane = t->lane;
     c->sequence = t->sequence;
     c->stream = e->lanes[t->lane].stream;
-    bool reached = kvf__engine_reached(&e->base, t->after);
-    c->settled = reached && (t->background || t->event_count == 0);
+    c->settled = is_settled(e, t, j);
     c->beside_compute = !c->settled || kvf__cuda_has_marks(e);
     kvf_status status = demand_groups(e, t, error);
     if (status == KVF_OK && t->move->runs.pairs > 0)
