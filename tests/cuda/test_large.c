@@ -12,7 +12,7 @@
 enum {
     BLOCKS = 1 << 15,
     LAYERS = 2,
-    WORDS = 16, /* of 8 bytes; of one layer of a block */
+    WORDS = 20, /* of 8 bytes; of one layer of a block: 10 MiB in all, three windows */
     BYTES = WORDS * 8,
     STEPS = 30,
     MOST_STREAMS = 64,
@@ -73,22 +73,17 @@ static void make_tiers(schedule *s) {
     }
 }
 
-static schedule *open_schedule(uint64_t seed) {
+static schedule *open_schedule(const kvf_cuda_options *options, uint64_t seed) {
     schedule *s = calloc(1, sizeof *s);
+    const fakecuda_config config = {.shuffle = seed % 2 ? seed : 0, .any_early = true};
     kvf_error e = {0};
     assert_non_null(s);
     s->random = test_random_make(seed + 1000);
-    const kvf_cuda_options options = {.lanes = 1 + (unsigned)below(s, 2),
-                                      .no_thread = below(s, 2) == 1,
-                                      .ctas = 2,
-                                      .ring_bytes = (size_t)1 << 20,
-                                      .ring_limit = (size_t)2 << 20};
-    const fakecuda_config config = {.shuffle = seed % 2 ? seed : 0, .any_early = true};
     if (FAKECUDA) {
         fakecuda_configure(&config);
         fakecuda_set_attribute(cudaDevAttrMultiProcessorCount, 2); /* kernels are slow there */
     }
-    ok(kvf_engine_cuda_create(&options, &s->engine, &e), &e);
+    ok(kvf_engine_cuda_create(options, &s->engine, &e), &e);
     make_tiers(s);
     for (uint32_t i = 0; i < BLOCKS; i++) {
         s->from[i] = s->to[i] = i;
@@ -207,7 +202,7 @@ static uint64_t usual_seeds(void) {
 #if defined FAKE_ASAN || defined FAKE_TSAN
     return 2;
 #else
-    return 8;
+    return 6;
 #endif
 }
 
@@ -215,8 +210,13 @@ static void test_random_schedules(void **state) {
     (void)state;
     uint64_t seeds = test_seeds(usual_seeds());
     for (uint64_t seed = 0; seed < seeds; seed++) {
+        const kvf_cuda_options options = {.lanes = 1 + (unsigned)(seed % 2),
+                                          .no_thread = seed / 2 % 2 == 1,
+                                          .ctas = 2,
+                                          .ring_bytes = (size_t)1 << 20,
+                                          .ring_limit = (size_t)2 << 20};
         (void)alarm(120);
-        schedule *s = open_schedule(seed);
+        schedule *s = open_schedule(&options, seed);
         for (size_t i = 0; i < STEPS; i++)
             step(s);
         finish(s);
@@ -225,9 +225,46 @@ static void test_random_schedules(void **state) {
     (void)alarm(0);
 }
 
+/* Its first windows are in their streams, which stand still; then it is cancelled. It ends once
+ * they have run, its blocks are nobody's from then on, and the rest is never copied. */
+static void cancel_half_way(kvf_cuda_strategy strategy) {
+    const kvf_cuda_options options = {
+        .strategy = strategy, .no_thread = true, .ctas = 2, .ring_bytes = (size_t)1 << 20};
+    const kvf_submit_options how = {.background = true, .by_group = true};
+    schedule *s = open_schedule(&options, 1);
+    const size_t count = strategy == KVF_CUDA_LOOP ? 600 : BLOCKS;
+    shuffle(s, s->from, count);
+    shuffle(s, s->to, count);
+    const kvf_plan plan = {.count = count, .src_ids = s->from, .dst_ids = s->to};
+    kvf_transfer *t = NULL;
+    kvf_error e = {0};
+    ok(kvf_transfer_submit(s->tiers[1], s->tiers[0], &plan, 1, &how, &t, &e), &e);
+    fakecuda_hold_all(true);
+    kvf_engine_progress(s->engine);
+    kvf_transfer_cancel(t);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(kvf_transfer_poll(t, NULL), KVF_PENDING);
+    assert_int_equal(kvf_tier_idle(s->tiers[0], s->to, count, NULL), KVF_ERR_BUSY);
+    fakecuda_hold_all(false);
+    test_expect(KVF_ERR_CANCELLED, kvf_transfer_wait(t, PATIENCE_US, &e), &e);
+    assert_int_equal(kvf_transfer_landed(t, 0), 0);
+    ok(kvf_tier_idle(s->tiers[0], s->to, count, &e), &e);
+    kvf_transfer_release(t);
+    close_schedule(s);
+}
+
+static void test_cancelled_half_way(void **state) {
+    (void)state;
+    if (!FAKECUDA)
+        skip();
+    for (unsigned s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++)
+        cancel_half_way((kvf_cuda_strategy)s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_schedules),
+        cmocka_unit_test(test_cancelled_half_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -110,16 +110,20 @@ static size_t pick(schedule *s, uint64_t ids[SLOTS]) {
     return 1 + below(s, 3);
 }
 
-/* A write by compute; `event` also gets what a submit may begin behind. */
+static void write_blocks(schedule *s, cudaStream_t stream, const uint64_t *ids, size_t count) {
+    kvf_error e = {0};
+    ok(kvf_cuda_wait_slots(s->rig.device, ids, count, true, stream, &e), &e);
+    for (size_t i = 0; i < count; i++)
+        for (size_t l = 0; l < RIG_LAYERS; l++)
+            cuda_ok(cudaMemsetAsync(layer_of(s, ids[i], l), fresh(s, &s->device[ids[i]], l), LAYER,
+                                    stream));
+}
+
 static void compute_writes(schedule *s) {
     uint64_t ids[SLOTS];
     kvf_error e = {0};
     size_t count = pick(s, ids), k = below(s, STREAMS);
-    ok(kvf_cuda_wait_slots(s->rig.device, ids, count, true, s->streams[k], &e), &e);
-    for (size_t i = 0; i < count; i++)
-        for (size_t l = 0; l < RIG_LAYERS; l++)
-            cuda_ok(cudaMemsetAsync(layer_of(s, ids[i], l), fresh(s, &s->device[ids[i]], l), LAYER,
-                                    s->streams[k]));
+    write_blocks(s, s->streams[k], ids, count);
     cuda_ok(cudaEventRecord(s->events[k], s->streams[k]));
     ok(kvf_cuda_mark_slots(s->rig.device, ids, count, true, s->events[k], &e), &e);
 }
@@ -246,6 +250,28 @@ static void transfer(schedule *s) {
         read_by_group(s, f->transfer, f->to[below(s, f->count)]);
 }
 
+/* Compute writes blocks and tells only the transfer that takes them away, by an event; the others
+ * once that is submitted. */
+static void hand_over(schedule *s) {
+    uint64_t ids[SLOTS];
+    const size_t count = pick(s, ids), k = below(s, STREAMS);
+    kvf_error e = {0};
+    write_blocks(s, s->streams[k], ids, count);
+    cuda_ok(cudaEventRecord(s->events[k], s->streams[k]));
+    flight *f = &s->flights[s->flight_count];
+    *f = (flight){.count = count, .offload = true};
+    (void)pick(s, f->to);
+    void *event;
+    kvf_submit_options how = choose_options(s, &event);
+    event = s->events[k];
+    how.event_count = 1;
+    const kvf_plan plan = {.count = count, .src_ids = ids, .dst_ids = f->to};
+    ok(kvf_transfer_submit(s->rig.device, s->rig.pinned, &plan, 1, &how, &f->transfer, &e), &e);
+    s->flight_count++;
+    apply(s, 0, ids, f);
+    ok(kvf_cuda_mark_slots(s->rig.device, ids, count, true, event, &e), &e);
+}
+
 static void cancel(schedule *s) {
     if (s->doomed)
         kvf_transfer_cancel(s->doomed->transfer);
@@ -322,8 +348,8 @@ static void look(schedule *s) {
 static void step(schedule *s) {
     static void (*const steps[])(schedule *) = {
         compute_writes, compute_writes, compute_reads, mark_untouched, host_writes, hold_some,
-        hold_compute,   progress,       cancel,        look,           transfer,    transfer,
-        transfer,       transfer,       transfer,      transfer,
+        hold_compute,   hand_over,      progress,      cancel,         look,        transfer,
+        transfer,       transfer,       transfer,      transfer,       transfer,
     };
     steps[below(s, sizeof steps / sizeof steps[0])](s);
 }
