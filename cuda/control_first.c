@@ -333,11 +333,11 @@ static uint64_t deadline(const kvf__first *f, const kvf__node *list) {
 }
 
 bool kvf__first_tick(kvf__first *f, uint64_t now, uint64_t *next, kvf__fault *fault) {
-    if (now > deadline(f, &f->fronts)) {
+    if (now >= deadline(f, &f->fronts)) {
         *fault = fault_of_votes(f->fronts.next->owner);
         return true;
     }
-    while (now > deadline(f, &f->waiting)) {
+    while (now >= deadline(f, &f->waiting)) {
         kvf__deal *d = f->waiting.next->owner;
         kvf__fault late = kvf__fault_make(kvf__deal_missing(f, d), KVF_ERR_PEER,
                                           "late: has not announced the operation in time");

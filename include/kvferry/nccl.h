@@ -52,9 +52,10 @@ typedef struct kvf_channel {
     /** Sends a message; the bytes may be reused on return. Does not wait for the receiver for
      * longer than the channel's own time limit. */
     kvf_status (*send)(void *user, int to, const void *message, size_t bytes, kvf_error *error);
-    /** The next message of any rank, waiting up to `timeout_us`; `*from` gets the rank, `*bytes`
-     * its length. Errors: TIMEOUT; RANGE for one above `capacity`; ENGINE with `index` the rank
-     * whose connection ended. */
+    /** The next message of any rank, waiting up to `timeout_us`, negative for ever; `*from` gets
+     * the rank, `*bytes` its length. Errors: TIMEOUT; RANGE for one above `capacity`, which stays
+     * the next; ENGINE with `index` the rank whose connection ended, once, behind all that came
+     * from it. */
     kvf_status (*receive)(void *user, int64_t timeout_us, int *from, void *message, size_t capacity,
                           size_t *bytes, kvf_error *error);
     /** From any thread: makes a receive that waits return TIMEOUT soon. NULL: receives are kept
@@ -62,14 +63,15 @@ typedef struct kvf_channel {
     void (*wake)(void *user);
 } kvf_channel;
 
-/** The largest message a group sends: 1 KiB. */
+/** The largest message a group sends, in bytes. */
 #define KVF_CHANNEL_BYTES ((size_t)1024)
 
 /** Zero-initialise, then set what differs. */
 typedef struct kvf_channel_tcp_options {
     int rank, ranks;
     /** Where rank 0 listens: "host:port", "[address]:port". For rank 0 the host names the
-     * interface, an empty one all of them; port 0 is not one. */
+     * interface, an empty one all of them; for others an empty one is this machine. Port 0 is not
+     * one. Not read with one rank. */
     const char *address;
     int64_t timeout_us; /**< To come together, and for a message to get away; 0: 30 s. */
     const kvf_allocator *allocator; /**< NULL: malloc. */
@@ -77,15 +79,18 @@ typedef struct kvf_channel_tcp_options {
 
 /**
  * A channel over TCP: the ranks connect to rank 0 and to nobody else, since all messages go to it
- * or come from it. Every rank calls it; returns when all are there. No encryption and no password:
- * for networks that are trusted. Errors: INVALID; TIMEOUT (`index` the first rank that is missing);
- * ENGINE (`native_code` is errno); CONFLICT for two of one rank or another number of ranks
- * (`index`); NO_MEMORY.
+ * or come from it. Every rank calls it, in any order; returns when all are there. At most 4,096
+ * ranks. No encryption and no password: for networks that are trusted; connections of something
+ * else are ignored. Looking up a name may take longer than the timeout. Errors: INVALID; TIMEOUT
+ * (`index` the first rank that is missing); ENGINE (`native_code` is errno); CONFLICT for two of
+ * one rank, another number of ranks or another version (`index`); NO_MEMORY.
  */
 KVF_API kvf_status kvf_channel_tcp_create(const kvf_channel_tcp_options *options, kvf_channel *out,
                                           kvf_error *error);
 
-/** Closes the connections. No group may use it any more. */
+/** Closes the connections, once what was sent has arrived, waiting for that for a second at most.
+ * No group may use it any more. Only for channels that kvf_channel_tcp_create made; NULL and zeros
+ * are fine. */
 KVF_API void kvf_channel_tcp_destroy(kvf_channel *channel);
 
 /** @}
