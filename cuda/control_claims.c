@@ -24,9 +24,6 @@ static void name_unmet(const kvf__first *f, kvf__claim *c) {
     for (size_t i = 0; i < c->hand_count; i++)
         kvf__ranks_add(c->unmet, c->hands[i].peer);
     kvf__ranks_remove(c->unmet, c->rank);
-    for (int r = 0; f->left > 0 && r < f->ranks; r++)
-        if (f->members[r].left)
-            kvf__ranks_remove(c->unmet, r);
     for (size_t i = 0; i < f->words; i++)
         c->unmet_count += (size_t)__builtin_popcountll(c->unmet[i]);
 }

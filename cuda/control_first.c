@@ -153,15 +153,14 @@ static void end(kvf__first *f, kvf__deal *d) {
 
 /* Announcing */
 
-/* The lowest rank that has left and is named; -1. */
-static int find_left(const kvf__first *f, const kvf__announcement *a) {
+/* Those who have left will not come any more. Returns the lowest of them that is waited for; -1. */
+static int strike_out_left(kvf__first *f, kvf__claim *c) {
     int rank = -1;
-    for (int r = f->ranks - 1; a->all && f->left > 0 && r >= 0; r--)
-        if (f->members[r].left)
+    for (int r = f->ranks - 1; f->left > 0 && r >= 0; r--)
+        if (f->members[r].left && kvf__ranks_have(c->unmet, r)) {
+            kvf__claim_unname(f, c, r);
             rank = r;
-    for (size_t i = 0; i < a->hand_count; i++)
-        if (f->members[a->hands[i].peer].left && (rank < 0 || a->hands[i].peer < rank))
-            rank = a->hands[i].peer;
+        }
     return rank;
 }
 
@@ -216,7 +215,8 @@ kvf_status kvf__first_announce(kvf__first *f, int rank, uint64_t number,
     f->members[rank].open++;
     f->open++;
     kvf__claim_meet(f, c);
-    settle(f, c->deal, find_left(f, announcement), now);
+    int left = strike_out_left(f, c);
+    settle(f, c->deal, left, now);
     return KVF_OK;
 }
 
@@ -267,18 +267,6 @@ static bool concerns(const kvf__deal *d, int rank) {
     return yes;
 }
 
-/* Whoever names a rank that has left is refused for that, so that its claims meet nobody. */
-static void forget_claims_with(kvf__first *f, kvf__node *bucket, int rank) {
-    for (kvf__node *n = bucket->next, *next; n != bucket; n = next) {
-        kvf__claim *c = n->owner;
-        next = n->next;
-        for (int r = 0; c->rank == rank && r < f->ranks; r++)
-            kvf__claim_unname(f, c, r);
-        if (c->rank != rank)
-            kvf__claim_unname(f, c, rank);
-    }
-}
-
 void kvf__first_leave(kvf__first *f, int rank) {
     kvf__fault fault = fault_of_left(rank);
     assert(!f->members[rank].left);
@@ -290,7 +278,10 @@ void kvf__first_leave(kvf__first *f, int rank) {
             refuse(f, n->owner, &fault);
     }
     for (size_t i = 0; i < KVF__TAG_BUCKETS; i++)
-        forget_claims_with(f, &f->buckets[i], rank);
+        for (kvf__node *n = f->buckets[i].next, *next; n != &f->buckets[i]; n = next) {
+            next = n->next;
+            kvf__claim_unname(f, n->owner, rank);
+        }
     for (kvf__node *n = f->refused.next, *next; n != &f->refused; n = next) {
         next = n->next;
         forget(f, n->owner);
