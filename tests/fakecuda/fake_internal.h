@@ -17,6 +17,9 @@
 void fake_lock(void);
 void fake_unlock(void);
 
+/* Takes the lock for what is no call of CUDA's but may be named in a violation. */
+void fake_begin(const char *function);
+
 /* Blocks a caller of the API, with the lock released meanwhile; out of patience, it says what for
  * and ends the program. */
 void fake_wait(pthread_cond_t *condition, const char *what);
@@ -202,6 +205,7 @@ typedef struct fake_op {
     fakecuda_launch launch;
     fakecuda_body body;
     void **arguments;
+    fakecuda_work external;
 } fake_op;
 
 typedef struct fake_capture fake_capture;

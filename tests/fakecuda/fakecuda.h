@@ -100,6 +100,7 @@ typedef enum fakecuda_kind {
     FAKECUDA_HOST_FUNCTION,
     FAKECUDA_RECORD,
     FAKECUDA_WAIT,
+    FAKECUDA_EXTERNAL, /* of another library's fake, by fakecuda_enqueue */
     FAKECUDA_KINDS
 } fakecuda_kind;
 
@@ -169,6 +170,40 @@ typedef void (*fakecuda_body)(const fakecuda_launch *launch, void **arguments);
 
 FAKECUDA_API void fakecuda_kernel(const void *function, const char *name, fakecuda_body body,
                                   const size_t *sizes, size_t count);
+
+/* For the fake of another library that uses devices. The real one has a CUDA runtime of its own, so
+ * nothing below counts as a call, fails on demand or leaves a last error. */
+typedef struct fakecuda_span { /* device memory */
+    const void *address;
+    size_t size;
+} fakecuda_span;
+
+typedef struct fakecuda_work {
+    /* Called once, on the stream's thread, with no lock held; `dead` when the device's context is,
+     * and nothing may be done. It may block. */
+    void (*run)(void *user, bool dead);
+    /* Whether the running work can go on only once somebody else does something; NULL never. It is
+     * called with the fake locked. */
+    bool (*stuck)(void *user);
+    void *user;
+    const fakecuda_span *spans; /* live memory that it uses until it is done */
+    size_t span_count;
+} fakecuda_work;
+
+/* Enqueues the work in a stream of that device. Handles as for CUDA; NULL and the legacy stream are
+ * the device's, whatever the current one is. Errors: of the context, of a stream that is not there
+ * or another device's, cudaErrorStreamCaptureUnsupported in a capture; then nothing runs. */
+FAKECUDA_API cudaError_t fakecuda_enqueue(int device, cudaStream_t stream,
+                                          const fakecuda_work *work);
+
+/* The calling thread's device. */
+FAKECUDA_API int fakecuda_device(void);
+
+/* The device in whose live memory the address is, or -1. */
+FAKECUDA_API int fakecuda_device_of(const void *address);
+
+/* Whether the device's context has died; work that runs there should end. */
+FAKECUDA_API bool fakecuda_dead(int device);
 
 #ifdef __cplusplus
 }

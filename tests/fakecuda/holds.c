@@ -102,6 +102,8 @@ FAKE_EXPORT size_t fakecuda_streams(cudaStream_t *out, size_t capacity) {
 /* Nothing happens on it until somebody does something, or another stream goes on. */
 static bool settled(const fake_stream *stream) {
     const fake_op *running = stream->running;
+    if (running && running->kind == FAKECUDA_EXTERNAL)
+        return running->external.stuck && running->external.stuck(running->external.user);
     if (running)
         return running->kind == FAKECUDA_WAIT && !running->ticket->done;
     return !stream->head || ((stream->held || fake_hold_all) && stream->steps == 0);

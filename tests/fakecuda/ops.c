@@ -160,6 +160,15 @@ static void execute_function(fake_op *op) {
     fake_self()->in_host_function = false;
 }
 
+/* Even in a dead context, so that who enqueued it learns that it is over. */
+static void execute_external(fake_op *op, int device, bool dead) {
+    fake_context_busy(device);
+    fake_unlock();
+    op->external.run(op->external.user, dead);
+    fake_lock();
+    fake_context_idle(device);
+}
+
 static void wait_for_ticket(fake_op *op) {
     while (!op->ticket->done)
         fake_idle(&op->ticket->changed);
@@ -194,11 +203,15 @@ static void linger(fakecuda_kind kind) {
 void fake_op_run(fake_op *op, int device) {
     fake_acquire(op);
     linger(op->kind);
-    if (!fake_context_dead(device)) {
+    bool dead = fake_context_dead(device);
+    if (!dead) {
         cudaError_t error = execute_live(op, device);
-        if (error != cudaSuccess)
+        dead = error != cudaSuccess;
+        if (dead)
             fake_context_kill(device, error);
     }
+    if (op->kind == FAKECUDA_EXTERNAL)
+        execute_external(op, device, dead);
     fake_context_executed(device);
     if (op->kind == FAKECUDA_RECORD)
         ticket_fire(op->ticket);

@@ -66,6 +66,11 @@ fake_thread *fake_self(void) {
     return &self;
 }
 
+void fake_begin(const char *function) {
+    fake_lock();
+    current = function;
+}
+
 /* No driver, one too old for this runtime, or no device. */
 static cudaError_t machine_error(void) {
     if (config.no_device != cudaSuccess)
@@ -142,8 +147,7 @@ FAKE_EXPORT size_t fakecuda_live(void) {
 }
 
 FAKE_EXPORT size_t fakecuda_reset(void) {
-    fake_lock();
-    current = "fakecuda_reset";
+    fake_begin("fakecuda_reset");
     fake_streams_reset();
     fake_capture_reset();
     fake_events_reset();
