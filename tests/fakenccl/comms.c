@@ -1,0 +1,340 @@
+/* Communicators: the list of them, who uses them, how they fail and end, what can be asked. */
+#include "fake_nccl.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static ncclComm_t comms; /* newest first, ended ones too */
+static uint64_t numbers;
+
+nfake_shared *nfake_shared_of(ncclComm_t comm) {
+    return comm->segment->shared;
+}
+
+ncclComm_t nfake_comms_first(void) {
+    return comms;
+}
+
+ncclComm_t nfake_comm_find(ncclComm_t handle, bool ended_too) {
+    ncclComm_t comm = comms;
+    while (comm && comm != handle)
+        comm = comm->next;
+    return comm && (ended_too || comm->end == NFAKE_LIVE) ? comm : NULL;
+}
+
+nfake_name nfake_comm_name(const struct ncclComm *comm) {
+    nfake_name name;
+    snprintf(name.text, sizeof name.text, "rank %d of %d in communicator %llu", comm->rank,
+             comm->ranks, (unsigned long long)comm->number);
+    return name;
+}
+
+ncclComm_t nfake_comm_make(const ncclConfig_t *config, int rank, int ranks, int device) {
+    ncclComm_t made = calloc(1, sizeof *made);
+    if (!made)
+        abort();
+    made->references = 1;
+    made->number = ++numbers;
+    made->call = nfake_call_number();
+    made->rank = rank;
+    made->ranks = ranks;
+    made->device = device;
+    made->config = *config;
+    made->blocking = config->blocking != 0;
+    made->next = comms;
+    comms = made;
+    return made;
+}
+
+void nfake_comm_keep(ncclComm_t comm) {
+    comm->references++;
+}
+
+static void registrations_free(ncclComm_t comm) {
+    while (comm->registrations) {
+        nfake_registration *gone = comm->registrations;
+        comm->registrations = gone->next;
+        free(gone);
+    }
+}
+
+void nfake_comm_drop(ncclComm_t comm) {
+    if (--comm->references > 0)
+        return;
+    registrations_free(comm);
+    nfake_segment_drop(comm->segment);
+    free(comm);
+}
+
+/* Whose thread it is: from a call on it to the call's or its group's end. */
+void nfake_comm_claim(ncclComm_t comm) {
+    comm->user = nfake_self()->number;
+    comm->claims++;
+}
+
+void nfake_comm_unclaim(ncclComm_t comm) {
+    comm->claims--;
+}
+
+/* ---- failing and waiting ---- */
+
+ncclResult_t nfake_comm_state(ncclComm_t comm) {
+    if (comm->async != ncclSuccess || !comm->segment)
+        return comm->async;
+    nfake_shared *shared = nfake_shared_of(comm);
+    nfake_shared_lock(shared);
+    ncclResult_t result = shared->failed;
+    nfake_shared_unlock(shared);
+    return result;
+}
+
+ncclResult_t nfake_comm_stopped(ncclComm_t comm) {
+    nfake_lock();
+    ncclResult_t result = comm->end == NFAKE_LIVE ? nfake_comm_state(comm) : ncclInternalError;
+    nfake_unlock();
+    return result;
+}
+
+void nfake_comm_fail(ncclComm_t comm, ncclResult_t result) {
+    nfake_lock();
+    if (comm->async == ncclSuccess)
+        comm->async = result;
+    nfake_unlock();
+}
+
+void nfake_disagree(ncclComm_t comm, const char *format, ...) {
+    char text[256];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    nfake_shared *shared = nfake_shared_of(comm);
+    nfake_shared_lock(shared);
+    bool first = shared->failed == ncclSuccess;
+    shared->failed = ncclInternalError;
+    nfake_shared_unlock(shared);
+    nfake_changed(shared);
+    if (!first)
+        return;
+    nfake_lock();
+    nfake_violation("%s: %s", nfake_comm_name(comm).text, text);
+    nfake_unlock();
+}
+
+/* Nobody comes any more, as far as one can tell. */
+static ncclResult_t give_up(const nfake_condition *condition, const char *function,
+                            const char *what) {
+    nfake_name name = nfake_comm_name(condition->comm);
+    nfake_lock();
+    nfake_violation("%s waits too long in %s for %s", name.text, function, what);
+    nfake_unlock();
+    return nfake_fail(ncclRemoteError, "%s waits for %s", name.text, what);
+}
+
+ncclResult_t nfake_await(const nfake_condition *condition, const char *function) {
+    nfake_shared *shared = nfake_shared_of(condition->comm);
+    uint64_t deadline = nfake_deadline_us();
+    ncclResult_t result = ncclSuccess;
+    char what[128] = "";
+    fake_hide();
+    uint32_t seen = nfake_seen(shared);
+    while (!condition->holds(condition, what, sizeof what)) {
+        result = nfake_comm_stopped(condition->comm);
+        if (result == ncclSuccess && condition->parent)
+            result = nfake_comm_stopped(condition->parent);
+        if (result == ncclSuccess && nfake_now_us() > deadline)
+            result = give_up(condition, function, what);
+        if (result != ncclSuccess)
+            break;
+        nfake_wait_change(shared, seen);
+        seen = nfake_seen(shared);
+    }
+    fake_show();
+    return result;
+}
+
+static bool quiet(const nfake_condition *condition, char *what, size_t room) {
+    nfake_lock();
+    uint64_t left = condition->comm->launched - condition->comm->finished;
+    nfake_unlock();
+    snprintf(what, room, "%llu launches of its own", (unsigned long long)left);
+    return left == 0;
+}
+
+ncclResult_t nfake_comm_quiesce(ncclComm_t comm, const char *function) {
+    return nfake_await(&(nfake_condition){.holds = quiet, .comm = comm}, function);
+}
+
+/* ---- ending ---- */
+
+void nfake_comm_end(ncclComm_t comm, nfake_end end) {
+    comm->end = end;
+    if (!comm->segment)
+        return;
+    nfake_shared *shared = nfake_shared_of(comm);
+    nfake_shared_lock(shared);
+    shared->seats[comm->rank].presence = end == NFAKE_DESTROYED ? NFAKE_GONE : NFAKE_ABORTED;
+    nfake_shared_unlock(shared);
+    nfake_changed(shared);
+}
+
+/* Until nothing of it runs, on a stream or in another thread's call: they have been told. */
+static void wait_until_left(ncclComm_t comm) {
+    uint64_t deadline = nfake_deadline_us();
+    while (nfake_now_us() < deadline) {
+        nfake_lock();
+        bool left = comm->running == 0 && comm->pending == 0 &&
+                    (comm->claims == 0 || comm->user == nfake_self()->number);
+        nfake_unlock();
+        if (left)
+            return;
+        usleep(100);
+    }
+}
+
+NFAKE_EXPORT ncclResult_t ncclCommAbort(ncclComm_t handle) {
+    ncclComm_t comm = NULL;
+    ncclResult_t result = nfake_enter_comm(__func__, handle, 0, &comm);
+    if (!comm)
+        return nfake_leave(result);
+    nfake_comm_end(comm, NFAKE_ENDING);
+    nfake_unlock();
+    wait_until_left(comm);
+    nfake_lock();
+    nfake_comm_end(comm, NFAKE_DEAD);
+    return nfake_leave(result);
+}
+
+NFAKE_EXPORT ncclResult_t ncclCommDestroy(ncclComm_t handle) {
+    if (!handle)
+        return ncclSuccess;
+    ncclComm_t comm = NULL;
+    ncclResult_t result = nfake_enter_comm(__func__, handle, NFAKE_OWN, &comm);
+    if (!comm)
+        return nfake_leave(result);
+    nfake_name name = nfake_comm_name(comm);
+    if (comm->pending > 0)
+        nfake_violation("ncclCommDestroy on %s, which is still in progress", name.text);
+    else if (nfake_comm_state(comm) != ncclSuccess)
+        nfake_violation("ncclCommDestroy on %s, which has failed and must be aborted", name.text);
+    nfake_comm_claim(comm);
+    nfake_unlock();
+    ncclResult_t quiet = nfake_comm_quiesce(comm, __func__);
+    nfake_lock();
+    nfake_comm_unclaim(comm);
+    if (comm->end == NFAKE_LIVE)
+        nfake_comm_end(comm, NFAKE_DESTROYED);
+    return nfake_leave(result != ncclSuccess ? result : quiet);
+}
+
+static ncclResult_t finalize(nfake_job *job) {
+    return nfake_comm_quiesce(job->comm, job->function);
+}
+
+NFAKE_EXPORT ncclResult_t ncclCommFinalize(ncclComm_t handle) {
+    nfake_group_begin();
+    ncclComm_t comm = NULL;
+    ncclResult_t result = nfake_enter_comm(__func__, handle, NFAKE_READY | NFAKE_OWN, &comm);
+    if (result == ncclSuccess && comm->finalized) {
+        nfake_violation("%s on %s, for the second time", __func__, nfake_comm_name(comm).text);
+        result = nfake_fail(ncclInvalidArgument, "finalized twice");
+    }
+    if (result == ncclSuccess) {
+        comm->finalized = true;
+        nfake_group_add_job(&(nfake_job){.run = finalize, .comm = comm, .function = __func__});
+    }
+    nfake_unlock();
+    return nfake_group_end(result);
+}
+
+static void leave_behind(ncclComm_t comm) {
+    if (comm->end != NFAKE_LIVE)
+        return;
+    nfake_violation("left behind: %s, made by call %llu", nfake_comm_name(comm).text,
+                    (unsigned long long)comm->call);
+    nfake_comm_end(comm, NFAKE_DEAD);
+}
+
+void nfake_comms_end(void) {
+    for (ncclComm_t comm = comms; comm; comm = comm->next)
+        leave_behind(comm);
+    for (ncclComm_t comm = comms; comm; comm = comm->next) {
+        nfake_unlock();
+        wait_until_left(comm);
+        nfake_lock();
+    }
+}
+
+/* A launch that a held stream has not begun keeps its communicator. */
+void nfake_comms_reset(void) {
+    while (comms) {
+        ncclComm_t gone = comms;
+        comms = gone->next;
+        nfake_comm_drop(gone);
+    }
+    numbers = 0;
+}
+
+/* ---- questions ---- */
+
+NFAKE_EXPORT ncclResult_t ncclCommGetAsyncError(ncclComm_t handle, ncclResult_t *out) {
+    ncclComm_t comm = NULL;
+    ncclResult_t result = nfake_enter_comm(__func__, handle, 0, &comm);
+    if (result == ncclSuccess && !out)
+        result = nfake_fail(ncclInvalidArgument, "asyncError is NULL");
+    if (result != ncclSuccess)
+        return nfake_leave(result);
+    *out = comm->pending > 0 ? ncclInProgress : nfake_comm_state(comm);
+    return nfake_leave(result);
+}
+
+static ncclResult_t ask(const char *function, ncclComm_t handle, int *out, ncclComm_t *comm) {
+    ncclResult_t result = nfake_enter_comm(function, handle, NFAKE_READY, comm);
+    return result == ncclSuccess && !out ? nfake_fail(ncclInvalidArgument, "NULL to %s", function)
+                                         : result;
+}
+
+NFAKE_EXPORT ncclResult_t ncclCommCount(const ncclComm_t handle, int *count) {
+    ncclComm_t comm = NULL;
+    ncclResult_t result = ask(__func__, handle, count, &comm);
+    if (result == ncclSuccess)
+        *count = comm->ranks;
+    return nfake_leave(result);
+}
+
+NFAKE_EXPORT ncclResult_t ncclCommCuDevice(const ncclComm_t handle, int *device) {
+    ncclComm_t comm = NULL;
+    ncclResult_t result = ask(__func__, handle, device, &comm);
+    if (result == ncclSuccess)
+        *device = comm->device;
+    return nfake_leave(result);
+}
+
+NFAKE_EXPORT ncclResult_t ncclCommUserRank(const ncclComm_t handle, int *rank) {
+    ncclComm_t comm = NULL;
+    ncclResult_t result = ask(__func__, handle, rank, &comm);
+    if (result == ncclSuccess)
+        *rank = comm->rank;
+    return nfake_leave(result);
+}
+
+NFAKE_EXPORT bool fakenccl_comm_config(ncclComm_t handle, ncclConfig_t *out) {
+    nfake_lock();
+    const struct ncclComm *comm = nfake_comm_find(handle, true);
+    if (comm)
+        *out = comm->config;
+    nfake_unlock();
+    return comm != NULL;
+}
+
+NFAKE_EXPORT size_t fakenccl_live(void) {
+    nfake_lock();
+    size_t live = 0;
+    for (const struct ncclComm *comm = comms; comm; comm = comm->next)
+        live += comm->end == NFAKE_LIVE;
+    nfake_unlock();
+    return live;
+}

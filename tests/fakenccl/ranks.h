@@ -1,0 +1,63 @@
+/* What the tests of the fake NCCL share: ranks as threads, each with its device. */
+#ifndef KVF_TEST_RANKS_H
+#define KVF_TEST_RANKS_H
+
+#include "fakenccl.h"
+
+#include "../fakecuda/check.h"
+
+/* Enough patience for a slow machine, in tests that provoke its end. */
+#define RANKS_PATIENCE_MS 400
+
+/* A call that must succeed; cmocka tells the line. */
+#define good(call) assert_int_equal(call, ncclSuccess)
+
+typedef struct rank {
+    int rank, ranks;
+    ncclUniqueId id;
+    ncclComm_t comm;
+    cudaStream_t stream;
+    char *device; /* CHECK_BYTES, as is the next */
+    char *other;
+    char *host;   /* pinned */
+    void *shared; /* of the test */
+    void (*body)(struct rank *self);
+} rank;
+
+/* Runs the body in a thread for each rank, with a communicator of them all, a stream and buffers of
+ * its own. The device's and the host's bytes are filled by check_fill with the rank as seed. The
+ * body ends its communicator and sets it to NULL, or leaves that to the caller of the body. */
+void ranks_run(int ranks, void (*body)(rank *self), void *shared);
+
+/* The same without a communicator. */
+void ranks_run_bare(int ranks, void (*body)(rank *self), void *shared);
+
+/* Around every test: devices for all; nothing left behind and no violations. */
+int ranks_begin(void **state);
+int ranks_end(void **state);
+
+/* How many ranks tests on either library have devices for. */
+int ranks_available(void);
+
+/* Prints why and returns 77 when these are not the fakes; or returns 0. */
+int ranks_skip_without_fake(void);
+
+#define RANKS(test) cmocka_unit_test_setup_teardown(test, ranks_begin, ranks_end)
+
+/* Copies between the device and `host`, and waits. */
+void ranks_upload(rank *self, char *device, size_t bytes);
+void ranks_download(rank *self, const char *device, size_t bytes);
+
+/* Waits until the communicator is no longer in progress, and returns what it is. */
+ncclResult_t ranks_settled(ncclComm_t comm);
+
+/* Exactly one violation was recorded, and its text has this part; it is forgiven. */
+void ranks_violation(const char *part);
+
+/* At least one was, and all have that part. */
+void ranks_violations(const char *part);
+
+/* A meeting of all ranks' threads, without NCCL. */
+void ranks_meet(rank *self);
+
+#endif

@@ -1,0 +1,248 @@
+/* Sends and receives: the bytes of a launch on their way through the wires. The first of each queue
+ * moves; those behind it wait, so that what goes from one rank to another keeps its order. */
+#include "fake_nccl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static nfake_wire *wire_of(ncclComm_t comm, nfake_lane lane, nfake_way way, int peer) {
+    nfake_shared *shared = nfake_shared_of(comm);
+    return way == NFAKE_OUT ? &shared->wires[lane][comm->rank][peer]
+                            : &shared->wires[lane][peer][comm->rank];
+}
+
+void nfake_flow_add(nfake_launch *launch, nfake_lane lane, nfake_way way, int peer,
+                    const nfake_flow *flow) {
+    nfake_queue *queue = &launch->queues[lane][way][peer];
+    nfake_flow *made = malloc(sizeof *made);
+    if (!made)
+        abort();
+    *made = *flow;
+    made->next = NULL;
+    if (!queue->head)
+        queue->tail = &queue->head;
+    *queue->tail = made;
+    queue->tail = &made->next;
+}
+
+/* ---- one flow ---- */
+
+typedef struct step {
+    bool moved, ended;
+    size_t bytes; /* that can go through the ring now */
+} step;
+
+/* Begun once it stands here with its number. */
+static void begin_send(nfake_flow *flow, nfake_wire *wire, nfake_shared *shared) {
+    fake_release(&wire->edge);
+    nfake_shared_lock(shared);
+    wire->what = flow->call;
+    flow->number = ++wire->sends;
+    nfake_shared_unlock(shared);
+    nfake_changed(shared);
+}
+
+static void begin_receive(nfake_flow *flow, nfake_wire *wire, nfake_shared *shared) {
+    nfake_shared_lock(shared);
+    flow->number = ++wire->receives;
+    nfake_shared_unlock(shared);
+    nfake_changed(shared);
+}
+
+static size_t least(size_t a, size_t b, size_t c) {
+    size_t two = a < b ? a : b;
+    return two < c ? two : c;
+}
+
+/* The part of the ring that is free, or filled, up to its end. */
+static step look_at_send(const nfake_flow *flow, const nfake_wire *wire) {
+    size_t room = NFAKE_RING - (size_t)(wire->written - wire->taken);
+    size_t straight = NFAKE_RING - (size_t)(wire->written % NFAKE_RING);
+    bool met = wire->receives >= flow->number;
+    return (step){.ended = wire->done >= flow->number,
+                  .bytes = met ? least(room, straight, flow->memory.bytes - flow->moved) : 0};
+}
+
+static bool step_send(nfake_flow *flow, nfake_wire *wire, nfake_shared *shared, bool *ended) {
+    nfake_shared_lock(shared);
+    step now = look_at_send(flow, wire);
+    char *at = wire->ring + wire->written % NFAKE_RING;
+    nfake_shared_unlock(shared);
+    *ended = now.ended;
+    if (now.bytes == 0)
+        return now.ended;
+    nfake_read(&flow->memory, flow->moved, at, now.bytes);
+    flow->moved += now.bytes;
+    nfake_shared_lock(shared);
+    wire->written += now.bytes;
+    nfake_shared_unlock(shared);
+    nfake_changed(shared);
+    return true;
+}
+
+static void describe_call(const nfake_call *call, char *out, size_t room) {
+    snprintf(out, room, "%s of %llu elements of type %d",
+             nfake_kind_name((fakenccl_kind)call->kind), (unsigned long long)call->count,
+             call->type);
+}
+
+/* Sender and receiver have met: do they speak of the same thing? */
+static bool agree(nfake_launch *launch, const nfake_flow *flow, int peer, const nfake_call *what) {
+    if (memcmp(&flow->call, what, sizeof *what) == 0)
+        return true;
+    char here[96], there[96];
+    describe_call(&flow->call, here, sizeof here);
+    describe_call(what, there, sizeof there);
+    nfake_disagree(launch->comm, "receive %llu from rank %d expects %s, but gets %s",
+                   (unsigned long long)flow->number, peer, here, there);
+    return false;
+}
+
+static bool step_receive(nfake_launch *launch, nfake_flow *flow, nfake_wire *wire, int peer,
+                         bool *ended) {
+    nfake_shared *shared = nfake_shared_of(launch->comm);
+    nfake_shared_lock(shared);
+    bool met = wire->sends >= flow->number;
+    nfake_call what = wire->what;
+    size_t filled = (size_t)(wire->written - wire->taken);
+    size_t start = (size_t)(wire->taken % NFAKE_RING);
+    nfake_shared_unlock(shared);
+    if (!met || (!flow->met && !agree(launch, flow, peer, &what)))
+        return false;
+    flow->met = true;
+    size_t bytes = least(filled, NFAKE_RING - start, flow->memory.bytes - flow->moved);
+    *ended = flow->moved + bytes == flow->memory.bytes;
+    if (bytes == 0 && !*ended)
+        return false;
+    if (bytes > 0)
+        nfake_write(&flow->memory, flow->moved, wire->ring + start, bytes);
+    flow->moved += bytes;
+    nfake_shared_lock(shared);
+    wire->taken += bytes;
+    wire->done = *ended ? flow->number : wire->done;
+    nfake_shared_unlock(shared);
+    nfake_changed(shared);
+    return true;
+}
+
+static void count(ncclComm_t comm, const nfake_flow *flow) {
+    nfake_lock();
+    nfake_count_traffic(comm, flow->kind, flow->kind == FAKENCCL_SEND ? flow->memory.bytes : 0,
+                        flow->kind == FAKENCCL_RECV ? flow->memory.bytes : 0);
+    nfake_unlock();
+}
+
+/* ---- all of a launch ---- */
+
+static bool step_flow(nfake_launch *launch, nfake_lane lane, nfake_way way, int peer, bool *ended) {
+    nfake_flow *flow = launch->queues[lane][way][peer].head;
+    nfake_shared *shared = nfake_shared_of(launch->comm);
+    nfake_wire *wire = wire_of(launch->comm, lane, way, peer);
+    bool begins = flow->number == 0;
+    if (begins && way == NFAKE_OUT)
+        begin_send(flow, wire, shared);
+    else if (begins)
+        begin_receive(flow, wire, shared);
+    bool moved = way == NFAKE_OUT ? step_send(flow, wire, shared, ended)
+                                  : step_receive(launch, flow, wire, peer, ended);
+    return moved || begins;
+}
+
+static bool step_queue(nfake_launch *launch, nfake_lane lane, nfake_way way, int peer) {
+    nfake_queue *queue = &launch->queues[lane][way][peer];
+    bool moved = false, goes_on = queue->head != NULL;
+    while (goes_on) {
+        bool ended = false;
+        bool stepped = step_flow(launch, lane, way, peer, &ended);
+        nfake_flow *flow = queue->head;
+        moved = moved || stepped;
+        goes_on = ended && flow->next;
+        if (!ended)
+            break;
+        if (way == NFAKE_IN)
+            fake_acquire(&wire_of(launch->comm, lane, way, peer)->edge);
+        if (lane == NFAKE_PAIRS)
+            count(launch->comm, flow);
+        queue->head = flow->next;
+        free(flow);
+    }
+    return moved;
+}
+
+bool nfake_lane_empty(const nfake_launch *launch, nfake_lane lane) {
+    for (int i = 0; i < launch->comm->ranks; i++) {
+        if (launch->queues[lane][NFAKE_OUT][i].head || launch->queues[lane][NFAKE_IN][i].head)
+            return false;
+    }
+    return true;
+}
+
+bool nfake_flows_step(nfake_launch *launch, bool *empty) {
+    bool moved = false;
+    for (int i = 0; i < launch->comm->ranks; i++) {
+        for (nfake_lane lane = 0; lane < NFAKE_LANES; lane++) {
+            moved = step_queue(launch, lane, NFAKE_OUT, i) || moved;
+            moved = step_queue(launch, lane, NFAKE_IN, i) || moved;
+        }
+    }
+    *empty = nfake_lane_empty(launch, NFAKE_PAIRS) && nfake_lane_empty(launch, NFAKE_COLLECTIVES);
+    return moved;
+}
+
+void nfake_flows_free(nfake_launch *launch) {
+    nfake_queue *queues = &launch->queues[0][0][0];
+    for (size_t i = 0; i < sizeof launch->queues / sizeof *queues; i++) {
+        while (queues[i].head) {
+            nfake_flow *gone = queues[i].head;
+            queues[i].head = gone->next;
+            free(gone);
+        }
+    }
+}
+
+/* ---- what it waits for ---- */
+
+static const char *presence_of(nfake_shared *shared, int peer) {
+    nfake_shared_lock(shared);
+    nfake_presence presence = shared->seats[peer].presence;
+    nfake_shared_unlock(shared);
+    switch (presence) {
+    case NFAKE_GONE:
+        return " and has destroyed its communicator";
+    case NFAKE_ABORTED:
+        return " and has aborted";
+    default:
+        return "";
+    }
+}
+
+static void describe_flow(const nfake_launch *launch, nfake_lane lane, nfake_way way, int peer,
+                          char *out, size_t room) {
+    const nfake_flow *flow = launch->queues[lane][way][peer].head;
+    nfake_shared *shared = nfake_shared_of(launch->comm);
+    const nfake_wire *wire = wire_of(launch->comm, lane, way, peer);
+    nfake_shared_lock(shared);
+    uint64_t begun = way == NFAKE_OUT ? wire->receives : wire->sends;
+    nfake_shared_unlock(shared);
+    snprintf(out, room,
+             "rank %d: %zu of %zu bytes of its %s %llu %s there are through; that rank has begun "
+             "%llu%s",
+             peer, flow->moved, flow->memory.bytes, nfake_kind_name(flow->kind),
+             (unsigned long long)flow->number, way == NFAKE_OUT ? "to" : "from",
+             (unsigned long long)begun, presence_of(shared, peer));
+}
+
+bool nfake_flows_describe(const nfake_launch *launch, char *out, size_t room) {
+    for (int i = 0; i < launch->comm->ranks; i++) {
+        for (nfake_lane lane = 0; lane < NFAKE_LANES; lane++) {
+            for (nfake_way way = 0; way < NFAKE_WAYS; way++) {
+                if (!launch->queues[lane][way][i].head)
+                    continue;
+                describe_flow(launch, lane, way, i, out, room);
+                return true;
+            }
+        }
+    }
+    return false;
+}
