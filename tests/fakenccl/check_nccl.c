@@ -9,7 +9,7 @@
 
 static void expect(rank *self, const char *device, size_t bytes, unsigned seed) {
     ranks_download(self, device, bytes);
-    assert_true(check_filled(self->host, bytes, seed));
+    holds(check_filled(self->host, bytes, seed));
 }
 
 /* ---- sends and receives ---- */
@@ -62,7 +62,7 @@ static void large(rank *self) {
         good(ncclRecv(device, bytes, ncclUint8, 0, self->comm, self->stream));
     ok(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, self->stream));
     ok(cudaStreamSynchronize(self->stream));
-    assert_true(check_filled(host, bytes, 7));
+    holds(check_filled(host, bytes, 7));
     ok(cudaFreeHost(host));
     ok(cudaFree(device));
 }
@@ -98,7 +98,7 @@ static void two_streams(rank *self) {
     ok(cudaMemcpyAsync(self->host, self->other, 100, cudaMemcpyDeviceToHost, self->stream));
     ok(cudaStreamSynchronize(self->stream));
     for (size_t i = 0; i < 100; i++)
-        assert_int_equal(self->host[i], 0x11 + peer);
+        same(self->host[i], 0x11 + peer);
     ok(cudaStreamSynchronize(second));
     ok(cudaStreamDestroy(second));
 }
@@ -156,10 +156,10 @@ static void reductions(rank *self) {
                        self->stream));
     ranks_download(self, self->other, 1024);
     for (int i = 0; i < 256; i++)
-        assert_int_equal(values[i], sum * 1000 - self->ranks * i);
+        same(values[i], sum * 1000 - self->ranks * i);
     ranks_download(self, self->device, 1024);
     for (int i = 0; i < 256; i++)
-        assert_int_equal(values[i], (self->ranks - 1) * 1000 - i);
+        same(values[i], (self->ranks - 1) * 1000 - i);
 }
 
 static void reductions_combine_all_ranks(void **state) {
@@ -177,7 +177,7 @@ static void scatters(rank *self) {
     ranks_download(self, self->other, 256);
     int ranks = self->ranks, offset = ranks * (ranks - 1) / 2;
     for (int i = 0; i < 64; i++)
-        assert_int_equal((int)values[i], ranks * (64 * self->rank + i) + offset);
+        same((int)values[i], ranks * (64 * self->rank + i) + offset);
 }
 
 static void reductions_can_be_scattered(void **state) {
@@ -214,10 +214,10 @@ static void questions(rank *self) {
     good(ncclCommUserRank(self->comm, &rank_number));
     good(ncclCommCuDevice(self->comm, &device));
     good(ncclCommGetAsyncError(self->comm, &state));
-    assert_int_equal(count, self->ranks);
-    assert_int_equal(rank_number, self->rank);
-    assert_int_equal(device, self->rank);
-    assert_int_equal(state, ncclSuccess);
+    same(count, self->ranks);
+    same(rank_number, self->rank);
+    same(device, self->rank);
+    same(state, ncclSuccess);
 }
 
 static void communicators_know_themselves(void **state) {
@@ -225,9 +225,9 @@ static void communicators_know_themselves(void **state) {
     int version = 0;
     ranks_run(ranks_available(), questions, NULL);
     good(ncclGetVersion(&version));
-    assert_true(version >= 22700);
+    holds(version >= 22700);
     assert_string_equal(ncclGetErrorString(ncclSuccess), "no error");
-    assert_non_null(ncclGetErrorString(ncclInvalidUsage));
+    holds(ncclGetErrorString(ncclInvalidUsage));
 }
 
 static void arguments(rank *self) {
@@ -235,11 +235,10 @@ static void arguments(rank *self) {
     ncclComm_t comm = NULL;
     config.minCTAs = 4;
     config.maxCTAs = 2;
-    assert_int_equal(ncclCommInitRankConfig(&comm, 2, self->id, self->rank, &config),
-                     ncclInvalidArgument);
-    assert_int_equal(ncclCommInitRank(&comm, 2, self->id, 2), ncclInvalidArgument);
-    assert_int_equal(ncclCommInitRank(&comm, 0, self->id, 0), ncclInvalidArgument);
-    assert_int_equal(ncclCommInitRank(NULL, 2, self->id, 0), ncclInvalidArgument);
+    same(ncclCommInitRankConfig(&comm, 2, self->id, self->rank, &config), ncclInvalidArgument);
+    same(ncclCommInitRank(&comm, 2, self->id, 2), ncclInvalidArgument);
+    same(ncclCommInitRank(&comm, 0, self->id, 0), ncclInvalidArgument);
+    same(ncclCommInitRank(NULL, 2, self->id, 0), ncclInvalidArgument);
 }
 
 static void wrong_arguments_are_refused(void **state) {
@@ -248,15 +247,13 @@ static void wrong_arguments_are_refused(void **state) {
 }
 
 static void wrong_operations(rank *self) {
-    assert_int_equal(ncclSend(self->device, 1, ncclInt8, 2, self->comm, self->stream),
-                     ncclInvalidArgument);
-    assert_int_equal(ncclBcast(self->device, 1, ncclNumTypes, 0, self->comm, self->stream),
-                     ncclInvalidArgument);
+    same(ncclSend(self->device, 1, ncclInt8, 2, self->comm, self->stream), ncclInvalidArgument);
+    same(ncclBcast(self->device, 1, ncclNumTypes, 0, self->comm, self->stream),
+         ncclInvalidArgument);
     good(ncclGroupStart());
     good(ncclSend(self->device, 1, ncclInt8, 1 - self->rank, self->comm, self->stream));
-    assert_int_equal(ncclRecv(self->other, 1, ncclInt8, -1, self->comm, self->stream),
-                     ncclInvalidArgument);
-    assert_int_equal(ncclGroupEnd(), ncclInvalidArgument); /* and nothing of it happens */
+    same(ncclRecv(self->other, 1, ncclInt8, -1, self->comm, self->stream), ncclInvalidArgument);
+    same(ncclGroupEnd(), ncclInvalidArgument); /* and nothing of it happens */
     ring(self);
 }
 
@@ -272,19 +269,19 @@ static void without_blocking(rank *self) {
     int peer = 1 - self->rank;
     ncclResult_t result =
         ncclCommInitRankConfig(&self->comm, self->ranks, self->id, self->rank, &config);
-    assert_true(result == ncclSuccess || result == ncclInProgress);
+    holds(result == ncclSuccess || result == ncclInProgress);
     good(ranks_settled(self->comm));
     good(ncclGroupStart());
     result = ncclSend(self->device, 5000, ncclInt8, peer, self->comm, self->stream);
-    assert_true(result == ncclSuccess || result == ncclInProgress);
+    holds(result == ncclSuccess || result == ncclInProgress);
     result = ncclRecv(self->other, 5000, ncclInt8, peer, self->comm, self->stream);
-    assert_true(result == ncclSuccess || result == ncclInProgress);
+    holds(result == ncclSuccess || result == ncclInProgress);
     result = ncclGroupEnd();
-    assert_true(result == ncclSuccess || result == ncclInProgress);
+    holds(result == ncclSuccess || result == ncclInProgress);
     good(ranks_settled(self->comm));
     expect(self, self->other, 5000, (unsigned)peer);
     result = ncclCommFinalize(self->comm);
-    assert_true(result == ncclSuccess || result == ncclInProgress);
+    holds(result == ncclSuccess || result == ncclInProgress);
     good(ranks_settled(self->comm));
     good(ncclCommDestroy(self->comm));
 }
@@ -300,13 +297,13 @@ static void splits(rank *self) {
     int count = 0, number = -1, members = self->ranks - 1;
     good(ncclCommSplit(self->comm, color, -self->rank, &part, NULL));
     if (color == NCCL_SPLIT_NOCOLOR) {
-        assert_null(part);
+        holds(!part);
         return;
     }
     good(ncclCommCount(part, &count));
     good(ncclCommUserRank(part, &number));
-    assert_int_equal(count, members);
-    assert_int_equal(number, members - 1 - self->rank); /* keys fall as ranks rise */
+    same(count, members);
+    same(number, members - 1 - self->rank); /* keys fall as ranks rise */
     good(ncclBroadcast(self->device, self->other, 300, ncclInt8, 0, part, self->stream));
     expect(self, self->other, 300, (unsigned)members - 1);
     good(ncclCommDestroy(part));
@@ -354,7 +351,7 @@ static void one_thread_has_several_ranks(void **state) {
     good(ncclGroupEnd());
     ok(cudaSetDevice(0));
     ok(cudaMemcpy(host, devices[0], 1000, cudaMemcpyDeviceToHost));
-    assert_true(check_filled(host, 1000, 3));
+    holds(check_filled(host, 1000, 3));
     for (int i = 0; i < 2; i++) {
         good(ncclCommDestroy(comms[i]));
         ok(cudaFree(devices[i]));
@@ -369,11 +366,11 @@ static void give_up(rank *self) {
     config.blocking = 0;
     ncclResult_t result =
         ncclCommInitRankConfig(&self->comm, self->ranks, self->id, self->rank, &config);
-    assert_true(result == ncclSuccess || result == ncclInProgress);
+    holds(result == ncclSuccess || result == ncclInProgress);
     good(ranks_settled(self->comm));
     if (self->rank == 0) {
         result = ncclRecv(self->other, 100, ncclInt8, 1, self->comm, self->stream);
-        assert_true(result == ncclSuccess || result == ncclInProgress);
+        holds(result == ncclSuccess || result == ncclInProgress);
         good(ncclCommAbort(self->comm));
         ok(cudaStreamSynchronize(self->stream));
     }

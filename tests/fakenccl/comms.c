@@ -224,6 +224,8 @@ NFAKE_EXPORT ncclResult_t ncclCommDestroy(ncclComm_t handle) {
     nfake_unlock();
     ncclResult_t quiet = nfake_comm_quiesce(comm, __func__);
     nfake_lock();
+    if (quiet == ncclSuccess)
+        quiet = nfake_comm_state(comm);
     nfake_comm_unclaim(comm);
     if (comm->end == NFAKE_LIVE)
         nfake_comm_end(comm, NFAKE_DESTROYED);

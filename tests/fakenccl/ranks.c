@@ -7,6 +7,15 @@
 
 static pthread_barrier_t barrier;
 
+void ranks_same(long long value, long long expected, const char *text, const char *file, int line) {
+    if (value == expected)
+        return;
+    fprintf(stderr, "%s:%d: %s is %lld, not %lld\n", file, line, text, value, expected);
+    for (size_t i = 0; FAKENCCL && fakenccl_violation(i); i++)
+        fprintf(stderr, "    %s\n", fakenccl_violation(i));
+    fail();
+}
+
 static void rank_open(rank *self) {
     ok(cudaSetDevice(self->rank));
     ok(cudaStreamCreateWithFlags(&self->stream, cudaStreamNonBlocking));
@@ -50,13 +59,13 @@ static void run(int ranks, void (*body)(rank *self), void *shared, void *(*main)
     pthread_t threads[FAKENCCL_RANKS];
     ncclUniqueId id;
     good(ncclGetUniqueId(&id));
-    assert_int_equal(pthread_barrier_init(&barrier, NULL, (unsigned)ranks), 0);
+    same(pthread_barrier_init(&barrier, NULL, (unsigned)ranks), 0);
     for (int i = 0; i < ranks; i++) {
         all[i] = (rank){.rank = i, .ranks = ranks, .id = id, .shared = shared, .body = body};
-        assert_int_equal(pthread_create(&threads[i], NULL, main, &all[i]), 0);
+        same(pthread_create(&threads[i], NULL, main, &all[i]), 0);
     }
     for (int i = 0; i < ranks; i++)
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        same(pthread_join(threads[i], NULL), 0);
     pthread_barrier_destroy(&barrier);
 }
 
@@ -125,7 +134,7 @@ ncclResult_t ranks_settled(ncclComm_t comm) {
 }
 
 void ranks_violations(const char *part) {
-    assert_non_null(fakenccl_violation(0));
+    holds(fakenccl_violation(0));
     for (size_t i = 0; fakenccl_violation(i); i++) {
         if (!strstr(fakenccl_violation(i), part))
             fail_msg("'%s' is not in: %s", part, fakenccl_violation(i));
@@ -136,5 +145,5 @@ void ranks_violations(const char *part) {
 void ranks_violation(const char *part) {
     size_t found = fakenccl_violations();
     ranks_violations(part);
-    assert_int_equal(found, 1);
+    same(found, 1);
 }

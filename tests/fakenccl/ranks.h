@@ -9,8 +9,16 @@
 /* Enough patience for a slow machine, in tests that provoke its end. */
 #define RANKS_PATIENCE_MS 400
 
-/* A call that must succeed; cmocka tells the line. */
-#define good(call) assert_int_equal(call, ncclSuccess)
+/* cmocka keeps what fails in another thread to itself: these print it, and end the program there.
+ */
+#define same(value, expected)                                                                      \
+    ranks_same((long long)(value), (long long)(expected), #value, __FILE__, __LINE__)
+#define holds(condition) same(!!(condition), true)
+#define good(call)       same(call, ncclSuccess)
+#undef ok
+#define ok(call) same(call, cudaSuccess)
+
+void ranks_same(long long value, long long expected, const char *text, const char *file, int line);
 
 typedef struct rank {
     int rank, ranks;

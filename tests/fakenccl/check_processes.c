@@ -1,0 +1,255 @@
+/* Ranks as processes, and what becomes of the others when one dies. Only the children use CUDA. */
+#include <dirent.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ranks.h"
+
+#define MOST 4
+
+/* What the processes of a test share. */
+typedef struct meeting {
+    atomic_int reached[MOST];
+    atomic_bool go;
+} meeting;
+
+static char folder[] = "/tmp/check_processes_XXXXXX";
+
+static void reach(rank *self) {
+    meeting *all = self->shared;
+    atomic_fetch_add(&all->reached[self->rank], 1);
+}
+
+static void until(rank *self, int other, int times) {
+    meeting *all = self->shared;
+    while (atomic_load(&all->reached[other]) < times)
+        usleep(100);
+}
+
+static void *child_main(void *argument) {
+    rank *self = argument;
+    ok(cudaSetDevice(self->rank));
+    ok(cudaStreamCreateWithFlags(&self->stream, cudaStreamNonBlocking));
+    ok(cudaMalloc((void **)&self->device, CHECK_BYTES));
+    ok(cudaMalloc((void **)&self->other, CHECK_BYTES));
+    ok(cudaHostAlloc((void **)&self->host, CHECK_BYTES, 0));
+    check_fill(self->host, CHECK_BYTES, (unsigned)self->rank);
+    ranks_upload(self, self->device, CHECK_BYTES);
+    self->body(self);
+    ok(cudaStreamSynchronize(self->stream));
+    ok(cudaFreeHost(self->host));
+    ok(cudaFree(self->other));
+    ok(cudaFree(self->device));
+    ok(cudaStreamDestroy(self->stream));
+    return NULL;
+}
+
+/* In a thread, so that a check that fails ends the child and not the test that it is a copy of. */
+static _Noreturn void child(rank *self) {
+    pthread_t thread;
+    same(pthread_create(&thread, NULL, child_main, self), 0);
+    same(pthread_join(thread, NULL), 0);
+    size_t violations = fakenccl_reset();
+    violations += fakecuda_reset();
+    _exit(violations == 0 ? 0 : 3);
+}
+
+static pid_t start(const rank *like, int number) {
+    rank self = *like;
+    self.rank = number;
+    (void)fflush(NULL);
+    pid_t process = fork();
+    if (process == 0)
+        child(&self);
+    return process;
+}
+
+static int end_of(pid_t process) {
+    int status = 0;
+    same(waitpid(process, &status, 0), process);
+    return status;
+}
+
+static rank prepare(int ranks, void (*body)(rank *self)) {
+    rank made = {.ranks = ranks, .body = body};
+    made.shared =
+        mmap(NULL, sizeof(meeting), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    holds(made.shared != MAP_FAILED);
+    good(ncclGetUniqueId(&made.id));
+    return made;
+}
+
+static size_t files(void) {
+    size_t count = 0;
+    DIR *open = opendir(folder);
+    holds(open);
+    for (struct dirent *entry = readdir(open); entry; entry = readdir(open))
+        count += entry->d_name[0] != '.';
+    (void)closedir(open);
+    return count;
+}
+
+/* All of them end well, but for one (or -1) that is killed once it has come to its second point. */
+static void run(int ranks, void (*body)(rank *self), int victim) {
+    rank like = prepare(ranks, body);
+    meeting *all = like.shared;
+    pid_t processes[MOST];
+    for (int i = 0; i < ranks; i++)
+        processes[i] = start(&like, i);
+    if (victim >= 0) {
+        like.rank = victim;
+        until(&like, victim, 2);
+        same(kill(processes[victim], SIGKILL), 0);
+        holds(WIFSIGNALED(end_of(processes[victim])));
+        atomic_store(&all->go, true);
+    }
+    for (int i = 0; i < ranks; i++) {
+        if (i != victim)
+            same(end_of(processes[i]), 0);
+    }
+    same(files(), 0);
+    (void)munmap(like.shared, sizeof(meeting));
+}
+
+/* ---- together ---- */
+
+static void expect(rank *self, const char *device, size_t bytes, unsigned seed) {
+    ranks_download(self, device, bytes);
+    holds(check_filled(self->host, bytes, seed));
+}
+
+static void together(rank *self) {
+    int next = (self->rank + 1) % self->ranks, last = (self->rank + self->ranks - 1) % self->ranks;
+    ncclComm_t part = NULL;
+    good(ncclCommInitRank(&self->comm, self->ranks, self->id, self->rank));
+    same(files(), 0); /* whoever dies from here leaves nothing */
+    good(ncclGroupStart());
+    good(ncclSend(self->device, CHECK_BYTES, ncclInt8, next, self->comm, self->stream));
+    good(ncclRecv(self->other, CHECK_BYTES, ncclInt8, last, self->comm, self->stream));
+    good(ncclGroupEnd());
+    expect(self, self->other, CHECK_BYTES, (unsigned)last);
+    good(ncclCommSplit(self->comm, self->rank == 0 ? NCCL_SPLIT_NOCOLOR : 1, 0, &part, NULL));
+    if (part) {
+        good(ncclBroadcast(self->device, self->other, 5000, ncclInt8, 1, part, self->stream));
+        expect(self, self->other, 5000, 2);
+        good(ncclCommDestroy(part));
+    }
+    good(ncclCommDestroy(self->comm));
+}
+
+static void processes_exchange_data(void **state) {
+    (void)state;
+    run(3, together, -1);
+}
+
+static void on_one_device(rank *self) {
+    ok(cudaSetDevice(0));
+    same(ncclCommInitRank(&self->comm, self->ranks, self->id, self->rank), ncclInvalidUsage);
+    ok(cudaSetDevice(self->rank));
+}
+
+static void processes_have_a_device_each(void **state) {
+    (void)state;
+    run(2, on_one_device, -1);
+}
+
+/* ---- dying ---- */
+
+static void die_or_abort(rank *self) {
+    meeting *all = self->shared;
+    ncclResult_t result = ncclInternalError;
+    good(ncclCommInitRank(&self->comm, self->ranks, self->id, self->rank));
+    good(ncclBcast(self->device, 100, ncclInt8, 0, self->comm, self->stream));
+    ok(cudaStreamSynchronize(self->stream));
+    reach(self);
+    if (self->rank == 1) {
+        reach(self);
+        (void)pause();
+    }
+    good(ncclAllGather(self->device, self->other, 100, ncclInt8, self->comm, self->stream));
+    while (!atomic_load(&all->go))
+        usleep(100);
+    usleep(50000);
+    same(cudaStreamQuery(self->stream), cudaErrorNotReady);
+    good(ncclCommGetAsyncError(self->comm, &result));
+    good(result); /* nobody tells */
+    good(ncclCommAbort(self->comm));
+    ok(cudaStreamSynchronize(self->stream));
+}
+
+static void a_death_leaves_the_others_waiting(void **state) {
+    (void)state;
+    run(3, die_or_abort, 1);
+}
+
+/* Killed somewhere in the middle of a transfer, maybe with the lock in its hands. */
+static void die_in_a_transfer(rank *self) {
+    meeting *all = self->shared;
+    good(ncclCommInitRank(&self->comm, self->ranks, self->id, self->rank));
+    reach(self);
+    while (!atomic_load(&all->go)) {
+        if (self->rank == 0)
+            good(ncclSend(self->device, CHECK_BYTES, ncclInt8, 1, self->comm, self->stream));
+        else
+            good(ncclRecv(self->other, CHECK_BYTES, ncclInt8, 0, self->comm, self->stream));
+        if (self->rank == 1)
+            ok(cudaStreamSynchronize(self->stream));
+        else
+            while (cudaStreamQuery(self->stream) == cudaErrorNotReady && !atomic_load(&all->go))
+                usleep(10);
+        reach(self);
+    }
+    good(ncclCommAbort(self->comm));
+    ok(cudaStreamSynchronize(self->stream));
+}
+
+static void a_death_in_the_middle_harms_nobody_else(void **state) {
+    (void)state;
+    for (uint64_t i = 0; i < test_seeds(10); i++)
+        run(2, die_in_a_transfer, 1);
+}
+
+static void wait_in_vain(rank *self) {
+    fakenccl_configure(&(fakenccl_config){.patience_ms = RANKS_PATIENCE_MS});
+    same(ncclCommInitRank(&self->comm, 2, self->id, 0), ncclRemoteError);
+    ranks_violation("rank 1, which has not come");
+}
+
+/* The file of a communicator that was never whole goes with the process that made the id. */
+static void a_rank_that_died_before_is_missed(void **state) {
+    (void)state;
+    rank like = prepare(2, wait_in_vain);
+    same(end_of(start(&like, 0)), 0);
+    same(files(), 1);
+    same(fakenccl_reset(), 0);
+    same(files(), 0);
+    (void)munmap(like.shared, sizeof(meeting));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        RANKS(processes_exchange_data),           RANKS(processes_have_a_device_each),
+        RANKS(a_death_leaves_the_others_waiting), RANKS(a_death_in_the_middle_harms_nobody_else),
+        RANKS(a_rank_that_died_before_is_missed),
+    };
+    int skip = ranks_skip_without_fake();
+    if (skip)
+        return skip;
+    if (!mkdtemp(folder) || setenv("TMPDIR", folder, 1) != 0) {
+        perror(folder);
+        return 1;
+    }
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    if (rmdir(folder) != 0) {
+        perror(folder);
+        return 1;
+    }
+    return failed;
+}

@@ -1,0 +1,166 @@
+/* The ordering mistakes a program with several ranks can make, for ThreadSanitizer to find by way
+ * of the fakes:
+ *
+ *     nccl_fake_race MISTAKE
+ *
+ * makes one, or none when MISTAKE is "none". Ranks are threads and meet by pthread_barrier_wait
+ * only where that is part of the mistake. Nothing here depends on time: fakecuda_settle lets the
+ * streams run without being an order. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fakecuda.h"
+#include "fakenccl.h"
+
+#define BYTES ((size_t)4096)
+
+typedef struct rank {
+    const char *mistake;
+    int number;
+    ncclUniqueId id;
+    ncclComm_t comm;
+    cudaStream_t a, b;
+    cudaEvent_t event;
+    char *device, *other, *host;
+} rank;
+
+static void ok(cudaError_t error) {
+    if (error != cudaSuccess) {
+        fprintf(stderr, "%s\n", cudaGetErrorName(error));
+        exit(3);
+    }
+}
+
+static void good(ncclResult_t result) {
+    if (result != ncclSuccess) {
+        fprintf(stderr, "%s\n", ncclGetErrorString(result));
+        exit(3);
+    }
+}
+
+static bool is(const rank *self, const char *mistake) {
+    return strcmp(self->mistake, mistake) == 0;
+}
+
+static void link_streams(rank *self, const char *mistake) {
+    ok(cudaEventRecord(self->event, self->a));
+    if (is(self, mistake))
+        fakecuda_settle();
+    else
+        ok(cudaStreamWaitEvent(self->b, self->event, 0));
+}
+
+/* Rank 0: fill on a, send on b. Rank 1: receive on a, copy out on b. */
+static void send_and_receive(rank *self) {
+    if (self->number == 0) {
+        ok(cudaMemsetAsync(self->device, 1, BYTES, self->a));
+        link_streams(self, "send-too-early");
+        good(ncclSend(self->device, BYTES, ncclInt8, 1, self->comm, self->b));
+        if (is(self, "source-reused")) {
+            ok(cudaMemsetAsync(self->device, 2, BYTES, self->a));
+            fakecuda_settle();
+        }
+        ok(cudaStreamSynchronize(self->b));
+        ok(cudaMemsetAsync(self->device, 3, BYTES, self->a));
+    } else {
+        good(ncclRecv(self->other, BYTES, ncclInt8, 0, self->comm, self->a));
+        link_streams(self, "used-too-early");
+        ok(cudaMemcpyAsync(self->host, self->other, BYTES, cudaMemcpyDeviceToHost, self->b));
+        if (!is(self, "read-early"))
+            ok(cudaStreamSynchronize(self->b));
+        else
+            fakecuda_settle();
+        printf("%d\n", self->host[5]);
+    }
+    ok(cudaStreamSynchronize(self->a));
+    ok(cudaStreamSynchronize(self->b));
+}
+
+/* A group is in each of its streams, from its begin to its end. */
+static void group_in_two_streams(rank *self) {
+    int peer = 1 - self->number;
+    ok(cudaMemsetAsync(self->device, 4, BYTES, self->b));
+    good(ncclGroupStart());
+    good(ncclSend(self->device, BYTES, ncclInt8, peer, self->comm, self->a));
+    good(ncclRecv(self->other, BYTES, ncclInt8, peer, self->comm, self->b));
+    good(ncclGroupEnd());
+    ok(cudaMemcpyAsync(self->host, self->other, BYTES, cudaMemcpyDeviceToHost, self->a));
+    ok(cudaStreamSynchronize(self->a));
+    printf("%d\n", self->host[6]);
+    ok(cudaStreamSynchronize(self->b));
+}
+
+static void collective(rank *self) {
+    ok(cudaMemsetAsync(self->device, 5 + self->number, BYTES, self->a));
+    link_streams(self, "gather-too-early");
+    good(ncclAllGather(self->device, self->other, BYTES / 2, ncclInt8, self->comm, self->b));
+    ok(cudaMemcpyAsync(self->host, self->other, BYTES, cudaMemcpyDeviceToHost, self->b));
+    ok(cudaStreamSynchronize(self->b));
+    printf("%d\n", self->host[BYTES - 1]);
+}
+
+static void *ask(void *argument) {
+    rank *self = argument;
+    good(ncclBcast(self->device, 1, ncclInt8, 0, self->comm, self->a));
+    return NULL;
+}
+
+/* One communicator, two threads. */
+static void share(rank *self) {
+    pthread_t thread;
+    if (is(self, "shared-communicator")) {
+        if (pthread_create(&thread, NULL, ask, self) != 0)
+            exit(3);
+        (void)ask(self);
+    } else {
+        (void)ask(self);
+        if (pthread_create(&thread, NULL, ask, self) != 0)
+            exit(3);
+    }
+    pthread_join(thread, NULL);
+    ok(cudaStreamSynchronize(self->a));
+}
+
+static void *run(void *argument) {
+    rank *self = argument;
+    ok(cudaSetDevice(self->number));
+    ok(cudaStreamCreateWithFlags(&self->a, cudaStreamNonBlocking));
+    ok(cudaStreamCreateWithFlags(&self->b, cudaStreamNonBlocking));
+    ok(cudaEventCreateWithFlags(&self->event, cudaEventDisableTiming));
+    ok(cudaMalloc((void **)&self->device, BYTES));
+    ok(cudaMalloc((void **)&self->other, BYTES));
+    ok(cudaHostAlloc((void **)&self->host, BYTES, 0));
+    good(ncclCommInitRank(&self->comm, 2, self->id, self->number));
+    send_and_receive(self);
+    group_in_two_streams(self);
+    collective(self);
+    share(self);
+    good(ncclCommDestroy(self->comm));
+    ok(cudaFreeHost(self->host));
+    ok(cudaFree(self->other));
+    ok(cudaFree(self->device));
+    ok(cudaEventDestroy(self->event));
+    ok(cudaStreamDestroy(self->b));
+    ok(cudaStreamDestroy(self->a));
+    return NULL;
+}
+
+int main(int argc, char **argv) {
+    rank both[2];
+    pthread_t threads[2];
+    ncclUniqueId id;
+    fakecuda_configure(&(fakecuda_config){.devices = 2});
+    good(ncclGetUniqueId(&id));
+    for (int i = 0; i < 2; i++) {
+        both[i] = (rank){.mistake = argc > 1 ? argv[1] : "none", .number = i, .id = id};
+        if (pthread_create(&threads[i], NULL, run, &both[i]) != 0)
+            return 3;
+    }
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    size_t violations = fakenccl_reset();
+    violations += fakecuda_reset();
+    return violations == 0 ? 0 : 4;
+}
