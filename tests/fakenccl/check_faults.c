@@ -380,7 +380,7 @@ static void held(rank *self) {
     ok(cudaStreamCreateWithFlags(&second, cudaStreamNonBlocking));
     fakecuda_hold(self->stream);
     good(ncclBcast(self->device, 8, ncclInt8, 0, self->comm, self->stream));
-    good(ncclBcast(self->device, 16, ncclInt8, 0, self->comm, second));
+    good(ncclBcast(self->other, 16, ncclInt8, 0, self->comm, second));
     ranks_meet(self);
     fakecuda_settle();
     same(cudaStreamQuery(second), cudaErrorNotReady);

@@ -167,6 +167,53 @@ static void reductions_combine_all_ranks(void **state) {
     ranks_run(ranks_available(), reductions, NULL);
 }
 
+/* An element of each type, as a number; unsigned ones are below 0 by wrapping around. */
+static void put(char *at, ncclDataType_t type, int value) {
+    float single = (float)value;
+    double twice = value;
+    int64_t wide = value;
+    if (type == ncclFloat32)
+        memcpy(at, &single, sizeof single);
+    else if (type == ncclFloat64)
+        memcpy(at, &twice, sizeof twice);
+    else
+        memcpy(at, &wide, sizeof wide); /* the low bytes are any narrower integer */
+}
+
+typedef struct reducible {
+    ncclDataType_t type;
+    size_t size;
+    bool is_signed;
+} reducible;
+
+static void reduce_type(rank *self, const reducible *each, ncclRedOp_t op, int expected) {
+    char wanted[8];
+    memset(self->host, 0, 16);
+    put(self->host, each->type, self->rank == 0 ? -3 : 7);
+    ranks_upload(self, self->device, 8);
+    good(ncclAllReduce(self->device, self->other, 1, each->type, op, self->comm, self->stream));
+    ranks_download(self, self->other, 8);
+    put(wanted, each->type, expected);
+    same(memcmp(self->host, wanted, each->size), 0);
+}
+
+static void reduce_types(rank *self) {
+    static const reducible types[] = {{ncclInt8, 1, true},    {ncclUint8, 1, false},
+                                      {ncclInt32, 4, true},   {ncclUint32, 4, false},
+                                      {ncclInt64, 8, true},   {ncclUint64, 8, false},
+                                      {ncclFloat32, 4, true}, {ncclFloat64, 8, true}};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        reduce_type(self, &types[i], ncclSum, 4);
+        reduce_type(self, &types[i], ncclMax, types[i].is_signed ? 7 : -3);
+        reduce_type(self, &types[i], ncclMin, types[i].is_signed ? -3 : 7);
+    }
+}
+
+static void reductions_know_their_types(void **state) {
+    (void)state;
+    ranks_run(2, reduce_types, NULL);
+}
+
 static void scatters(rank *self) {
     float *values = (float *)(void *)self->host;
     for (int i = 0; i < 64 * self->ranks; i++)
@@ -409,6 +456,7 @@ int main(void) {
         RANKS(broadcasts_come_from_their_root),
         RANKS(all_gathers_collect_the_parts),
         RANKS(reductions_combine_all_ranks),
+        RANKS(reductions_know_their_types),
         RANKS(reductions_can_be_scattered),
         RANKS(a_group_holds_all_kinds),
         RANKS(communicators_know_themselves),

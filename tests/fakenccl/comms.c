@@ -14,10 +14,6 @@ nfake_shared *nfake_shared_of(ncclComm_t comm) {
     return comm->segment->shared;
 }
 
-ncclComm_t nfake_comms_first(void) {
-    return comms;
-}
-
 ncclComm_t nfake_comm_find(ncclComm_t handle, bool ended_too) {
     ncclComm_t comm = comms;
     while (comm && comm != handle)
@@ -195,40 +191,40 @@ static void wait_until_left(ncclComm_t comm) {
     }
 }
 
-NFAKE_EXPORT ncclResult_t ncclCommAbort(ncclComm_t handle) {
-    ncclComm_t comm = NULL;
-    ncclResult_t result = nfake_enter_comm(__func__, handle, 0, &comm);
-    if (!comm)
+NFAKE_EXPORT ncclResult_t ncclCommAbort(ncclComm_t comm) {
+    ncclComm_t self = NULL;
+    ncclResult_t result = nfake_enter_comm(__func__, comm, 0, &self);
+    if (!self)
         return nfake_leave(result);
-    nfake_comm_end(comm, NFAKE_ENDING);
+    nfake_comm_end(self, NFAKE_ENDING);
     nfake_unlock();
-    wait_until_left(comm);
+    wait_until_left(self);
     nfake_lock();
-    nfake_comm_end(comm, NFAKE_DEAD);
+    nfake_comm_end(self, NFAKE_DEAD);
     return nfake_leave(result);
 }
 
-NFAKE_EXPORT ncclResult_t ncclCommDestroy(ncclComm_t handle) {
-    if (!handle)
-        return ncclSuccess;
-    ncclComm_t comm = NULL;
-    ncclResult_t result = nfake_enter_comm(__func__, handle, NFAKE_OWN, &comm);
+NFAKE_EXPORT ncclResult_t ncclCommDestroy(ncclComm_t comm) {
     if (!comm)
+        return ncclSuccess;
+    ncclComm_t self = NULL;
+    ncclResult_t result = nfake_enter_comm(__func__, comm, NFAKE_OWN, &self);
+    if (!self)
         return nfake_leave(result);
-    nfake_name name = nfake_comm_name(comm);
-    if (comm->pending > 0)
+    nfake_name name = nfake_comm_name(self);
+    if (self->pending > 0)
         nfake_violation("ncclCommDestroy on %s, which is still in progress", name.text);
-    else if (nfake_comm_state(comm) != ncclSuccess)
+    else if (nfake_comm_state(self) != ncclSuccess)
         nfake_violation("ncclCommDestroy on %s, which has failed and must be aborted", name.text);
-    nfake_comm_claim(comm);
+    nfake_comm_claim(self);
     nfake_unlock();
-    ncclResult_t quiet = nfake_comm_quiesce(comm, __func__);
+    ncclResult_t quiet = nfake_comm_quiesce(self, __func__);
     nfake_lock();
     if (quiet == ncclSuccess)
-        quiet = nfake_comm_state(comm);
-    nfake_comm_unclaim(comm);
-    if (comm->end == NFAKE_LIVE)
-        nfake_comm_end(comm, NFAKE_DESTROYED);
+        quiet = nfake_comm_state(self);
+    nfake_comm_unclaim(self);
+    if (self->end == NFAKE_LIVE)
+        nfake_comm_end(self, NFAKE_DESTROYED);
     return nfake_leave(result != ncclSuccess ? result : quiet);
 }
 
@@ -236,17 +232,17 @@ static ncclResult_t finalize(nfake_job *job) {
     return nfake_comm_quiesce(job->comm, job->function);
 }
 
-NFAKE_EXPORT ncclResult_t ncclCommFinalize(ncclComm_t handle) {
+NFAKE_EXPORT ncclResult_t ncclCommFinalize(ncclComm_t comm) {
     nfake_group_begin();
-    ncclComm_t comm = NULL;
-    ncclResult_t result = nfake_enter_comm(__func__, handle, NFAKE_READY | NFAKE_OWN, &comm);
-    if (result == ncclSuccess && comm->finalized) {
-        nfake_violation("%s on %s, for the second time", __func__, nfake_comm_name(comm).text);
+    ncclComm_t self = NULL;
+    ncclResult_t result = nfake_enter_comm(__func__, comm, NFAKE_READY | NFAKE_OWN, &self);
+    if (result == ncclSuccess && self->finalized) {
+        nfake_violation("%s on %s, for the second time", __func__, nfake_comm_name(self).text);
         result = nfake_fail(ncclInvalidArgument, "finalized twice");
     }
     if (result == ncclSuccess) {
-        comm->finalized = true;
-        nfake_group_add_job(&(nfake_job){.run = finalize, .comm = comm, .function = __func__});
+        self->finalized = true;
+        nfake_group_add_job(&(nfake_job){.run = finalize, .comm = self, .function = __func__});
     }
     nfake_unlock();
     return nfake_group_end(result);
@@ -282,14 +278,14 @@ void nfake_comms_reset(void) {
 
 /* ---- questions ---- */
 
-NFAKE_EXPORT ncclResult_t ncclCommGetAsyncError(ncclComm_t handle, ncclResult_t *out) {
-    ncclComm_t comm = NULL;
-    ncclResult_t result = nfake_enter_comm(__func__, handle, 0, &comm);
-    if (result == ncclSuccess && !out)
+NFAKE_EXPORT ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t *asyncError) {
+    ncclComm_t self = NULL;
+    ncclResult_t result = nfake_enter_comm(__func__, comm, 0, &self);
+    if (result == ncclSuccess && !asyncError)
         result = nfake_fail(ncclInvalidArgument, "asyncError is NULL");
     if (result != ncclSuccess)
         return nfake_leave(result);
-    *out = comm->pending > 0 ? ncclInProgress : nfake_comm_state(comm);
+    *asyncError = self->pending > 0 ? ncclInProgress : nfake_comm_state(self);
     return nfake_leave(result);
 }
 
@@ -299,27 +295,27 @@ static ncclResult_t ask(const char *function, ncclComm_t handle, int *out, ncclC
                                          : result;
 }
 
-NFAKE_EXPORT ncclResult_t ncclCommCount(const ncclComm_t handle, int *count) {
-    ncclComm_t comm = NULL;
-    ncclResult_t result = ask(__func__, handle, count, &comm);
+NFAKE_EXPORT ncclResult_t ncclCommCount(ncclComm_t comm, int *count) {
+    ncclComm_t self = NULL;
+    ncclResult_t result = ask(__func__, comm, count, &self);
     if (result == ncclSuccess)
-        *count = comm->ranks;
+        *count = self->ranks;
     return nfake_leave(result);
 }
 
-NFAKE_EXPORT ncclResult_t ncclCommCuDevice(const ncclComm_t handle, int *device) {
-    ncclComm_t comm = NULL;
-    ncclResult_t result = ask(__func__, handle, device, &comm);
+NFAKE_EXPORT ncclResult_t ncclCommCuDevice(ncclComm_t comm, int *device) {
+    ncclComm_t self = NULL;
+    ncclResult_t result = ask(__func__, comm, device, &self);
     if (result == ncclSuccess)
-        *device = comm->device;
+        *device = self->device;
     return nfake_leave(result);
 }
 
-NFAKE_EXPORT ncclResult_t ncclCommUserRank(const ncclComm_t handle, int *rank) {
-    ncclComm_t comm = NULL;
-    ncclResult_t result = ask(__func__, handle, rank, &comm);
+NFAKE_EXPORT ncclResult_t ncclCommUserRank(ncclComm_t comm, int *rank) {
+    ncclComm_t self = NULL;
+    ncclResult_t result = ask(__func__, comm, rank, &self);
     if (result == ncclSuccess)
-        *rank = comm->rank;
+        *rank = self->rank;
     return nfake_leave(result);
 }
 

@@ -189,7 +189,6 @@ nfake_shared *nfake_shared_of(ncclComm_t comm);
 
 /* Locked. */
 ncclComm_t nfake_comm_find(ncclComm_t handle, bool ended_too);
-ncclComm_t nfake_comms_first(void);
 void nfake_comm_keep(ncclComm_t comm);
 void nfake_comm_drop(ncclComm_t comm);
 void nfake_comm_claim(ncclComm_t comm);

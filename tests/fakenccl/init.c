@@ -8,16 +8,16 @@
 
 _Static_assert(sizeof PREFIX + NFAKE_PATH <= NCCL_UNIQUE_ID_BYTES, "a file's name fits into an id");
 
-NFAKE_EXPORT ncclResult_t ncclGetUniqueId(ncclUniqueId *out) {
+NFAKE_EXPORT ncclResult_t ncclGetUniqueId(ncclUniqueId *uniqueId) {
     ncclResult_t result = nfake_enter(__func__, NFAKE_ANY);
     char path[NFAKE_PATH];
-    if (result == ncclSuccess && !out)
+    if (result == ncclSuccess && !uniqueId)
         result = nfake_fail(ncclInvalidArgument, "uniqueId is NULL");
     if (result == ncclSuccess && !nfake_segment_make(path))
         result = nfake_fail(ncclSystemError, "no file in the temporary folder");
     if (result == ncclSuccess) {
-        memset(out, 0, sizeof *out);
-        snprintf(out->internal, sizeof out->internal, "%s%s", PREFIX, path);
+        memset(uniqueId, 0, sizeof *uniqueId);
+        snprintf(uniqueId->internal, sizeof uniqueId->internal, "%s%s", PREFIX, path);
     }
     return nfake_leave(result);
 }
@@ -159,11 +159,12 @@ static ncclResult_t init(const char *function, ncclComm_t *out, int ranks, const
     return nfake_group_end(result);
 }
 
-NFAKE_EXPORT ncclResult_t ncclCommInitRank(ncclComm_t *out, int ranks, ncclUniqueId id, int rank) {
-    return init(__func__, out, ranks, &id, rank, NULL);
+NFAKE_EXPORT ncclResult_t ncclCommInitRank(ncclComm_t *comm, int nranks, ncclUniqueId commId,
+                                           int rank) {
+    return init(__func__, comm, nranks, &commId, rank, NULL);
 }
 
-NFAKE_EXPORT ncclResult_t ncclCommInitRankConfig(ncclComm_t *out, int ranks, ncclUniqueId id,
+NFAKE_EXPORT ncclResult_t ncclCommInitRankConfig(ncclComm_t *comm, int nranks, ncclUniqueId commId,
                                                  int rank, ncclConfig_t *config) {
-    return init(__func__, out, ranks, &id, rank, config);
+    return init(__func__, comm, nranks, &commId, rank, config);
 }

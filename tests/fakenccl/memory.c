@@ -76,41 +76,41 @@ nfake_memory nfake_part(const nfake_memory *memory, size_t offset, size_t bytes)
 /* ---- the calls ---- */
 
 /* By way of the CUDA runtime, where it counts as a call. */
-NFAKE_EXPORT ncclResult_t ncclMemAlloc(void **out, size_t size) {
+NFAKE_EXPORT ncclResult_t ncclMemAlloc(void **ptr, size_t size) {
     ncclResult_t result = nfake_enter(__func__, NFAKE_ANY);
-    if (result == ncclSuccess && !out)
+    if (result == ncclSuccess && !ptr)
         result = nfake_fail(ncclInvalidArgument, "ptr is NULL");
     nfake_unlock();
-    if (result == ncclSuccess && cudaMalloc(out, size) != cudaSuccess)
+    if (result == ncclSuccess && cudaMalloc(ptr, size) != cudaSuccess)
         result = nfake_fail(ncclUnhandledCudaError, "no memory");
     return result;
 }
 
-NFAKE_EXPORT ncclResult_t ncclMemFree(void *memory) {
+NFAKE_EXPORT ncclResult_t ncclMemFree(void *ptr) {
     ncclResult_t result = nfake_enter(__func__, NFAKE_ANY);
     nfake_unlock();
-    if (cudaFree(memory) != cudaSuccess && result == ncclSuccess)
-        result = nfake_fail(ncclUnhandledCudaError, "cannot free %p", memory);
+    if (cudaFree(ptr) != cudaSuccess && result == ncclSuccess)
+        result = nfake_fail(ncclUnhandledCudaError, "cannot free %p", ptr);
     return result;
 }
 
-NFAKE_EXPORT ncclResult_t ncclCommRegister(const ncclComm_t handle, void *address, size_t size,
-                                           void **out) {
-    ncclComm_t comm = NULL;
+NFAKE_EXPORT ncclResult_t ncclCommRegister(ncclComm_t comm, void *buff, size_t size,
+                                           void **handle) {
+    ncclComm_t self = NULL;
     nfake_memory memory;
-    ncclResult_t result = nfake_enter_comm(__func__, handle, NFAKE_READY | NFAKE_OWN, &comm);
-    if (result == ncclSuccess && (!address || size == 0 || !out))
-        result = nfake_fail(ncclInvalidArgument, "%zu bytes at %p", size, address);
-    if (result == ncclSuccess && !nfake_memory_find(comm, "buff", address, size, &memory))
+    ncclResult_t result = nfake_enter_comm(__func__, comm, NFAKE_READY | NFAKE_OWN, &self);
+    if (result == ncclSuccess && (!buff || size == 0 || !handle))
+        result = nfake_fail(ncclInvalidArgument, "%zu bytes at %p", size, buff);
+    if (result == ncclSuccess && !nfake_memory_find(self, "buff", buff, size, &memory))
         result = nfake_fail(ncclInvalidArgument, "not device memory");
     if (result != ncclSuccess)
         return nfake_leave(result);
     nfake_registration *made = malloc(sizeof *made);
     if (!made)
         abort();
-    *made = (nfake_registration){comm->registrations, address, size};
-    comm->registrations = made;
-    *out = made;
+    *made = (nfake_registration){self->registrations, buff, size};
+    self->registrations = made;
+    *handle = made;
     return nfake_leave(ncclSuccess);
 }
 
@@ -132,11 +132,11 @@ static ncclResult_t deregister(ncclComm_t comm, const void *handle) {
     return ncclSuccess;
 }
 
-NFAKE_EXPORT ncclResult_t ncclCommDeregister(const ncclComm_t handle, void *registration) {
-    ncclComm_t comm = NULL;
-    ncclResult_t result = nfake_enter_comm(__func__, handle, NFAKE_OWN, &comm);
-    if (comm) {
-        ncclResult_t own = deregister(comm, registration);
+NFAKE_EXPORT ncclResult_t ncclCommDeregister(ncclComm_t comm, void *handle) {
+    ncclComm_t self = NULL;
+    ncclResult_t result = nfake_enter_comm(__func__, comm, NFAKE_OWN, &self);
+    if (self) {
+        ncclResult_t own = deregister(self, handle);
         result = result == ncclSuccess ? own : result;
     }
     return nfake_leave(result);

@@ -50,7 +50,7 @@ static ncclResult_t check_arguments(ncclComm_t comm, const request *wanted) {
 }
 
 /* How much of each buffer there is, in parts of the request's count. */
-static size_t parts_from(const ncclComm_t comm, const request *wanted) {
+static size_t parts_from(ncclComm_t comm, const request *wanted) {
     if (wanted->kind == FAKENCCL_RECV)
         return 0;
     if (wanted->kind == FAKENCCL_BROADCAST)
@@ -58,7 +58,7 @@ static size_t parts_from(const ncclComm_t comm, const request *wanted) {
     return wanted->kind == FAKENCCL_REDUCE_SCATTER ? (size_t)comm->ranks : 1;
 }
 
-static size_t parts_to(const ncclComm_t comm, const request *wanted) {
+static size_t parts_to(ncclComm_t comm, const request *wanted) {
     if (wanted->kind == FAKENCCL_SEND)
         return 0;
     return wanted->kind == FAKENCCL_ALL_GATHER ? (size_t)comm->ranks : 1;
@@ -143,25 +143,25 @@ static ncclResult_t call(const request *wanted) {
     return nfake_group_end(add(wanted));
 }
 
-NFAKE_EXPORT ncclResult_t ncclSend(const void *from, size_t count, ncclDataType_t type, int peer,
-                                   ncclComm_t comm, cudaStream_t stream) {
+NFAKE_EXPORT ncclResult_t ncclSend(const void *sendbuff, size_t count, ncclDataType_t datatype,
+                                   int peer, ncclComm_t comm, cudaStream_t stream) {
     return call(&(request){.function = __func__,
                            .kind = FAKENCCL_SEND,
-                           .from = from,
+                           .from = sendbuff,
                            .count = count,
-                           .type = type,
+                           .type = datatype,
                            .peer = peer,
                            .comm = comm,
                            .stream = stream});
 }
 
-NFAKE_EXPORT ncclResult_t ncclRecv(void *to, size_t count, ncclDataType_t type, int peer,
+NFAKE_EXPORT ncclResult_t ncclRecv(void *recvbuff, size_t count, ncclDataType_t datatype, int peer,
                                    ncclComm_t comm, cudaStream_t stream) {
     return call(&(request){.function = __func__,
                            .kind = FAKENCCL_RECV,
-                           .to = to,
+                           .to = recvbuff,
                            .count = count,
-                           .type = type,
+                           .type = datatype,
                            .peer = peer,
                            .comm = comm,
                            .stream = stream});
@@ -180,52 +180,53 @@ static ncclResult_t broadcast(const char *function, const void *from, void *to, 
                            .stream = stream});
 }
 
-NFAKE_EXPORT ncclResult_t ncclBroadcast(const void *from, void *to, size_t count,
-                                        ncclDataType_t type, int root, ncclComm_t comm,
+NFAKE_EXPORT ncclResult_t ncclBroadcast(const void *sendbuff, void *recvbuff, size_t count,
+                                        ncclDataType_t datatype, int root, ncclComm_t comm,
                                         cudaStream_t stream) {
-    return broadcast(__func__, from, to, count, type, root, comm, stream);
+    return broadcast(__func__, sendbuff, recvbuff, count, datatype, root, comm, stream);
 }
 
-NFAKE_EXPORT ncclResult_t ncclBcast(void *buffer, size_t count, ncclDataType_t type, int root,
+NFAKE_EXPORT ncclResult_t ncclBcast(void *buff, size_t count, ncclDataType_t datatype, int root,
                                     ncclComm_t comm, cudaStream_t stream) {
-    return broadcast(__func__, buffer, buffer, count, type, root, comm, stream);
+    return broadcast(__func__, buff, buff, count, datatype, root, comm, stream);
 }
 
-NFAKE_EXPORT ncclResult_t ncclAllGather(const void *from, void *to, size_t count,
-                                        ncclDataType_t type, ncclComm_t comm, cudaStream_t stream) {
+NFAKE_EXPORT ncclResult_t ncclAllGather(const void *sendbuff, void *recvbuff, size_t sendcount,
+                                        ncclDataType_t datatype, ncclComm_t comm,
+                                        cudaStream_t stream) {
     return call(&(request){.function = __func__,
                            .kind = FAKENCCL_ALL_GATHER,
-                           .from = from,
-                           .to = to,
-                           .count = count,
-                           .type = type,
+                           .from = sendbuff,
+                           .to = recvbuff,
+                           .count = sendcount,
+                           .type = datatype,
                            .comm = comm,
                            .stream = stream});
 }
 
-NFAKE_EXPORT ncclResult_t ncclAllReduce(const void *from, void *to, size_t count,
-                                        ncclDataType_t type, ncclRedOp_t op, ncclComm_t comm,
+NFAKE_EXPORT ncclResult_t ncclAllReduce(const void *sendbuff, void *recvbuff, size_t count,
+                                        ncclDataType_t datatype, ncclRedOp_t op, ncclComm_t comm,
                                         cudaStream_t stream) {
     return call(&(request){.function = __func__,
                            .kind = FAKENCCL_ALL_REDUCE,
-                           .from = from,
-                           .to = to,
+                           .from = sendbuff,
+                           .to = recvbuff,
                            .count = count,
-                           .type = type,
+                           .type = datatype,
                            .op = op,
                            .comm = comm,
                            .stream = stream});
 }
 
-NFAKE_EXPORT ncclResult_t ncclReduceScatter(const void *from, void *to, size_t count,
-                                            ncclDataType_t type, ncclRedOp_t op, ncclComm_t comm,
-                                            cudaStream_t stream) {
+NFAKE_EXPORT ncclResult_t ncclReduceScatter(const void *sendbuff, void *recvbuff, size_t recvcount,
+                                            ncclDataType_t datatype, ncclRedOp_t op,
+                                            ncclComm_t comm, cudaStream_t stream) {
     return call(&(request){.function = __func__,
                            .kind = FAKENCCL_REDUCE_SCATTER,
-                           .from = from,
-                           .to = to,
-                           .count = count,
-                           .type = type,
+                           .from = sendbuff,
+                           .to = recvbuff,
+                           .count = recvcount,
+                           .type = datatype,
                            .op = op,
                            .comm = comm,
                            .stream = stream});

@@ -3,9 +3,8 @@
  *
  *     nccl_fake_race MISTAKE
  *
- * makes one, or none when MISTAKE is "none". Ranks are threads and meet by pthread_barrier_wait
- * only where that is part of the mistake. Nothing here depends on time: fakecuda_settle lets the
- * streams run without being an order. */
+ * makes one, or none when MISTAKE is "none". Ranks are threads. Nothing here depends
+ * on time: fakecuda_settle lets the streams run without being an order. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,26 +100,27 @@ static void collective(rank *self) {
     printf("%d\n", self->host[BYTES - 1]);
 }
 
-static void *ask(void *argument) {
+static void *use(void *argument) {
     rank *self = argument;
-    good(ncclBcast(self->device, 1, ncclInt8, 0, self->comm, self->a));
+    void *handle = NULL;
+    good(ncclCommRegister(self->comm, self->device, BYTES, &handle));
+    good(ncclCommDeregister(self->comm, handle));
     return NULL;
 }
 
-/* One communicator, two threads. */
+/* One communicator, two threads; without order where that is the mistake. */
 static void share(rank *self) {
     pthread_t thread;
     if (is(self, "shared-communicator")) {
-        if (pthread_create(&thread, NULL, ask, self) != 0)
+        if (pthread_create(&thread, NULL, use, self) != 0)
             exit(3);
-        (void)ask(self);
+        (void)use(self);
     } else {
-        (void)ask(self);
-        if (pthread_create(&thread, NULL, ask, self) != 0)
+        (void)use(self);
+        if (pthread_create(&thread, NULL, use, self) != 0)
             exit(3);
     }
     pthread_join(thread, NULL);
-    ok(cudaStreamSynchronize(self->a));
 }
 
 static void *run(void *argument) {

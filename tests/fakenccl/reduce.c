@@ -1,6 +1,8 @@
 /* Element types, and reductions of the usual ones. Sums of integers wrap around. */
 #include "fake_nccl.h"
 
+#include <string.h>
+
 size_t nfake_type_size(ncclDataType_t type) {
     switch (type) {
     case ncclInt8:
@@ -30,33 +32,62 @@ bool nfake_reduces(ncclDataType_t type, ncclRedOp_t op) {
     return number && (op == ncclSum || op == ncclMax || op == ncclMin);
 }
 
-/* `adder` is a type of the same width whose sums are defined. */
-#define REDUCER(name, element, adder)                                                              \
-    static void name(void *into, const void *from, size_t count, ncclRedOp_t op) {                 \
-        element *to = into;                                                                        \
-        const element *values = from;                                                              \
-        for (size_t i = 0; i < count; i++) {                                                       \
-            if (op == ncclSum)                                                                     \
-                to[i] = (element)((adder)to[i] + (adder)values[i]);                                \
-            else if (op == ncclMax ? values[i] > to[i] : values[i] < to[i])                        \
-                to[i] = values[i];                                                                 \
-        }                                                                                          \
-    }
+/* An element in the widest type of its class. */
+typedef struct number {
+    char class; /* of the three below */
+    int64_t i;
+    uint64_t u;
+    double d;
+} number;
 
-REDUCER(reduce_int8, int8_t, uint8_t)
-REDUCER(reduce_uint8, uint8_t, uint8_t)
-REDUCER(reduce_int32, int32_t, uint32_t)
-REDUCER(reduce_uint32, uint32_t, uint32_t)
-REDUCER(reduce_int64, int64_t, uint64_t)
-REDUCER(reduce_uint64, uint64_t, uint64_t)
-REDUCER(reduce_float, float, float)
-REDUCER(reduce_double, double, double)
+static number load(const char *at, ncclDataType_t type) {
+    switch (type) {
+    case ncclInt8:
+        return (number){.class = 'i', .i = *(const int8_t *)at};
+    case ncclUint8:
+        return (number){.class = 'u', .u = *(const uint8_t *)at};
+    case ncclInt32:
+        return (number){.class = 'i', .i = *(const int32_t *)(const void *)at};
+    case ncclUint32:
+        return (number){.class = 'u', .u = *(const uint32_t *)(const void *)at};
+    case ncclInt64:
+        return (number){.class = 'i', .i = *(const int64_t *)(const void *)at};
+    case ncclUint64:
+        return (number){.class = 'u', .u = *(const uint64_t *)(const void *)at};
+    case ncclFloat32:
+        return (number){.class = 'd', .d = (double)*(const float *)(const void *)at};
+    default:
+        return (number){.class = 'd', .d = *(const double *)(const void *)at};
+    }
+}
+
+static void store(char *at, ncclDataType_t type, const number *value) {
+    uint64_t bits = value->class == 'i' ? (uint64_t)value->i : value->u;
+    if (type == ncclFloat32)
+        *(float *)(void *)at = (float)value->d;
+    else if (type == ncclFloat64)
+        *(double *)(void *)at = value->d;
+    else
+        memcpy(at, &bits, nfake_type_size(type)); /* the low bytes */
+}
+
+static bool less(const number *a, const number *b) {
+    return a->class == 'i' ? a->i < b->i : a->class == 'u' ? a->u < b->u : a->d < b->d;
+}
+
+/* The sum of two floats is rounded once more on the way through double, and is the same. */
+static number sum(const number *a, const number *b) {
+    return (number){.class = a->class,
+                    .i = (int64_t)((uint64_t)a->i + (uint64_t)b->i),
+                    .u = a->u + b->u,
+                    .d = a->d + b->d};
+}
 
 void nfake_reduce(char *into, const char *from, size_t count, ncclDataType_t type, ncclRedOp_t op) {
-    typedef void (*reducer)(void *, const void *, size_t, ncclRedOp_t);
-    static const reducer reducers[ncclNumTypes] = {
-        [ncclInt8] = reduce_int8,     [ncclUint8] = reduce_uint8,   [ncclInt32] = reduce_int32,
-        [ncclUint32] = reduce_uint32, [ncclInt64] = reduce_int64,   [ncclUint64] = reduce_uint64,
-        [ncclFloat32] = reduce_float, [ncclFloat64] = reduce_double};
-    reducers[type](into, from, count, op);
+    size_t size = nfake_type_size(type);
+    for (size_t at = 0; at < count * size; at += size) {
+        number a = load(into + at, type), b = load(from + at, type);
+        number result = op == ncclSum ? sum(&a, &b) : less(&a, &b) == (op == ncclMax) ? b : a;
+        store(into + at, type, &result);
+    }
 }

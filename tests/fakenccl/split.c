@@ -128,21 +128,22 @@ static ncclResult_t inherit(ncclComm_t parent, const ncclConfig_t *wanted, ncclC
     return nfake_config_read(wanted, out);
 }
 
-NFAKE_EXPORT ncclResult_t ncclCommSplit(ncclComm_t handle, int color, int key, ncclComm_t *out,
+NFAKE_EXPORT ncclResult_t ncclCommSplit(ncclComm_t comm, int color, int key, ncclComm_t *newcomm,
                                         ncclConfig_t *config) {
     nfake_group_begin();
-    ncclComm_t comm = NULL;
-    nfake_job job = {.run = split, .out = out, .function = __func__, .color = color, .key = key};
-    ncclResult_t result = nfake_enter_comm(__func__, handle, NFAKE_READY | NFAKE_OWN, &comm);
-    if (out)
-        *out = NULL;
-    if (result == ncclSuccess && (!out || (color < 0 && color != NCCL_SPLIT_NOCOLOR)))
+    ncclComm_t self = NULL;
+    nfake_job job = {
+        .run = split, .out = newcomm, .function = __func__, .color = color, .key = key};
+    ncclResult_t result = nfake_enter_comm(__func__, comm, NFAKE_READY | NFAKE_OWN, &self);
+    if (newcomm)
+        *newcomm = NULL;
+    if (result == ncclSuccess && (!newcomm || (color < 0 && color != NCCL_SPLIT_NOCOLOR)))
         result = nfake_fail(ncclInvalidArgument, "color %d", color);
     if (result == ncclSuccess)
-        result = inherit(comm, config, &job.config);
+        result = inherit(self, config, &job.config);
     if (result == ncclSuccess) {
-        job.comm = comm;
-        job.number = ++comm->splits;
+        job.comm = self;
+        job.number = ++self->splits;
         nfake_group_add_job(&job);
     }
     nfake_unlock();
