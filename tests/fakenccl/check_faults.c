@@ -395,6 +395,33 @@ static void launches_keep_their_order(void **state) {
     ranks_run(2, held, NULL);
 }
 
+/* A group begins when it has come up in all its streams. */
+static void half_held(rank *self) {
+    int peer = 1 - self->rank;
+    cudaStream_t second;
+    ok(cudaStreamCreateWithFlags(&second, cudaStreamNonBlocking));
+    fakecuda_hold(second);
+    good(ncclGroupStart());
+    good(ncclSend(self->device, 8, ncclInt8, peer, self->comm, self->stream));
+    good(ncclRecv(self->other, 8, ncclInt8, peer, self->comm, second));
+    good(ncclGroupEnd());
+    ranks_meet(self);
+    fakecuda_settle();
+    same(cudaStreamQuery(self->stream), cudaErrorNotReady);
+    same(fakenccl_traffic_of(self->rank, FAKENCCL_SEND).operations, 0);
+    ranks_meet(self);
+    fakecuda_release(second);
+    ok(cudaStreamSynchronize(self->stream));
+    same(fakenccl_traffic_of(self->rank, FAKENCCL_SEND).operations, 1);
+    ok(cudaStreamSynchronize(second));
+    ok(cudaStreamDestroy(second));
+}
+
+static void a_group_waits_for_all_its_streams(void **state) {
+    (void)state;
+    ranks_run(2, half_held, NULL);
+}
+
 /* A launch on a held stream outlives its communicator, and does nothing then. */
 static void held_and_aborted(rank *self) {
     fakecuda_hold(self->stream);
@@ -490,6 +517,7 @@ int main(void) {
         RANKS(another_thread_can_abort),
         RANKS(a_first_call_can_wait_for_the_peers),
         RANKS(launches_keep_their_order),
+        RANKS(a_group_waits_for_all_its_streams),
         RANKS(a_held_launch_can_be_aborted),
         RANKS(a_lost_device_ends_its_operations),
         RANKS(configurations_are_kept),

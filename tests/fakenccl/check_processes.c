@@ -216,6 +216,34 @@ static void a_death_in_the_middle_harms_nobody_else(void **state) {
         run(2, die_in_a_transfer, 1);
 }
 
+static void die_locked(rank *self) {
+    good(ncclCommInitRank(&self->comm, self->ranks, self->id, self->rank));
+    fakenccl_die(1, 2);
+    good(ncclBcast(self->device, 10, ncclInt8, 0, self->comm, self->stream));
+    ok(cudaStreamSynchronize(self->stream));
+    reach(self);
+    reach(self);
+    good(ncclBcast(self->device, 10, ncclInt8, 0, self->comm, self->stream));
+    meeting *all = self->shared;
+    while (!atomic_load(&all->go))
+        usleep(100);
+    good(ncclCommAbort(self->comm));
+    ok(cudaStreamSynchronize(self->stream));
+}
+
+/* What locks the dead has held are the others'. */
+static void a_death_can_be_asked_for(void **state) {
+    (void)state;
+    rank like = prepare(2, die_locked);
+    meeting *all = like.shared;
+    pid_t processes[] = {start(&like, 0), start(&like, 1)};
+    int status = end_of(processes[1]);
+    holds(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    atomic_store(&all->go, true);
+    same(end_of(processes[0]), 0);
+    (void)munmap(like.shared, sizeof(meeting));
+}
+
 static void wait_in_vain(rank *self) {
     fakenccl_configure(&(fakenccl_config){.patience_ms = RANKS_PATIENCE_MS});
     same(ncclCommInitRank(&self->comm, 2, self->id, 0), ncclRemoteError);
@@ -237,7 +265,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         RANKS(processes_exchange_data),           RANKS(processes_have_a_device_each),
         RANKS(a_death_leaves_the_others_waiting), RANKS(a_death_in_the_middle_harms_nobody_else),
-        RANKS(a_rank_that_died_before_is_missed),
+        RANKS(a_death_can_be_asked_for),          RANKS(a_rank_that_died_before_is_missed),
     };
     int skip = ranks_skip_without_fake();
     if (skip)

@@ -141,7 +141,8 @@ uint64_t nfake_call_number(void);
 
 /* ---- faults.c: violations, counts, scripted failures; all locked ---- */
 
-#define NFAKE_ANY (-1)
+#define NFAKE_ANY   (-1)
+#define NFAKE_DEATH ncclNumResults /* instead of an operation's result */
 
 void nfake_violation(const char *format, ...) __attribute__((format(printf, 1, 2)));
 size_t nfake_violations_report(void);

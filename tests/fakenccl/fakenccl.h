@@ -87,6 +87,10 @@ FAKENCCL_API void fakenccl_fail_call_of(int rank, const char *function, uint64_t
  * its group, and its communicator fails with the result. Its peers are not told. */
 FAKENCCL_API void fakenccl_async_error(int rank, uint64_t nth, ncclResult_t result);
 
+/* The process is killed when the nth operation of a rank from now begins on its device, with the
+ * lock that the ranks share in its hands. */
+FAKENCCL_API void fakenccl_die(int rank, uint64_t nth);
+
 /* Forgets faults that have not come yet. */
 FAKENCCL_API void fakenccl_fail_nothing(void);
 

@@ -205,6 +205,10 @@ NFAKE_EXPORT void fakenccl_async_error(int rank, uint64_t nth, ncclResult_t resu
     add_fault(&(fault){.operation = true, .rank = rank, .left = nth, .result = result}, NULL);
 }
 
+NFAKE_EXPORT void fakenccl_die(int rank, uint64_t nth) {
+    fakenccl_async_error(rank, nth, NFAKE_DEATH);
+}
+
 static void faults_free(void) {
     while (faults) {
         fault *gone = faults;

@@ -1,6 +1,7 @@
 /* Launches: the operations of one communicator in one group, on the threads of their streams. */
 #include "fake_nccl.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,6 +120,13 @@ static ncclResult_t be_late(nfake_launch *launch) {
 
 /* ---- doing it ---- */
 
+static _Noreturn void die(const nfake_launch *launch) {
+    nfake_shared_lock(nfake_shared_of(launch->comm));
+    (void)kill(getpid(), SIGKILL);
+    for (;;)
+        (void)pause();
+}
+
 /* A failure that the test asked for, of one of its operations. */
 static ncclResult_t fault(const nfake_launch *launch) {
     ncclResult_t result = ncclSuccess;
@@ -128,6 +136,8 @@ static ncclResult_t fault(const nfake_launch *launch) {
         result = result == ncclSuccess ? own : result;
     }
     nfake_unlock();
+    if (result == NFAKE_DEATH)
+        die(launch);
     return result;
 }
 

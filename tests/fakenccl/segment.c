@@ -155,8 +155,11 @@ void nfake_segments_reset(void) {
 /* ThreadSanitizer must not take them for an order of the program's. */
 void nfake_shared_lock(nfake_shared *shared) {
     fake_hide();
-    if (pthread_mutex_lock(&shared->mutex) == EOWNERDEAD)
-        pthread_mutex_consistent(&shared->mutex); /* every store under it is complete by itself */
+    int error = pthread_mutex_lock(&shared->mutex);
+    if (error == EOWNERDEAD) /* every store under it is complete by itself */
+        error = pthread_mutex_consistent(&shared->mutex);
+    if (error != 0)
+        abort();
 }
 
 void nfake_shared_unlock(nfake_shared *shared) {
