@@ -8,7 +8,7 @@
 
 /* Blocks until it is let go, and fills its memory then. */
 typedef struct job {
-    atomic_bool begun, go, done, dead;
+    atomic_bool begun, go, done, dead, over, asked_too_late;
     void *shadow;
     size_t size;
 } job;
@@ -25,12 +25,20 @@ static void run(void *user, bool dead) {
 }
 
 static bool stuck(void *user) {
-    const job *self = user;
+    job *self = user;
+    if (atomic_load(&self->over))
+        atomic_store(&self->asked_too_late, true);
     return atomic_load(&self->begun) && !atomic_load(&self->go);
 }
 
+/* From here nobody asks whether it is stuck, however long this takes. */
+static void over(void *user) {
+    atomic_store(&((job *)user)->over, true);
+    usleep(5000);
+}
+
 static fakecuda_work work_of(job *self) {
-    return (fakecuda_work){.run = run, .stuck = stuck, .user = self};
+    return (fakecuda_work){.run = run, .stuck = stuck, .done = over, .user = self};
 }
 
 static void work_runs_in_its_turn(void **state) {
@@ -48,7 +56,10 @@ static void work_runs_in_its_turn(void **state) {
     assert_int_equal(cudaStreamQuery(t.a), cudaErrorNotReady);
     assert_int_equal(fakecuda_pending(t.a), 2);
     atomic_store(&self.go, true);
+    fakecuda_settle();
     ok(cudaStreamSynchronize(t.a));
+    assert_true(atomic_load(&self.over));
+    assert_false(atomic_load(&self.asked_too_late));
     assert_int_equal(t.out[99], 0x42);
     assert_false(atomic_load(&self.dead));
     assert_int_equal(fakecuda_operations(FAKECUDA_EXTERNAL), 1);

@@ -185,6 +185,8 @@ typedef struct fakecuda_work {
     /* Whether the running work can go on only once somebody else does something; NULL never. It is
      * called with the fake locked. */
     bool (*stuck)(void *user);
+    /* Called last, with no lock held: `user` may go. NULL nothing. */
+    void (*done)(void *user);
     void *user;
     const fakecuda_span *spans; /* live memory that it uses until it is done */
     size_t span_count;

@@ -166,6 +166,11 @@ static void execute_external(fake_op *op, int device, bool dead) {
     fake_unlock();
     op->external.run(op->external.user, dead);
     fake_lock();
+    op->external.stuck = NULL; /* nobody asks any more */
+    fake_unlock();
+    if (op->external.done)
+        op->external.done(op->external.user);
+    fake_lock();
     fake_context_idle(device);
 }
 
