@@ -289,6 +289,12 @@ static void too_soon(rank *self) {
     ncclResult_t early = ncclBcast(self->device, 1, ncclInt8, 0, self->comm, self->stream);
     same(early, ncclInvalidArgument);
     good(ranks_settled(self->comm));
+    ncclComm_t part = self->comm; /* not there before the parent is ready */
+    same(ncclCommSplit(self->comm, 0, 0, &part, NULL), ncclInProgress);
+    holds(!part);
+    good(ranks_settled(self->comm));
+    holds(part);
+    good(ncclCommAbort(part));
     good(ncclCommAbort(self->comm));
 }
 

@@ -327,10 +327,18 @@ static void without_blocking(rank *self) {
     holds(result == ncclSuccess || result == ncclInProgress);
     good(ranks_settled(self->comm));
     expect(self, self->other, 5000, (unsigned)peer);
-    result = ncclCommFinalize(self->comm);
+    ncclComm_t part = NULL;
+    result = ncclCommSplit(self->comm, 0, 0, &part, NULL);
     holds(result == ncclSuccess || result == ncclInProgress);
-    good(ranks_settled(self->comm));
-    good(ncclCommDestroy(self->comm));
+    good(ranks_settled(self->comm)); /* the parent's state; the part is there from then */
+    holds(part);
+    ncclComm_t both[] = {part, self->comm};
+    for (int i = 0; i < 2; i++) {
+        result = ncclCommFinalize(both[i]);
+        holds(result == ncclSuccess || result == ncclInProgress);
+        good(ranks_settled(both[i]));
+        good(ncclCommDestroy(both[i]));
+    }
 }
 
 static void calls_need_not_block(void **state) {

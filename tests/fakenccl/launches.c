@@ -296,11 +296,15 @@ static void run(void *user, bool dead) {
         lead(launch, dead);
     else
         follow(launch);
+    fake_show();
+}
+
+static void run_done(void *user) {
+    nfake_launch *launch = ((nfake_entry *)user)->launch;
     nfake_lock();
-    comm->running--;
+    launch->comm->running--;
     launch_drop(launch);
     nfake_unlock();
-    fake_show();
 }
 
 /* ---- enqueuing ---- */
@@ -380,7 +384,8 @@ ncclResult_t nfake_launch_tasks(ncclComm_t comm, nfake_task *tasks) {
     nfake_launch *launch = launch_make(comm, tasks, stream_count);
     cudaError_t error = cudaSuccess;
     while (i < stream_count && error == cudaSuccess) {
-        fakecuda_work work = {.run = run, .stuck = stuck, .user = &launch->entries[i]};
+        fakecuda_work work = {
+            .run = run, .stuck = stuck, .done = run_done, .user = &launch->entries[i]};
         work.spans = spans;
         work.span_count = i == 0 ? span_count : 0;
         error = fakecuda_enqueue(comm->device, streams[i], &work);
