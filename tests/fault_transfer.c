@@ -79,7 +79,7 @@ static kvf_status make_tier(rig *r, int i) {
     return kvf_tier_create(r->engine, &o, &r->tiers[i], NULL);
 }
 
-static void rig_begin(rig *r, shared_allocator *allocator, size_t layout_count, bool threads) {
+static void start_rig(rig *r, shared_allocator *allocator, size_t layout_count, bool threads) {
     *r = (rig){.allocator = allocator, .layout_count = layout_count, .threads = threads};
     for (uint64_t i = 0; i < BLOCKS; i++)
         r->ids[i] = i;
@@ -96,7 +96,7 @@ static void rig_begin(rig *r, shared_allocator *allocator, size_t layout_count, 
     assert_int_equal(kvf_tier_seal(r->tiers[0], r->ids, BLOCKS, NULL), KVF_OK);
 }
 
-static void rig_end(rig *r) {
+static void stop_rig(rig *r) {
     kvf_tier_destroy(r->tiers[0]);
     kvf_tier_destroy(r->tiers[1]);
     kvf_engine_destroy(r->engine);
@@ -278,12 +278,12 @@ static void fail_each(const scenario *scenario, bool threads) {
             shared_allocator allocator;
             shared_init(&allocator);
             rig r;
-            rig_begin(&r, &allocator, scenario->layout_count, threads);
+            start_rig(&r, &allocator, scenario->layout_count, threads);
             set_fault(&allocator, at, for_ever);
             scenario->run(&r);
             came = end_fault(&allocator);
             expect_sound(&r);
-            rig_end(&r);
+            stop_rig(&r);
             shared_done(&allocator);
             assert_true(at < 1000);
         }
