@@ -213,11 +213,17 @@ static void accept_one(meeting *m, int listener) {
     *s = (stranger){.fd = fd};
 }
 
+/* Who never came, or else who has gone: others may have given up for the same reason before rank 0
+ * does. */
 static int first_missing(const kvf__tcp *t) {
-    int rank = 1;
-    while (rank < t->ranks && t->peers[rank].fd >= 0)
-        rank++;
-    return rank;
+    int gone = 0;
+    for (int r = 1; r < t->ranks; r++) {
+        if (!t->peers[r].came)
+            return r;
+        if (gone == 0 && t->peers[r].fd < 0)
+            gone = r;
+    }
+    return gone;
 }
 
 /* Tells everybody how the meeting ended. */
@@ -250,6 +256,7 @@ static kvf_status greet(meeting *m, stranger *s, kvf_error *error) {
     if (t->peers[rank].fd >= 0)
         return refuse(m, s, rank, "two of one rank", error);
     t->peers[rank].fd = s->fd;
+    t->peers[rank].came = true;
     s->fd = -1;
     kvf__tcp_tune(t, t->peers[rank].fd);
     m->missing--;

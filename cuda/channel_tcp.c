@@ -354,8 +354,8 @@ static bool is_flushed(const kvf__tcp_peer *p) {
     ssize_t n = recv(p->fd, bytes, sizeof bytes, MSG_DONTWAIT);
     if (n > 0)
         return false; /* there may be more */
-    if (n < 0 && !is_interruption(errno))
-        return true;
+    if (n == 0 || !is_interruption(errno))
+        return true; /* nobody is there */
     return ioctl(p->fd, SIOCOUTQ, &unacknowledged) != 0 || unacknowledged == 0;
 }
 

@@ -33,6 +33,7 @@ enum {
 typedef struct kvf__tcp_peer {
     int fd; /* non-blocking; -1: none */
     int rank;
+    bool came;  /* has said hello, though it may have gone since */
     bool ended; /* nothing comes any more but what is in the buffer */
     int why;    /* errno; 0: it was closed */
     bool told;  /* that it has ended */

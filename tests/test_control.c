@@ -275,7 +275,9 @@ static void test_hands(void **state) {
     expect_refused(&g, 2, 2, "hands");
 
     /* All ranks against some. */
-    (void)announce(&g, 0, &everybody);
+    kvf__announcement all = everybody;
+    all.kind = one.kind;
+    (void)announce(&g, 0, &all);
     (void)announce(&g, 1, &one);
     nothing(&g, 1); /* its peer may come to both */
     other = hands(0, 1, 0);
@@ -306,6 +308,59 @@ static void test_one_tag(void **state) {
         assert_int_equal(e->number, all[r]);
         assert_int_equal(e->sequence, 2);
     }
+    close_group(&g);
+}
+
+/* More tags than buckets. */
+static void test_many_tags(void **state) {
+    (void)state;
+    enum { TAGS = 700 };
+    static group g;
+    open_group(&g, 2);
+    for (int r = 0; r < 2; r++)
+        for (uint64_t i = 0; i < TAGS; i++) {
+            kvf__announcement a = everybody;
+            a.tag = r == 0 ? i : TAGS - 1 - i;
+            a.digest[0] = a.tag;
+            (void)announce(&g, r, &a);
+            if (r == 1) {
+                const kvf__control_event *e = next(&g, 0, KVF__CONTROL_STARTED);
+                assert_int_equal(e->number, a.tag + 1);
+                (void)next(&g, 1, KVF__CONTROL_STARTED);
+                g.event_count[0] = g.event_count[1] = g.taken[0] = g.taken[1] = 0;
+            }
+        }
+    close_group(&g);
+}
+
+/* Nobody knows of what he was not told. */
+static void test_ahead_of_time(void **state) {
+    (void)state;
+    unsigned char bytes[KVF_CHANNEL_BYTES];
+    kvf__message m = {.type = KVF__VOTE, .number = 1};
+    int to;
+    group g;
+    open_group(&g, 2);
+    (void)announce(&g, 1, &everybody);
+    uint64_t number;
+    assert_int_equal(kvf__control_announce(g.control[0], &everybody, 0, &number, NULL), KVF_OK);
+    kvf__control_receive(g.control[0], 1, bytes, kvf__message_write(&m, bytes), 0);
+    pump(&g);
+    (void)next(&g, 0, KVF__CONTROL_STARTED);
+    expect_broken(&g, 0, 1, KVF_ERR_PEER, "order");
+    expect_broken(&g, 1, 1, KVF_ERR_PEER, "order"); /* and nothing is started any more */
+    close_group(&g);
+
+    open_group(&g, 2);
+    for (int r = 0; r < 2; r++)
+        (void)announce(&g, r, &everybody);
+    kvf__control_vote(g.control[1], 1, KVF_OK, NULL, 0);
+    m.type = KVF__ENDED;
+    kvf__control_receive(g.control[1], 0, bytes, kvf__message_write(&m, bytes), 0);
+    assert_int_equal(kvf__control_next_message(g.control[1], &to, bytes) > 0, 1);
+    pump(&g);
+    (void)next(&g, 1, KVF__CONTROL_STARTED);
+    (void)next(&g, 1, KVF__CONTROL_BROKEN);
     close_group(&g);
 }
 
@@ -719,17 +774,18 @@ static void test_breaks(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_options),    cmocka_unit_test(test_alone),
-        cmocka_unit_test(test_all_well),   cmocka_unit_test(test_disagreement),
-        cmocka_unit_test(test_hands),      cmocka_unit_test(test_one_tag),
-        cmocka_unit_test(test_two_in_one), cmocka_unit_test(test_late),
-        cmocka_unit_test(test_bad_vote),   cmocka_unit_test(test_votes_in_turn),
-        cmocka_unit_test(test_silence),    cmocka_unit_test(test_held_up),
-        cmocka_unit_test(test_missing),    cmocka_unit_test(test_doubt),
-        cmocka_unit_test(test_leaving),    cmocka_unit_test(test_deserting),
-        cmocka_unit_test(test_nonsense),   cmocka_unit_test(test_options_differ),
-        cmocka_unit_test(test_limits),     cmocka_unit_test(test_never_comes),
-        cmocka_unit_test(test_peace),      cmocka_unit_test(test_breaks),
+        cmocka_unit_test(test_options),       cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_all_well),      cmocka_unit_test(test_disagreement),
+        cmocka_unit_test(test_hands),         cmocka_unit_test(test_one_tag),
+        cmocka_unit_test(test_two_in_one),    cmocka_unit_test(test_many_tags),
+        cmocka_unit_test(test_ahead_of_time), cmocka_unit_test(test_late),
+        cmocka_unit_test(test_bad_vote),      cmocka_unit_test(test_votes_in_turn),
+        cmocka_unit_test(test_silence),       cmocka_unit_test(test_held_up),
+        cmocka_unit_test(test_missing),       cmocka_unit_test(test_doubt),
+        cmocka_unit_test(test_leaving),       cmocka_unit_test(test_deserting),
+        cmocka_unit_test(test_nonsense),      cmocka_unit_test(test_options_differ),
+        cmocka_unit_test(test_limits),        cmocka_unit_test(test_never_comes),
+        cmocka_unit_test(test_peace),         cmocka_unit_test(test_breaks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
