@@ -29,8 +29,8 @@ enum {
     FLUSH_NS = 1000 * 1000 * 1000, /* for what was sent to arrive before a connection is closed */
     FLUSH_NAP_NS = 1000 * 1000,
 };
-static const int64_t usual_timeout_us = 30 * 1000 * 1000;
-static const uint64_t second_ns = 1000 * 1000 * 1000;
+static const int64_t usual_timeout_us = INT64_C(30) * 1000 * 1000;
+static const uint64_t second_ns = UINT64_C(1000) * 1000 * 1000;
 
 _Static_assert(KVF__TCP_BUFFER >= FRAME + (size_t)KVF_CHANNEL_BYTES, "a message fits the buffer");
 

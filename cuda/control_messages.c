@@ -1,6 +1,7 @@
 /* The control protocol's messages: to bytes, and back with everything checked. */
 #include "control_messages.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -16,10 +17,12 @@ _Static_assert((size_t)ANNOUNCE_BYTES + (size_t)KVF__CONTROL_HANDS * HAND <= KVF
 _Static_assert(HEADER + (size_t)KVF__CONTROL_PAYLOAD <= KVF_CHANNEL_BYTES,
                "what rank 0 tells all fits a message");
 
+/* One for each status, and then their number. */
 enum {
-#define KVF_X(name, text) +1
-    STATUSES = 0 KVF_STATUS_MAP(KVF_X)
+#define KVF_X(name, text) PLACE_OF_##name,
+    KVF_STATUS_MAP(KVF_X)
 #undef KVF_X
+        STATUSES
 };
 
 /* Bytes of UTF-8 are let through; whoever shows them may judge them. */
@@ -30,8 +33,10 @@ static bool is_printable(char c) {
 kvf__fault kvf__fault_make(int rank, kvf_status status, const char *reason) {
     kvf__fault fault = {.rank = rank, .status = status};
     const char *text = reason ? reason : kvf_status_text(status);
-    for (size_t i = 0; i < sizeof fault.reason - 1 && text[i] != 0; i++)
-        fault.reason[i] = is_printable(text[i]) ? text[i] : '?';
+    (void)snprintf(fault.reason, sizeof fault.reason, "%s", text);
+    for (char *c = fault.reason; *c; c++)
+        if (!is_printable(*c))
+            *c = '?';
     return fault;
 }
 
