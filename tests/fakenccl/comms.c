@@ -130,6 +130,15 @@ static ncclResult_t give_up(const nfake_condition *condition, const char *functi
     return nfake_fail(ncclRemoteError, "%s waits for %s", name.text, what);
 }
 
+/* Once more: others may have come meanwhile, gone on, and failed. */
+static ncclResult_t end_waiting(const nfake_condition *condition, const char *function,
+                                ncclResult_t stopped) {
+    char what[128] = "";
+    if (condition->holds(condition, what, sizeof what))
+        return ncclSuccess;
+    return stopped != ncclSuccess ? stopped : give_up(condition, function, what);
+}
+
 ncclResult_t nfake_await(const nfake_condition *condition, const char *function) {
     nfake_shared *shared = nfake_shared_of(condition->comm);
     uint64_t deadline = nfake_deadline_us();
@@ -138,13 +147,13 @@ ncclResult_t nfake_await(const nfake_condition *condition, const char *function)
     fake_hide();
     uint32_t seen = nfake_seen(shared);
     while (!condition->holds(condition, what, sizeof what)) {
-        result = nfake_comm_stopped(condition->comm);
-        if (result == ncclSuccess && condition->parent)
-            result = nfake_comm_stopped(condition->parent);
-        if (result == ncclSuccess && nfake_now_us() > deadline)
-            result = give_up(condition, function, what);
-        if (result != ncclSuccess)
+        ncclResult_t stopped = nfake_comm_stopped(condition->comm);
+        if (stopped == ncclSuccess && condition->parent)
+            stopped = nfake_comm_stopped(condition->parent);
+        if (stopped != ncclSuccess || nfake_now_us() > deadline) {
+            result = end_waiting(condition, function, stopped);
             break;
+        }
         nfake_wait_change(shared, seen);
         seen = nfake_seen(shared);
     }
