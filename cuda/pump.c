@@ -1,0 +1,371 @@
+/* The thread of a group: pumps messages, starts operations in their order and sees to their end. */
+#include "group.h"
+
+#include <string.h>
+
+enum {
+    BUSY_US = 20,        /* between looks at what is under way */
+    UNWAKEABLE_US = 100, /* a channel that cannot be woken is asked this often */
+    IDLE_US = 1000 * 1000,
+    CHECK_NS = 10 * 1000 * 1000, /* between questions for asynchronous errors */
+    CLOSE_NS = 1000 * 1000 * 1000,
+};
+
+/* Events; with `lock` held */
+
+/* The reason came with a message; whoever has the error keeps it in `text`. */
+static void error_of(const kvf__control_event *event, kvf_error *error, char *text) {
+    memcpy(text, event->reason, KVF__CONTROL_REASON);
+    *error = (kvf_error){.status = event->status, .what = text};
+    if (event->rank >= 0) {
+        error->fields = KVF_ERROR_INDEX;
+        error->index = (uint64_t)event->rank;
+    }
+}
+
+static kvf_wire_op *find(kvf_group *g, uint64_t number) {
+    kvf_wire_op *op = g->first;
+    while (op && op->number != number)
+        op = op->next;
+    return op;
+}
+
+/* Takes an operation out of the list. */
+static void unlink_op(kvf_group *g, kvf_wire_op *op) {
+    kvf_wire_op **at = &g->first;
+    while (*at != op)
+        at = &(*at)->next;
+    *at = op->next;
+    if (!op->next)
+        g->last = at;
+    op->next = NULL;
+}
+
+/* Moves it behind the operations that were started before it. */
+static void start(kvf_group *g, kvf_wire_op *op) {
+    unlink_op(g, op);
+    op->state = KVF__OP_STARTED;
+    op->start_time = kvf__now();
+    kvf_wire_op **at = &g->first;
+    while (*at && (*at)->state != KVF__OP_ANNOUNCED)
+        at = &(*at)->next;
+    op->next = *at;
+    *at = op;
+    if (!op->next)
+        g->last = &op->next;
+}
+
+static void end(kvf_group *g, kvf_wire_op *op, const kvf_error *error) {
+    unlink_op(g, op);
+    kvf__op_over(op, error);
+    pthread_mutex_unlock(&g->lock); /* the last hold frees the operation */
+    kvf__op_finish(op);
+    kvf__op_release(op);
+    pthread_mutex_lock(&g->lock);
+}
+
+/* How an operation ends that others have voted on. What went wrong here says more than what the
+ * others made of it. */
+static void end_voted(kvf_group *g, kvf_wire_op *op, const kvf__control_event *event) {
+    kvf_error error;
+    if (op->run.failed.status != KVF_OK)
+        error = op->run.failed;
+    else
+        error_of(event, &error, op->reason);
+    end(g, op, event->status == KVF_OK && op->run.failed.status == KVF_OK ? NULL : &error);
+}
+
+static void drop_all(kvf_group *g) {
+    for (kvf_wire_op *op = g->first; op; op = op->next)
+        op->state = KVF__OP_DROPPED;
+}
+
+static void handle(kvf_group *g, const kvf__control_event *event) {
+    kvf_wire_op *op = find(g, event->number);
+    kvf_error error;
+    switch (event->kind) {
+    case KVF__CONTROL_READY:
+        g->state = KVF__GROUP_OPENING;
+        memcpy(g->id, event->payload, sizeof g->id);
+        break;
+    case KVF__CONTROL_STARTED:
+        start(g, op);
+        break;
+    case KVF__CONTROL_REFUSED:
+        error_of(event, &error, op->reason);
+        end(g, op, &error);
+        break;
+    case KVF__CONTROL_ENDED:
+        end_voted(g, op, event);
+        break;
+    case KVF__CONTROL_BROKEN:
+        g->state = KVF__GROUP_BROKEN;
+        error_of(event, &g->broken, g->reason);
+        drop_all(g);
+        pthread_cond_broadcast(&g->changed);
+        break;
+    case KVF__CONTROL_QUIET:
+        g->quiet = true;
+        pthread_cond_broadcast(&g->changed);
+        break;
+    }
+}
+
+static bool handle_events(kvf_group *g) {
+    kvf__control_event event;
+    bool any = false;
+    while (kvf__control_next_event(g->control, &event)) {
+        handle(g, &event);
+        any = true;
+    }
+    return any;
+}
+
+/* Messages; with `lock` held, which is let go meanwhile */
+
+static bool send_messages(kvf_group *g) {
+    unsigned char message[KVF_CHANNEL_BYTES];
+    int to;
+    bool any = false;
+    for (size_t bytes; (bytes = kvf__control_next_message(g->control, &to, message)) > 0;) {
+        kvf_error error = {0};
+        pthread_mutex_unlock(&g->lock);
+        kvf_status status = g->channel.send(g->channel.user, to, message, bytes, &error);
+        pthread_mutex_lock(&g->lock);
+        if (status != KVF_OK) {
+            error.fields |= KVF_ERROR_INDEX;
+            error.index = (uint64_t)to;
+            kvf__group_doubt(g, &error);
+        }
+        any = true;
+    }
+    return any;
+}
+
+static void receive_message(kvf_group *g, int64_t timeout_us) {
+    unsigned char message[KVF_CHANNEL_BYTES];
+    int from = -1;
+    size_t bytes = 0;
+    kvf_error error = {0};
+    pthread_mutex_unlock(&g->lock);
+    kvf_status status = g->channel.receive(g->channel.user, timeout_us, &from, message,
+                                           sizeof message, &bytes, &error);
+    pthread_mutex_lock(&g->lock);
+    if (status == KVF_OK)
+        kvf__control_receive(g->control, from, message, bytes, kvf__now());
+    else if (status != KVF_ERR_TIMEOUT && g->state != KVF__GROUP_BROKEN)
+        kvf__control_lost(g->control, error.fields & KVF_ERROR_INDEX ? (int)error.index : -1,
+                          error.status, error.what ? error.what : kvf_status_text(status),
+                          kvf__now());
+}
+
+/* The communicator; the thread's, without `lock` */
+
+static kvf_status open_communicator(kvf_group *g, kvf_error *error) {
+    const kvf_group_options *o = &g->options;
+    const kvf__nccl_config config = {o->min_ctas, o->max_ctas, o->cta_policy};
+    if (o->ranks == 1 || g->comm)
+        return g->comm ? kvf__nccl_check(g->comm, error) : KVF_OK;
+    kvf_status status =
+        kvf__nccl_open(o->parent, g->id, o->rank, o->ranks, &config, &g->comm, error);
+    return status == KVF_OK ? KVF_PENDING : status;
+}
+
+/* With `lock` held, which is let go meanwhile. */
+static bool go_on_opening(kvf_group *g) {
+    kvf_error error = {0};
+    pthread_mutex_unlock(&g->lock);
+    kvf_status status = open_communicator(g, &error);
+    pthread_mutex_lock(&g->lock);
+    if (status == KVF_PENDING || g->state != KVF__GROUP_OPENING)
+        return false;
+    if (status != KVF_OK) {
+        kvf__group_doubt(g, &error);
+        return true;
+    }
+    g->state = KVF__GROUP_OPEN;
+    pthread_cond_broadcast(&g->changed);
+    return true;
+}
+
+/* Aborts it, so that whatever waits for other ranks comes to an end. */
+static void abort_communicator(kvf_group *g) {
+    struct ncclComm *comm = g->comm;
+    g->comm = NULL;
+    if (!comm)
+        return;
+    pthread_mutex_unlock(&g->lock);
+    kvf__nccl_abort(comm);
+    pthread_mutex_lock(&g->lock);
+}
+
+static void check_communicator(kvf_group *g) {
+    kvf_error error = {0};
+    uint64_t now = kvf__now();
+    if (!g->comm || g->state != KVF__GROUP_OPEN || now < g->next_check)
+        return;
+    g->next_check = now + CHECK_NS;
+    pthread_mutex_unlock(&g->lock);
+    kvf_status status = kvf__nccl_check(g->comm, &error);
+    pthread_mutex_lock(&g->lock);
+    if (status != KVF_OK && status != KVF_PENDING)
+        kvf__group_doubt(g, &error);
+}
+
+/* Operations; with `lock` held, which is let go meanwhile */
+
+static void vote(kvf_group *g, kvf_wire_op *op) {
+    const kvf_error *failed = &op->run.failed;
+    op->state = KVF__OP_VOTED;
+    kvf__control_vote(g->control, op->number, failed->status,
+                      failed->what ? failed->what : kvf_status_text(failed->status), kvf__now());
+}
+
+/* An operation that cannot even be prepared is one that this rank would not take part in, and the
+ * others would wait for it. */
+static kvf_status prepare_and_advance(kvf_wire_op *op, bool *moved, kvf_error *error) {
+    if (!op->prepared) {
+        kvf_status status = kvf__op_prepare(op, error);
+        if (status != KVF_OK)
+            return status;
+        op->prepared = true;
+        *moved = true;
+    }
+    return kvf__op_advance(op, moved, error);
+}
+
+/* Carries on one started operation. Returns whether all of it is enqueued. */
+static bool carry_on(kvf_group *g, kvf_wire_op *op, bool *moved) {
+    kvf_error error = {0};
+    pthread_mutex_unlock(&g->lock);
+    kvf_status status = prepare_and_advance(op, moved, &error);
+    bool quiet = status == KVF_OK && kvf__op_is_quiet(op, moved);
+    if (status == KVF_PENDING)
+        (void)kvf__op_is_quiet(op, moved);
+    pthread_mutex_lock(&g->lock);
+    if (op->state != KVF__OP_STARTED)
+        return false;
+    if (status != KVF_OK && status != KVF_PENDING) {
+        kvf__group_doubt(g, &error);
+        *moved = true;
+        return false;
+    }
+    if (quiet) {
+        vote(g, op);
+        *moved = true;
+    }
+    return status == KVF_OK;
+}
+
+/* Each only behind what was started before it, since the other ranks enqueue them in that order. */
+static bool carry_on_all(kvf_group *g) {
+    bool moved = false;
+    kvf_wire_op *op = g->first;
+    while (op && g->state == KVF__GROUP_OPEN && op->state != KVF__OP_ANNOUNCED) {
+        if (op->state == KVF__OP_STARTED && !carry_on(g, op, &moved))
+            break;
+        op = op->next;
+    }
+    return moved;
+}
+
+/* Of a broken group: what moves no more ends. */
+static bool end_dropped(kvf_group *g) {
+    bool moved = false;
+    for (kvf_wire_op *op = g->first, *next; op; op = next) {
+        pthread_mutex_unlock(&g->lock);
+        if (op->prepared && !op->dropped)
+            kvf__op_drop(op);
+        op->dropped = true;
+        bool quiet = !op->prepared || kvf__op_is_quiet(op, &moved);
+        pthread_mutex_lock(&g->lock);
+        next = op->next;
+        if (!quiet)
+            continue;
+        kvf_error error = g->broken;
+        end(g, op, &error);
+        moved = true;
+    }
+    return moved;
+}
+
+/* The thread */
+
+static bool advance(kvf_group *g) {
+    bool moved = handle_events(g);
+    moved |= send_messages(g);
+    switch (g->state) {
+    case KVF__GROUP_OPENING:
+        return go_on_opening(g) || moved;
+    case KVF__GROUP_OPEN:
+        moved |= carry_on_all(g);
+        check_communicator(g);
+        return moved;
+    case KVF__GROUP_BROKEN:
+        abort_communicator(g);
+        return end_dropped(g) || moved;
+    default:
+        return moved;
+    }
+}
+
+/* Whether there is something that only looking at it moves on. */
+static bool is_busy(const kvf_group *g) {
+    bool busy = g->state == KVF__GROUP_OPENING;
+    for (const kvf_wire_op *op = g->first; op && !busy; op = op->next)
+        busy = op->state == KVF__OP_STARTED || op->state == KVF__OP_DROPPED;
+    return busy;
+}
+
+static int64_t time_to_wait(const kvf_group *g, bool moved, uint64_t deadline) {
+    uint64_t now = kvf__now();
+    int64_t until = deadline > now ? (int64_t)((deadline - now) / 1000) : 0;
+    int64_t most = moved ? 0 : is_busy(g) ? BUSY_US : !g->channel.wake ? UNWAKEABLE_US : IDLE_US;
+    return until < most ? until : most;
+}
+
+static void step(kvf_group *g) {
+    uint64_t deadline = kvf__control_tick(g->control, kvf__now());
+    bool moved = advance(g);
+    if (is_busy(g)) {
+        pthread_mutex_unlock(&g->lock);
+        moved |= g->engine->base.ops->progress(&g->engine->base);
+        pthread_mutex_lock(&g->lock);
+    }
+    if (!g->stop)
+        receive_message(g, time_to_wait(g, moved, deadline));
+}
+
+/* Lets go of the communicator in peace where everybody is done, and otherwise at once. */
+static void close_communicator(kvf_group *g) {
+    struct ncclComm *comm = g->comm;
+    g->comm = NULL;
+    if (!comm)
+        return;
+    kvf_status status = g->quiet ? kvf__nccl_finalize(comm, NULL) : KVF_ERR_ENGINE;
+    uint64_t end = kvf__now() + CLOSE_NS;
+    while (status == KVF_OK && (status = kvf__nccl_check(comm, NULL)) == KVF_PENDING &&
+           kvf__now() < end)
+        status = KVF_OK;
+    if (status == KVF_OK)
+        kvf__nccl_destroy(comm);
+    else
+        kvf__nccl_abort(comm);
+}
+
+void *kvf__group_run(void *context) {
+    kvf_group *g = context;
+    kvf__cuda_guard guard;
+    kvf_error error;
+    bool entered = kvf__cuda_enter(g->engine->options.device, &guard, &error) == KVF_OK;
+    pthread_mutex_lock(&g->lock);
+    if (!entered)
+        kvf__group_doubt(g, &error);
+    while (!g->stop || g->first)
+        step(g);
+    pthread_mutex_unlock(&g->lock);
+    close_communicator(g);
+    if (entered)
+        kvf__cuda_leave(&guard);
+    return NULL;
+}
