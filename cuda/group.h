@@ -32,7 +32,7 @@ typedef struct kvf__op_part {
     size_t first, count; /* pairs */
     int peer;            /* exchange */
     bool receives;
-    kvf_assignments *dst; /* held; NULL: none */
+    kvf_assignments *dst; /* held until it is resolved; NULL: none; the owner's */
     kvf_flight flight;
 } kvf__op_part;
 

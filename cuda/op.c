@@ -189,9 +189,6 @@ void kvf__op_release(kvf_wire_op *op) {
         return;
     kvf_allocator a = op->allocator;
     kvf_group *group = op->group;
-    for (size_t p = 0; op->parts && p < op->part_count; p++)
-        if (op->parts[p].dst)
-            kvf__assignments_release(op->parts[p].dst);
     kvf__free(&a, op->ids, 2 * op->pairs, sizeof *op->ids);
     kvf__free(&a, op->parts, op->part_count, sizeof *op->parts);
     kvf__free(&a, op, 1, sizeof *op);
@@ -216,18 +213,24 @@ static kvf_status depart(kvf_wire_op *op, size_t index, kvf_assignments *dst, co
     return status;
 }
 
+/* Trackers are let go of here, since the last hold on the operation may be the group's, whose
+ * thread must not touch them. */
 static void resolve(kvf_wire_op *op, bool landed) {
     if (op->settled)
         return;
     op->settled = true;
     for (size_t p = 0; p < op->part_count; p++) {
         kvf__op_part *part = &op->parts[p];
-        if (!part->dst || part->dst->destroyed || !kvf_flight_is_open(part->dst, part->flight))
+        kvf_assignments *dst = part->dst;
+        part->dst = NULL;
+        if (!dst)
             continue;
-        if (landed)
-            kvf_flight_land(part->dst, part->flight, NULL, NULL);
-        else
-            kvf_flight_return(part->dst, part->flight, 0, NULL);
+        bool open = !dst->destroyed && kvf_flight_is_open(dst, part->flight);
+        if (open && landed)
+            kvf_flight_land(dst, part->flight, NULL, NULL);
+        else if (open)
+            kvf_flight_return(dst, part->flight, 0, NULL);
+        kvf__assignments_release(dst);
     }
 }
 
