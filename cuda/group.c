@@ -200,8 +200,6 @@ static kvf_status wait_open(kvf_group *g, kvf_error *error) {
     while (g->state == KVF__GROUP_MEETING || g->state == KVF__GROUP_OPENING)
         pthread_cond_wait(&g->changed, &g->lock);
     kvf_status status = kvf__group_check_open(g, error);
-    if (error && status != KVF_OK)
-        error->what = "the group could not be made; other ranks are missing or disagree";
     pthread_mutex_unlock(&g->lock);
     return status;
 }

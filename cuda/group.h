@@ -92,8 +92,7 @@ struct kvf_wire_op {
     kvf_wire_op *next;
     uint64_t number;
     kvf__op_state state;
-    kvf_error outcome; /* once it is over; `what` may be: */
-    char reason[KVF__CONTROL_REASON];
+    kvf_error outcome; /* once it is over */
     uint64_t submit_time, start_time, end_time;
     kvf_wire_op_stats stats;
 
@@ -140,8 +139,7 @@ struct kvf_group {
     pthread_cond_t changed;
     kvf__control *control;
     kvf__group_state state;
-    kvf_error broken; /* `what` is: */
-    char reason[KVF__CONTROL_REASON];
+    kvf_error broken;
     kvf_wire_op *first, **last; /* in the order of their sequence, those not started behind */
     bool stop;                  /* the thread is to end as soon as it can */
     bool quiet;                 /* all have left */
@@ -159,6 +157,9 @@ void kvf__group_release(kvf_group *group);
 void kvf__group_wake(kvf_group *group);
 /* PEER, when the group is broken. */
 kvf_status kvf__group_check_open(kvf_group *group, kvf_error *error);
+
+/* reason.c: the same text, for ever; that of the status when there are too many. Any thread. */
+const char *kvf__group_reason(const char *reason, kvf_status status);
 
 /* pump.c: the thread. */
 void *kvf__group_run(void *group);

@@ -13,14 +13,14 @@ enum {
 
 /* Events; with `lock` held */
 
-/* The reason came with a message; whoever has the error keeps it in `text`. */
-static void error_of(const kvf__control_event *event, kvf_error *error, char *text) {
-    memcpy(text, event->reason, KVF__CONTROL_REASON);
-    *error = (kvf_error){.status = event->status, .what = text};
+static kvf_error error_of(const kvf__control_event *event) {
+    kvf_error error = {.status = event->status,
+                       .what = kvf__group_reason(event->reason, event->status)};
     if (event->rank >= 0) {
-        error->fields = KVF_ERROR_INDEX;
-        error->index = (uint64_t)event->rank;
+        error.fields = KVF_ERROR_INDEX;
+        error.index = (uint64_t)event->rank;
     }
+    return error;
 }
 
 static kvf_wire_op *find(kvf_group *g, uint64_t number) {
@@ -67,12 +67,9 @@ static void end(kvf_group *g, kvf_wire_op *op, const kvf_error *error) {
 /* How an operation ends that others have voted on. What went wrong here says more than what the
  * others made of it. */
 static void end_voted(kvf_group *g, kvf_wire_op *op, const kvf__control_event *event) {
-    kvf_error error;
-    if (op->run.failed.status != KVF_OK)
-        error = op->run.failed;
-    else
-        error_of(event, &error, op->reason);
-    end(g, op, event->status == KVF_OK && op->run.failed.status == KVF_OK ? NULL : &error);
+    bool failed = op->run.failed.status != KVF_OK;
+    kvf_error error = failed ? op->run.failed : error_of(event);
+    end(g, op, error.status == KVF_OK ? NULL : &error);
 }
 
 static void drop_all(kvf_group *g) {
@@ -92,7 +89,7 @@ static void handle(kvf_group *g, const kvf__control_event *event) {
         start(g, op);
         break;
     case KVF__CONTROL_REFUSED:
-        error_of(event, &error, op->reason);
+        error = error_of(event);
         end(g, op, &error);
         break;
     case KVF__CONTROL_ENDED:
@@ -100,7 +97,7 @@ static void handle(kvf_group *g, const kvf__control_event *event) {
         break;
     case KVF__CONTROL_BROKEN:
         g->state = KVF__GROUP_BROKEN;
-        error_of(event, &g->broken, g->reason);
+        g->broken = error_of(event);
         drop_all(g);
         pthread_cond_broadcast(&g->changed);
         break;
