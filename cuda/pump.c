@@ -360,6 +360,8 @@ void *kvf__group_run(void *context) {
         kvf__group_doubt(g, &error);
     while (!g->stop || g->first)
         step(g);
+    (void)handle_events(g);
+    (void)send_messages(g); /* that this rank goes, if nobody has heard it yet */
     pthread_mutex_unlock(&g->lock);
     close_communicator(g);
     if (entered)
