@@ -97,8 +97,12 @@ void kvf_wire_destroy(kvf_wire *w) {
     kvf_group *g = w->group;
     const kvf_error error = {.status = KVF_ERR_CANCELLED, .what = "a wire was destroyed"};
     pthread_mutex_lock(&g->lock);
-    if (w->open > 0)
+    if (w->open > 0) {
         kvf__group_doubt(g, &error);
+        pthread_mutex_unlock(&g->lock);
+        kvf__group_wake(g);
+        pthread_mutex_lock(&g->lock);
+    }
     while (w->open > 0)
         pthread_cond_wait(&g->changed, &g->lock);
     pthread_mutex_unlock(&g->lock);
