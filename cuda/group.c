@@ -29,13 +29,11 @@ void kvf__group_release(kvf_group *g) {
         free_group(g);
 }
 
-/* Being broken; with `lock` held */
+/* Being broken; with `lock` held. An error's index may be a block's, and NCCL does not say which
+ * other rank it is that has failed, so it is this one that has told. */
 
 void kvf__group_doubt(kvf_group *g, const kvf_error *error) {
-    int rank = error->status == KVF_ERR_PEER || (error->fields & KVF_ERROR_INDEX)
-                   ? (int)error->index
-                   : g->options.rank;
-    kvf__control_doubt(g->control, rank, error->status,
+    kvf__control_doubt(g->control, g->options.rank, error->status,
                        error->what ? error->what : kvf_status_text(error->status), kvf__now());
 }
 

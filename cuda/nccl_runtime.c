@@ -26,7 +26,8 @@ static kvf_status begun(ncclResult_t result, const char *what, kvf_error *error)
     if (status == KVF_OK || status == KVF_PENDING)
         return KVF_OK;
     return KVF__FAIL(error, .status = status, .fields = KVF_ERROR_NATIVE_CODE,
-                     .native_code = (int)result, .what = what);
+                     .native_code = (int)result,
+                     .what = status == KVF_ERR_PEER ? "NCCL: another rank has failed" : what);
 }
 
 kvf_status kvf__nccl_id(unsigned char id[KVF__NCCL_ID], kvf_error *error) {

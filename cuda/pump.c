@@ -120,6 +120,10 @@ static bool handle_events(kvf_group *g) {
 
 /* Messages; with `lock` held, which is let go meanwhile */
 
+static const char *text_of(const kvf_error *error, kvf_status status) {
+    return error->what ? error->what : kvf_status_text(status);
+}
+
 static bool send_messages(kvf_group *g) {
     unsigned char message[KVF_CHANNEL_BYTES];
     int to;
@@ -129,11 +133,8 @@ static bool send_messages(kvf_group *g) {
         pthread_mutex_unlock(&g->lock);
         kvf_status status = g->channel.send(g->channel.user, to, message, bytes, &error);
         pthread_mutex_lock(&g->lock);
-        if (status != KVF_OK) {
-            error.fields |= KVF_ERROR_INDEX;
-            error.index = (uint64_t)to;
-            kvf__group_doubt(g, &error);
-        }
+        if (status != KVF_OK)
+            kvf__control_doubt(g->control, to, status, text_of(&error, status), kvf__now());
         any = true;
     }
     return any;
@@ -152,8 +153,7 @@ static void receive_message(kvf_group *g, int64_t timeout_us) {
         kvf__control_receive(g->control, from, message, bytes, kvf__now());
     else if (status != KVF_ERR_TIMEOUT && g->state != KVF__GROUP_BROKEN)
         kvf__control_lost(g->control, error.fields & KVF_ERROR_INDEX ? (int)error.index : -1,
-                          error.status, error.what ? error.what : kvf_status_text(status),
-                          kvf__now());
+                          status, text_of(&error, status), kvf__now());
 }
 
 /* The communicator; the thread's, without `lock` */
