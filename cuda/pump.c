@@ -2,10 +2,12 @@
 #include "group.h"
 
 #include <string.h>
+#include <time.h>
 
 enum {
     BUSY_US = 20,        /* between looks at what is under way */
     UNWAKEABLE_US = 100, /* a channel that cannot be woken is asked this often */
+    DEAF_US = 1000, /* a channel that only fails is left alone for this long */
     IDLE_US = 1000 * 1000,
     CHECK_NS = 10 * 1000 * 1000, /* between questions for asynchronous errors */
     CLOSE_NS = 1000 * 1000 * 1000,
@@ -140,6 +142,13 @@ static bool send_messages(kvf_group *g) {
     return any;
 }
 
+static void pause_for(kvf_group *g, int64_t us) {
+    struct timespec time = {.tv_sec = 0, .tv_nsec = us * 1000};
+    pthread_mutex_unlock(&g->lock);
+    (void)nanosleep(&time, NULL);
+    pthread_mutex_lock(&g->lock);
+}
+
 static void receive_message(kvf_group *g, int64_t timeout_us) {
     unsigned char message[KVF_CHANNEL_BYTES];
     int from = -1;
@@ -151,7 +160,9 @@ static void receive_message(kvf_group *g, int64_t timeout_us) {
     pthread_mutex_lock(&g->lock);
     if (status == KVF_OK)
         kvf__control_receive(g->control, from, message, bytes, kvf__now());
-    else if (status != KVF_ERR_TIMEOUT && g->state != KVF__GROUP_BROKEN)
+    else if (status != KVF_ERR_TIMEOUT && g->state == KVF__GROUP_BROKEN)
+        pause_for(g, DEAF_US);
+    else if (status != KVF_ERR_TIMEOUT)
         kvf__control_lost(g->control, error.fields & KVF_ERROR_INDEX ? (int)error.index : -1,
                           status, text_of(&error, status), kvf__now());
 }
