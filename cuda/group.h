@@ -129,10 +129,12 @@ struct kvf_group {
     kvf__cuda *engine;
     kvf_channel channel;
     pthread_t thread;
-    cudaStream_t stream;   /* of NCCL; the thread's */
-    cudaEvent_t shared;    /* behind the newest use of NCCL; the thread's */
-    struct ncclComm *comm; /* the thread's */
-    uint64_t next_check;
+    cudaStream_t stream;    /* of NCCL; the thread's */
+    cudaEvent_t shared;     /* behind the newest use of NCCL; the thread's */
+    struct ncclComm *comm;  /* the thread's, as what follows; NULL: none, or not known yet: */
+    struct ncclComm **made; /* where NCCL puts it, maybe late; NULL: not begun */
+    bool taken;             /* from there */
+    uint64_t next_check, open_by;
     unsigned char id[KVF__NCCL_ID];
 
     pthread_mutex_t lock; /* of everything below */

@@ -26,8 +26,9 @@ typedef struct kvf__nccl_hand {
 /* UNSUPPORTED without NCCL. */
 kvf_status kvf__nccl_id(unsigned char id[KVF__NCCL_ID], kvf_error *error);
 
-/* Begins to make a communicator of one's own, split from `parent` or from an id; `check` tells when
- * it is there. */
+/* Begins to make a communicator of one's own, from an id or split from `parent`. From an id, `*out`
+ * is there at once, and `check` of it tells when it can be used. A split is under way as long as
+ * `check` of the parent says so; NCCL sets `*out` at its end. */
 kvf_status kvf__nccl_open(struct ncclComm *parent, const unsigned char *id, int rank, int ranks,
                           const kvf__nccl_config *config, struct ncclComm **out, kvf_error *error);
 

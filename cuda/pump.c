@@ -7,7 +7,7 @@
 enum {
     BUSY_US = 20,        /* between looks at what is under way */
     UNWAKEABLE_US = 100, /* a channel that cannot be woken is asked this often */
-    DEAF_US = 1000, /* a channel that only fails is left alone for this long */
+    DEAF_US = 1000,      /* a channel that only fails is left alone for this long */
     IDLE_US = 1000 * 1000,
     CHECK_NS = 10 * 1000 * 1000, /* between questions for asynchronous errors */
     CLOSE_NS = 1000 * 1000 * 1000,
@@ -85,6 +85,7 @@ static void handle(kvf_group *g, const kvf__control_event *event) {
     switch (event->kind) {
     case KVF__CONTROL_READY:
         g->state = KVF__GROUP_OPENING;
+        g->open_by = kvf__now() + (uint64_t)g->options.timeout_us * 1000;
         memcpy(g->id, event->payload, sizeof g->id);
         break;
     case KVF__CONTROL_STARTED:
@@ -169,14 +170,49 @@ static void receive_message(kvf_group *g, int64_t timeout_us) {
 
 /* The communicator; the thread's, without `lock` */
 
-static kvf_status open_communicator(kvf_group *g, kvf_error *error) {
+static void take_communicator(kvf_group *g) {
+    g->comm = __atomic_load_n(g->made, __ATOMIC_ACQUIRE);
+    g->taken = g->comm != NULL;
+}
+
+static kvf_status begin_opening(kvf_group *g, kvf_error *error) {
     const kvf_group_options *o = &g->options;
     const kvf__nccl_config config = {o->min_ctas, o->max_ctas, o->cta_policy};
-    if (o->ranks == 1 || g->comm)
-        return g->comm ? kvf__nccl_check(g->comm, error) : KVF_OK;
+    g->made = kvf__alloc_zero(&g->allocator, 1, sizeof(struct ncclComm *));
+    if (!g->made)
+        return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
     kvf_status status =
-        kvf__nccl_open(o->parent, g->id, o->rank, o->ranks, &config, &g->comm, error);
-    return status == KVF_OK ? KVF_PENDING : status;
+        kvf__nccl_open(o->parent, g->id, o->rank, o->ranks, &config, g->made, error);
+    if (!o->parent)
+        take_communicator(g); /* there at once, also when it is going to fail */
+    return status;
+}
+
+/* Until it is split off, a communicator is its parent's business, and only the parent tells how
+ * that goes. */
+static kvf_status find_communicator(kvf_group *g, kvf_error *error) {
+    if (g->taken)
+        return KVF_OK;
+    kvf_status status = kvf__nccl_check(g->options.parent, error);
+    if (status == KVF_OK)
+        take_communicator(g);
+    return status == KVF_OK && !g->taken ? KVF_PENDING : status;
+}
+
+static kvf_status open_communicator(kvf_group *g, kvf_error *error) {
+    kvf_status status = KVF_OK;
+    if (g->options.ranks == 1)
+        return KVF_OK;
+    if (!g->made)
+        status = begin_opening(g, error);
+    if (status == KVF_OK)
+        status = find_communicator(g, error);
+    if (status == KVF_OK)
+        status = kvf__nccl_check(g->comm, error);
+    if (status == KVF_PENDING && kvf__now() >= g->open_by)
+        status = KVF__FAIL(error, .status = KVF_ERR_TIMEOUT,
+                           .what = "NCCL has not made the communicator in time");
+    return status;
 }
 
 /* With `lock` held, which is let go meanwhile. */
@@ -344,17 +380,40 @@ static void step(kvf_group *g) {
         receive_message(g, time_to_wait(g, moved, deadline));
 }
 
+/* Waits for what was begun on a communicator, for a while. */
+static kvf_status see_it_done(struct ncclComm *comm) {
+    const struct timespec nap = {.tv_sec = 0, .tv_nsec = BUSY_US * 1000};
+    uint64_t end = kvf__now() + CLOSE_NS;
+    kvf_status status;
+    while ((status = kvf__nccl_check(comm, NULL)) == KVF_PENDING && kvf__now() < end)
+        (void)nanosleep(&nap, NULL);
+    return status;
+}
+
+/* A split that the group did not wait for. While it is under way NCCL may write where it was told
+ * to, and where somebody has died that may be for ever: then this place is left to it. */
+static void end_split(kvf_group *g) {
+    if (!g->made)
+        return;
+    if (!g->taken && g->options.parent) {
+        if (see_it_done(g->options.parent) == KVF_PENDING)
+            return;
+        kvf__nccl_abort(__atomic_load_n(g->made, __ATOMIC_ACQUIRE));
+    }
+    kvf__free(&g->allocator, g->made, 1, sizeof(struct ncclComm *));
+    g->made = NULL;
+}
+
 /* Lets go of the communicator in peace where everybody is done, and otherwise at once. */
 static void close_communicator(kvf_group *g) {
     struct ncclComm *comm = g->comm;
+    end_split(g);
     g->comm = NULL;
     if (!comm)
         return;
     kvf_status status = g->quiet ? kvf__nccl_finalize(comm, NULL) : KVF_ERR_ENGINE;
-    uint64_t end = kvf__now() + CLOSE_NS;
-    while (status == KVF_OK && (status = kvf__nccl_check(comm, NULL)) == KVF_PENDING &&
-           kvf__now() < end)
-        status = KVF_OK;
+    if (status == KVF_OK)
+        status = see_it_done(comm);
     if (status == KVF_OK)
         kvf__nccl_destroy(comm);
     else
