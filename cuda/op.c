@@ -378,12 +378,21 @@ kvf_status kvf_wire_exchange(kvf_wire *w, const kvf_hand *hands, size_t count,
 
 /* The end */
 
+/* Blocks that have come to this rank: into its slots, or its host tier. */
+static size_t landed(const kvf_wire_op *op) {
+    size_t count = 0;
+    for (size_t p = 0; p < op->part_count; p++)
+        for (size_t i = 0; i < op->parts[p].count; i++)
+            count += has(op, &op->parts[p], i, true);
+    return count;
+}
+
 void kvf__op_over(kvf_wire_op *op, const kvf_error *error) {
     op->state = KVF__OP_OVER;
     op->outcome = error ? *error : (kvf_error){0};
     op->end_time = kvf__now();
     op->stats = op->run.stats;
-    op->stats.blocks = error ? 0 : op->pairs;
+    op->stats.blocks = error ? 0 : landed(op);
     op->wire->open--;
     pthread_cond_broadcast(&op->group->changed);
 }
