@@ -95,6 +95,23 @@ static kvf_status check_part(const kvf_wire_op *op, size_t p, bool dst, kvf__ids
     return KVF_OK;
 }
 
+/* In an exchange both sides are the device's: what a later round sends, an earlier one must not
+ * have received. */
+static kvf_status check_sources(const kvf_wire_op *op, const kvf__idset *received,
+                                kvf_error *error) {
+    for (size_t p = 0; op->kind == KVF__OP_EXCHANGE && p < op->part_count; p++) {
+        const kvf__op_part *part = &op->parts[p];
+        const uint64_t *ids = op->ids + part->first;
+        for (size_t i = 0; !part->receives && i < part->count; i++)
+            if (kvf__idset_contains(received, ids[i]))
+                return KVF__FAIL(error, .status = KVF_ERR_CONFLICT,
+                                 .fields = KVF_ERROR_ID | KVF_ERROR_INDEX | KVF_ERROR_OTHER_INDEX,
+                                 .id = ids[i], .index = p, .other_index = i,
+                                 .what = "a slot is sent and received");
+    }
+    return KVF_OK;
+}
+
 static kvf_status check_parts(const kvf_wire_op *op, kvf_error *error) {
     kvf__idset seen = {0};
     kvf_status status = KVF_OK;
@@ -103,6 +120,8 @@ static kvf_status check_parts(const kvf_wire_op *op, kvf_error *error) {
         if (status == KVF_OK)
             status = check_part(op, p, true, &seen, error);
     }
+    if (status == KVF_OK)
+        status = check_sources(op, &seen, error);
     kvf__idset_free(&seen, &op->allocator);
     return status;
 }
