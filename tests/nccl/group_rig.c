@@ -3,6 +3,7 @@
 #include <cuda_runtime_api.h>
 #include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 
 static void cuda_ok(cudaError_t code) {
     assert_int_equal(code, cudaSuccess);
@@ -35,18 +36,31 @@ void rig_on_all(group_rig *rig, void (*body)(rig_rank *rank)) {
         assert_int_equal(pthread_join(threads[r], NULL), 0);
 }
 
-static void open_tiers(rig_rank *k) {
+void rig_meet(rig_rank *k) {
+    (void)pthread_barrier_wait(&k->rig->barrier);
+}
+
+static void open_layout(rig_rank *k, kvf_layout **out) {
     const kvf_shape shape = {
-        .blocks = RIG_SLOTS, .layers = RIG_LAYERS, .parts = 2, .bytes = RIG_PART};
+        .blocks = k->slots, .layers = RIG_LAYERS, .parts = 2, .bytes = RIG_PART};
+    const size_t bytes = k->slots * RIG_BLOCK, allocations = k->page_first ? 1 : RIG_LAYERS;
     kvf_buffer buffers[RIG_LAYERS];
-    kvf_layout *near, *far;
     kvf_error e = {0};
-    for (size_t l = 0; l < RIG_LAYERS; l++) {
-        buffers[l].bytes = (size_t)RIG_SLOTS * 2 * RIG_PART;
+    for (size_t l = 0; l < allocations; l++) {
+        buffers[l].bytes = bytes / allocations;
         cuda_ok(cudaMalloc(&k->layers[l], buffers[l].bytes));
         buffers[l].base = k->layers[l];
     }
-    ok(kvf_layout_per_layer(&shape, buffers, KVF_BLOCK_FIRST, &near, &e), &e);
+    if (k->page_first)
+        ok(kvf_layout_page_first(&shape, buffers[0], out, &e), &e);
+    else
+        ok(kvf_layout_per_layer(&shape, buffers, KVF_BLOCK_FIRST, out, &e), &e);
+}
+
+static void open_tiers(rig_rank *k) {
+    kvf_layout *near, *far;
+    kvf_error e = {0};
+    open_layout(k, &near);
     ok(kvf_layout_recommend(near, KVF_USE_WHOLE_BLOCKS, RIG_SLOTS,
                             (kvf_buffer){k->host, (size_t)RIG_SLOTS * RIG_BLOCK}, NULL, &far, &e),
        &e);
@@ -61,31 +75,45 @@ static void open_tiers(rig_rank *k) {
     kvf_layout_destroy(far);
 }
 
+kvf_status rig_join(rig_rank *k, const kvf_group_options *changes, kvf_error *error) {
+    const rig_options *o = &k->rig->options;
+    const kvf_channel channel = mail_channel(k->rig->mail, k->rank);
+    kvf_group_options group = {0};
+    if (changes)
+        group = *changes;
+    group.rank = k->rank;
+    group.ranks = k->rig->ranks;
+    group.engine = k->engine;
+    group.channel = &channel;
+    group.timeout_us = o->timeout_us ? o->timeout_us : 5000000;
+    group.heartbeat_us = group.timeout_us > 200000 ? 20000 : group.timeout_us / 10;
+    group.min_ctas = o->min_ctas;
+    group.max_ctas = o->max_ctas;
+    group.cta_policy = o->cta_policy;
+    const kvf_wire_options wire = {.device = k->device,
+                                   .chunk_bytes =
+                                       (o->chunk_blocks ? o->chunk_blocks : 2) * RIG_BLOCK,
+                                   .chunks = o->chunks};
+    kvf_status status = kvf_group_create(&group, &k->group, error);
+    return status == KVF_OK ? kvf_wire_create(k->group, &wire, &k->wire, error) : status;
+}
+
 static void open_rank(rig_rank *k) {
     const rig_options *o = &k->rig->options;
     kvf_cuda_options engine = o->engine;
     const kvf_cuda_pinned_options pinned = {
         .bytes = (size_t)RIG_SLOTS * RIG_BLOCK, .device = k->rank, .threads = 1};
     kvf_error e = {0};
+    k->page_first = o->mixed && k->rank % 2 == 1;
+    k->slots = k->page_first ? RIG_SLOTS + 7 : RIG_SLOTS;
     engine.device = k->rank;
     ok(kvf_engine_cuda_create(&engine, &k->engine, &e), &e);
     ok(kvf_cuda_pinned_create(&pinned, &k->memory, NULL, &e), &e);
     k->host = kvf_cuda_pinned_base(k->memory);
     memset(k->host, 0, (size_t)RIG_SLOTS * RIG_BLOCK);
     open_tiers(k);
-    const kvf_channel channel = mail_channel(k->rig->mail, k->rank);
-    const kvf_group_options group = {.rank = k->rank,
-                                     .ranks = k->rig->ranks,
-                                     .engine = k->engine,
-                                     .channel = &channel,
-                                     .timeout_us = o->timeout_us ? o->timeout_us : 5000000,
-                                     .heartbeat_us = 20000};
-    ok(kvf_group_create(&group, &k->group, &e), &e);
-    const kvf_wire_options wire = {.device = k->device,
-                                   .chunk_bytes =
-                                       (o->chunk_blocks ? o->chunk_blocks : 2) * RIG_BLOCK,
-                                   .chunks = o->chunks};
-    ok(kvf_wire_create(k->group, &wire, &k->wire, &e), &e);
+    if (!o->alone)
+        ok(rig_join(k, NULL, &e), &e);
 }
 
 void rig_open(group_rig *rig, int ranks, const rig_options *options) {
@@ -96,6 +124,7 @@ void rig_open(group_rig *rig, int ranks, const rig_options *options) {
     if (FAKECUDA)
         fakecuda_configure(&machine);
     rig->mail = mail_open(ranks);
+    assert_int_equal(pthread_barrier_init(&rig->barrier, NULL, (unsigned)ranks), 0);
     for (int r = 0; r < ranks; r++)
         rig->of[r] = (rig_rank){.rig = rig, .rank = r};
     rig_on_all(rig, open_rank);
@@ -115,6 +144,7 @@ static void close_rank(rig_rank *k) {
 void rig_close(group_rig *rig) {
     rig_on_all(rig, close_rank);
     mail_close(rig->mail);
+    pthread_barrier_destroy(&rig->barrier);
     assert_int_equal(fakenccl_reset(), 0);
     assert_int_equal(fakecuda_reset(), 0);
 }
@@ -124,7 +154,12 @@ static char byte_of(unsigned position, size_t at) {
 }
 
 static char *device_part(const rig_rank *k, size_t id, size_t piece) {
-    char *at = (char *)k->layers[piece / 2] + (2 * id + piece % 2) * RIG_PART;
+    size_t layer = piece / 2, part = piece % 2;
+    char *at = (char *)k->layers[k->page_first ? 0 : layer];
+    if (k->page_first)
+        at += ((part * k->slots + id) * RIG_LAYERS + layer) * RIG_PART;
+    else
+        at += (2 * id + part) * RIG_PART;
     char *shadow = fakecuda_shadow(at, RIG_PART);
     assert_non_null(shadow);
     return shadow;
@@ -152,6 +187,47 @@ bool rig_device_is(const rig_rank *k, size_t id, unsigned position) {
         if (device_part(k, id, i / RIG_PART)[i % RIG_PART] != byte_of(position, i))
             return false;
     return true;
+}
+
+void rig_hashes(kvf_hash *hashes, uint64_t first_position, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        hashes[i] = test_hash(first_position + i, 1000);
+}
+
+kvf_assignments *rig_tracker(const uint64_t *ids, size_t count, uint64_t first_position) {
+    const kvf_assignments_options options = {.offset = first_position};
+    kvf_assignments *tracker;
+    kvf_error e = {0};
+    ok(kvf_assignments_create(&options, &tracker, &e), &e);
+    ok(kvf_assignments_extend_block_ids(tracker, ids, count, &e), &e);
+    return tracker;
+}
+
+void rig_expect_phases(const kvf_assignments *tracker, size_t assigned, size_t pending) {
+    assert_int_equal(kvf_assignments_assigned_count(tracker), assigned);
+    assert_int_equal(kvf_assignments_staged_count(tracker), 0);
+    assert_int_equal(kvf_assignments_pending_count(tracker), pending);
+    assert_int_equal(kvf_flight_open_count(tracker), 0);
+}
+
+static void expect_idle(kvf_engine *engine, const kvf_tier *tier) {
+    uint64_t ids[RIG_SLOTS];
+    kvf_status status = KVF_ERR_BUSY;
+    kvf_error e = {0};
+    for (uint64_t i = 0; i < RIG_SLOTS; i++)
+        ids[i] = i;
+    for (int tries = 0; status == KVF_ERR_BUSY && tries < 20000; tries++) {
+        (void)kvf_engine_progress(engine);
+        status = kvf_tier_idle(tier, ids, RIG_SLOTS, &e);
+        if (status == KVF_ERR_BUSY)
+            usleep(1000);
+    }
+    ok(status, &e);
+}
+
+void rig_expect_idle(const rig_rank *k) {
+    expect_idle(k->engine, k->device);
+    expect_idle(k->engine, k->host_tier);
 }
 
 void rig_end(kvf_wire_op *op, kvf_status expected) {

@@ -7,6 +7,8 @@
 
 #include <kvferry/kvferry.h>
 
+#include <pthread.h>
+
 #include "fakecuda.h"
 #include "fakenccl.h"
 
@@ -25,7 +27,9 @@ typedef struct rig_rank {
     kvf_engine *engine;
     kvf_cuda_pinned *memory;
     char *host;               /* whole blocks in turn */
-    void *layers[RIG_LAYERS]; /* [block][part] each */
+    size_t slots;             /* of the device tier */
+    bool page_first;          /* all in layers[0]: [part][block][layer] */
+    void *layers[RIG_LAYERS]; /* else [block][part] each */
     kvf_tier *host_tier, *device;
     kvf_group *group;
     kvf_wire *wire;
@@ -36,20 +40,30 @@ typedef struct rig_options {
     size_t chunk_blocks; /* of one rank's part; 0: 2 */
     size_t chunks;
     kvf_cuda_options engine; /* but the device */
+    bool mixed;              /* odd ranks have their pages first, and more of them */
+    bool alone;              /* no groups and wires yet: rig_join makes them */
+    int min_ctas, max_ctas, cta_policy;
 } rig_options;
 
 struct group_rig {
     int ranks;
     rig_options options;
     mail *mail;
+    pthread_barrier_t barrier;
     rig_rank of[MAIL_RANKS];
 };
 
 /* Runs `body` on a thread for every rank, on its device, and waits for all. */
 void rig_on_all(group_rig *rig, void (*body)(rig_rank *rank));
 
+/* Waits for all ranks' bodies to come here. */
+void rig_meet(rig_rank *rank);
+
 /* Everything up to the wires. */
 void rig_open(group_rig *rig, int ranks, const rig_options *options);
+
+/* A rank's group and wire, which may fail; what was made stays until rig_close. */
+kvf_status rig_join(rig_rank *rank, const kvf_group_options *changes, kvf_error *error);
 
 /* Everything back; no misuse may have been recorded and nothing may be left. */
 void rig_close(group_rig *rig);
@@ -59,6 +73,16 @@ void rig_fill_host(rig_rank *rank, size_t id, unsigned position);
 void rig_fill_device(rig_rank *rank, size_t id, unsigned position);
 bool rig_host_is(const rig_rank *rank, size_t id, unsigned position);
 bool rig_device_is(const rig_rank *rank, size_t id, unsigned position);
+
+/* The hash of a position, and a tracker with that many ids pending from a position on. */
+void rig_hashes(kvf_hash *hashes, uint64_t first_position, size_t count);
+kvf_assignments *rig_tracker(const uint64_t *ids, size_t count, uint64_t first_position);
+
+/* That so many blocks are in each phase, and no flight is open. */
+void rig_expect_phases(const kvf_assignments *tracker, size_t assigned, size_t pending);
+
+/* The ids that no transfer may touch any more: all of both tiers. */
+void rig_expect_idle(const rig_rank *rank);
 
 /* Waits up to 20 s for the operation, expects that status and releases it. */
 void rig_end(kvf_wire_op *op, kvf_status expected);
