@@ -14,12 +14,17 @@ void must_cuda(cudaError_t code, const char *what) {
     }
 }
 
-static void choose(int index) {
+int device_count(void) {
     int count = 0;
     cudaError_t code = cudaGetDeviceCount(&count);
     if (code != cudaSuccess) {
         fail(EXIT_CHECK, "there is no GPU to use: %s", cudaGetErrorString(code));
     }
+    return count;
+}
+
+static void choose(int index) {
+    int count = device_count();
     if (index >= count) {
         fail(EXIT_USAGE, "--device: there is no GPU %d, they are 0 to %d", index, count - 1);
     }

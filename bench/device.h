@@ -17,6 +17,9 @@ typedef struct device {
 /* Ends the program when a call of the runtime has failed. */
 void must_cuda(cudaError_t code, const char *what);
 
+/* How many GPUs there are. Ends the program when there is none. */
+int device_count(void);
+
 /* Makes the device the current one. Ends the program when there is none. */
 void device_open(device *device, int index);
 void device_close(device *device);

@@ -1,0 +1,170 @@
+#include "ranks.h"
+
+#include "tool.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    KEY_RANKS = 0x1200,
+    KEY_RANK,
+    KEY_ADDRESS,
+    KEY_DEVICE,
+    KEY_DEVICES,
+};
+
+static const struct argp_option options[] = {
+    {"ranks", KEY_RANKS, "N", 0,
+     "Ranks, one a GPU (default: what the environment says, else one for every GPU here)", 70},
+    {"devices", KEY_DEVICES, "LIST", 0, "The GPU of each rank that is started (default 0,1,2,...)",
+     70},
+    {"rank", KEY_RANK, "R", 0,
+     "Be rank R of --ranks N that somebody else starts, and start none here", 70},
+    {"address", KEY_ADDRESS, "HOST:PORT", 0, "... of which rank 0 listens there", 70},
+    {"device", KEY_DEVICE, "N", 0,
+     "... on this GPU (default: its number among the ranks of this machine)", 70},
+    {0},
+};
+
+const rank_options rank_options_none = {.rank = -1, .ranks = -1, .device = -1};
+
+static error_t parse(int key, char *argument, struct argp_state *state) {
+    rank_options *chosen = state->input;
+    switch (key) {
+    case KEY_RANKS:
+        chosen->ranks = (int)option_number(state, "ranks", argument, 1, MOST_RANKS);
+        return 0;
+    case KEY_RANK:
+        chosen->rank = (int)option_number(state, "rank", argument, 0, MOST_RANKS - 1);
+        return 0;
+    case KEY_ADDRESS:
+        chosen->address = argument;
+        return 0;
+    case KEY_DEVICE:
+        chosen->device = (int)option_number(state, "device", argument, 0, INT_MAX);
+        return 0;
+    case KEY_DEVICES:
+        option_list(state, "devices", argument, 0, INT_MAX, &chosen->devices);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+const struct argp ranks_argp = {.options = options, .parser = parse};
+
+/* The environment */
+
+/* How a launcher names a rank, how many there are, and its number within the machine. */
+typedef struct launcher {
+    const char *rank, *ranks, *local;
+} launcher;
+
+/* The nearest first: torchrun and mpirun are themselves started by srun. */
+static const launcher launchers[] = {
+    {"RANK", "WORLD_SIZE", "LOCAL_RANK"},
+    {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"},
+    {"SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"},
+};
+
+/* A variable's number; -1 when it is not set. */
+static int variable(const char *name, uint64_t least, uint64_t most) {
+    const char *text = getenv(name);
+    uint64_t number = 0;
+    if (text == NULL) {
+        return -1;
+    }
+    if (!parse_number(text, &number) || number < least || number > most) {
+        fail(EXIT_USAGE, "%s='%s' is not a number from %llu to %llu", name, text,
+             (unsigned long long)least, (unsigned long long)most);
+    }
+    return (int)number;
+}
+
+/* A variable counts only beside the one that says how many ranks there are. */
+static bool ask_environment(rank_self *self) {
+    for (size_t i = 0; i < sizeof(launchers) / sizeof(launchers[0]); i++) {
+        if (getenv(launchers[i].rank) != NULL && getenv(launchers[i].ranks) != NULL) {
+            self->rank = variable(launchers[i].rank, 0, MOST_RANKS - 1);
+            self->ranks = variable(launchers[i].ranks, 1, MOST_RANKS);
+            self->local = variable(launchers[i].local, 0, MOST_RANKS - 1);
+            return true;
+        }
+    }
+    return false;
+}
+
+static int local_rank(void) {
+    for (size_t i = 0; i < sizeof(launchers) / sizeof(launchers[0]); i++) {
+        int local = variable(launchers[i].local, 0, MOST_RANKS - 1);
+        if (local >= 0) {
+            return local;
+        }
+    }
+    return -1;
+}
+
+/* MASTER_ADDR and MASTER_PORT as one address; NULL when they are not both set. */
+static char *master_address(void) {
+    const char *host = getenv("MASTER_ADDR");
+    const char *port = getenv("MASTER_PORT");
+    char *address = NULL;
+    if (host == NULL || port == NULL) {
+        return NULL;
+    }
+    bool bare = strchr(host, ':') != NULL && host[0] != '['; /* an IPv6 address */
+    if (asprintf(&address, "%s%s%s:%s", bare ? "[" : "", host, bare ? "]" : "", port) < 0) {
+        fail(EXIT_CHECK, "out of memory for an address");
+    }
+    return address;
+}
+
+/* Putting both together */
+
+static char *find_address(const rank_options *chosen) {
+    char *address = chosen->address != NULL ? strdup(chosen->address) : master_address();
+    if (address == NULL) {
+        fail(EXIT_USAGE, "several ranks need --address HOST:PORT, or MASTER_ADDR and MASTER_PORT, "
+                         "to find rank 0");
+    }
+    return address;
+}
+
+static void check_launch(const rank_options *chosen) {
+    if (chosen->address != NULL) {
+        fail(EXIT_USAGE, "--address is for a rank that somebody else starts, which needs --rank");
+    }
+    if (chosen->device >= 0 && chosen->ranks != 1) {
+        fail(EXIT_USAGE, "--device is for one rank; --devices LIST gives each its own");
+    }
+    if (chosen->device >= 0 && chosen->devices.count > 0) {
+        fail(EXIT_USAGE, "--device and --devices exclude each other");
+    }
+}
+
+bool ranks_find(const rank_options *chosen, rank_self *self) {
+    *self = (rank_self){.device = chosen->device, .local = -1};
+    if (chosen->rank >= 0 && chosen->ranks < 0) {
+        fail(EXIT_USAGE, "--rank needs --ranks");
+    }
+    if (chosen->rank >= 0) {
+        self->rank = chosen->rank;
+        self->ranks = chosen->ranks;
+        self->local = local_rank();
+    } else if (chosen->ranks > 0 || chosen->devices.count > 0 || !ask_environment(self)) {
+        check_launch(chosen);
+        return false;
+    }
+    if (self->rank >= self->ranks) {
+        fail(EXIT_USAGE, "there is no rank %d of %d: they are 0 to %d", self->rank, self->ranks,
+             self->ranks - 1);
+    }
+    if (chosen->devices.count > 0) {
+        fail(EXIT_USAGE, "--devices is for ranks that are started here; one rank has --device");
+    }
+    self->local = self->local >= 0 ? self->local : self->rank;
+    self->address = self->ranks > 1 ? find_address(chosen) : NULL;
+    return true;
+}
