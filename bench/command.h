@@ -11,4 +11,7 @@ int bench_transfer_main(int argc, char **argv);
 int bench_pinned_main(int argc, char **argv);
 int calibrate_main(int argc, char **argv);
 
+/* Where it has groups of GPUs, too: KVF_BENCH_NCCL. */
+int bench_collective_main(int argc, char **argv);
+
 #endif

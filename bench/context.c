@@ -72,6 +72,14 @@ static void print_gpu(const json_t *context, FILE *out) {
     }
 }
 
+static void print_group(const json_t *context, FILE *out) {
+    if (json_is_integer(json_object_get(context, "ranks"))) {
+        fprintf(out, "ranks %lld, NCCL %s\n",
+                (long long)json_integer_value(json_object_get(context, "ranks")),
+                text_of(context, "nccl"));
+    }
+}
+
 void context_print(const json_t *context, FILE *out) {
     double memory = (double)json_integer_value(json_object_get(context, "memory_bytes"));
     fprintf(out, "kvferry %s (%s, %s), engine %s, %s\n", text_of(context, "version"),
@@ -81,6 +89,7 @@ void context_print(const json_t *context, FILE *out) {
             (long long)json_integer_value(json_object_get(context, "cores")),
             memory / (1024.0 * 1024.0 * 1024.0));
     print_gpu(context, out);
+    print_group(context, out);
     if (json_is_true(json_object_get(context, "imitated"))) {
         fprintf(out, "IMITATED: these times say nothing of a machine\n");
     }

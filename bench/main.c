@@ -67,14 +67,16 @@ static int bench_main(int argc, char **argv) {
         {"plan", bench_plan_main},
         {"transfer", bench_transfer_main},
         {"pinned", bench_pinned_main},
+        {"collective", bench_collective_main},
         {0},
     };
     static const menu menu = {
         "Measure parts of kvferry.\v"
         "Commands:\n"
-        "  plan      bookkeeping: hashes, trackers, plans, moves; ns a block\n"
-        "  transfer  copies, beside the machine's own best\n"
-        "  pinned    how long it takes to have pinned memory\n"
+        "  plan        bookkeeping: hashes, trackers, plans, moves; ns a block\n"
+        "  transfer    copies, beside the machine's own best\n"
+        "  pinned      how long it takes to have pinned memory\n"
+        "  collective  the same blocks to all GPUs of a group, beside the sum of their links\n"
         "\n"
         "Examples:\n"
         "  kvferry bench plan --blocks 1024,65536\n"
@@ -102,6 +104,14 @@ int bench_pinned_main(int argc, char **argv) {
 }
 #endif
 
+#ifndef KVF_BENCH_NCCL
+int bench_collective_main(int argc, char **argv) {
+    (void)argc, (void)argv;
+    fail(EXIT_USAGE, "this kvferry was built without groups of GPUs, which need the CUDA toolkit "
+                     "with nvcc, and NCCL's header and library");
+}
+#endif
+
 int main(int argc, char **argv) {
     static const command commands[] = {
         {"replay", replay_main},
@@ -116,6 +126,8 @@ int main(int argc, char **argv) {
         "  bench plan      measure bookkeeping\n"
         "  bench transfer  measure copies\n"
         "  bench pinned    measure how long it takes to have pinned memory\n"
+        "  bench collective\n"
+        "                  measure how fast the same blocks reach all GPUs of a group\n"
         "  calibrate       measure what transfers cost on a GPU, for the other commands\n"
         "\n"
         "Exit codes: 0 fine, 1 a check or the machine failed, 2 bad usage or input.\n"

@@ -1,0 +1,339 @@
+/* kvferry bench collective: how fast the same blocks reach all GPUs of a group. */
+#include "command.h"
+
+#include "circle.h"
+#include "collective_options.h"
+#include "device.h"
+#include "launch.h"
+#include "measure.h"
+#include "tool.h"
+
+#include <dlfcn.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* How long links are measured, by all ranks at the same time, and how often at least and at most.
+ */
+#define LINK_NS       UINT64_C(300000000)
+#define LEAST_SAMPLES 5
+#define MOST_SAMPLES  100
+
+/* One rank and what it has. */
+typedef struct run {
+    const collective_options *chosen;
+    rank_self self;
+    backend backend;
+    circle *circle;
+    kvf_group *group;
+    report *report;             /* rank 0 only */
+    double *links;              /* [ranks] GB/s; rank 0 only */
+    collective_result *results; /* [cells] */
+} run;
+
+/* What a rank says before there is a group. */
+typedef struct greeting {
+    uint64_t options; /* their digest */
+    double link_gbps;
+    uint64_t imitated;
+} greeting;
+
+_Static_assert(sizeof(greeting) <= CIRCLE_BYTES && sizeof(collective_result) <= CIRCLE_BYTES,
+               "what ranks tell each other fits");
+
+static double link_ns(run *run, uint64_t bytes) {
+    const link_copy copy = {.direction = &run->backend.type->directions[0], .bytes = bytes};
+    return run->backend.type->link_ns(&run->backend, &copy);
+}
+
+/* Of this rank's link to its GPU, while the other ranks measure theirs. */
+static double measure_link(run *run) {
+    const uint64_t bytes = 1000000000;
+    double times[MOST_SAMPLES];
+    size_t count = 0;
+    uint64_t start = clock_ns();
+    while (count < MOST_SAMPLES && (count < LEAST_SAMPLES || clock_ns() - start < LINK_NS)) {
+        times[count++] = link_ns(run, bytes);
+    }
+    return (double)bytes / median(times, count);
+}
+
+/* The first rank that was given other options than rank 0; 0 when there is none. */
+static uint64_t find_other(const run *run, const greeting *greetings) {
+    for (int rank = 1; rank < run->self.ranks; rank++) {
+        if (greetings[rank].options != greetings[0].options) {
+            return (uint64_t)rank;
+        }
+    }
+    return 0;
+}
+
+static void keep_links(run *run, const greeting *greetings) {
+    run->links = must_grow(NULL, (size_t)run->self.ranks, sizeof(*run->links));
+    for (int rank = 0; rank < run->self.ranks; rank++) {
+        run->links[rank] = greetings[rank].link_gbps;
+        run->backend.imitated = run->backend.imitated || greetings[rank].imitated != 0;
+    }
+}
+
+/* The ranks come together, measure their links at the same time and tell rank 0. */
+static void greet(run *run) {
+    const collective_options *chosen = run->chosen;
+    greeting *all = must_grow(NULL, (size_t)run->self.ranks, sizeof(*all));
+    greeting mine = {.options = collective_options_digest(chosen),
+                     .imitated = run->backend.imitated};
+    uint64_t other = 0;
+    link_ns(run, 1); /* takes the memory for it, which is not to be waited for below */
+    run->circle = circle_open(&run->self, chosen->timeout_us);
+    mine.link_gbps = measure_link(run);
+    circle_gather(run->circle, &mine, all, sizeof(mine));
+    if (run->self.rank == 0) {
+        other = find_other(run, all);
+        keep_links(run, all);
+    }
+    circle_answer(run->circle, &other);
+    free(all);
+    if (other > 0 && (run->self.rank == 0 || run->self.rank == (int)other)) {
+        fail(EXIT_USAGE, "rank %d was given other options than rank 0", (int)other);
+    }
+    if (other > 0) {
+        exit(EXIT_USAGE);
+    }
+}
+
+static void open_group(run *run) {
+    const collective_options *chosen = run->chosen;
+    const kvf_group_options options = {
+        .rank = run->self.rank,
+        .ranks = run->self.ranks,
+        .engine = run->backend.engine,
+        .channel = circle_channel(run->circle),
+        .timeout_us = chosen->timeout_us,
+        .min_ctas = chosen->min_ctas,
+        .max_ctas = chosen->max_ctas,
+        .cta_policy = chosen->cta_policy,
+    };
+    kvf_error error = {0};
+    char doing[64];
+    snprintf(doing, sizeof(doing), "rank %d: making a group", run->self.rank);
+    must(kvf_group_create(&options, &run->group, &error), &error, doing);
+}
+
+static void measure_cells(run *run) {
+    progress progress = {.what = "combinations"};
+    size_t cells = collective_options_cells(run->chosen);
+    run->results = must_grow(NULL, cells, sizeof(*run->results));
+    for (size_t i = 0; i < cells; i++) {
+        if (run->self.rank == 0) {
+            progress_step(&progress, i, cells);
+        }
+        collective_case one = collective_options_cell(run->chosen, i);
+        collective_case_run(&run->backend, run->group, &one, &run->results[i]);
+    }
+    progress_end(&progress);
+}
+
+/* Results */
+
+static bool is_wrong(const collective_result *result) {
+    return result->corrupt_blocks > 0 || result->unlike > 0;
+}
+
+static void fill_case(const run *run, const collective_case *one, json_t *row) {
+    row_text(row, "mode", collective_mode_name(one->mode));
+    row_count(row, "ranks", (uint64_t)run->self.ranks);
+    row_count(row, "fragment_bytes", one->route.fragment_bytes);
+    row_count(row, "regions", one->route.regions);
+    row_count(row, "block_bytes", (uint64_t)one->route.fragment_bytes * one->route.regions);
+    row_count(row, "blocks", one->route.blocks);
+    row_text(row, "pattern", one->route.pattern.name);
+    row_count(row, "samples", one->samples);
+}
+
+static void fill_speed(const run *run, const collective_case *one, const collective_result *result,
+                       json_t *row) {
+    double ranks = run->self.ranks;
+    double algbw = (double)result->bytes / result->median_ns;
+    double factor = one->mode == KVF_SHARE_STRIPED ? (ranks - 1) / ranks : 1;
+    double links = 0;
+    for (int rank = 0; rank < run->self.ranks; rank++) {
+        links += run->links[rank];
+    }
+    row_count(row, "bytes", result->bytes);
+    row_real(row, "median_us", result->median_ns / 1000);
+    row_real(row, "p99_us", result->p99_ns / 1000);
+    row_real(row, "wait_us", result->wait_us);
+    row_real(row, "run_us", result->run_us);
+    row_real(row, "algbw_gbps", algbw);
+    row_real(row, "busbw_gbps", run->self.ranks > 1 ? algbw * factor : NAN);
+    row_real(row, "link_gbps", run->links[0]);
+    row_real(row, "links_gbps", links);
+    row_real(row, "fraction_of_links", algbw / links);
+}
+
+/* What all ranks say of a cell. */
+static void fill_ranks(const run *run, const collective_case *one, const collective_result *all,
+                       json_t *row) {
+    uint64_t host = 0, wire = 0;
+    bool verified = true;
+    for (int rank = 0; rank < run->self.ranks; rank++) {
+        host += all[rank].host_bytes;
+        wire += all[rank].wire_bytes;
+        verified = verified && !is_wrong(&all[rank]);
+    }
+    row_count(row, "host_bytes", all[0].host_bytes);
+    row_count(row, "host_bytes_all", host);
+    row_count(row, "wire_bytes", all[0].wire_bytes);
+    row_count(row, "wire_bytes_all", wire);
+    row_count(row, "chunks", all[0].chunks);
+    row_flag(row, "imitated", run->backend.imitated);
+    if (one->verify) {
+        row_flag(row, "verified", verified);
+    } else {
+        row_text(row, "verified", NULL);
+    }
+}
+
+/* Says what is wrong with a cell, on rank 0. */
+static void complain(const run *run, const collective_case *one, const collective_result *all) {
+    for (int rank = 0; rank < run->self.ranks; rank++) {
+        if (all[rank].corrupt_blocks > 0) {
+            fprintf(stderr, "kvferry: rank %d: %llu blocks did not arrive as they were\n", rank,
+                    (unsigned long long)all[rank].corrupt_blocks);
+        }
+        if (all[rank].unlike > 0) {
+            fprintf(stderr,
+                    "kvferry: rank %d: %llu bytes came over its link, where mode %s has %llu\n",
+                    rank, (unsigned long long)all[rank].host_bytes, collective_mode_name(one->mode),
+                    (unsigned long long)all[rank].host_share);
+        }
+    }
+}
+
+/* Tells rank 0 of a cell, where it becomes a row; returns how many ranks it went wrong on. */
+static uint64_t report_cell(run *run, size_t number, collective_result *all) {
+    collective_case one = collective_options_cell(run->chosen, number);
+    uint64_t wrong = 0;
+    circle_gather(run->circle, &run->results[number], all, sizeof(*all));
+    for (int rank = 0; run->self.rank == 0 && rank < run->self.ranks; rank++) {
+        wrong += is_wrong(&all[rank]);
+    }
+    circle_answer(run->circle, &wrong);
+    if (run->self.rank == 0) {
+        json_t *row = report_row(run->report);
+        fill_case(run, &one, row);
+        fill_speed(run, &one, &all[0], row);
+        fill_ranks(run, &one, all, row);
+        complain(run, &one, all);
+    }
+    return wrong;
+}
+
+static uint64_t report_cells(run *run) {
+    collective_result *all = must_grow(NULL, (size_t)run->self.ranks, sizeof(*all));
+    uint64_t wrong = 0;
+    for (size_t i = 0; i < collective_options_cells(run->chosen); i++) {
+        wrong += report_cell(run, i, all);
+    }
+    free(all);
+    return wrong;
+}
+
+/* "2.28.9" of the NCCL that runs; null without one. Its header is not needed for that. */
+static json_t *nccl_version(void) {
+    int (*get)(int *version) = NULL;
+    void *found = dlsym(RTLD_DEFAULT, "ncclGetVersion");
+    int version = 0;
+    memcpy(&get, &found, sizeof(get)); /* ISO C has no cast for this */
+    if (get == NULL || get(&version) != 0) {
+        return json_null();
+    }
+    return json_sprintf("%d.%d.%d", version / 10000, version % 10000 / 100, version % 100);
+}
+
+static void describe(run *run) {
+    json_t *context = report_context(run->report);
+    json_t *links = json_array();
+    for (int rank = 0; rank < run->self.ranks; rank++) {
+        json_array_append_new(links, json_real(run->links[rank]));
+    }
+    bool imitated = run->backend.imitated;
+    backend_describe(&run->backend, context);
+    json_object_set_new(context, "imitated", json_boolean(imitated));
+    json_object_set_new(context, "ranks", json_integer(run->self.ranks));
+    json_object_set_new(context, "nccl", nccl_version());
+    json_object_set_new(context, "links_gbps", links);
+}
+
+static void note_formulas(const run *run) {
+    report *report = run->report;
+    report_note(report, "time: from rank 0's submit, behind an empty operation of all ranks, until "
+                        "all have voted that every block is in place; wait_us and run_us: its "
+                        "parts, until all were known to have come and from then on");
+    report_note(report,
+                "algbw = bytes / time; busbw, as nccl-tests define it: striped (all-gather) "
+                "algbw * (ranks - 1) / ranks, broadcast algbw; 10^9 bytes/s");
+    report_note(report, "links_gbps: the sum of all ranks' links, each the median of large pinned "
+                        "copies to its GPU while the others measure theirs");
+    report_note(report, "fraction_of_links = algbw / links_gbps: of reading each byte once over "
+                        "some link; agreeing, sharing out and placing the blocks are in the time. "
+                        "broadcast uses one link, and so has 1 / ranks at most where they are "
+                        "alike");
+    report_note(report, "host_bytes: over rank 0's link in a sample; wire_bytes: what NCCL was "
+                        "asked for on rank 0; ..._all: on all ranks");
+}
+
+/* Work */
+
+static void open_run(run *run, const collective_options *chosen, const rank_self *self) {
+    backend_options options = chosen->backend;
+    *run = (struct run){.chosen = chosen, .self = *self};
+    if (self->rank == 0) {
+        run->report = report_open(&chosen->report, "cuda");
+    }
+    options.device = self->device >= 0 ? self->device : self->local % device_count();
+    backend_open(&run->backend, &options);
+}
+
+static void close_run(run *run) {
+    circle_close(run->circle);
+    if (run->self.rank == 0) {
+        note_formulas(run);
+        describe(run);
+    }
+    backend_close(&run->backend);
+    if (run->self.rank == 0) {
+        report_close(run->report);
+    }
+    free(run->results);
+    free(run->links);
+}
+
+/* One rank, from its beginning to its end. */
+static int be_rank(const rank_self *self, void *context) {
+    run run;
+    open_run(&run, context, self);
+    greet(&run);
+    open_group(&run);
+    measure_cells(&run);
+    kvf_group_destroy(run.group);
+    uint64_t wrong = report_cells(&run);
+    close_run(&run);
+    if (wrong > 0 && self->rank > 0) {
+        fprintf(stderr, "kvferry: rank %d: a check has failed, see rank 0\n", self->rank);
+    }
+    return wrong > 0 ? EXIT_CHECK : 0;
+}
+
+int bench_collective_main(int argc, char **argv) {
+    collective_options chosen;
+    rank_self self;
+    collective_options_parse(&chosen, argc, argv);
+    bool is_rank = ranks_find(&chosen.ranks, &self);
+    launch_job job = {.run = be_rank, .context = &chosen, .timeout_us = chosen.timeout_us};
+    int code = is_rank ? be_rank(&self, &chosen) : launch(&chosen.ranks, &job);
+    free(self.address);
+    collective_options_free(&chosen);
+    return code;
+}
