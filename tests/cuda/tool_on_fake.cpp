@@ -4,6 +4,7 @@
 //     KVFERRY_FAKE=no-device    there is no GPU
 //     KVFERRY_FAKE=no-driver    nor a driver
 //     KVFERRY_FAKE=flip-device  one byte is wrong in device memory when it is checked
+//     KVFERRY_FAKE=flip-on-N    ... on GPU N of the four there are
 //     KVFERRY_FAKE=flip-source  one byte is wrong in device memory once it was filled
 //     KVFERRY_FAKE=no-hold      a hold of a stream ends at once
 //     KVFERRY_FAKE=fail-N       the Nth call of the runtime fails
@@ -21,10 +22,20 @@ bool asked_for(const char *what) {
     return given && std::strcmp(given, what) == 0;
 }
 
-// The N of fail-N; 0 when that is not asked for.
-unsigned long call_to_fail() {
+// The N of a text that ends in one, such as fail-N; -1 when that is not asked for.
+long number_asked_for(const char *what) {
     const char *given = std::getenv("KVFERRY_FAKE");
-    return given && std::strncmp(given, "fail-", 5) == 0 ? std::strtoul(given + 5, nullptr, 10) : 0;
+    const std::size_t length = std::strlen(what);
+    return given && std::strncmp(given, what, length) == 0
+               ? std::strtol(given + length, nullptr, 10)
+               : -1;
+}
+
+// Where the memory is: the thread that runs a kernel has no device of its own.
+bool is_on_gpu_to_flip(const void *memory) {
+    cudaPointerAttributes found = {};
+    return cudaPointerGetAttributes(&found, memory) == cudaSuccess &&
+           found.device == number_asked_for("flip-on-");
 }
 
 const kernel_blocks &blocks_of(void **arguments) {
@@ -40,6 +51,13 @@ void flip_last_byte(const kernel_blocks &blocks) {
 void check_flipped(const fakecuda_launch *launch, void **arguments) {
     const kernel_blocks &blocks = blocks_of(arguments);
     flip_last_byte(blocks);
+    fakecuda::for_each_thread(*launch, [&] { kvferry_bench_check(blocks); });
+}
+
+void check_flipped_on_one(const fakecuda_launch *launch, void **arguments) {
+    const kernel_blocks &blocks = blocks_of(arguments);
+    if (is_on_gpu_to_flip(blocks.pieces[0].base))
+        flip_last_byte(blocks);
     fakecuda::for_each_thread(*launch, [&] { kvferry_bench_check(blocks); });
 }
 
@@ -74,13 +92,17 @@ struct machine {
             config.no_device = cudaErrorNoDevice;
         if (asked_for("no-driver"))
             config.no_device = cudaErrorInsufficientDriver;
+        config.devices = 4;
         config.queue_entries = 1000;
         fakecuda_configure(&config);
         on_exit(end, nullptr);
-        if (call_to_fail() > 0)
-            fakecuda_fail_call(nullptr, call_to_fail(), cudaErrorMemoryAllocation, false);
+        if (number_asked_for("fail-") > 0)
+            fakecuda_fail_call(nullptr, static_cast<uint64_t>(number_asked_for("fail-")),
+                               cudaErrorMemoryAllocation, false);
         if (asked_for("flip-device"))
             fakecuda_kernel(nullptr, "kvferry_bench_check", check_flipped, blocks, 1);
+        if (number_asked_for("flip-on-") >= 0)
+            fakecuda_kernel(nullptr, "kvferry_bench_check", check_flipped_on_one, blocks, 1);
         if (asked_for("flip-source"))
             fakecuda_kernel(nullptr, "kvferry_bench_fill", fill_flipped, blocks, 1);
         if (asked_for("no-hold"))
