@@ -4,13 +4,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* In one piece: several ranks may share the terminal. */
 void fail(int code, const char *format, ...) {
     va_list arguments;
-    fputs("kvferry: ", stderr);
+    char *text = NULL;
     va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
+    bool made = vasprintf(&text, format, arguments) >= 0;
+    fprintf(stderr, "kvferry: %s\n", made ? text : "out of memory for saying what is wrong");
     va_end(arguments);
+    if (made) {
+        free(text);
+    }
     exit(code);
 }
 
