@@ -50,6 +50,17 @@ ended() {
     cat "$work/out.$1" "$work/err.$1"
 }
 
+# child_of PROCESS: one of its children.
+child_of() {
+    for stat in /proc/[0-9]*/stat; do
+        # shellcheck disable=SC2034
+        if read -r child name state parent rest <"$stat" 2>"$work/gone" && [ "$parent" = "$1" ]; then
+            echo "$child"
+            return
+        fi
+    done
+}
+
 # As a launcher of that name would, two ranks: by NAMES of the variables of rank, ranks and local
 # rank; the rest are arguments.
 launched() {
@@ -202,8 +213,10 @@ collective 2 --ranks 100
 says err "100 ranks need as many GPUs"
 collective 2 --ranks 1 --device 100
 says err "there is no GPU 100"
+start=$(date +%s)
 collective 2 --ranks 2 --json "$work/no/such/file"
 says err "$work/no/such/file"
+[ $(($(date +%s) - start)) -lt 20 ] || complain "bad usage of one rank kept the others waiting"
 collective 2 --ranks 2 --model "$work/nothing"
 collective 2 nonsense
 export RANK=x WORLD_SIZE=2
@@ -228,6 +241,16 @@ kill -9 "$process_1"
 ended 1 137
 ended 0 1
 grep -q '^kvferry: rank 0: ' "$work/err.0" || complain "rank 0 does not say that it failed"
+begin 0 --ranks 2 --samples 1000000 --timeout-us 1000000
+sleep 2
+kill -9 "$(child_of "$process_0")"
+ended 0 1
+grep -q 'was killed by signal 9' "$work/err.0" || complain "nobody says that a rank was killed"
+begin 0 --ranks 2 --samples 1000000 --timeout-us 1000000
+sleep 2
+kill -STOP "$(child_of "$process_0")"
+ended 0 1
+grep -q '1 ranks do not end, and are killed' "$work/err.0" || complain "a rank that stands still"
 
 # What is wrong on one rank fails all of them.
 if [ -n "$on_fake" ]; then
@@ -250,7 +273,7 @@ if [ -n "$on_fake" ]; then
         says err "there is no GPU"
     done
     # A call that fails ends in a message, or does not matter.
-    for n in 1 2 3 5 8 13 21 34 55 89 144 233 377; do
+    for n in 1 2 5 13 89 377 800 1100 1200 1300 1400 1500 1700 1900 2100 2300; do
         code=0
         # shellcheck disable=SC2086
         KVFERRY_FAKE=fail-$n ASAN_OPTIONS=detect_leaks=0 "$tool" bench collective $small \
