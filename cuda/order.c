@@ -14,28 +14,39 @@ static kvf_transfer *find(const kvf__cuda *e, unsigned lane, uint64_t sequence) 
     return NULL;
 }
 
-/* A transfer that could not even record its event has moved nothing: who waits for it waits for
- * what it waited for. Waits go backwards in time, so that this comes to an end. */
-static void skip_unrecorded(kvf__cuda *e, uint64_t after[KVF__LANES]) {
+/* With `lock` held: the last transfer that after[] names on a lane, if it has left nothing in its
+ * stream: refused, or cancelled before it began. */
+static const kvf_transfer *left_nothing(const kvf__cuda *e, unsigned lane, uint64_t sequence) {
+    kvf_transfer *t = sequence > 0 ? find(e, lane, sequence) : NULL;
+    const kvf__cuda_job *j = t ? kvf__cuda_job_of(t) : NULL;
+    bool settled = j && (j->state == KVF__CUDA_ENQUEUED || j->state == KVF__CUDA_REFUSED);
+    return settled && !j->recorded ? t : NULL;
+}
+
+/* Who waits for one that has left nothing waits for what that one waited for. Whether there was
+ * any: what it waited for may not be enqueued yet. Waits go backwards in time, so that this comes
+ * to an end. */
+static bool skip_unrecorded(kvf__cuda *e, uint64_t after[KVF__LANES]) {
+    bool any = false;
     pthread_mutex_lock(&e->base.lock);
-    for (unsigned lane = 0; lane < KVF__LANES;) {
-        kvf_transfer *t = after[lane] > 0 ? find(e, lane, after[lane]) : NULL;
-        if (!t || kvf__cuda_job_of(t)->recorded) {
-            lane++;
+    for (unsigned lane = 0; lane < KVF__LANES; lane++) {
+        const kvf_transfer *t = left_nothing(e, lane, after[lane]);
+        if (!t)
             continue;
-        }
         after[lane] = 0;
         for (unsigned l = 0; l < KVF__LANES; l++)
             raise(after, l, t->after[l]);
-        lane = 0;
+        any = true;
     }
     pthread_mutex_unlock(&e->base.lock);
+    return any;
 }
 
 kvf_status kvf__cuda_wait_after(kvf__cuda *e, uint64_t after[KVF__LANES], cudaStream_t stream,
                                 kvf_error *error) {
-    kvf__cuda_require(e, after);
-    skip_unrecorded(e, after);
+    do
+        kvf__cuda_require(e, after);
+    while (skip_unrecorded(e, after));
     for (unsigned lane = 0; lane < KVF__LANES; lane++) {
         const kvf__cuda_lane *l = &e->lanes[lane];
         if (after[lane] <= atomic_load(&e->base.retired[lane]) || l->stream == stream)
