@@ -2,7 +2,9 @@
  * that does one thing after the other. */
 #include "device_rig.h"
 
-#include <stdio.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -46,6 +48,9 @@ typedef struct schedule {
     unsigned char next; /* byte to write */
     bool background;    /* some transfers are */
     bool held;          /* some of the engine's streams */
+    bool watched;       /* another thread makes progress all the time */
+    pthread_t watcher;
+    atomic_bool done; /* tells it to end */
 } schedule;
 
 static uint64_t below(schedule *s, uint64_t bound) {
@@ -68,6 +73,27 @@ static void ok(kvf_status status, const kvf_error *error) {
 static unsigned char fresh(schedule *s, content *block, size_t layer) {
     block->unknown = false;
     return block->layer[layer] = s->next++;
+}
+
+static void *watch(void *schedule_of) {
+    schedule *s = schedule_of;
+    while (!atomic_load(&s->done)) {
+        kvf_engine_progress(s->rig.engine);
+        (void)sched_yield();
+    }
+    return NULL;
+}
+
+static void begin_watching(schedule *s) {
+    s->watched = below(s, 2) == 0;
+    if (s->watched)
+        assert_int_equal(pthread_create(&s->watcher, NULL, watch, s), 0);
+}
+
+static void end_watching(schedule *s) {
+    atomic_store(&s->done, true);
+    if (s->watched)
+        assert_int_equal(pthread_join(s->watcher, NULL), 0);
 }
 
 static void open_schedule(schedule *s, uint64_t seed) {
@@ -409,9 +435,11 @@ static void test_random_schedules(void **state) {
         schedule s;
         (void)alarm(60);
         open_schedule(&s, seed_now);
+        begin_watching(&s);
         for (size_t i = 0; i < STEPS; i++)
             step(&s);
         finish(&s);
+        end_watching(&s);
         close_schedule(&s);
     }
     (void)alarm(0);
