@@ -388,6 +388,36 @@ static void an_event_holds_up_nobody_else(void **state) {
 
 /* Cancelling */
 
+/* A reader waits for an event, a writer of the same block for it, and is cancelled: the next writer
+ * still comes behind the reader, which is not in its stream before that. */
+static void a_cancelled_one_passes_on_what_it_waited_for(void **state) {
+    (void)state;
+    lab l;
+    open_lab(&l, &no_thread);
+    mark_all(&l.near, 10);
+    mark_all(&l.far, 60);
+    compute c = compute_make();
+    fakecuda_hold(c.stream);
+    assert_int_equal(cudaEventRecord(c.event, c.stream), cudaSuccess);
+    void *events[] = {c.event};
+    kvf_transfer *reads =
+        move_by(&l.near, &l.far, 0, 0, 1,
+                (kvf_submit_options){
+                    .background = true, .priority = 1, .events = events, .event_count = 1});
+    kvf_transfer *cancelled = background(&l.far, &l.near, 5, 0, 1, 2);
+    kvf_transfer_cancel(cancelled);
+    end_as(cancelled, KVF_ERR_CANCELLED);
+    kvf_transfer *writes = move_by(&l.far, &l.near, 6, 0, 1, (kvf_submit_options){0});
+    assert_int_equal(kvf_transfer_wait(writes, 20000, NULL), KVF_ERR_TIMEOUT);
+    fakecuda_release(c.stream);
+    end_as(reads, KVF_OK);
+    end_as(writes, KVF_OK);
+    assert_true(has_mark(&l.far, 0, 10));
+    assert_true(has_mark(&l.near, 0, 60 + 2 * 6));
+    compute_free(&c);
+    close_lab(&l);
+}
+
 static void cancelled_before_it_begins(void **state) {
     (void)state;
     lab l;
@@ -668,6 +698,7 @@ int main(void) {
         cmocka_unit_test(events_are_those_of_the_submit),
         cmocka_unit_test(enqueued_at_once_it_waits_for_events_all_the_same),
         cmocka_unit_test(an_event_holds_up_nobody_else),
+        cmocka_unit_test(a_cancelled_one_passes_on_what_it_waited_for),
         cmocka_unit_test(cancelled_before_it_begins),
         cmocka_unit_test(cancelled_while_it_runs),
         cmocka_unit_test(cancelled_too_late),
