@@ -158,7 +158,7 @@ static void test_split_from_a_parent(void **state) {
 
 /* Memory that nobody misses when it is left to NCCL. */
 static void *resize_in_places(void *user, void *block, size_t old_size, size_t new_size) {
-    static char places[1 << 18];
+    static _Alignas(64) char places[1 << 18];
     static size_t used;
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     (void)user;
