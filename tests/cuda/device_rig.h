@@ -24,6 +24,12 @@ typedef struct device_rig {
 
 void rig_open(device_rig *rig, const kvf_cuda_options *options);
 
+/* Ends a test on the fake: no misuse may have been recorded and nothing may be left. */
+void rig_reset(void);
+
+/* Skips a test that steers the runtime, where that is a real one. */
+void rig_needs_fake(void);
+
 /* Closes everything; no misuse may have been recorded and nothing may be left. */
 void rig_close(device_rig *rig);
 

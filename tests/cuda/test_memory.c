@@ -37,7 +37,7 @@ static kvf_engine *engine_on(int device) {
 }
 
 static void done(void) {
-    assert_int_equal(fakecuda_reset(), 0);
+    rig_reset();
 }
 
 static void test_pageable_memory_is_refused(void **state) {
@@ -72,6 +72,7 @@ static void test_kinds_of_memory(void **state) {
 
 static void test_segments_that_grow(void **state) {
     (void)state;
+    rig_needs_fake();
     const size_t sizes[] = {4096, 8192, 4096}, few[] = {4096, 8192};
     kvf_engine *engine = engine_on(0);
     void *whole = fakecuda_map_segments(BYTES, sizes, 3);
@@ -139,6 +140,7 @@ static void test_pinned_memory(void **state) {
 
 static void test_memory_that_cannot_be_pinned(void **state) {
     (void)state;
+    rig_needs_fake();
     const fakecuda_config config = {.pinned_bytes = 1 << 20};
     const kvf_cuda_pinned_options options = {.bytes = 4 << 20};
     kvf_cuda_pinned *pinned = NULL;
@@ -152,6 +154,7 @@ static void test_memory_that_cannot_be_pinned(void **state) {
 
 static void test_no_device(void **state) {
     (void)state;
+    rig_needs_fake();
     static const cudaError_t codes[] = {cudaErrorNoDevice, cudaErrorInsufficientDriver};
     const kvf_cuda_pinned_options options = {.bytes = 1};
     for (size_t i = 0; i < 2; i++) {
@@ -172,6 +175,7 @@ static void test_no_device(void **state) {
 
 static void test_old_driver(void **state) {
     (void)state;
+    rig_needs_fake();
     kvf_cuda_options options = {.strategy = KVF_CUDA_BATCH};
     kvf_engine *engine = NULL;
     kvf_error e = {0};
@@ -198,6 +202,7 @@ static void expect_device(int expected) {
 
 static void test_several_devices(void **state) {
     (void)state;
+    rig_needs_fake();
     const fakecuda_config config = {.devices = 3};
     static const uint64_t from[] = {0, 1}, to[] = {2, 3};
     kvf_tier *tier, *other;

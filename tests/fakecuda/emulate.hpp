@@ -89,7 +89,7 @@ template <auto kernel, class Function = decltype(kernel)> struct registration;
 template <auto kernel, class... Arguments> struct registration<kernel, void (*)(Arguments...)> {
     explicit registration(const char *name) noexcept {
         const std::size_t sizes[] = {sizeof(Arguments)..., 0};
-        if (FAKECUDA)
+        if (fakecuda_kernel)
             fakecuda_kernel(reinterpret_cast<const void *>(kernel), name, &run, sizes,
                             sizeof...(Arguments));
     }
