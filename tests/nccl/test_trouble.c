@@ -106,6 +106,7 @@ static void close_halves(halves *h) {
     kvf_tier_destroy(h->far);
 }
 
+/* Rank 0 is first, so that it is not rank 1's opinion that rank 2 differs from. */
 static void disagree(rig_rank *k) {
     bool twists = k->rank == 1;
     uint64_t ids[COUNT];
@@ -143,10 +144,14 @@ static void disagree(rig_rank *k) {
         host = other.far;
     }
     size_t count = twists && now == OTHER_PLANS ? 2 : 1;
+    if (k->rank != 0)
+        rig_meet(k);
     kvf_status status = twists && now == OTHER_KIND
                             ? kvf_wire_offload(wire, host, plans, count, &how, &op, &e)
                             : kvf_wire_onboard(wire, host, plans, count, &how, &op, &e);
     test_expect(KVF_OK, status, &e);
+    if (k->rank == 0)
+        rig_meet(k);
     expect_end(op, KVF_ERR_PEER, 1, now == OTHER_KIND ? "kind" : "other plans, hashes or layouts");
     rig_expect_phases(tracker, 0, COUNT);
     kvf_assignments_destroy(tracker);
