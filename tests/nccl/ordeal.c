@@ -162,6 +162,7 @@ static void body(rig_rank *k) {
         .allocator = k->rank == options->allocating ? options->allocator : NULL};
     *e = (ordeal_end){0};
     fill(k);
+    rig_meet(k);
     if (options->before)
         options->before(k);
     rig_meet(k);
