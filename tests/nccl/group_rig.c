@@ -75,16 +75,16 @@ static void open_tiers(rig_rank *k) {
     kvf_layout_destroy(far);
 }
 
-kvf_status rig_join(rig_rank *k, const kvf_group_options *changes, kvf_error *error) {
+static kvf_status join(rig_rank *k, const kvf_channel *channel, const kvf_group_options *changes,
+                       kvf_error *error) {
     const rig_options *o = &k->rig->options;
-    const kvf_channel channel = mail_channel(k->rig->mail, k->rank);
     kvf_group_options group = {0};
     if (changes)
         group = *changes;
     group.rank = k->rank;
     group.ranks = k->rig->ranks;
     group.engine = k->engine;
-    group.channel = &channel;
+    group.channel = channel;
     group.timeout_us = o->timeout_us ? o->timeout_us : 5000000;
     group.heartbeat_us = group.timeout_us > 200000 ? 20000 : group.timeout_us / 10;
     group.min_ctas = o->min_ctas;
@@ -96,6 +96,11 @@ kvf_status rig_join(rig_rank *k, const kvf_group_options *changes, kvf_error *er
                                    .chunks = o->chunks};
     kvf_status status = kvf_group_create(&group, &k->group, error);
     return status == KVF_OK ? kvf_wire_create(k->group, &wire, &k->wire, error) : status;
+}
+
+kvf_status rig_join(rig_rank *k, const kvf_group_options *changes, kvf_error *error) {
+    const kvf_channel channel = mail_channel(k->rig->mail, k->rank);
+    return join(k, &channel, changes, error);
 }
 
 static void open_rank(rig_rank *k) {
@@ -147,6 +152,25 @@ void rig_close(group_rig *rig) {
     pthread_barrier_destroy(&rig->barrier);
     assert_int_equal(fakenccl_reset(), 0);
     assert_int_equal(fakecuda_reset(), 0);
+}
+
+void rig_run(group_rig *rig, const char *address, void (*body)(rig_rank *rank)) {
+    const fakecuda_config machine = {.devices = rig->ranks};
+    const kvf_channel_tcp_options options = {
+        .rank = rig->only, .ranks = rig->ranks, .address = address};
+    rig_rank *k = &rig->of[rig->only];
+    kvf_channel channel;
+    kvf_error e = {0};
+    fakecuda_configure(&machine);
+    cuda_ok(cudaSetDevice(rig->only));
+    *k = (rig_rank){.rig = rig, .rank = rig->only};
+    rig->options.alone = true;
+    open_rank(k);
+    ok(kvf_channel_tcp_create(&options, &channel, &e), &e);
+    ok(join(k, &channel, NULL, &e), &e);
+    body(k);
+    close_rank(k);
+    kvf_channel_tcp_destroy(&channel);
 }
 
 static char byte_of(unsigned position, size_t at) {

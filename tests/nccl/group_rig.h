@@ -47,6 +47,7 @@ typedef struct rig_options {
 
 struct group_rig {
     int ranks;
+    int only; /* rig_run: the rank that this process is */
     rig_options options;
     mail *mail;
     pthread_barrier_t barrier;
@@ -64,6 +65,10 @@ void rig_open(group_rig *rig, int ranks, const rig_options *options);
 
 /* A rank's group and wire, which may fail; what was made stays until rig_close. */
 kvf_status rig_join(rig_rank *rank, const kvf_group_options *changes, kvf_error *error);
+
+/* One rank alone, `only`, as a process over TCP: opens everything, runs `body`, closes everything.
+ * `ranks` and `options` are set. */
+void rig_run(group_rig *rig, const char *address, void (*body)(rig_rank *rank));
 
 /* Everything back; no misuse may have been recorded and nothing may be left. */
 void rig_close(group_rig *rig);
