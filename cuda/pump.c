@@ -201,7 +201,7 @@ static kvf_status find_communicator(kvf_group *g, kvf_error *error) {
 
 static kvf_status open_communicator(kvf_group *g, kvf_error *error) {
     kvf_status status = KVF_OK;
-    if (g->options.ranks == 1)
+    if (g->options.ranks == 1 && !g->options.parent)
         return KVF_OK;
     if (!g->made)
         status = begin_opening(g, error);

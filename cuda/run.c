@@ -264,7 +264,7 @@ static kvf_status drain_exchange(kvf_wire_op *op) {
     return submit(op, w->tier, 0, w->device, w->device_layout, list_round(op, true));
 }
 
-/* Where all hands are this rank's own there is no communicator to be had in a group of one. */
+/* A group of one has a communicator only if it was given a parent, and all hands are its own. */
 static kvf_status exchange_alone(kvf_wire_op *op, const kvf__nccl_hand *hands, size_t count,
                                  kvf_error *error) {
     size_t receives = 0;
@@ -296,9 +296,9 @@ static kvf_status share_exchange(kvf_wire_op *op, kvf_error *error) {
     }
     if (count == 0)
         return KVF_OK;
-    return ranks(op) == 1
-               ? exchange_alone(op, hands, count, error)
-               : kvf__nccl_exchange(op->group->comm, hands, count, op->group->stream, error);
+    return op->group->comm
+               ? kvf__nccl_exchange(op->group->comm, hands, count, op->group->stream, error)
+               : exchange_alone(op, hands, count, error);
 }
 
 /* Alone: between the host and slots, in slices that the wire's lists hold */

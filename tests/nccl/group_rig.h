@@ -79,6 +79,10 @@ void rig_fill_device(rig_rank *rank, size_t id, unsigned position);
 bool rig_host_is(const rig_rank *rank, size_t id, unsigned position);
 bool rig_device_is(const rig_rank *rank, size_t id, unsigned position);
 
+/* The device's by copies, for those that run on a real one too. */
+void rig_put_device(rig_rank *rank, size_t id, unsigned position);
+bool rig_got_device(const rig_rank *rank, size_t id, unsigned position);
+
 /* The hash of a position, and a tracker with that many ids pending from a position on. */
 void rig_hashes(kvf_hash *hashes, uint64_t first_position, size_t count);
 kvf_assignments *rig_tracker(const uint64_t *ids, size_t count, uint64_t first_position);
