@@ -181,8 +181,8 @@ static void release(fake_range *range) {
     fake_range_remove(range);
 }
 
-/* Waits for everything like the real one. Who relies on that has lost track of his copies, unless
- * a failure that the test asked for kept him from waiting. */
+/* Waits like the real one, for its device or for all. Who relies on that has lost track of his
+ * copies, unless a failure that the test asked for kept him from waiting. */
 static cudaError_t give_back(void *address, fake_memory memory) {
     fake_range *range = fake_range_find(address);
     if (!range || range->base != address || range->memory != memory) {
@@ -194,7 +194,7 @@ static cudaError_t give_back(void *address, fake_memory memory) {
     if (!fake_calls_have_failed() && fake_memory_in_use(raw, range->size))
         fake_violation("%s of %p, which an operation that has not completed uses", fake_function(),
                        address);
-    fake_synchronize(-1);
+    fake_synchronize(memory == FAKE_DEVICE ? range->device : -1);
     release(range);
     return cudaSuccess;
 }
