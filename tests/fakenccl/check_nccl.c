@@ -408,6 +408,8 @@ static void one_thread_has_several_ranks(void **state) {
     ok(cudaMemcpy(host, devices[0], 1000, cudaMemcpyDeviceToHost));
     holds(check_filled(host, 1000, 3));
     for (int i = 0; i < 2; i++) {
+        ok(cudaSetDevice(i));
+        ok(cudaDeviceSynchronize());
         good(ncclCommDestroy(comms[i]));
         ok(cudaFree(devices[i]));
     }

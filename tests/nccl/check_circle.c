@@ -47,9 +47,9 @@ static void all_tell_the_first(void **state) {
     static member members[RANKS];
     pthread_t threads[RANKS];
     char address[32];
+    address_of(address);
     for (int rank = 0; rank < RANKS; rank++) {
-        members[rank].self =
-            (rank_self){.rank = rank, .ranks = RANKS, .address = address_of(address)};
+        members[rank].self = (rank_self){.rank = rank, .ranks = RANKS, .address = address};
         assert_int_equal(pthread_create(&threads[rank], NULL, tell_numbers, &members[rank]), 0);
     }
     for (int rank = 0; rank < RANKS; rank++) {
