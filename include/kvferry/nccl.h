@@ -19,8 +19,13 @@
  * what they say, gives the operation its place in the order, and collects the votes that all went
  * well. Before that nothing counts as landed anywhere. An operation that ranks disagree on, or that
  * one of them does not come to, is refused, and the group goes on. When a rank dies, is late or in
- * doubt once an operation has begun, the group is broken: all its operations end with KVF_ERR_PEER
- * (`index` the rank, `what` the reason), in time, and only destroying it is left.
+ * doubt once an operation has begun, the group is broken: all its operations end with KVF_ERR_PEER,
+ * or with this rank's own error, in time, and only destroying it is left. The error's `index` is
+ * the rank whose fault it is, or that has told of it where nobody knows; `what` is the reason. Of
+ * two that disagree it is the higher one.
+ *
+ * What has landed on one rank is there on all. But the news of it may not reach a rank whose
+ * channel or device fails just then: that one returns what the others have landed.
  *
  * All functions may be called from any thread at any time, but for destroying an object that
  * another call still uses. Destinations' trackers change in submit, poll, wait and release of an
@@ -105,12 +110,17 @@ typedef struct kvf_group_options {
     kvf_engine *engine;         /**< A CUDA engine; outlives the group. */
     const kvf_channel *channel; /**< Copied; what it stands for outlives the group. Not needed for a
                                      group of one. */
-    struct ncclComm *parent; /**< Split from this communicator, whose ranks are the group's; NULL:
-                                  a new one, whose id rank 0 sends over the channel. */
-    int64_t timeout_us;      /**< For a rank to come, to answer and to finish; 0: 30 s. */
-    int64_t heartbeat_us;    /**< Between signs of life; 0: a tenth of the timeout, 1 s at most. */
-    int min_ctas, max_ctas;  /**< Thread blocks of the collectives; 0: as NCCL likes. */
-    int cta_policy;          /**< NCCL's number for it, see ncclConfig_t. */
+    struct ncclComm *parent;    /**< Split from this communicator, whose ranks are the group's, and
+                                     which nobody else uses during create; NULL: a new one, whose id
+                                     rank 0 sends over the channel, none for a group of one. With a
+                                     parent that blocks, the split does, and waits for a rank that dies
+                                     in it for as long as NCCL likes. Where one that does not block is
+                                     never done with it, a few bytes stay allocated. */
+    int64_t timeout_us;     /**< For a rank to come, to answer and to finish, and for NCCL to make
+                                 the communicator; 0: 30 s. */
+    int64_t heartbeat_us;   /**< Between signs of life; 0: a tenth of the timeout, 1 s at most. */
+    int min_ctas, max_ctas; /**< Thread blocks of the collectives; 0: as NCCL likes. */
+    int cta_policy;         /**< NCCL's number for it, see ncclConfig_t. */
     const kvf_allocator *allocator; /**< NULL: malloc. Called from several threads. */
 } kvf_group_options;
 
@@ -123,15 +133,16 @@ typedef struct kvf_group_options {
 KVF_API kvf_status kvf_group_create(const kvf_group_options *options, kvf_group **out,
                                     kvf_error *error);
 
-/** Ends operations as CANCELLED, aborts the communicator unless all is quiet, and lets go. Wires
- * may be destroyed later. Does not wait for other ranks for longer than the timeout. NULL is fine.
- */
+/** Leaves: operations that have not started are CANCELLED, those that have go on to their end, and
+ * once all ranks have left the communicator is let go of. When the others have not come to that
+ * within the timeout, it is aborted; if something is open then, or this is rank 0, that breaks the
+ * group. Wires and operations may be let go of later. NULL is fine. */
 KVF_API void kvf_group_destroy(kvf_group *group);
 
 KVF_API int kvf_group_rank(const kvf_group *group);
 KVF_API int kvf_group_ranks(const kvf_group *group);
 
-/** OK, or why the group is broken. */
+/** OK, or why the group is broken: PEER, or this rank's own error. */
 KVF_API kvf_status kvf_group_check(kvf_group *group, kvf_error *error);
 
 /** @}
@@ -154,7 +165,8 @@ typedef struct kvf_wire_options {
 KVF_API kvf_status kvf_wire_create(kvf_group *group, const kvf_wire_options *options,
                                    kvf_wire **out, kvf_error *error);
 
-/** Ends its operations as CANCELLED and lets go. NULL is fine. */
+/** Lets go. With operations that are not over it breaks the group: they end as CANCELLED, and those
+ * of other ranks with PEER. NULL is fine. */
 KVF_API void kvf_wire_destroy(kvf_wire *wire);
 
 /** @}
@@ -176,7 +188,8 @@ typedef struct kvf_wire_submit_options {
     size_t host_layout;
     kvf_share share;
     kvf_assignments *const *dst; /**< [plan_count]; NULL, or NULL in it: no tracker. */
-    kvf_callback callback;       /**< Called once when it is over, within poll or wait; NULL. */
+    kvf_callback callback; /**< Called once, within the poll, wait or release that finds it over;
+                                NULL. */
     void *user;
 } kvf_wire_submit_options;
 
@@ -186,10 +199,11 @@ typedef struct kvf_wire_submit_options {
  * positions it has by `share`, and the others are not read; dst_ids are its own slots. With a
  * tracker the plan departs at submit, lands when all ranks have voted, and returns otherwise.
  *
- * Plans are copied. Errors: INVALID; RANGE for ids past a tier's blocks (`id`; `index` its plan,
- * `other_index` its place) or a layout that does not exist; LAYOUT; CONFLICT for a destination
- * twice; those of kvf_flight_depart; NO_MEMORY; PEER when the group is broken, BROKEN when the
- * engine is. Nothing has changed then. Disagreement is told by the operation.
+ * Plans are copied; the host tier outlives the operation. Errors: INVALID; RANGE for ids past a
+ * tier's blocks (`id`; `index` its plan, `other_index` its place), positions that overflow or a
+ * layout that does not exist; LAYOUT; CONFLICT for a destination twice; those of kvf_flight_depart
+ * (`index` the plan); AGAIN when very many are open; CLOSED behind kvf_group_destroy; NO_MEMORY;
+ * that of kvf_group_check. Nothing has changed then. Disagreement is told by the operation.
  */
 KVF_API kvf_status kvf_wire_onboard(kvf_wire *wire, kvf_tier *host, const kvf_plan *plans,
                                     size_t plan_count, const kvf_wire_submit_options *options,
@@ -213,15 +227,18 @@ typedef struct kvf_hand {
 /**
  * Hands blocks over between ranks, many at once. Those named in it submit an exchange of their own
  * under the same tag; a hand pairs with the peer's of the other direction, in order. Positions,
- * hashes, layout digests and sizes are agreed on before a byte moves. `dst` and `share` of the
- * options are not read. Errors: as kvf_wire_onboard; RANGE for a rank that does not exist.
+ * hashes, layout digests and sizes are agreed on before a byte moves. `dst`, `share` and
+ * `host_layout` of the options are not read. Errors: as kvf_wire_onboard, `index` the hand; RANGE
+ * for a rank that does not exist, and for more hands than a chunk of the wire has blocks, or than
+ * 32 (`expected`); CONFLICT for a slot that is both sent and received.
  */
 KVF_API kvf_status kvf_wire_exchange(kvf_wire *wire, const kvf_hand *hands, size_t count,
                                      const kvf_wire_submit_options *options, kvf_wire_op **out,
                                      kvf_error *error);
 
-/** PENDING, or how it ended: OK, PEER, CANCELLED, and this rank's own ENGINE, NO_MEMORY, BROKEN.
- *  Never blocks. Once over, flights have landed or returned. */
+/** PENDING, or how it ended: OK, PEER, CANCELLED, or this rank's own error of the engine, NCCL or
+ *  the channel. Never blocks. Once over, flights have landed or returned, but for those that their
+ *  tracker has returned or dropped before. */
 KVF_API kvf_status kvf_wire_op_poll(kvf_wire_op *op, kvf_error *error);
 
 /** As poll, waiting up to `timeout_us`, negative for ever. Errors: TIMEOUT, else as poll. */
@@ -229,7 +246,7 @@ KVF_API kvf_status kvf_wire_op_wait(kvf_wire_op *op, int64_t timeout_us, kvf_err
 
 /** What an operation took on this rank. */
 typedef struct kvf_wire_op_stats {
-    uint64_t blocks;     /**< Landed here. */
+    uint64_t blocks;     /**< That have come to this rank's slots or host tier; 0 unless OK. */
     uint64_t host_bytes; /**< Over this rank's link to the host. */
     uint64_t wire_bytes; /**< Sent and received, padding included: what NCCL was asked for. */
     uint64_t chunks;
@@ -240,7 +257,8 @@ typedef struct kvf_wire_op_stats {
 KVF_API void kvf_wire_op_stats_get(const kvf_wire_op *op, kvf_wire_op_stats *stats);
 
 /** Gives the operation back. One that is not over goes on, and its flights return: poll or wait
- *  before releasing what is to land. NULL is fine. */
+ *  before releasing what is to land. Its destinations are written all the same, and nobody tells
+ *  until when: they are free for something else once the wire is destroyed. NULL is fine. */
 KVF_API void kvf_wire_op_release(kvf_wire_op *op);
 
 /** @} */
