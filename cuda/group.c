@@ -4,7 +4,7 @@
 
 #include <signal.h>
 
-static const int64_t usual_timeout_us = 30 * 1000 * 1000, slowest_heartbeat_us = 1000 * 1000;
+static const int64_t usual_timeout_us = INT64_C(30000000), slowest_heartbeat_us = 1000000;
 
 /* Life */
 

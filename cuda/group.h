@@ -164,7 +164,7 @@ kvf_status kvf__group_check_open(kvf_group *group, kvf_error *error);
 const char *kvf__group_reason(const char *reason, kvf_status status);
 
 /* pump.c: the thread. */
-void *kvf__group_run(void *group);
+void *kvf__group_run(void *context);
 
 /* run.c; the thread's, without `lock`. Readies a started operation. */
 kvf_status kvf__op_prepare(kvf_wire_op *op, kvf_error *error);

@@ -32,16 +32,15 @@ static kvf_status check_plan(const kvf_plan *plan, size_t index, bool src, bool 
     return KVF_OK;
 }
 
-static kvf_status check_ids(const uint64_t *ids, size_t count, size_t blocks, size_t part,
-                            kvf_error *error) {
-    for (size_t i = 0; i < count; i++)
-        if (ids[i] >= blocks)
-            return KVF__FAIL(error, .status = KVF_ERR_RANGE,
-                             .fields = KVF_ERROR_ID | KVF_ERROR_INDEX | KVF_ERROR_OTHER_INDEX |
-                                       KVF_ERROR_EXPECTED,
-                             .id = ids[i], .index = part, .other_index = i, .expected = blocks,
-                             .what = "id is past the tier's blocks");
-    return KVF_OK;
+static kvf_status check_id(uint64_t id, size_t blocks, size_t part, size_t place,
+                           kvf_error *error) {
+    if (id < blocks)
+        return KVF_OK;
+    return KVF__FAIL(error, .status = KVF_ERR_RANGE,
+                     .fields = KVF_ERROR_ID | KVF_ERROR_INDEX | KVF_ERROR_OTHER_INDEX |
+                               KVF_ERROR_EXPECTED,
+                     .id = id, .index = part, .other_index = place, .expected = blocks,
+                     .what = "id is past the tier's blocks");
 }
 
 static bool is_mine(const kvf_wire_op *op, const kvf__op_part *part, size_t i) {
@@ -73,16 +72,13 @@ static kvf_status check_part(const kvf_wire_op *op, size_t p, bool dst, kvf__ids
                              kvf_error *error) {
     const kvf__op_part *part = &op->parts[p];
     const uint64_t *ids = op->ids + (dst ? op->pairs : 0) + part->first;
-    for (size_t i = 0; i < part->count; i++) {
+    for (size_t i = 0; op->ids && i < part->count; i++) {
         bool no_memory = false;
         if (!has(op, part, i, dst))
             continue;
-        kvf_status status = check_ids(ids + i, 1, blocks_of(op, dst), p, error);
-        if (status != KVF_OK) {
-            if (error)
-                error->other_index = i;
+        kvf_status status = check_id(ids[i], blocks_of(op, dst), p, i, error);
+        if (status != KVF_OK)
             return status;
-        }
         if (!dst || kvf__idset_add(seen, &op->allocator, ids + i, 1, &no_memory) == 1)
             continue;
         if (no_memory)

@@ -382,7 +382,7 @@ static void step(kvf_group *g) {
 
 /* Waits for what was begun on a communicator, for a while. */
 static kvf_status see_it_done(struct ncclComm *comm) {
-    const struct timespec nap = {.tv_sec = 0, .tv_nsec = BUSY_US * 1000};
+    const struct timespec nap = {.tv_sec = 0, .tv_nsec = BUSY_US * 1000L};
     uint64_t end = kvf__now() + CLOSE_NS;
     kvf_status status;
     while ((status = kvf__nccl_check(comm, NULL)) == KVF_PENDING && kvf__now() < end)

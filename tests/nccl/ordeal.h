@@ -26,7 +26,7 @@ typedef struct ordeal_options {
 } ordeal_options;
 
 /* Runs it on all ranks, and checks the above. */
-void ordeal_run(group_rig *rig, const ordeal_options *options);
+void ordeal_run(group_rig *rig, const ordeal_options *how);
 
 /* Whether all of it went well on all ranks. */
 bool ordeal_went_well(const group_rig *rig);
