@@ -33,12 +33,12 @@ __device__ void copy_unit(const kvf__cuda_piece &piece, sides at, uint32_t from,
                           uint32_t lane) {
     for (uint32_t i = from + lane; i < end; i += WARP * UNROLL) {
         Vector loaded[UNROLL] = {};
-KVF_UNROLL
+        KVF_UNROLL
         for (uint32_t k = 0; k < UNROLL; k++)
             if (i + k * WARP < end)
-                loaded[k] = __ldcs(reinterpret_cast<const Vector *>(
-                    place<Vector>(piece, at, i + k * WARP).src));
-KVF_UNROLL
+                loaded[k] = __ldcs(
+                    reinterpret_cast<const Vector *>(place<Vector>(piece, at, i + k * WARP).src));
+        KVF_UNROLL
         for (uint32_t k = 0; k < UNROLL; k++)
             if (i + k * WARP < end)
                 __stcs(reinterpret_cast<Vector *>(place<Vector>(piece, at, i + k * WARP).dst),
