@@ -98,7 +98,7 @@ static kvf_status check_sources(const kvf_wire_op *op, const kvf__idset *receive
     for (size_t p = 0; op->kind == KVF__OP_EXCHANGE && p < op->part_count; p++) {
         const kvf__op_part *part = &op->parts[p];
         const uint64_t *ids = op->ids + part->first;
-        for (size_t i = 0; !part->receives && i < part->count; i++)
+        for (size_t i = 0; op->ids && !part->receives && i < part->count; i++)
             if (kvf__idset_contains(received, ids[i]))
                 return KVF__FAIL(error, .status = KVF_ERR_CONFLICT,
                                  .fields = KVF_ERROR_ID | KVF_ERROR_INDEX | KVF_ERROR_OTHER_INDEX,
