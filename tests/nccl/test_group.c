@@ -358,6 +358,30 @@ static void test_one_leaves_early(void **state) {
     rig_close(&rig);
 }
 
+/* Without rank 0 there is no group, and it says so when it goes. */
+static void lose_the_first(rig_rank *k) {
+    kvf_error e = {0};
+    if (k->rank == 0) {
+        kvf_group_destroy(k->group);
+        k->group = NULL;
+        return;
+    }
+    while (kvf_group_check(k->group, &e) == KVF_OK)
+        usleep(1000);
+    assert_int_equal(e.status, KVF_ERR_PEER);
+    assert_int_equal(e.index, 0);
+    assert_string_equal(e.what, "the group was destroyed");
+}
+
+static void test_the_first_leaves_early(void **state) {
+    (void)state;
+    group_rig rig;
+    (void)alarm(WATCHDOG_S);
+    rig_open(&rig, 3, &(rig_options){.timeout_us = SHORT_US});
+    rig_on_all(&rig, lose_the_first);
+    rig_close(&rig);
+}
+
 static void test_many_lives(void **state) {
     (void)state;
     for (int i = 0; i < 10; i++) {
@@ -382,6 +406,7 @@ int main(void) {
         cmocka_unit_test(test_wires_and_operations_outlive_the_group),
         cmocka_unit_test(test_destroying_with_open_operations),
         cmocka_unit_test(test_one_leaves_early),
+        cmocka_unit_test(test_the_first_leaves_early),
         cmocka_unit_test(test_many_lives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
