@@ -11,7 +11,7 @@ enum { COUNT = 12, RANKS = 3, WATCHDOG_S = 120, WAIT_US = 30 * 1000 * 1000 };
 #ifdef __SANITIZE_THREAD__
 enum { SHORT_US = 2000000 };
 #else
-enum { SHORT_US = 400000 };
+enum { SHORT_US = 1000000 };
 #endif
 
 static void open_rig(group_rig *rig, const rig_options *options) {
