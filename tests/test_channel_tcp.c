@@ -455,6 +455,15 @@ static void test_any_order(void **state) {
     }
 }
 
+/* A bare system may have no file of hosts. */
+static bool knows_localhost(void) {
+    struct addrinfo *found = NULL;
+    bool knows = getaddrinfo("localhost", NULL, NULL, &found) == 0;
+    if (knows)
+        freeaddrinfo(found);
+    return knows;
+}
+
 static void test_addresses(void **state) {
     (void)state;
     const struct {
@@ -467,10 +476,13 @@ static void test_addresses(void **state) {
     bool has_ipv6 = fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0;
     if (fd >= 0)
         close(fd);
+    bool has_names = knows_localhost();
     for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
         group g;
         char first[64], other[64];
         if (!has_ipv6 && strchr(hosts[i].other, '['))
+            continue;
+        if (!has_names && strstr(hosts[i].other, "localhost"))
             continue;
         plan_group(&g, 2, LONG);
         g.members[0].options.address = address_of(first, hosts[i].first, g.port);
@@ -480,6 +492,8 @@ static void test_addresses(void **state) {
     }
     if (!has_ipv6)
         print_message("without IPv6, which this machine does not have\n");
+    if (!has_names)
+        print_message("without names, of which this machine knows none\n");
 }
 
 static void test_nobody_comes(void **state) {

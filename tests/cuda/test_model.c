@@ -104,9 +104,9 @@ static void test_predict_formulas(void **state) {
     m->link[to] = 50;
     for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++)
         m->cost[to][s] = (kvf__cuda_cost){
-            .fixed_ns = 1000 * s,
+            .fixed_ns = 1000 * (int)s,
             .group_ns = 100,
-            .piece = {.count = 2, .bytes = {KIB, MIB}, .ns = {10.0 * s, 10240.0 * s}},
+            .piece = {.count = 2, .bytes = {KIB, MIB}, .ns = {10.0 * (int)s, 10240.0 * (int)s}},
             .row_call_ns = 7000,
             .row = {.count = 2, .bytes = {KIB, MIB}, .ns = {20, 20480}},
             .chunk_ns = 5000,
