@@ -4,6 +4,7 @@
 #include <kvferry/nccl.h>
 
 #include <arpa/inet.h>
+#include <netdb.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
