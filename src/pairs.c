@@ -100,14 +100,14 @@ static void scatter(const pair *from, pair *to, size_t count, unsigned shift) {
         to[place[from[i] >> shift & (DIGITS - 1)]++] = from[i];
 }
 
-uint64_t *kvf__pairs_sort(uint64_t *pairs, uint64_t *spare, size_t count, size_t bound) {
+uint64_t *kvf__pairs_sort(uint64_t *words, uint64_t *spare, size_t count, size_t bound) {
     for (unsigned bit = 0; bit < 32 && (bound - 1) >> bit != 0; bit += DIGIT_BITS) {
-        scatter(pairs, spare, count, 32 + bit);
-        uint64_t *swap = pairs;
-        pairs = spare;
+        scatter(words, spare, count, 32 + bit);
+        uint64_t *swap = words;
+        words = spare;
         spare = swap;
     }
-    return pairs;
+    return words;
 }
 
 /* Drops repeated pairs from sorted ones. */

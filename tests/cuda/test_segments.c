@@ -6,10 +6,10 @@
 #undef KVF_CUDA_SEGMENT
 #define KVF_CUDA_SEGMENT ((size_t)1 << 13)
 
-#include "batch.c"
-#include "loop.c"
-#include "ranges.c"
-#include "staged.c"
+#include "batch.c"  // NOLINT(bugprone-suspicious-include)
+#include "loop.c"   // NOLINT(bugprone-suspicious-include)
+#include "ranges.c" // NOLINT(bugprone-suspicious-include)
+#include "staged.c" // NOLINT(bugprone-suspicious-include)
 
 #include "fakecuda.h"
 #include "rig.h"
