@@ -244,7 +244,7 @@ KVF_API kvf_status kvf_engine_cuda_create(const kvf_cuda_options *options, kvf_e
                                           kvf_error *error);
 
 /** What was expected of a transfer, which strategy it took, and why. PENDING for a background
- *  transfer that has not begun; `chosen` is AUTO for one that never did. Errors: INVALID for NULL
+ *  transfer not enqueued whole; `chosen` is AUTO for one that never began. Errors: INVALID for NULL
  *  or a transfer of another kind of engine. */
 KVF_API kvf_status kvf_cuda_explain(const kvf_transfer *transfer, kvf_cuda_explanation *out,
                                     kvf_error *error);
