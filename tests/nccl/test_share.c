@@ -1,6 +1,8 @@
 /* Sharing out: onboarding to all ranks, offloading once in the group. */
 #include "group_rig.h"
 
+#include "assignments.h"
+
 #include <string.h>
 #include <unistd.h>
 
@@ -420,6 +422,7 @@ static void release_early(rig_rank *k) {
         rig_meet(k);
     test_expect(KVF_OK, kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, &how, &op, &e), &e);
     kvf_wire_op_release(op);
+    assert_int_equal(tracker->holders, 0);
     if (k->rank > 0) {
         rig_expect_phases(tracker, 0, 8);
         rig_meet(k);
