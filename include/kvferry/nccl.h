@@ -166,7 +166,9 @@ KVF_API kvf_status kvf_wire_create(kvf_group *group, const kvf_wire_options *opt
                                    kvf_wire **out, kvf_error *error);
 
 /** Lets go. With operations that are not over it breaks the group: they end as CANCELLED, and those
- * of other ranks with PEER. NULL is fine. */
+ * of other ranks with PEER. Frees device memory, for which CUDA may wait for all that runs on the
+ * process's devices: where ranks are threads of one process, nothing of another may wait then for
+ * what this one is to do behind it. NULL is fine. */
 KVF_API void kvf_wire_destroy(kvf_wire *wire);
 
 /** @}

@@ -124,6 +124,7 @@ static void split_and_work(rig_rank *k) {
     assert_int_equal(config.maxCTAs, 3);
     assert_int_equal(config.blocking, 0);
     use_parent(k);
+    rig_meet(k);
     work(k);
     assert_int_equal(fakenccl_comm_traffic(parents[k->rank], FAKENCCL_ALL_GATHER).operations, 1);
     use_parent(k);
@@ -138,7 +139,9 @@ static void abort_and_use_parent(rig_rank *k) {
     k->wire = NULL;
     k->group = NULL;
     kvf_wire_op_release(op);
+    rig_meet(k); /* freeing a wire waits for all that runs on any device of the process */
     use_parent(k);
+    rig_meet(k);
     drop_parent(k);
 }
 

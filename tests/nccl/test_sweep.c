@@ -150,7 +150,7 @@ static void test_every_nccl_call_fails(void **state) {
 static void test_every_channel_call_fails(void **state) {
     (void)state;
     for (int rank = 0; rank < RANKS; rank++)
-        for (uint64_t nth = 1; nth < 60; nth += nth < 12 ? 1 : 8)
+        for (uint64_t nth = 1; nth < 60; nth += nth < 8 ? 1 : 12)
             run(&(fault){.kind = MAIL_CALL, .rank = rank, .nth = nth});
 }
 
@@ -176,7 +176,7 @@ static void test_every_cuda_call_fails(void **state) {
                          .nth = nth,
                          .code = (int)errors[(i + nth) % 3],
                          .for_ever = nth % 2 == 0});
-    for (uint64_t nth = 1; nth < 400; nth += 13)
+    for (uint64_t nth = 1; nth < 400; nth += 23)
         run(&(fault){.kind = CUDA_CALL, .nth = nth, .code = (int)errors[nth % 3]});
 }
 
@@ -184,7 +184,7 @@ static void test_every_allocation_fails(void **state) {
     (void)state;
     for (int rank = 0; rank < 2; rank++)
         for (int for_ever = 0; for_ever < 2; for_ever++)
-            for (uint64_t nth = 1;; nth++) {
+            for (uint64_t nth = 1;; nth += for_ever == 1 && nth > 8 ? 4 : 1) {
                 run(&(fault){
                     .kind = ALLOCATION, .rank = rank, .nth = nth, .for_ever = for_ever == 1});
                 if (heap.calls < nth)
