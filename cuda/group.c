@@ -160,11 +160,12 @@ static void drop_stream(kvf_group *g) {
         kvf__cuda_leave(&guard);
 }
 
-static kvf_status start_thread(kvf_group *g, kvf_error *error) {
+kvf_status kvf__group_start_thread(pthread_t *thread, void *(*run)(void *), void *context,
+                                   kvf_error *error) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&g->thread, NULL, kvf__group_run, g);
+    int code = pthread_create(thread, NULL, run, context);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (code == 0)
         return KVF_OK;
@@ -190,6 +191,7 @@ static void stop_thread(kvf_group *g, bool in_peace) {
     pthread_mutex_unlock(&g->lock);
     kvf__group_wake(g);
     pthread_join(g->thread, NULL);
+    kvf__guard_stop(g);
 }
 
 /* Until all ranks are there and have a communicator. */
@@ -236,10 +238,12 @@ static kvf_status open_group(kvf_group *g, kvf_error *error) {
     if (status == KVF_OK)
         status = make_stream(g, error);
     if (status == KVF_OK)
-        status = start_thread(g, error);
+        status = kvf__group_start_thread(&g->thread, kvf__group_run, g, error);
     if (status != KVF_OK)
         return status;
     status = wait_open(g, error);
+    if (status == KVF_OK)
+        status = kvf__guard_start(g, error);
     if (status != KVF_OK)
         stop_thread(g, false);
     return status;

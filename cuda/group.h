@@ -146,6 +146,12 @@ struct kvf_group {
     bool stop;                  /* the thread is to end as soon as it can */
     bool quiet;                 /* all have left */
 
+    pthread_t guard; /* see guard.c */
+    bool has_guard;  /* the creator's */
+    bool guard_stop, rescued;
+    uint64_t entered; /* the engine, when; 0: not in it. Else `comm` and `rescued` are the guard's,
+                         with the lock. */
+
     /* For a group of one, in place of a channel. */
     pthread_cond_t woken;
     bool wake;
@@ -162,6 +168,17 @@ kvf_status kvf__group_check_open(kvf_group *group, kvf_error *error);
 
 /* reason.c: the same text, for ever; that of the status when there are too many. Any thread. */
 const char *kvf__group_reason(const char *reason, kvf_status status);
+
+kvf_status kvf__group_start_thread(pthread_t *thread, void *(*run)(void *), void *context,
+                                   kvf_error *error);
+
+/* guard.c. Around all that the thread does with the engine; without `lock`. */
+void kvf__guard_enter(kvf_group *group);
+void kvf__guard_leave(kvf_group *group);
+/* The thread's, behind leave: an error when the communicator is gone. */
+kvf_status kvf__guard_check(const kvf_group *group, kvf_error *error);
+kvf_status kvf__guard_start(kvf_group *group, kvf_error *error);
+void kvf__guard_stop(kvf_group *group);
 
 /* pump.c: the thread. */
 void *kvf__group_run(void *context);

@@ -2,7 +2,7 @@
  * NCCL behind a boundary: results translated in one place, calls that only begin told apart. There
  * are two of it, nccl_runtime.c and nccl_none.c for builds without NCCL.
  *
- * All calls come from one thread, on the communicator's device.
+ * All calls come one at a time, and but for abort on the communicator's device.
  */
 #ifndef KVF_CUDA_NCCL_RUNTIME_H
 #define KVF_CUDA_NCCL_RUNTIME_H

@@ -275,7 +275,12 @@ static kvf_status prepare_and_advance(kvf_wire_op *op, bool *moved, kvf_error *e
         op->prepared = true;
         *moved = true;
     }
-    return kvf__op_advance(op, moved, error);
+    kvf_status status = kvf__op_advance(op, moved, error);
+    kvf_error stuck;
+    if ((status == KVF_OK || status == KVF_PENDING) &&
+        kvf__guard_check(op->group, &stuck) != KVF_OK)
+        return kvf__fail(error, stuck);
+    return status;
 }
 
 /* Carries on one started operation. Returns whether all of it is enqueued. */
@@ -336,12 +341,15 @@ static bool end_dropped(kvf_group *g) {
 /* The thread */
 
 static bool advance(kvf_group *g) {
+    kvf_error error;
     bool moved = handle_events(g);
     moved |= send_messages(g);
     switch (g->state) {
     case KVF__GROUP_OPENING:
         return go_on_opening(g) || moved;
     case KVF__GROUP_OPEN:
+        if (kvf__guard_check(g, &error) != KVF_OK)
+            kvf__group_doubt(g, &error);
         moved |= carry_on_all(g);
         check_communicator(g);
         return moved;
@@ -373,7 +381,9 @@ static void step(kvf_group *g) {
     bool moved = advance(g);
     if (is_busy(g)) {
         pthread_mutex_unlock(&g->lock);
+        kvf__guard_enter(g);
         moved |= g->engine->base.ops->progress(&g->engine->base);
+        kvf__guard_leave(g);
         pthread_mutex_lock(&g->lock);
     }
     if (!g->stop)

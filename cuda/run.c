@@ -158,7 +158,9 @@ static kvf_status submit(kvf_wire_op *op, kvf_tier *src, size_t src_layout, kvf_
     if (r->count == KVF__OP_TRANSFERS)
         return KVF_ERR_AGAIN;
     kvf_transfer *t = NULL;
+    kvf__guard_enter(op->group);
     kvf_status status = kvf_transfer_submit(src, dst, &plan, 1, &how, &t, &error);
+    kvf__guard_leave(op->group);
     if (status == KVF_OK)
         r->transfers[(r->first + r->count++) % KVF__OP_TRANSFERS] = t;
     else if (status != KVF_ERR_AGAIN)
@@ -340,8 +342,12 @@ static size_t list_chunk(kvf_wire_op *op) {
 static kvf_status share(kvf_wire_op *op, kvf_error *error) {
     kvf_group *g = op->group;
     size_t blocks = list_chunk(op);
+    kvf__guard_enter(g);
     kvf_status status =
         kvf_cuda_wait_slots(op->wire->tier, op->wire->from, blocks, true, g->stream, error);
+    kvf__guard_leave(g);
+    if (status == KVF_OK)
+        status = kvf__guard_check(g, error);
     if (status != KVF_OK)
         return status;
     return op->kind == KVF__OP_EXCHANGE ? share_exchange(op, error) : share_onboard(op, error);
@@ -364,7 +370,10 @@ static kvf_status settle(kvf_wire_op *op, kvf_error *error) {
         return status;
     op->run.shared = true;
     size_t blocks = list_chunk(op);
-    return kvf_cuda_mark_slots(op->wire->tier, op->wire->from, blocks, true, g->shared, error);
+    kvf__guard_enter(g);
+    status = kvf_cuda_mark_slots(op->wire->tier, op->wire->from, blocks, true, g->shared, error);
+    kvf__guard_leave(g);
+    return status;
 }
 
 static kvf_status do_stage(kvf_wire_op *op, kvf_error *error) {

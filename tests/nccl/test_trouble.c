@@ -2,6 +2,8 @@
  */
 #include "ordeal.h"
 
+#include "group.h"
+
 #include <string.h>
 #include <unistd.h>
 
@@ -496,6 +498,51 @@ static void test_a_device_that_dies(void **state) {
     }
 }
 
+/* An engine that has to let a stream run empty, behind a collective that never ends */
+
+static uint64_t records, failing; /* calls of cudaEventRecord in all, and the one that fails */
+
+static void record_in_vain(rig_rank *k) {
+    static const uint64_t ids[] = {5, 6};
+    kvf_wire_op *op = NULL;
+    kvf_error e = {0};
+    const kvf_plan plan = {0, 2, ids, ids, NULL};
+    const kvf_wire_submit_options how = {.share = KVF_SHARE_FIRST};
+    rig_meet(k);
+    if (k->rank == 0)
+        records = fakecuda_calls("cudaEventRecord");
+    if (k->rank == 0 && failing > 0) {
+        fakenccl_delay(0, 60000000);
+        fakecuda_fail_call("cudaEventRecord", failing, cudaErrorInvalidValue, false);
+    }
+    rig_meet(k);
+    test_expect(KVF_OK, kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, &how, &op, &e), &e);
+    kvf_status status = kvf_wire_op_wait(op, WAIT_US, &e);
+    assert_true(kvf_wire_op_poll(op, NULL) != KVF_PENDING);
+    assert_int_equal(status == KVF_OK, failing == 0);
+    kvf_wire_op_release(op);
+}
+
+/* The last event that is recorded stands behind what takes blocks off the wire. Without it the
+ * group's thread waits for the stream, and the guard has to break off what that waits for. */
+static void test_a_thread_that_is_stuck(void **state) {
+    (void)state;
+    failing = 0;
+    for (int i = 0; i < 2; i++) {
+        group_rig rig;
+        (void)alarm(WATCHDOG_S);
+        rig_open(&rig, 2,
+                 &(rig_options){.timeout_us = SHORT_US, .engine = {.strategy = KVF_CUDA_LOOP}});
+        rig_on_all(&rig, record_in_vain);
+        failing = fakecuda_calls("cudaEventRecord") - records;
+        bool held_up = false;
+        for (int r = 0; r < 2 && i == 1; r++)
+            held_up |= rig.of[r].group->rescued;
+        assert_int_equal(held_up, i == 1);
+        rig_close(&rig);
+    }
+}
+
 /* Destroyed in the middle */
 
 static void destroy_group(rig_rank *k) {
@@ -556,6 +603,7 @@ int main(void) {
         cmocka_unit_test(test_a_rank_that_falls_silent),
         cmocka_unit_test(test_silence_between_operations),
         cmocka_unit_test(test_a_device_that_dies),
+        cmocka_unit_test(test_a_thread_that_is_stuck),
         cmocka_unit_test(test_destroying_in_the_middle),
         cmocka_unit_test(test_a_destroyed_wire_is_told),
     };
