@@ -5,6 +5,8 @@
 
 #include "hide.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -261,10 +263,58 @@ static void test_cancelled_half_way(void **state) {
         cancel_half_way((kvf_cuda_strategy)s);
 }
 
+typedef struct helper {
+    kvf_engine *engine;
+    atomic_bool done;
+} helper;
+
+static void *help(void *context) {
+    helper *h = context;
+    while (!atomic_load(&h->done))
+        kvf_engine_progress(h->engine);
+    return NULL;
+}
+
+/* While one thread enqueues a group another looks whether it has landed, and it has not: the
+ * streams stand still. */
+static void look_while_enqueuing(uint64_t seed) {
+    const kvf_cuda_options options = {.strategy = KVF_CUDA_BATCH, .no_thread = true};
+    const kvf_submit_options how = {.background = true, .by_group = true};
+    enum { COUNT = 10000 }; /* takes a while, and a group is less than a window */
+    schedule *s = open_schedule(&options, seed);
+    helper h = {.engine = s->engine};
+    pthread_t thread;
+    shuffle(s, s->from, COUNT);
+    shuffle(s, s->to, COUNT);
+    const kvf_plan plan = {.count = COUNT, .src_ids = s->from, .dst_ids = s->to};
+    kvf_transfer *t = NULL;
+    kvf_error e = {0};
+    fakecuda_hold_all(true);
+    assert_int_equal(pthread_create(&thread, NULL, help, &h), 0);
+    ok(kvf_transfer_submit(s->tiers[1], s->tiers[0], &plan, 1, &how, &t, &e), &e);
+    for (int i = 0; i < 2000; i++)
+        assert_int_equal(kvf_transfer_wait_group(t, 0, 0, NULL), KVF_ERR_TIMEOUT);
+    fakecuda_hold_all(false);
+    ok(kvf_transfer_wait(t, PATIENCE_US, &e), &e);
+    atomic_store(&h.done, true);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    kvf_transfer_release(t);
+    close_schedule(s);
+}
+
+static void test_looked_at_while_enqueuing(void **state) {
+    (void)state;
+    if (!FAKECUDA)
+        skip();
+    for (uint64_t seed = 0; seed < 4; seed++)
+        look_while_enqueuing(seed);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_schedules),
         cmocka_unit_test(test_cancelled_half_way),
+        cmocka_unit_test(test_looked_at_while_enqueuing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -153,11 +153,44 @@ static void test_tiers_destroyed_under_transfers(void **state) {
     }
 }
 
+/* A runtime that for ever fails to tell what has finished: the engine gives up, and only once
+ * nothing runs any more. */
+static void give_up_under(kvf_cuda_strategy strategy) {
+    const kvf_cuda_options options = {
+        .strategy = strategy, .no_thread = true, .ctas = 1, .ring_bytes = RIG_RING};
+    device_rig rig;
+    rig_open(&rig, &options);
+    fill(&rig);
+    fakecuda_delay(FAKECUDA_COPY, 5000);
+    fakecuda_delay(FAKECUDA_KERNEL, 5000);
+    kvf_transfer *t = rig_submit(rig.device, rig.pinned, some, others, COUNT, NULL);
+    fakecuda_fail_call("cudaEventQuery", 1, cudaErrorInvalidValue, true);
+    kvf_error e = {0};
+    kvf_status status = KVF_PENDING;
+    while (status == KVF_PENDING)
+        status = kvf_transfer_poll(t, &e);
+    expect_broken(status, &e, cudaErrorInvalidValue);
+    memset(rig.host, 7, (size_t)RIG_BLOCKS * RIG_BLOCK);
+    fakecuda_fail_nothing();
+    fakecuda_settle();
+    for (size_t i = 0; i < (size_t)RIG_BLOCKS * RIG_BLOCK; i++)
+        assert_int_equal(rig.host[i], 7);
+    kvf_transfer_release(t);
+    rig_close(&rig);
+}
+
+static void test_a_runtime_that_does_not_tell(void **state) {
+    (void)state;
+    for (unsigned s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++)
+        give_up_under((kvf_cuda_strategy)s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_lost_device),
         cmocka_unit_test(test_no_device_memory_to_pack_in),
         cmocka_unit_test(test_tiers_destroyed_under_transfers),
+        cmocka_unit_test(test_a_runtime_that_does_not_tell),
     };
     if (!FAKECUDA) {
         (void)fputs("this needs the fake runtime\n", stderr);
