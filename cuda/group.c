@@ -104,7 +104,7 @@ static kvf_status check_options(const kvf_group_options *o, kvf_group **out, kvf
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "a time is negative or absurd");
     if (!kvf__cuda_of(o->engine))
         return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED, .what = "not a CUDA engine");
-    return KVF_OK;
+    return o->ranks > 1 || o->parent ? kvf__nccl_is_there(error) : KVF_OK;
 }
 
 static kvf_status make_control(kvf_group *g, kvf_error *error) {

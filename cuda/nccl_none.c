@@ -9,6 +9,10 @@ static kvf_status none(kvf_error *error) {
                      .what = "the module was built without NCCL");
 }
 
+kvf_status kvf__nccl_is_there(kvf_error *error) {
+    return none(error);
+}
+
 kvf_status kvf__nccl_id(unsigned char id[KVF__NCCL_ID], kvf_error *error) {
     (void)id;
     return none(error);

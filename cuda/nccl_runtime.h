@@ -24,6 +24,8 @@ typedef struct kvf__nccl_hand {
 } kvf__nccl_hand;
 
 /* UNSUPPORTED without NCCL. */
+kvf_status kvf__nccl_is_there(kvf_error *error);
+
 kvf_status kvf__nccl_id(unsigned char id[KVF__NCCL_ID], kvf_error *error);
 
 /* Begins to make a communicator of one's own, from an id or split from `parent`. From an id, `*out`

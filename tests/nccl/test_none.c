@@ -1,0 +1,68 @@
+/* The module as it is built without NCCL: a group of one is whole, others are refused at once. */
+#include "group_rig.h"
+
+static void refuse(rig_rank *k) {
+    kvf_error e = {0};
+    test_expect(KVF_ERR_UNSUPPORTED, rig_join(k, NULL, &e), &e);
+    assert_string_equal(e.what, "the module was built without NCCL");
+    assert_null(k->group);
+}
+
+static void test_ranks_are_refused(void **state) {
+    (void)state;
+    group_rig rig;
+    rig_open(&rig, 2, &(rig_options){.alone = true});
+    rig_on_all(&rig, refuse);
+    rig_close(&rig);
+}
+
+static void refuse_parent(rig_rank *k) {
+    struct ncclComm *parent = (struct ncclComm *)k; /* never looked at */
+    kvf_error e = {0};
+    test_expect(KVF_ERR_UNSUPPORTED, rig_join(k, &(kvf_group_options){.parent = parent}, &e), &e);
+}
+
+static void test_a_parent_is_refused(void **state) {
+    (void)state;
+    group_rig rig;
+    rig_open(&rig, 1, &(rig_options){.alone = true});
+    rig_on_all(&rig, refuse_parent);
+    rig_close(&rig);
+}
+
+static void work(rig_rank *k) {
+    const uint64_t host[] = {4, 2, 9}, slots[] = {7, 8, 1};
+    const kvf_plan plan = {.first_position = 5, .count = 3, .src_ids = host, .dst_ids = slots};
+    kvf_wire_op *op = NULL;
+    kvf_error e = {0};
+    for (unsigned i = 0; i < 3; i++)
+        rig_fill_host(k, host[i], i + 1);
+    test_expect(KVF_OK, kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, NULL, &op, &e), &e);
+    rig_end(op, KVF_OK);
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(rig_got_device(k, slots[i], i + 1));
+    const kvf_hand hands[] = {
+        {.plan = {.count = 1, .src_ids = slots}},
+        {.receives = true, .plan = {.count = 1, .dst_ids = &host[2]}},
+    };
+    test_expect(KVF_OK, kvf_wire_exchange(k->wire, hands, 2, NULL, &op, &e), &e);
+    rig_end(op, KVF_OK);
+    assert_true(rig_got_device(k, host[2], 1));
+}
+
+static void test_a_group_of_one_works(void **state) {
+    (void)state;
+    group_rig rig;
+    rig_open(&rig, 1, NULL);
+    rig_on_all(&rig, work);
+    rig_close(&rig);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ranks_are_refused),
+        cmocka_unit_test(test_a_parent_is_refused),
+        cmocka_unit_test(test_a_group_of_one_works),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
