@@ -339,7 +339,7 @@ kvf_status kvf_cuda_model_calibrate(const kvf_cuda_calibrate_options *options, k
     const kvf_cuda_calibrate_options *o = options ? options : &none;
     size_t scratch = o->scratch_bytes ? o->scratch_bytes : USUAL_SCRATCH;
     if (!out)
-        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "out is NULL");
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     if (scratch < LEAST_SCRATCH)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_EXPECTED,
                          .expected = LEAST_SCRATCH, .what = "too little scratch memory");

@@ -88,7 +88,7 @@ static void fill_inside(kvf__cuda_cost cost[KVF_CUDA_STRATEGIES]) {
 kvf_status kvf_cuda_model_builtin(const kvf_allocator *allocator, kvf_cuda_model **out,
                                   kvf_error *error) {
     if (!out)
-        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "out is NULL");
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     kvf_cuda_model *m = kvf__cuda_model_make(allocator);
     if (!m)
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);

@@ -28,7 +28,7 @@ static kvf_status check_plan(const kvf_plan *plan, size_t index, bool src, bool 
                          .index = index, .what = "the plan has no ids");
     if (plan->count > UINT64_MAX - plan->first_position)
         return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_INDEX, .index = index,
-                         .what = "positions overflow");
+                         .what = "positions would pass 2^64 - 1");
     return KVF_OK;
 }
 

@@ -21,7 +21,7 @@ kvf_status kvf_assignments_create(const kvf_assignments_options *options, tracke
     const kvf_assignments_options *o = options ? options : &none;
     if (!out || (o->layout != KVF_HASH_V1_2 && o->layout != KVF_HASH_V1_3))
         return KVF__FAIL(error, .status = KVF_ERR_INVALID,
-                         .what = out ? "unknown hash layout" : "out is NULL");
+                         .what = out ? "unknown hash layout" : "NULL argument");
     kvf_allocator allocator = kvf__allocator(o->allocator);
     tracker *a = kvf__alloc_zero(&allocator, 1, sizeof *a);
     if (!a)

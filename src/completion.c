@@ -17,7 +17,7 @@ struct kvf_completion {
 kvf_status kvf_completion_create(kvf_callback callback, void *user, const kvf_allocator *allocator,
                                  kvf_completion **out, kvf_error *error) {
     if (!out)
-        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "out is NULL");
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     kvf_allocator own = kvf__allocator(allocator);
     kvf_completion *c = kvf__alloc_zero(&own, 1, sizeof *c);
     if (!c)

@@ -524,7 +524,7 @@ kvf_status kvf_engine_host_create(const kvf_host_options *options, kvf_engine **
     const kvf_host_options none = {0};
     const kvf_host_options *o = options ? options : &none;
     if (!out)
-        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "out is NULL");
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     kvf_status status = check_options(o, error);
     if (status != KVF_OK)
         return status;

@@ -80,7 +80,7 @@ static void free_tier(kvf_tier *tier) {
 kvf_status kvf_tier_create(kvf_engine *engine, const kvf_tier_options *options, kvf_tier **out,
                            kvf_error *error) {
     if (!out)
-        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "out is NULL");
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     kvf_status status = check_tier(engine, options, error);
     if (status != KVF_OK)
         return status;
