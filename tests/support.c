@@ -1,7 +1,10 @@
 #include "support.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 /* Every block begins with its size, so that a caller that misremembers it is found out. */
 typedef union header {
@@ -91,4 +94,26 @@ void test_expect(kvf_status expected, kvf_status actual, const kvf_error *error)
     print_error("expected %s, got %s: %s\n", kvf_status_name(expected), kvf_status_name(actual),
                 text);
     assert_int_equal(actual, expected);
+}
+
+static bool is_free(int port) {
+    const struct sockaddr_in a = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool found = fd >= 0 && bind(fd, (const struct sockaddr *)&a, sizeof a) == 0;
+    if (fd >= 0)
+        close(fd);
+    return found;
+}
+
+int test_port(void) {
+    enum { FIRST = 12000, COUNT = 20000 };
+    static unsigned next;
+    for (unsigned tries = 0; tries < COUNT; tries++) {
+        int port = FIRST + (int)(((unsigned)getpid() * 211 + next++) % COUNT);
+        if (is_free(port))
+            return port;
+    }
+    return 0;
 }

@@ -40,6 +40,11 @@ uint64_t test_seeds(uint64_t usual);
 /* A lineage hash of the position with arbitrary fragments, v1.2. */
 kvf_hash test_hash(uint64_t position, uint64_t salt);
 
+/* A port of this machine that nobody listens at, another one each time; 0 where there are no
+ * sockets. Not of those that connections get theirs from, or one of these could have it meanwhile.
+ */
+int test_port(void);
+
 /* Asserts the status and, when it is another, prints the error's text. */
 void test_expect(kvf_status expected, kvf_status actual, const kvf_error *error);
 

@@ -30,18 +30,6 @@ static void nap_us(long us) {
     nanosleep(&t, NULL);
 }
 
-/* A port that was free a moment ago; 0 where there are no sockets. */
-static int free_port(void) {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t bytes = sizeof a;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool found = fd >= 0 && bind(fd, (struct sockaddr *)&a, bytes) == 0 &&
-                 getsockname(fd, (struct sockaddr *)&a, &bytes) == 0;
-    if (fd >= 0)
-        close(fd);
-    return found ? ntohs(a.sin_port) : 0;
-}
-
 static const char *address_of(char text[64], const char *host, int port) {
     snprintf(text, 64, "%s:%d", host, port);
     return text;
@@ -88,7 +76,7 @@ static void *create_member(void *context) {
 }
 
 static void plan_group(group *g, int ranks, int64_t timeout_us) {
-    *g = (group){.port = free_port(), .ranks = ranks};
+    *g = (group){.port = test_port(), .ranks = ranks};
     (void)address_of(g->address, "127.0.0.1", g->port);
     for (int r = 0; r < ranks; r++)
         g->members[r].options = (kvf_channel_tcp_options){
@@ -851,7 +839,7 @@ static void test_descriptors(void **state) {
 }
 
 int main(void) {
-    if (free_port() == 0) {
+    if (test_port() == 0) {
         printf("skipped: there are no sockets to be had\n");
         return 77;
     }

@@ -4,12 +4,10 @@
 #include "control.h"
 #include "engine.h"
 
-#include <arpa/inet.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,15 +31,9 @@ typedef struct member {
 } member;
 
 static const char *pick_address(char text[64]) {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t bytes = sizeof a;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool found = fd >= 0 && bind(fd, (struct sockaddr *)&a, bytes) == 0 &&
-                 getsockname(fd, (struct sockaddr *)&a, &bytes) == 0;
-    if (fd >= 0)
-        close(fd);
-    snprintf(text, 64, "127.0.0.1:%d", (int)ntohs(a.sin_port));
-    return found ? text : NULL;
+    int port = test_port();
+    snprintf(text, 64, "127.0.0.1:%d", port);
+    return port != 0 ? text : NULL;
 }
 
 static void on_event(member *m, const kvf__control_event *e) {

@@ -2,14 +2,12 @@
  * and can go their own way. Only the children use CUDA. */
 #include "group_rig.h"
 
-#include <arpa/inet.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,18 +29,6 @@ typedef struct shared {
 } shared;
 
 static shared *all;
-
-/* A port that was free a moment ago. */
-static int free_port(void) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(listener >= 0);
-    assert_int_equal(bind(listener, (struct sockaddr *)&address, size), 0);
-    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &size), 0);
-    close(listener);
-    return ntohs(address.sin_port);
-}
 
 /* One round: everybody gets all blocks. */
 static kvf_status onboard(rig_rank *k, unsigned round, kvf_error *e) {
@@ -125,7 +111,7 @@ static void run(way way, int victim, useconds_t pause) {
     memset(all, 0, sizeof *all);
     all->way = way;
     all->victim = victim;
-    (void)snprintf(all->address, sizeof all->address, "127.0.0.1:%d", free_port());
+    (void)snprintf(all->address, sizeof all->address, "127.0.0.1:%d", test_port());
     (void)fflush(NULL);
     for (int r = 0; r < RANKS; r++) {
         processes[r] = fork();
