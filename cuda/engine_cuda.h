@@ -130,7 +130,7 @@ static inline bool kvf__cuda_is_background(unsigned lane) {
 }
 
 /* The engine, when it is a CUDA engine; NULL otherwise. */
-kvf__cuda *kvf__cuda_of(kvf_engine *engine);
+KVF__MODULES kvf__cuda *kvf__cuda_of(kvf_engine *engine);
 
 /* ranges.c: whether a layout's bytes are all in memory of that kind that the engine reaches. */
 kvf_status kvf__cuda_check_layout(const kvf__cuda *engine, const kvf_layout *layout,

@@ -5,6 +5,8 @@
 #ifndef KVF_CUDA_RUNTIME_H
 #define KVF_CUDA_RUNTIME_H
 
+#include "memory.h"
+
 #include <kvferry/cuda.h>
 
 #include <cuda.h>
@@ -14,13 +16,13 @@
  * What a runtime error means to us. Also takes the error off the runtime's list, so that it does
  * not turn up at somebody else's call. `what` names the call.
  */
-kvf_status kvf__cuda_fail(cudaError_t code, const char *what, kvf_error *error);
+KVF__MODULES kvf_status kvf__cuda_fail(cudaError_t code, const char *what, kvf_error *error);
 
 /* Whether a context that answered so is beyond use. */
 bool kvf__cuda_is_fatal(cudaError_t code);
 
 /* OK for an event that has fired, PENDING for one that has not, or an error. */
-kvf_status kvf__cuda_query(cudaEvent_t event, kvf_error *error);
+KVF__MODULES kvf_status kvf__cuda_query(cudaEvent_t event, kvf_error *error);
 
 /*
  * Between enter and leave a thread works on `device`, and its calls neither obey nor disturb a
@@ -32,8 +34,8 @@ typedef struct kvf__cuda_guard {
     enum cudaStreamCaptureMode mode;
 } kvf__cuda_guard;
 
-kvf_status kvf__cuda_enter(int device, kvf__cuda_guard *guard, kvf_error *error);
-void kvf__cuda_leave(const kvf__cuda_guard *guard);
+KVF__MODULES kvf_status kvf__cuda_enter(int device, kvf__cuda_guard *guard, kvf_error *error);
+KVF__MODULES void kvf__cuda_leave(const kvf__cuda_guard *guard);
 
 /* Driver functions, asked for by version; NULL where the driver has none. */
 typedef CUresult kvf__cuda_batch_fn(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes,

@@ -32,8 +32,8 @@ struct kvf_assignments {
 };
 
 /* Keeps the tracker's shell alive past kvf_assignments_destroy. */
-void kvf__assignments_hold(kvf_assignments *assignments);
-void kvf__assignments_release(kvf_assignments *assignments);
+KVF__MODULES void kvf__assignments_hold(kvf_assignments *assignments);
+KVF__MODULES void kvf__assignments_release(kvf_assignments *assignments);
 
 /* Commits what has landed at the front of the staged blocks. */
 void kvf__assignments_advance(kvf_assignments *assignments);

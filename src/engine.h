@@ -104,13 +104,14 @@ struct kvf_tier {
 };
 
 /* Fills in the base of an engine. The holds are 1. */
-kvf_status kvf__engine_init(kvf_engine *engine, const kvf__engine_ops *ops,
-                            const kvf_allocator *allocator, size_t max_open, kvf_error *error);
+KVF__MODULES kvf_status kvf__engine_init(kvf_engine *engine, const kvf__engine_ops *ops,
+                                         const kvf_allocator *allocator, size_t max_open,
+                                         kvf_error *error);
 /* Undoes it. */
-void kvf__engine_fini(kvf_engine *engine);
+KVF__MODULES void kvf__engine_fini(kvf_engine *engine);
 
-void kvf__engine_hold(kvf_engine *engine);
-void kvf__engine_release(kvf_engine *engine);
+KVF__MODULES void kvf__engine_hold(kvf_engine *engine);
+KVF__MODULES void kvf__engine_release(kvf_engine *engine);
 
 /* Progress and due callbacks. false: there was nothing to do. */
 bool kvf__engine_step(kvf_engine *engine);
@@ -127,13 +128,13 @@ bool kvf__engine_wait(kvf_engine *engine, bool (*done)(void *context), void *con
                       int64_t timeout_us);
 
 /* Whether every lane has retired what after[] asks for. */
-bool kvf__engine_reached(const kvf_engine *engine, const uint64_t after[KVF__LANES]);
+KVF__MODULES bool kvf__engine_reached(const kvf_engine *engine, const uint64_t after[KVF__LANES]);
 
 /* Monotonic time in nanoseconds. */
-uint64_t kvf__now(void);
+KVF__MODULES uint64_t kvf__now(void);
 
 /* A condition variable on that clock, and waiting on it until that time. */
-bool kvf__cond_init(pthread_cond_t *cond);
-void kvf__cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t time);
+KVF__MODULES bool kvf__cond_init(pthread_cond_t *cond);
+KVF__MODULES void kvf__cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t time);
 
 #endif

@@ -21,15 +21,15 @@ typedef struct kvf__idset {
     size_t capacity, used;
 } kvf__idset;
 
-bool kvf__idset_contains(const kvf__idset *set, uint64_t id);
+KVF__MODULES bool kvf__idset_contains(const kvf__idset *set, uint64_t id);
 
 /* How many of the ids, from the first on, are in the set without a gap. */
 size_t kvf__idset_known_prefix(const kvf__idset *set, const uint64_t *ids, size_t count);
 
 /* Adds the ids one by one until one is present already or there is no memory. Returns how many
  * were added; `*no_memory` tells why it stopped short. */
-size_t kvf__idset_add(kvf__idset *set, const kvf_allocator *allocator, const uint64_t *ids,
-                      size_t count, bool *no_memory);
+KVF__MODULES size_t kvf__idset_add(kvf__idset *set, const kvf_allocator *allocator,
+                                   const uint64_t *ids, size_t count, bool *no_memory);
 
 /* Removes ids that are in the set. */
 void kvf__idset_remove(kvf__idset *set, const uint64_t *ids, size_t count);
@@ -39,7 +39,7 @@ bool kvf__idset_reserve(kvf__idset *set, const kvf_allocator *allocator, size_t 
 
 void kvf__idset_clear(kvf__idset *set);
 bool kvf__idset_clone(const kvf__idset *set, const kvf_allocator *allocator, kvf__idset *out);
-void kvf__idset_free(kvf__idset *set, const kvf_allocator *allocator);
+KVF__MODULES void kvf__idset_free(kvf__idset *set, const kvf_allocator *allocator);
 
 /* Number of ids. Walks the table. */
 size_t kvf__idset_count(const kvf__idset *set);

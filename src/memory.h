@@ -4,22 +4,26 @@
 
 #include <kvferry/status.h>
 
+/* Before what the CUDA and the NCCL module use of the libraries below them: a shared library
+ * exports it to them alone, under a version that no other release has. */
+#define KVF__MODULES KVF_API
+
 /* The caller's allocator, or malloc for NULL; always a copy that can be called. */
-kvf_allocator kvf__allocator(const kvf_allocator *allocator);
+KVF__MODULES kvf_allocator kvf__allocator(const kvf_allocator *allocator);
 
 /* `count` * `size` bytes more, less or none; NULL when that overflows or there is no memory, and
  * the old array stands. */
 void *kvf__resize(const kvf_allocator *allocator, void *block, size_t old_count, size_t new_count,
                   size_t size);
 
-void *kvf__alloc(const kvf_allocator *allocator, size_t count, size_t size);
-void *kvf__alloc_zero(const kvf_allocator *allocator, size_t count, size_t size);
-void kvf__free(const kvf_allocator *allocator, void *block, size_t count, size_t size);
+KVF__MODULES void *kvf__alloc(const kvf_allocator *allocator, size_t count, size_t size);
+KVF__MODULES void *kvf__alloc_zero(const kvf_allocator *allocator, size_t count, size_t size);
+KVF__MODULES void kvf__free(const kvf_allocator *allocator, void *block, size_t count, size_t size);
 
 /* Makes room in a growing array: `*block` of `*capacity` elements gets at least `needed`, growing
  * by half. false when there is no memory; nothing has changed then. */
-bool kvf__grow(const kvf_allocator *allocator, void *block, size_t *capacity, size_t needed,
-               size_t size);
+KVF__MODULES bool kvf__grow(const kvf_allocator *allocator, void *block, size_t *capacity,
+                            size_t needed, size_t size);
 
 /* As kvf__grow, to exactly `needed`. */
 bool kvf__reserve(const kvf_allocator *allocator, void *block, size_t *capacity, size_t needed,

@@ -52,13 +52,13 @@ static inline bool kvf__pitch_fits(const kvf_box_limits *limits, ptrdiff_t pitch
 }
 
 /* The box of one span and one run, before limits and segments cut it. */
-kvf_box kvf__move_box(const kvf__span *span, const kvf__run *run);
+KVF__MODULES kvf_box kvf__move_box(const kvf__span *span, const kvf__run *run);
 
 /* Whether a box is one copy within the limits, segments aside. */
-bool kvf__box_fits(const kvf_box_limits *limits, const kvf_box *box);
+KVF__MODULES bool kvf__box_fits(const kvf_box_limits *limits, const kvf_box *box);
 
 /* How many boxes it takes within these limits, segments aside. */
-uint64_t kvf__move_box_count(const kvf_move *move, const kvf_box_limits *limits);
+KVF__MODULES uint64_t kvf__move_box_count(const kvf_move *move, const kvf_box_limits *limits);
 
 /* How many it takes within its own. The first time this takes as long as there are spans times
  * runs, later none. */
@@ -66,11 +66,12 @@ uint64_t kvf__move_boxes(kvf_move *move);
 
 /* kvf_move_next within other limits than those it was lowered for, up to a span, in boxes of at
  * most `most` bytes, 1 or more. */
-size_t kvf__move_next(const kvf_move *move, const kvf_box_limits *limits, size_t end_span,
-                      size_t most, kvf_box_cursor *cursor, kvf_box *boxes, size_t capacity);
+KVF__MODULES size_t kvf__move_next(const kvf_move *move, const kvf_box_limits *limits,
+                                   size_t end_span, size_t most, kvf_box_cursor *cursor,
+                                   kvf_box *boxes, size_t capacity);
 
 /* Joins spans that are neighbours in the list, as far as the move's limits allow, until no two can
  * be. */
-void kvf__move_join(kvf_move *move);
+KVF__MODULES void kvf__move_join(kvf_move *move);
 
 #endif

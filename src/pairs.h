@@ -45,7 +45,8 @@ kvf_status kvf__pairs_to_runs(const kvf__pairs_spec *spec, const kvf_allocator *
 
 /* Sorts words by their upper halves, which are all below `bound`, keeping the order of equal ones.
  * `spare` has room for as many. Returns where the result is. */
-uint64_t *kvf__pairs_sort(uint64_t *words, uint64_t *spare, size_t count, size_t bound);
+KVF__MODULES uint64_t *kvf__pairs_sort(uint64_t *words, uint64_t *spare, size_t count,
+                                       size_t bound);
 
 void kvf__runs_free(kvf__runs *runs, const kvf_allocator *allocator);
 

@@ -30,7 +30,8 @@ bool kvf__slots_init(kvf__slots *slots, const kvf_allocator *allocator, size_t b
 void kvf__slots_free(kvf__slots *slots, const kvf_allocator *allocator);
 
 /* Makes room for readers on a lane. */
-bool kvf__slots_prepare(kvf__slots *slots, const kvf_allocator *allocator, unsigned lane);
+KVF__MODULES bool kvf__slots_prepare(kvf__slots *slots, const kvf_allocator *allocator,
+                                     unsigned lane);
 
 /* Makes `sequence` on `lane` the newest reader of the runs' sources, or writer of their
  * destinations, and raises after[] to what it must wait for. */
@@ -40,10 +41,11 @@ void kvf__slots_write(kvf__slots *slots, const kvf__runs *runs, unsigned lane, u
                       uint64_t after[KVF__LANES]);
 
 /* The same for one block. */
-void kvf__slots_mark(kvf__slots *slots, size_t id, bool write, unsigned lane, uint64_t sequence);
+KVF__MODULES void kvf__slots_mark(kvf__slots *slots, size_t id, bool write, unsigned lane,
+                                  uint64_t sequence);
 
 /* Raises after[] to the writer of one block, or to all its users. */
-void kvf__slots_writer(const kvf__slots *slots, size_t id, uint64_t after[KVF__LANES]);
-void kvf__slots_users(const kvf__slots *slots, size_t id, uint64_t after[KVF__LANES]);
+KVF__MODULES void kvf__slots_writer(const kvf__slots *slots, size_t id, uint64_t after[KVF__LANES]);
+KVF__MODULES void kvf__slots_users(const kvf__slots *slots, size_t id, uint64_t after[KVF__LANES]);
 
 #endif

@@ -57,17 +57,17 @@ struct kvf_transfer {
 /* All with `lock` held. */
 
 /* The first byte is about to move. */
-void kvf__transfer_begin(kvf_transfer *transfer);
+KVF__MODULES void kvf__transfer_begin(kvf_transfer *transfer);
 
 /* `bytes` of a group have landed. */
-void kvf__transfer_group_landed(kvf_transfer *transfer, uint32_t group, size_t bytes);
+KVF__MODULES void kvf__transfer_group_landed(kvf_transfer *transfer, uint32_t group, size_t bytes);
 
 /* The transfer ended; `error` NULL for well. */
-void kvf__transfer_over(kvf_transfer *transfer, const kvf_error *error);
+KVF__MODULES void kvf__transfer_over(kvf_transfer *transfer, const kvf_error *error);
 
 /* Nothing touches its blocks any more. The engine's hold is to be released behind this, without
  * the lock. */
-void kvf__transfer_retire(kvf_transfer *transfer);
+KVF__MODULES void kvf__transfer_retire(kvf_transfer *transfer);
 
 /* Asks it to stop; over at once when it has not begun. */
 void kvf__transfer_cancel(kvf_transfer *transfer);
@@ -91,8 +91,8 @@ kvf_status kvf__transfer_shorten(kvf_transfer *transfer, const kvf_error *corrup
 
 /* Adds to an error that names a pair of blocks, destination first, which plan has it and where:
  * index and position. For transfers that keep their plans, and during submit. */
-void kvf__transfer_locate(const kvf_transfer *transfer, kvf_error *error);
+KVF__MODULES void kvf__transfer_locate(const kvf_transfer *transfer, kvf_error *error);
 
-void kvf__transfer_hold(kvf_transfer *transfer);
+KVF__MODULES void kvf__transfer_hold(kvf_transfer *transfer);
 
 #endif
