@@ -37,6 +37,9 @@ need_for_tests() {
     need_for_tool
     need g++ command -v c++
     need libcmocka-dev pkg-config --exists 'cmocka >= 1.1.5'
+    need python3 command -v python3
+    need dpkg-dev command -v dpkg-shlibdeps
+    need file command -v file
 }
 
 # What clang-format and clang-tidy say depends on their version, so it is pinned.

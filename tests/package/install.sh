@@ -1,0 +1,43 @@
+#!/bin/sh
+# install.sh: what cmake --install leaves, through DESTDIR, then moved to where no path points.
+set -eu
+. "$(dirname -- "$0")/support.sh"
+
+rm -rf "$STAGE"
+DESTDIR=$work quietly cmake --install "$BUILD" --prefix /opt/elsewhere
+mkdir -p "$(dirname "$STAGE")"
+mv "$work/opt/elsewhere" "$STAGE"
+rmdir "$work/opt"
+rm "$work/output.txt"
+[ -z "$(ls "$work")" ] || fail "installed outside of the prefix: $(ls "$work")"
+
+# It works where it lies now, and no file knows where it was built.
+libraries=$(libraries_of "$STAGE")
+for path in "$BUILD" "$SOURCE" /opt/elsewhere; do
+    ! grep -rlF "$path/" "$libraries/cmake" "$libraries/pkgconfig" || fail "names $path"
+done
+for file in "$libraries"/libkvferry*.so "$STAGE"/bin/*; do
+    [ -e "$file" ] || continue
+    ! readelf -d "$file" | grep -E 'R(UN)?PATH' || fail "$file has a path in it"
+done
+
+# The libraries of each module that was built, in their versions, and no header of another.
+for module in "" cuda nccl; do
+    case " $MODULES " in *" $module "*) built=yes ;; *) built=no ;; esac
+    [ -n "$module" ] || built=yes
+    name=libkvferry${module:+_$module}
+    header=$STAGE/include/kvferry/${module:-kvferry}.h
+    pc=$libraries/pkgconfig/kvferry${module:+-$module}.pc
+    for file in "$header" "$pc" "$libraries/$name.a"; do
+        has=no
+        [ ! -e "$file" ] || has=yes
+        [ $has = $built ] || fail "$file is there: $has, not $built"
+    done
+    [ -e "$libraries/$name.so" ] || continue
+    [ "$(readlink "$libraries/$name.so")" = "$name.so.0" ] || fail "$name.so points elsewhere"
+    readelf -d "$libraries/$name.so" | grep -q "SONAME.*\[$name.so.0\]" || fail "$name has no SONAME"
+done
+[ -z "$(find "$STAGE" -name '*kvf_*')" ] || fail "parts of the build were installed"
+if [ -x "$STAGE/bin/kvferry" ]; then
+    quietly env LD_LIBRARY_PATH="$FAKES" "$STAGE/bin/kvferry" --version
+fi

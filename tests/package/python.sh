@@ -1,0 +1,6 @@
+#!/bin/sh
+# python.sh: the installed shared library in Python, by ctypes.
+set -eu
+. "$(dirname -- "$0")/support.sh"
+wants python3
+python3 -B "$programs/use.py" "$(libraries_of "$STAGE")/libkvferry.so.0"

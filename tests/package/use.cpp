@@ -1,0 +1,1 @@
+#include "use.c" // NOLINT(bugprone-suspicious-include): the same program, as C++
