@@ -37,7 +37,7 @@ need_for_tests() {
     need_for_tool
     need g++ command -v c++
     need libcmocka-dev pkg-config --exists 'cmocka >= 1.1.5'
-    need python3 command -v python3
+    need python3 python3 -c 'import ctypes'
     need dpkg-dev command -v dpkg-shlibdeps
     need file command -v file
 }

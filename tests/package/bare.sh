@@ -26,7 +26,7 @@ release=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
 mirror=$(cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list 2>/dev/null |
     sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb *\(\[[^]]*\] *\)*\([a-z]*:[^ ]*\).*/\2/p' | head -n 1)
 echo "== a bare Debian $release"
-debootstrap --variant=minbase --include=gcc,libc6-dev,libjansson4,pkg-config,python3-minimal \
+debootstrap --variant=minbase --include=gcc,libc6-dev,libjansson4,pkg-config,python3 \
     "$release" "$root" "$mirror" >"$packages/bare.txt" 2>&1 || {
     tail -n 20 "$packages/bare.txt"
     exit 1

@@ -37,7 +37,7 @@ export PKG_CONFIG_PATH="$libraries/pkgconfig" LD_LIBRARY_PATH="$libraries${FAKES
 quietly "$CC" -std=c11 $(pkg-config --cflags kvferry) "$programs/use.c" $(pkg-config --libs kvferry) \
     -o "$work/use"
 "$work/use"
-if [ -e "$work/root/usr/bin/kvferry" ]; then
+if can_run "$work/root/usr/bin/kvferry"; then
     quietly "$work/root/usr/bin/kvferry" --version
 fi
 

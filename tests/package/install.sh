@@ -38,6 +38,6 @@ for module in "" cuda nccl; do
     readelf -d "$libraries/$name.so" | grep -q "SONAME.*\[$name.so.0\]" || fail "$name has no SONAME"
 done
 [ -z "$(find "$STAGE" -name '*kvf_*')" ] || fail "parts of the build were installed"
-if [ -x "$STAGE/bin/kvferry" ]; then
+if can_run "$STAGE/bin/kvferry"; then
     quietly env LD_LIBRARY_PATH="$FAKES" "$STAGE/bin/kvferry" --version
 fi

@@ -45,3 +45,9 @@ needs_shared() {
     ! readelf -d "$1" | grep -q 'NEEDED.*libkvferry' || has=yes
     [ "$has" = "$2" ] || fail "$1 needs a shared libkvferry: $has, not $2"
 }
+
+# can_run PROGRAM: whether it is there, and so is the CUDA runtime, or a fake, if it wants one.
+can_run() {
+    [ -x "$1" ] || return 1
+    ! readelf -d "$1" | grep -q 'NEEDED.*libcudart' || [ -n "$FAKES" ]
+}
