@@ -44,7 +44,7 @@ for program in "$work"/build/use_*; do
     case $program in
     *use_cuda* | *use_nccl*) [ -n "$FAKES" ] || continue ;;
     esac
-    LD_LIBRARY_PATH=$runtimes "$program" || fail "$program failed"
+    LD_LIBRARY_PATH=$runtimes${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} "$program" || fail "$program failed"
 done
 
 # Our warnings are not the other project's.

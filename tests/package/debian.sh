@@ -32,7 +32,8 @@ twice=$(sort "$work/files" | uniq -d)
 [ -z "$twice" ] || fail "in several packages: $twice"
 
 libraries=$(libraries_of "$work/root")
-export PKG_CONFIG_PATH="$libraries/pkgconfig" LD_LIBRARY_PATH="$libraries${FAKES:+:$FAKES}"
+export PKG_CONFIG_PATH="$libraries/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}"
+export LD_LIBRARY_PATH="$libraries${FAKES:+:$FAKES}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 # shellcheck disable=SC2046 # several words each
 quietly "$CC" -std=c11 $(pkg-config --cflags kvferry) "$programs/use.c" $(pkg-config --libs kvferry) \
     -o "$work/use"

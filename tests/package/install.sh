@@ -39,5 +39,5 @@ for module in "" cuda nccl; do
 done
 [ -z "$(find "$STAGE" -name '*kvf_*')" ] || fail "parts of the build were installed"
 if can_run "$STAGE/bin/kvferry"; then
-    quietly env LD_LIBRARY_PATH="$FAKES" "$STAGE/bin/kvferry" --version
+    quietly env LD_LIBRARY_PATH="$FAKES${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" "$STAGE/bin/kvferry" --version
 fi

@@ -5,7 +5,8 @@ set -eu
 wants pkg-config "$CC" "$CXX"
 
 libraries=$(libraries_of "$STAGE")
-export PKG_CONFIG_PATH="$libraries/pkgconfig" LD_LIBRARY_PATH="$libraries${FAKES:+:$FAKES}"
+export PKG_CONFIG_PATH="$libraries/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}"
+export LD_LIBRARY_PATH="$libraries${FAKES:+:$FAKES}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 
 # compile OUT COMPILER FLAGS_AND_FILES...
 compile() {
