@@ -41,7 +41,7 @@ in_bare 'cc use.c $(pkg-config --cflags --libs kvferry) -o use && ./use'
 in_bare 'cc use.c -static $(pkg-config --static --cflags --libs kvferry) -o use_static && ./use_static'
 in_bare 'python3 use.py libkvferry.so.0'
 in_bare 'kvferry --version && kvferry replay --synthetic --requests 20 --block-bytes 4K'
-in_bare 'dpkg -r kvferry libkvferry-dev libkvferry0'
+in_bare 'dpkg -P kvferry libkvferry-dev libkvferry0'
 in_bare '! dpkg -l | grep kvferry && ! ./use 2>/dev/null && ./use_static'
 files >"$packages/after.txt"
 diff "$packages/before.txt" "$packages/after.txt" || {
