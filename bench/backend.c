@@ -117,8 +117,14 @@ void backend_close(backend *backend) {
 }
 
 void backend_describe(backend *backend, json_t *context) {
-    json_object_set_new(context, "imitated", json_boolean(backend->imitated));
     if (backend->type->describe != NULL) {
         backend->type->describe(backend, context);
+    }
+    json_object_set_new(context, "imitated", json_boolean(backend->imitated));
+}
+
+void backend_conclude(backend *backend, json_t *context) {
+    if (backend->type->conclude != NULL) {
+        backend->type->conclude(backend, context);
     }
 }

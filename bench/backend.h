@@ -94,15 +94,18 @@ typedef struct backend_type {
 
     moved_by (*moved_by)(const kvf_transfer *transfer);
 
-    /* Adds what a result was measured with to its context; NULL: nothing. Called after the work. */
+    /* Adds to a result's context what it will be measured with, and after the work what the engine
+     * says of it. NULL: nothing. */
     void (*describe)(backend *backend, json_t *context);
+    void (*conclude)(backend *backend, json_t *context);
 } backend_type;
 
 struct backend {
     const backend_type *type;
     kvf_engine *engine;
-    void *own;     /* the type's */
-    bool imitated; /* its times are those of an imitation, and say nothing of a machine */
+    void *own;       /* the type's */
+    bool imitated;   /* its times are those of an imitation, and say nothing of a machine */
+    bool link_known; /* somebody else measures what its link can do */
 };
 
 /* Child parsers with --engine and what belongs to it, and with what imitates a link; their input is
@@ -117,8 +120,10 @@ const backend_type *backend_find(const char *name);
 void backend_open(backend *backend, const backend_options *options);
 void backend_close(backend *backend);
 
-/* Its part of a result's context. */
+/* Its part of a result's context: before the work, which includes measuring a GPU's link, and what
+ * there is to add after it. */
 void backend_describe(backend *backend, json_t *context);
+void backend_conclude(backend *backend, json_t *context);
 
 extern const backend_type backend_host;
 extern const backend_type backend_cuda; /* where the tool is built with it: KVF_BENCH_CUDA */

@@ -204,9 +204,12 @@ static json_t *describe_strategies(kvf_engine *engine) {
 }
 
 static void cuda_describe(backend *backend, json_t *context) {
-    const cuda *own = backend->own;
-    facts_describe(&own->device, context);
+    cuda *own = backend->own;
+    facts_describe(&own->device, backend->link_known ? 0 : own->link_bytes, context);
     json_object_set_new(context, "model", json_string(own->model_from));
+}
+
+static void cuda_conclude(backend *backend, json_t *context) {
     json_object_set_new(context, "strategies", describe_strategies(backend->engine));
 }
 
@@ -248,4 +251,5 @@ const backend_type backend_cuda = {
         "twice as much going the other way",
     .moved_by = cuda_moved_by,
     .describe = cuda_describe,
+    .conclude = cuda_conclude,
 };

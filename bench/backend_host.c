@@ -106,6 +106,11 @@ static moved_by host_moved_by(const kvf_transfer *transfer) {
     return (moved_by){.predicted_us = NAN};
 }
 
+static void host_describe(backend *backend, json_t *context) {
+    const host *own = backend->own;
+    json_object_set_new(context, "threads", json_integer(own->threads));
+}
+
 static const direction host_directions[] = {{"h2h", PLACE_DEVICE, PLACE_HOST}, {0}};
 
 const backend_type backend_host = {
@@ -126,4 +131,5 @@ const backend_type backend_host = {
         "memcpy of the same total in T large pieces, between the same buffers, in turn "
         "with the row's samples",
     .moved_by = host_moved_by,
+    .describe = host_describe,
 };

@@ -148,21 +148,19 @@ static void fill_case(const run *run, const collective_case *one, json_t *row) {
     row_count(row, "block_bytes", (uint64_t)one->route.fragment_bytes * one->route.regions);
     row_count(row, "blocks", one->route.blocks);
     row_text(row, "pattern", one->route.pattern.name);
-    row_count(row, "samples", one->samples);
 }
 
 static void fill_speed(const run *run, const collective_case *one, const collective_result *result,
                        json_t *row) {
     double ranks = run->self.ranks;
-    double algbw = (double)result->bytes / result->median_ns;
+    double algbw = (double)result->bytes / result->ns.median;
     double factor = one->mode == KVF_SHARE_STRIPED ? (ranks - 1) / ranks : 1;
     double links = 0;
     for (int rank = 0; rank < run->self.ranks; rank++) {
         links += run->links[rank];
     }
     row_count(row, "bytes", result->bytes);
-    row_real(row, "median_us", result->median_ns / 1000);
-    row_real(row, "p99_us", result->p99_ns / 1000);
+    row_summary(row, "us", 1000, &result->ns);
     row_real(row, "wait_us", result->wait_us);
     row_real(row, "run_us", result->run_us);
     row_real(row, "algbw_gbps", algbw);
@@ -188,11 +186,7 @@ static void fill_ranks(const run *run, const collective_case *one, const collect
     row_count(row, "wire_bytes_all", wire);
     row_count(row, "chunks", all[0].chunks);
     row_flag(row, "imitated", run->backend.imitated);
-    if (one->verify) {
-        row_flag(row, "verified", verified);
-    } else {
-        row_text(row, "verified", NULL);
-    }
+    row_verified(row, one->verify, verified);
 }
 
 /* Says what is wrong with a cell, on rank 0. */
@@ -258,9 +252,8 @@ static void describe(run *run) {
     for (int rank = 0; rank < run->self.ranks; rank++) {
         json_array_append_new(links, json_real(run->links[rank]));
     }
-    bool imitated = run->backend.imitated;
+    run->backend.link_known = true; /* the ranks have just measured theirs, all at once */
     backend_describe(&run->backend, context);
-    json_object_set_new(context, "imitated", json_boolean(imitated));
     json_object_set_new(context, "ranks", json_integer(run->self.ranks));
     json_object_set_new(context, "nccl", nccl_version());
     json_object_set_new(context, "links_gbps", links);
@@ -290,7 +283,7 @@ static void open_run(run *run, const collective_options *chosen, const rank_self
     backend_options options = chosen->backend;
     *run = (struct run){.chosen = chosen, .self = *self};
     if (self->rank == 0) {
-        run->report = report_open(&chosen->report, "cuda");
+        run->report = report_open(&chosen->report, "bench collective", "cuda");
     }
     options.device = self->device >= 0 ? self->device : self->local % device_count();
     backend_open(&run->backend, &options);
@@ -300,7 +293,7 @@ static void close_run(run *run) {
     circle_close(run->circle);
     if (run->self.rank == 0) {
         note_formulas(run);
-        describe(run);
+        backend_conclude(&run->backend, report_context(run->report));
     }
     backend_close(&run->backend);
     if (run->self.rank == 0) {
@@ -315,6 +308,10 @@ static int be_rank(const rank_self *self, void *context) {
     run run;
     open_run(&run, context, self);
     greet(&run);
+    if (self->rank == 0) {
+        describe(&run);
+        report_begin(run.report);
+    }
     open_group(&run);
     measure_cells(&run);
     kvf_group_destroy(run.group);

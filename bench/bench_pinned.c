@@ -14,6 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* For measuring the link, which the context names. */
+#define LINK_BYTES ((size_t)64 << 20)
+
 enum { KEY_BYTES = 1, KEY_DEVICE, KEY_SAMPLES };
 
 typedef struct pinned_options {
@@ -92,12 +95,11 @@ static void measure_way(const pinned_options *chosen, size_t bytes, const char *
     for (size_t i = 0; i < chosen->samples; i++) {
         seconds[i] = runtime ? sample_runtime(bytes) : sample_library(chosen, bytes, huge, &report);
     }
-    double middle = median(seconds, chosen->samples);
+    summary summary = summarize(seconds, chosen->samples);
     row_text(row, "way", way);
     row_count(row, "bytes", bytes);
-    row_count(row, "samples", chosen->samples);
-    row_real(row, "seconds", middle);
-    row_real(row, "s_per_gib", middle / ((double)bytes / (double)(1 << 30)));
+    row_real(row, "s_per_gib", summary.median / ((double)bytes / (double)(1 << 30)));
+    row_summary(row, "s", 1, &summary);
     row_real(row, "touch_s", runtime ? NAN : report.touch_seconds);
     row_real(row, "register_s", runtime ? NAN : report.register_seconds);
     row_real(row, "huge_fraction",
@@ -115,8 +117,9 @@ int bench_pinned_main(int argc, char **argv) {
     option_list(NULL, "bytes", "1G", 1, UINT64_MAX, &chosen.bytes);
     argp_parse(&argp, argc, argv, 0, NULL, &chosen);
     device_open(&device, chosen.device);
-    report *report = report_open(&chosen.report, "cuda");
-    facts_describe(&device, report_context(report));
+    report *report = report_open(&chosen.report, "bench pinned", "cuda");
+    facts_describe(&device, LINK_BYTES, report_context(report));
+    report_begin(report);
     for (size_t i = 0; i < chosen.bytes.count; i++) {
         for (size_t w = 0; w < sizeof(ways) / sizeof(ways[0]); w++) {
             measure_way(&chosen, (size_t)chosen.bytes.values[i], ways[w], report_row(report));

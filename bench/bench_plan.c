@@ -27,7 +27,7 @@ static const struct argp_option options[] = {
     {"blocks", KEY_BLOCKS, "N[,N...]", 0, "Numbers of blocks (default 1024,65536)", 0},
     {"ids", KEY_IDS, "ORDER", 0,
      "Block ids of trackers: dense (default), shuffled or sparse (anywhere in 64 bits)", 0},
-    {"samples", KEY_SAMPLES, "N", 0, "Samples of each median (default 11)", 0},
+    {"samples", KEY_SAMPLES, "N", 0, "Samples of each median (default 101)", 0},
     {0},
 };
 
@@ -81,22 +81,25 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     }
 }
 
-static void measure_op(const plan_options *chosen, const plan_op *op, plan_stage *stage,
+/* Returns whether the operation did what it should. */
+static bool measure_op(const plan_options *chosen, const plan_op *op, plan_stage *stage,
                        size_t blocks, json_t *row) {
-    double ns = plan_op_measure(op, stage, chosen->samples);
+    plan_result result = plan_op_measure(op, stage, chosen->samples);
     double tokens = (double)(blocks * PLAN_BLOCK_TOKENS);
     row_text(row, "op", op->name);
     row_count(row, "blocks", blocks);
     row_text(row, "ids", op->uses_ids ? id_orders[chosen->ids] : NULL);
-    row_real(row, "ns_per_block", ns / (double)blocks);
-    row_real(row, "ns_total", ns);
-    row_real(row, "tokens_per_second", op->hashes ? tokens / ns * 1e9 : NAN);
-    row_count(row, "samples", chosen->samples);
+    row_real(row, "ns_per_block", result.ns.median / (double)blocks);
+    row_real(row, "tokens_per_second", op->hashes ? tokens / result.ns.median * 1e9 : NAN);
+    row_summary(row, "ns", 1, &result.ns);
+    row_verified(row, true, result.right);
+    return result.right;
 }
 
-static void measure_all(const plan_options *chosen, backend *backend, report *report) {
+/* Returns how many operations went wrong. */
+static size_t measure_all(const plan_options *chosen, backend *backend, report *report) {
     progress progress = {.what = "operations"};
-    size_t ops = 0, done = 0;
+    size_t ops = 0, done = 0, wrong = 0;
     while (plan_ops[ops].name != NULL) {
         ops++;
     }
@@ -105,28 +108,33 @@ static void measure_all(const plan_options *chosen, backend *backend, report *re
         plan_stage *stage = plan_stage_open(blocks, chosen->ids, backend);
         for (size_t j = 0; j < ops; j++) {
             progress_step(&progress, done++, ops * chosen->blocks.count);
-            measure_op(chosen, &plan_ops[j], stage, blocks, report_row(report));
+            wrong += !measure_op(chosen, &plan_ops[j], stage, blocks, report_row(report));
         }
         plan_stage_close(stage);
     }
     progress_end(&progress);
+    return wrong;
 }
 
 int bench_plan_main(int argc, char **argv) {
     static const struct argp_child children[] = {{&report_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {
         .options = options, .parser = parse, .doc = doc, .children = children};
-    plan_options chosen = {.samples = 11};
+    plan_options chosen = {.samples = 101};
     backend backend;
     argp_parse(&argp, argc, argv, 0, NULL, &chosen);
     backend_open(&backend, &chosen.backend);
-    report *report = report_open(&chosen.report, backend.type->name);
-    measure_all(&chosen, &backend, report);
+    report *report = report_open(&chosen.report, "bench plan", backend.type->name);
     backend_describe(&backend, report_context(report));
+    report_begin(report);
+    size_t wrong = measure_all(&chosen, &backend, report);
     backend_close(&backend);
-    report_note(report, "ns_per_block = ns_total / blocks; ns_total: median time of one run over "
-                        "all blocks");
+    report_note(report, "ns_per_block = median_ns / blocks; median_ns: of one run over all "
+                        "blocks; verified: what one more run left, compared");
     report_close(report);
     free(chosen.blocks.values);
+    if (wrong > 0) {
+        fail(EXIT_CHECK, "%zu operations did not do what they should", wrong);
+    }
     return 0;
 }

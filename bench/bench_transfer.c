@@ -38,20 +38,19 @@ static void fill_case(const run *run, const transfer_case *one, json_t *row) {
 static void fill_speed(const transfer_result *result, json_t *row) {
     row_count(row, "boxes", result->boxes);
     row_count(row, "bytes", result->bytes);
-    row_real(row, "gbps", gbps(result->bytes, result->median_ns));
+    row_real(row, "gbps", gbps(result->bytes, result->ns.median));
     row_real(row, "link_gbps", gbps(result->bytes, result->link_ns));
-    row_real(row, "fraction_of_link", result->link_ns / result->median_ns);
+    row_real(row, "fraction_of_link", result->link_ns / result->ns.median);
     row_real(row, "of_best_forced", NAN);
     row_real(row, "opposing_gbps", result->opposing_gbps);
-    row_real(row, "median_us", result->median_ns / 1000);
-    row_real(row, "p99_us", result->p99_ns / 1000);
+    row_summary(row, "us", 1000, &result->ns);
     row_real(row, "wire_us", result->link_ns / 1000);
-    row_real(row, "over_wire_us", (result->median_ns - result->link_ns) / 1000);
+    row_real(row, "over_wire_us", (result->ns.median - result->link_ns) / 1000);
 }
 
 static void fill_costs(const transfer_case *one, const transfer_result *result, json_t *row) {
     row_real(row, "predicted_us", result->moved_by.predicted_us);
-    double error = result->median_ns / 1000 / result->moved_by.predicted_us - 1;
+    double error = result->ns.median / 1000 / result->moved_by.predicted_us - 1;
     row_real(row, "prediction_error", one->both_ways ? NAN : error); /* of a link that is free */
     row_real(row, "submit_us", result->submit_ns / 1000);
     row_real(row, "submit_ns_per_block", result->submit_ns / (double)one->route.blocks);
@@ -64,7 +63,7 @@ static void fill_compute(const run *run, const transfer_result *result, json_t *
     row_text(row, "compute", run->computation);
     row_real(row, "compute_us", result->compute_alone_ns / 1000);
     row_real(row, "compute_slowdown", result->compute_beside_ns / result->compute_alone_ns);
-    row_real(row, "transfer_slowdown", result->beside_ns / result->median_ns);
+    row_real(row, "transfer_slowdown", result->beside_ns / result->ns.median);
 }
 
 static void fill_row(const run *run, const transfer_case *one, size_t at,
@@ -76,24 +75,19 @@ static void fill_row(const run *run, const transfer_case *one, size_t at,
     fill_speed(result, row);
     fill_costs(one, result, row);
     fill_compute(run, result, row);
-    row_count(row, "samples", one->samples);
     row_flag(row, "imitated", run->backend.imitated);
-    if (one->verify) {
-        row_flag(row, "verified", result->corrupt_blocks == 0);
-    } else {
-        row_text(row, "verified", NULL);
-    }
+    row_verified(row, one->verify, result->corrupt_blocks == 0);
 }
 
 /* The engine's own choice (strategy 0) beside the best of those that were forced. */
 static void compare(const transfer_case *one, const transfer_result *results, json_t **rows) {
     double best = INFINITY;
     for (size_t i = 0; i < one->strategy_count; i++) {
-        best = one->strategies[i] != 0 ? fmin(best, results[i].median_ns) : best;
+        best = one->strategies[i] != 0 ? fmin(best, results[i].ns.median) : best;
     }
     for (size_t i = 0; i < one->strategy_count; i++) {
         bool compared = one->strategies[i] == 0 && isfinite(best);
-        row_real(rows[i], "of_best_forced", compared ? best / results[i].median_ns : NAN);
+        row_real(rows[i], "of_best_forced", compared ? best / results[i].ns.median : NAN);
     }
 }
 
@@ -156,13 +150,15 @@ int bench_transfer_main(int argc, char **argv) {
     transfer_options_parse(&chosen, argc, argv);
     run run = {.chosen = &chosen};
     backend_open(&run.backend, &chosen.backend);
-    report *report = report_open(&chosen.report, run.backend.type->name);
+    report *report = report_open(&chosen.report, "bench transfer", run.backend.type->name);
+    backend_describe(&run.backend, report_context(report));
+    report_begin(report);
     if (chosen.common.compute) {
         run.computation = run.backend.type->computation->open(&run.backend);
     }
     size_t corrupt = measure_cells(&run, report);
     note_formulas(&chosen, &run.backend, report);
-    backend_describe(&run.backend, report_context(report));
+    backend_conclude(&run.backend, report_context(report));
     if (chosen.common.compute) {
         run.backend.type->computation->close(&run.backend);
     }

@@ -117,12 +117,6 @@ static void save(const kvf_cuda_model *model, const char *path) {
     }
 }
 
-static void describe(const device *device, const char *path, double seconds, json_t *context) {
-    facts_describe(device, context);
-    json_object_set_new(context, "model", json_string(path));
-    json_object_set_new(context, "calibration_seconds", json_real(seconds));
-}
-
 int calibrate_main(int argc, char **argv) {
     static const struct argp_child children[] = {{&report_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {
@@ -133,14 +127,18 @@ int calibrate_main(int argc, char **argv) {
     device device;
     argp_parse(&argp, argc, argv, 0, NULL, &chosen);
     device_open(&device, chosen.calibrate.device);
-    report *report = report_open(&chosen.report, "cuda");
+    report *report = report_open(&chosen.report, "calibrate", "cuda");
     char *path = choose_path(&chosen, device.name);
+    json_t *context = report_context(report);
+    facts_describe(&device, (size_t)8 << 20, context);
+    json_object_set_new(context, "model", json_string(path));
+    report_begin(report);
     uint64_t start = clock_ns();
     must(kvf_cuda_model_calibrate(&chosen.calibrate, &model, &error), &error, "calibrating");
     double seconds = (double)(clock_ns() - start) / 1e9;
     save(model, path);
     expectation_rows(model, report);
-    describe(&device, path, seconds, report_context(report));
+    json_object_set_new(context, "calibration_seconds", json_real(seconds));
     report_note(report, "_us: microseconds the model expects; wire_us: at the link's best");
     report_close(report);
     kvf_cuda_model_destroy(model);

@@ -1,6 +1,5 @@
 #include "collective_case.h"
 
-#include "measure.h"
 #include "tool.h"
 
 #include <stdio.h>
@@ -130,8 +129,7 @@ void collective_case_run(backend *backend, kvf_group *group, const collective_ca
     for (size_t i = 0; i < chosen->samples; i++) {
         run_sample(&bench, i);
     }
-    result->median_ns = median(bench.times, chosen->samples);
-    result->p99_ns = percentile_99(bench.times, chosen->samples);
+    result->ns = summarize(bench.times, chosen->samples);
     result->wait_us = median(bench.waits, chosen->samples);
     result->run_us = median(bench.runs, chosen->samples);
     close_bench(&bench);

@@ -2,6 +2,7 @@
 #ifndef KVF_BENCH_COLLECTIVE_CASE_H
 #define KVF_BENCH_COLLECTIVE_CASE_H
 
+#include "measure.h"
 #include "route.h"
 
 #include <kvferry/nccl.h>
@@ -14,14 +15,13 @@ typedef struct collective_case {
     bool verify;
 } collective_case;
 
-/* On one rank. Times are medians. */
+/* On one rank. wait_us and run_us are medians. */
 typedef struct collective_result {
-    uint64_t bytes;   /* that this rank has in the end */
-    double median_ns; /* from this rank's submit, which all ranks have been waited for to do, until
-                         all have voted that the blocks are there */
-    double p99_ns;    /* NaN under 100 samples */
-    double wait_us;   /* of that, until all ranks were known to have come */
-    double run_us;    /* ... and from then on */
+    uint64_t bytes; /* that this rank has in the end */
+    summary ns;     /* from this rank's submit, which all ranks have been waited for to do, until
+                       all have voted that the blocks are there */
+    double wait_us; /* of that, until all ranks were known to have come */
+    double run_us;  /* ... and from then on */
     uint64_t host_bytes, wire_bytes, chunks; /* of one sample */
     uint64_t host_share;                     /* what host_bytes has to be by the mode */
     uint64_t unlike;                         /* samples with other host_bytes */

@@ -2,8 +2,12 @@
 
 #include <kvferry/kvferry.h>
 
+#include <ctype.h>
+#include <dirent.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -42,6 +46,31 @@ static json_t *date(void) {
     return json_string(text);
 }
 
+static json_t *kernel(void) {
+    struct utsname name;
+    return uname(&name) == 0 ? json_sprintf("%s %s %s", name.sysname, name.release, name.machine)
+                             : json_null();
+}
+
+/* Whether it is the folder of a NUMA node: "node" and digits. */
+static bool is_node(const char *name) {
+    return strncmp(name, "node", 4) == 0 && isdigit((unsigned char)name[4]);
+}
+
+/* Null where the kernel does not say. */
+static json_t *numa_nodes(void) {
+    DIR *nodes = opendir("/sys/devices/system/node");
+    json_int_t count = 0;
+    if (nodes == NULL) {
+        return json_null();
+    }
+    for (const struct dirent *entry = readdir(nodes); entry != NULL; entry = readdir(nodes)) {
+        count += is_node(entry->d_name);
+    }
+    closedir(nodes);
+    return count > 0 ? json_integer(count) : json_null();
+}
+
 json_t *context_make(const char *engine) {
     json_int_t memory = (json_int_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
     json_t *context = json_object();
@@ -49,7 +78,10 @@ json_t *context_make(const char *engine) {
     json_object_set_new(context, "cpu", cpu_model());
     json_object_set_new(context, "cores", json_integer(sysconf(_SC_NPROCESSORS_ONLN)));
     json_object_set_new(context, "memory_bytes", json_integer(memory));
+    json_object_set_new(context, "numa_nodes", numa_nodes());
+    json_object_set_new(context, "kernel", kernel());
     json_object_set_new(context, "compiler", json_string(COMPILER));
+    json_object_set_new(context, "flags", json_string(KVF_BUILD_FLAGS));
     json_object_set_new(context, "build_type", json_string(KVF_BUILD_TYPE));
     json_object_set_new(context, "engine", engine != NULL ? json_string(engine) : json_null());
     json_object_set_new(context, "gpu", json_null());
@@ -63,13 +95,47 @@ static const char *text_of(const json_t *context, const char *key) {
     return text != NULL ? text : "-";
 }
 
-static void print_gpu(const json_t *context, FILE *out) {
-    if (json_is_string(json_object_get(context, "gpu"))) {
-        fprintf(out, "GPU %s, link %s, driver %s, CUDA %s on %s, model %s\n",
-                text_of(context, "gpu"), text_of(context, "link"), text_of(context, "driver"),
-                text_of(context, "cuda_runtime"), text_of(context, "cuda_driver"),
-                text_of(context, "model"));
+static long long number_of(const json_t *context, const char *key) {
+    return (long long)json_integer_value(json_object_get(context, key));
+}
+
+static void print_machine(const json_t *context, FILE *out) {
+    double memory = (double)number_of(context, "memory_bytes");
+    fprintf(out, "on %s, %lld cores, %.1f GiB", text_of(context, "cpu"),
+            number_of(context, "cores"), memory / (1024.0 * 1024.0 * 1024.0));
+    if (json_is_integer(json_object_get(context, "numa_nodes"))) {
+        fprintf(out, ", NUMA nodes %lld", number_of(context, "numa_nodes"));
     }
+    fprintf(out, ", %s\n", text_of(context, "kernel"));
+}
+
+static void print_engine(const json_t *context, FILE *out) {
+    fprintf(out, "engine %s", text_of(context, "engine"));
+    if (json_is_integer(json_object_get(context, "threads"))) {
+        fprintf(out, ", threads %lld", number_of(context, "threads"));
+    }
+    fprintf(out, ", %s\n", text_of(context, "date"));
+}
+
+/* The link as it is, as it could be, and what it was measured to do. */
+static void print_link(const json_t *context, FILE *out) {
+    json_t *limits = json_object_get(context, "link_gbps"), *limit;
+    const char *direction;
+    fprintf(out, "link %s, at most %s", text_of(context, "link"), text_of(context, "link_at_most"));
+    json_object_foreach(limits, direction, limit) {
+        fprintf(out, ", %s %.2f GB/s", direction, json_number_value(limit));
+    }
+    fputc('\n', out);
+}
+
+static void print_gpu(const json_t *context, FILE *out) {
+    if (!json_is_string(json_object_get(context, "gpu"))) {
+        return;
+    }
+    fprintf(out, "GPU %s, driver %s, CUDA %s on %s, model %s\n", text_of(context, "gpu"),
+            text_of(context, "driver"), text_of(context, "cuda_runtime"),
+            text_of(context, "cuda_driver"), text_of(context, "model"));
+    print_link(context, out);
 }
 
 static void print_group(const json_t *context, FILE *out) {
@@ -81,13 +147,11 @@ static void print_group(const json_t *context, FILE *out) {
 }
 
 void context_print(const json_t *context, FILE *out) {
-    double memory = (double)json_integer_value(json_object_get(context, "memory_bytes"));
-    fprintf(out, "kvferry %s (%s, %s), engine %s, %s\n", text_of(context, "version"),
+    fprintf(out, "kvferry %s (%s, %s, %s)\n", text_of(context, "version"),
             text_of(context, "compiler"), text_of(context, "build_type"),
-            text_of(context, "engine"), text_of(context, "date"));
-    fprintf(out, "on %s, %lld cores, %.1f GiB\n", text_of(context, "cpu"),
-            (long long)json_integer_value(json_object_get(context, "cores")),
-            memory / (1024.0 * 1024.0 * 1024.0));
+            text_of(context, "flags"));
+    print_machine(context, out);
+    print_engine(context, out);
     print_gpu(context, out);
     print_group(context, out);
     if (json_is_true(json_object_get(context, "imitated"))) {

@@ -5,11 +5,10 @@
 #include <jansson.h>
 #include <stdio.h>
 
-/* version, cpu, cores, memory_bytes, compiler, build_type, engine, gpu, driver, date; gpu and
- * driver null. */
+/* What report.h says of version, build, machine and engine; gpu and driver null. */
 json_t *context_make(const char *engine);
 
-/* The context in a line or two. */
+/* The context in some lines: build, machine, engine, GPU and link. */
 void context_print(const json_t *context, FILE *out);
 
 #endif

@@ -37,12 +37,25 @@ double median(double *values, size_t count) {
     return (values[(count - 1) / 2] + values[count / 2]) / 2;
 }
 
-double percentile_99(double *values, size_t count) {
-    if (count < 100) {
-        return NAN;
+/* The least value that `percent` of all are no larger than; `sorted` has one or more. */
+static double nearest_rank(const double *sorted, size_t count, size_t percent) {
+    return sorted[(count / 100 * percent + (count % 100 * percent + 99) / 100) - 1];
+}
+
+summary summarize(double *values, size_t count) {
+    summary summary = {
+        .count = count, .median = median(values, count), .p99 = NAN, .max = NAN, .spread = NAN};
+    if (count > 0) {
+        summary.max = values[count - 1];
     }
-    qsort(values, count, sizeof(*values), compare);
-    return values[(count * 99 + 99) / 100 - 1];
+    if (count >= 100) {
+        summary.p99 = nearest_rank(values, count, 99);
+    }
+    if (count >= 2 && summary.median != 0) {
+        summary.spread =
+            (nearest_rank(values, count, 90) - nearest_rank(values, count, 10)) / summary.median;
+    }
+    return summary;
 }
 
 static uint64_t time_repeats(const measured *measured, size_t repeats) {
@@ -77,7 +90,7 @@ static double prepared_sample(const measured *measured) {
     return (double)(clock_ns() - start) / (double)measured->instances;
 }
 
-double measure(const measured *measured, size_t samples) {
+summary measure(const measured *measured, size_t samples) {
     double *times = must_grow(NULL, samples, sizeof(*times));
     if (measured->prepare == NULL) {
         size_t repeats = calibrate(measured);
@@ -90,7 +103,7 @@ double measure(const measured *measured, size_t samples) {
             times[i] = prepared_sample(measured);
         }
     }
-    double result = median(times, samples);
+    summary result = summarize(times, samples);
     free(times);
     return result;
 }

@@ -10,11 +10,23 @@
 uint64_t clock_ns(void);
 uint64_t cpu_ns(void);
 
-/* These sort `values`. NaN when there are none. */
-double median(double *values, size_t count);
+/* Above this spread a row is noisy. */
+#define NOISE_BOUND 0.1
 
-/* The nearest-rank 99th percentile; NaN under 100 values, which cannot tell. */
-double percentile_99(double *values, size_t count);
+/* What samples of a time say. NaN is what so few cannot tell. */
+typedef struct summary {
+    size_t count;
+    double median; /* NaN for none, as max */
+    double p99;    /* the nearest-rank 99th percentile; NaN under 100, where it is the largest */
+    double max;
+    double spread; /* (p90 - p10) / median, of nearest ranks; NaN under 2, and for a median of 0 */
+} summary;
+
+/* Sorts `values`. */
+summary summarize(double *values, size_t count);
+
+/* Sorts `values`. NaN when there are none. */
+double median(double *values, size_t count);
 
 /* Tells the compiler that `pointer`'s target is read, so that making it cannot be dropped. */
 static inline void consume(const void *pointer) {
@@ -31,8 +43,8 @@ typedef struct measured {
     size_t instances; /* 1 or more */
 } measured;
 
-/* Median nanoseconds of one run over `samples` samples, warm-up apart. Short runs are repeated
- * within a sample until the clock's own cost no longer counts. */
-double measure(const measured *measured, size_t samples);
+/* Nanoseconds of one run over `samples` samples, warm-up apart. Short runs are repeated within a
+ * sample until the clock's own cost no longer counts. */
+summary measure(const measured *measured, size_t samples);
 
 #endif

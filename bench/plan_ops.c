@@ -5,6 +5,7 @@
 #include "tool.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* Trackers prepared for one sample at most. */
 #define MANY 16
@@ -30,6 +31,7 @@ struct plan_stage {
     kvf_assignments *source; /* all blocks assigned */
     store src, dst;
     kvf_transfer *transfer;
+    kvf_plan zipped; /* by the last run */
 };
 
 static void check(kvf_status status, const kvf_error *error) {
@@ -145,14 +147,14 @@ static void run_assign(void *context, size_t instance) {
 
 static void run_zip_assigned(void *context, size_t instance) {
     plan_stage *stage = context;
-    kvf_plan plan = kvf_zip_assigned(stage->source, stage->trackers[instance]);
-    consume(&plan);
+    stage->zipped = kvf_zip_assigned(stage->source, stage->trackers[instance]);
+    consume(&stage->zipped);
 }
 
 static void run_zip_pending(void *context, size_t instance) {
     plan_stage *stage = context;
-    kvf_plan plan = kvf_zip_assigned_pending(stage->source, stage->trackers[instance]);
-    consume(&plan);
+    stage->zipped = kvf_zip_assigned_pending(stage->source, stage->trackers[instance]);
+    consume(&stage->zipped);
 }
 
 static void run_lifecycle(void *context, size_t instance) {
@@ -167,13 +169,18 @@ static void run_lifecycle(void *context, size_t instance) {
 
 /* Moves. */
 
-static void lower(plan_stage *stage, const uint64_t *src_ids, const uint64_t *dst_ids) {
+static kvf_move *make_move(plan_stage *stage, const uint64_t *src_ids, const uint64_t *dst_ids) {
     kvf_plan plan = {.count = stage->blocks, .src_ids = src_ids, .dst_ids = dst_ids};
     kvf_move_spec spec = {
         .src = stage->src.layout, .dst = stage->dst.layout, .plans = &plan, .plan_count = 1};
     kvf_move *move = NULL;
     kvf_error error = {0};
     check(kvf_move_create(&spec, NULL, &stage->cache.allocator, &move, &error), &error);
+    return move;
+}
+
+static void lower(plan_stage *stage, const uint64_t *src_ids, const uint64_t *dst_ids) {
+    kvf_move *move = make_move(stage, src_ids, dst_ids);
     consume(move);
     kvf_move_destroy(move);
 }
@@ -223,23 +230,163 @@ static void run_submit_random(void *context, size_t instance) {
     submit(stage, stage->random[0], stage->random[1]);
 }
 
+/* Checks of what the last run on instance 0 left, or of the same once more; not timed. */
+
+/* Hashed anew, block by block, by the functions that hash_sequence is not made of. */
+static bool check_hash(plan_stage *stage) {
+    const kvf_hash_layout layout = kvf_sequence_hash_layout(stage->sequence);
+    uint64_t parent = 0;
+    bool right = kvf_sequence_block_count(stage->sequence) == stage->blocks;
+    for (size_t i = 0; i < stage->blocks && right; i++) {
+        const uint32_t *tokens = stage->tokens + i * PLAN_BLOCK_TOKENS;
+        uint64_t block = kvf_hash_block(tokens, PLAN_BLOCK_TOKENS, 0);
+        uint64_t chained = i > 0 ? kvf_hash_chain(layout, 0, parent, block) : block;
+        kvf_hash expected = {0};
+        right = kvf_hash_lineage(layout, chained, i > 0 ? &parent : NULL, i, &expected) == KVF_OK &&
+                kvf_hash_equal(expected, hashes(stage)[i]);
+        parent = chained;
+    }
+    return right;
+}
+
+/* A phase of the tracker has all ids in order, with their hashes if it has any. */
+static bool has_all(const plan_stage *stage, kvf_view view) {
+    bool right = view.count == stage->blocks && view.first_position == 0 &&
+                 memcmp(view.ids, stage->ids, stage->blocks * sizeof(*stage->ids)) == 0;
+    for (size_t i = 0; i < stage->blocks && right && view.hashes != NULL; i++) {
+        right = kvf_hash_equal(view.hashes[i], hashes(stage)[i]);
+    }
+    return right;
+}
+
+static bool check_pending(plan_stage *stage) {
+    const kvf_assignments *tracker = stage->trackers[0];
+    return has_all(stage, kvf_assignments_pending(tracker)) &&
+           kvf_assignments_staged_count(tracker) == 0 &&
+           kvf_assignments_assigned_count(tracker) == 0;
+}
+
+static bool check_staged(plan_stage *stage) {
+    kvf_view staged = kvf_assignments_staged(stage->trackers[0]);
+    return staged.hashes != NULL && has_all(stage, staged) &&
+           kvf_assignments_pending_count(stage->trackers[0]) == 0 &&
+           kvf_assignments_assigned_count(stage->trackers[0]) == 0;
+}
+
+static bool check_assigned(plan_stage *stage) {
+    kvf_view assigned = kvf_assignments_assigned(stage->trackers[0]);
+    return assigned.hashes != NULL && has_all(stage, assigned) &&
+           kvf_assignments_pending_count(stage->trackers[0]) == 0 &&
+           kvf_assignments_staged_count(stage->trackers[0]) == 0;
+}
+
+/* Every run has counted what it found, and has ended the program unless that was right. */
+static bool check_contains(plan_stage *stage) {
+    look_for(stage, stage->ids, stage->blocks);
+    look_for(stage, stage->absent, 0);
+    return true;
+}
+
+static bool check_zipped(plan_stage *stage) {
+    const kvf_plan *plan = &stage->zipped;
+    size_t bytes = stage->blocks * sizeof(uint64_t);
+    return plan->count == stage->blocks && memcmp(plan->src_ids, stage->rising, bytes) == 0 &&
+           memcmp(plan->dst_ids, stage->ids, bytes) == 0;
+}
+
+/* The tracker is destroyed: what it was zipped from is looked at before that. */
+static bool check_lifecycle(plan_stage *stage) {
+    prepare_empty(stage, 0);
+    run_extend(stage, 0);
+    run_assign(stage, 0);
+    run_zip_assigned(stage, 0);
+    return check_assigned(stage) && check_zipped(stage);
+}
+
+/* Bytes that blocks are known by: those of the source's, poison in the destination's. */
+static void set_bytes(plan_stage *stage) {
+    const backend_type *type = stage->src.backend->type;
+    type->fill(stage->src.backend, stage->src.place, stage->src.layout, stage->rising,
+               stage->rising, stage->blocks);
+    type->poison(stage->dst.backend, stage->dst.place, stage->dst.layout, stage->rising,
+                 stage->blocks);
+}
+
+/* Whether block src_ids[i] of the source has come to dst_ids[i] of the destination, for all. */
+static bool have_come(plan_stage *stage, const uint64_t *src_ids, const uint64_t *dst_ids) {
+    const store *dst = &stage->dst;
+    return dst->backend->type->check(dst->backend, dst->place, dst->layout, dst_ids, src_ids,
+                                     stage->blocks) == 0;
+}
+
+static void copy_box(const kvf_box *box) {
+    for (size_t s = 0; s < box->slices; s++) {
+        for (size_t r = 0; r < box->rows; r++) {
+            ptrdiff_t slice = (ptrdiff_t)s, row = (ptrdiff_t)r;
+            memcpy(box->dst + slice * box->dst_slice_pitch + row * box->dst_row_pitch,
+                   box->src + slice * box->src_slice_pitch + row * box->src_row_pitch, box->width);
+        }
+    }
+}
+
+static void copy_boxes(const kvf_move *move) {
+    kvf_box_cursor cursor = {0};
+    kvf_box box;
+    while (kvf_move_next(move, &cursor, &box, 1) > 0) {
+        copy_box(&box);
+    }
+}
+
+static bool check_lowered(plan_stage *stage, const uint64_t *src_ids, const uint64_t *dst_ids) {
+    kvf_move *move = make_move(stage, src_ids, dst_ids);
+    set_bytes(stage);
+    copy_boxes(move);
+    kvf_move_destroy(move);
+    return have_come(stage, src_ids, dst_ids);
+}
+
+static bool check_lower_contiguous(plan_stage *stage) {
+    return check_lowered(stage, stage->rising, stage->rising);
+}
+
+static bool check_lower_random(plan_stage *stage) {
+    return check_lowered(stage, stage->random[0], stage->random[1]);
+}
+
+static bool check_submitted(plan_stage *stage, const uint64_t *src_ids, const uint64_t *dst_ids) {
+    prepare_submit(stage, 0);
+    set_bytes(stage);
+    submit(stage, src_ids, dst_ids);
+    prepare_submit(stage, 0);
+    return have_come(stage, src_ids, dst_ids);
+}
+
+static bool check_submit(plan_stage *stage) {
+    return check_submitted(stage, stage->rising, stage->rising);
+}
+
+static bool check_submit_random(plan_stage *stage) {
+    return check_submitted(stage, stage->random[0], stage->random[1]);
+}
+
 const plan_op plan_ops[] = {
-    {"hash_sequence", false, true, SINGLE, prepare_hash, run_hash},
-    {"extend_block_ids_fresh", true, false, CACHED, prepare_empty, run_extend},
-    {"extend_block_ids_known", true, false, 0, prepare_pending, run_extend},
-    {"extend_assigned", true, false, CACHED, prepare_empty, run_extend_assigned},
-    {"contains_hit", true, false, 0, prepare_pending, run_contains_hit},
-    {"contains_miss", true, false, 0, prepare_pending, run_contains_miss},
-    {"stage_pending", true, false, CACHED, prepare_pending, run_stage},
-    {"commit_staged", true, false, LARGE, prepare_staged, run_commit},
-    {"assign_pending", true, false, CACHED, prepare_pending, run_assign},
-    {"zip_assigned", true, false, 0, prepare_assigned, run_zip_assigned},
-    {"zip_assigned_pending", true, false, 0, prepare_pending, run_zip_pending},
-    {"lower_contiguous", false, false, 0, NULL, run_lower_contiguous},
-    {"lower_random", false, false, 0, NULL, run_lower_random},
-    {"submit_background", false, false, SINGLE, prepare_submit, run_submit},
-    {"submit_background_random", false, false, SINGLE, prepare_submit, run_submit_random},
-    {"lifecycle", true, false, 0, NULL, run_lifecycle},
+    {"hash_sequence", false, true, SINGLE, prepare_hash, run_hash, check_hash},
+    {"extend_block_ids_fresh", true, false, CACHED, prepare_empty, run_extend, check_pending},
+    {"extend_block_ids_known", true, false, 0, prepare_pending, run_extend, check_pending},
+    {"extend_assigned", true, false, CACHED, prepare_empty, run_extend_assigned, check_assigned},
+    {"contains_hit", true, false, 0, prepare_pending, run_contains_hit, check_contains},
+    {"contains_miss", true, false, 0, prepare_pending, run_contains_miss, check_contains},
+    {"stage_pending", true, false, CACHED, prepare_pending, run_stage, check_staged},
+    {"commit_staged", true, false, LARGE, prepare_staged, run_commit, check_assigned},
+    {"assign_pending", true, false, CACHED, prepare_pending, run_assign, check_assigned},
+    {"zip_assigned", true, false, 0, prepare_assigned, run_zip_assigned, check_zipped},
+    {"zip_assigned_pending", true, false, 0, prepare_pending, run_zip_pending, check_zipped},
+    {"lower_contiguous", false, false, 0, NULL, run_lower_contiguous, check_lower_contiguous},
+    {"lower_random", false, false, 0, NULL, run_lower_random, check_lower_random},
+    {"submit_background", false, false, SINGLE, prepare_submit, run_submit, check_submit},
+    {"submit_background_random", false, false, SINGLE, prepare_submit, run_submit_random,
+     check_submit_random},
+    {"lifecycle", true, false, 0, NULL, run_lifecycle, check_lifecycle},
     {0},
 };
 
@@ -248,16 +395,17 @@ static size_t instances(const plan_op *op, const plan_stage *stage) {
     return count < 1 ? 1 : count > MANY ? MANY : count;
 }
 
-double plan_op_measure(const plan_op *op, plan_stage *stage, size_t samples) {
+plan_result plan_op_measure(const plan_op *op, plan_stage *stage, size_t samples) {
     measured measured = {.run = op->run, .context = stage, .instances = instances(op, stage)};
     if (op->spent > 0) {
         measured.prepare = op->prepare;
     } else if (op->prepare != NULL) {
         op->prepare(stage, 0);
     }
-    double ns = measure(&measured, samples);
+    plan_result result = {.ns = measure(&measured, samples)};
+    result.right = op->check(stage);
     prepare_submit(stage, 0); /* what is in flight would be in the next operation's way */
-    return ns;
+    return result;
 }
 
 static uint64_t *rising(size_t count, uint64_t first) {

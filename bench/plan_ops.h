@@ -26,7 +26,15 @@ typedef struct plan_op {
                       sample, this many blocks together. 0: one lasts for all runs. */
     void (*prepare)(void *stage, size_t instance); /* NULL: nothing to prepare */
     void (*run)(void *stage, size_t instance);
+    bool (*check)(plan_stage *stage); /* whether the last run on instance 0 did what it should */
 } plan_op;
+
+/* What the samples say, nanoseconds of a run on all of the stage's blocks, and whether one more run
+ * did what it should: what it left is compared with what is known, apart from the timing. */
+typedef struct plan_result {
+    summary ns;
+    bool right;
+} plan_result;
 
 /* All operations, up to one without a name. */
 extern const plan_op plan_ops[];
@@ -34,7 +42,6 @@ extern const plan_op plan_ops[];
 /* Tokens of a block in hash_sequence. */
 #define PLAN_BLOCK_TOKENS 16
 
-/* Median nanoseconds of the operation on all of the stage's blocks. */
-double plan_op_measure(const plan_op *op, plan_stage *stage, size_t samples);
+plan_result plan_op_measure(const plan_op *op, plan_stage *stage, size_t samples);
 
 #endif

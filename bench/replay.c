@@ -203,6 +203,8 @@ static void fill_row(json_t *row, server *server, const server_options *options,
     const server_counts *counts = server_get_counts(server);
     size_t transfers;
     double *latencies = server_latencies(server, &transfers);
+    summary summary = summarize(latencies, transfers);
+    summary.spread = NAN; /* transfers differ, and that is no noise */
     row_count(row, "requests", counts->requests);
     row_count(row, "blocks", counts->blocks);
     row_count(row, "device_hits", counts->device_hits);
@@ -224,8 +226,7 @@ static void fill_row(json_t *row, server *server, const server_options *options,
     }
     row_real(row, "onboard_gbps", gbps(counts->onboard_bytes, counts->onboard_ns));
     row_real(row, "offload_gbps", gbps(counts->offload_bytes, counts->offload_ns));
-    row_real(row, "p50_us", median(latencies, transfers));
-    row_real(row, "p99_us", percentile_99(latencies, transfers));
+    row_summary(row, "us", 1, &summary);
     row_real(row, "wall_seconds", seconds);
     row_count(row, "device_blocks", options->device_blocks);
     row_count(row, "host_blocks", options->host_blocks);
@@ -233,6 +234,7 @@ static void fill_row(json_t *row, server *server, const server_options *options,
     row_count(row, "block_tokens", options->block_tokens);
     row_count(row, "regions", options->regions);
     row_flag(row, "integrity", options->integrity);
+    row_verified(row, options->verify, counts->corrupt_blocks == 0);
 }
 
 static int run(const replay_options *chosen, const trace *trace) {
@@ -240,7 +242,9 @@ static int run(const replay_options *chosen, const trace *trace) {
     server_options options_sized = chosen->server;
     size_tiers(trace, &options_sized);
     backend_open(&backend, &chosen->backend);
-    report *report = report_open(&chosen->report, backend.type->name);
+    report *report = report_open(&chosen->report, "replay", backend.type->name);
+    backend_describe(&backend, report_context(report));
+    report_begin(report);
     server *server = server_open(&backend, &options_sized);
     double seconds = serve(server, trace);
     json_t *row = report_row(report);
@@ -251,7 +255,7 @@ static int run(const replay_options *chosen, const trace *trace) {
                         "over all transfers; 10^9 bytes/s");
     uint64_t corrupt = server_get_counts(server)->corrupt_blocks;
     server_close(server);
-    backend_describe(&backend, report_context(report));
+    backend_conclude(&backend, report_context(report));
     backend_close(&backend);
     report_close(report);
     if (corrupt > 0) {

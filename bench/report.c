@@ -1,5 +1,6 @@
 #include "report.h"
 
+#include "compare.h"
 #include "context.h"
 #include "measure.h"
 #include "table.h"
@@ -12,31 +13,43 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MAX_NOTES 8
+#define MAX_NOTES 10
 
 struct report {
     json_t *root, *rows; /* rows is a part of root */
-    FILE *json;          /* NULL: none */
+    json_t *before;      /* what is compared with; NULL: nothing */
+    const char *command, *before_name;
+    FILE *json; /* NULL: none */
     const char *json_name;
     const char *notes[MAX_NOTES];
     size_t note_count;
 };
 
-enum { KEY_JSON = 0x1000 };
+enum { KEY_JSON = 0x1000, KEY_COMPARE };
 
 static const struct argp_option options[] = {
     {"json", KEY_JSON, "FILE", 0,
      "Write the results to FILE as JSON; - is standard output, instead of the text", 90},
+    {"compare", KEY_COMPARE, "FILE", 0,
+     "Set the results beside those that --json stored in FILE, with ratios, and say which differ "
+     "by "
+     "more than noise",
+     90},
     {0},
 };
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
     report_options *chosen = state->input;
-    if (key != KEY_JSON) {
+    switch (key) {
+    case KEY_JSON:
+        chosen->json = argument;
+        return 0;
+    case KEY_COMPARE:
+        chosen->compare = argument;
+        return 0;
+    default:
         return ARGP_ERR_UNKNOWN;
     }
-    chosen->json = argument;
-    return 0;
 }
 
 const struct argp report_argp = {.options = options, .parser = parse};
@@ -52,12 +65,28 @@ static FILE *open_json(const char *name) {
     return file;
 }
 
-report *report_open(const report_options *options_given, const char *engine) {
+static json_t *read_before(const char *name, const char *command) {
+    char message[512];
+    json_t *before = compare_read(name, command, message, sizeof(message));
+    if (before == NULL) {
+        fail(EXIT_USAGE, "%s", message);
+    }
+    return before;
+}
+
+report *report_open(const report_options *options_given, const char *command, const char *engine) {
     report *opened = must_grow(NULL, 1, sizeof(*opened));
-    *opened = (report){.json = open_json(options_given->json), .json_name = options_given->json};
+    *opened = (report){.json_name = options_given->json,
+                       .before_name = options_given->compare,
+                       .command = command};
+    if (options_given->compare != NULL) {
+        /* First: the new results may go to the same file. */
+        opened->before = read_before(options_given->compare, command);
+    }
+    opened->json = open_json(options_given->json);
     opened->rows = json_array();
-    opened->root = json_pack("{s:i, s:o, s:O}", "schema_version", 1, "context",
-                             context_make(engine), "rows", opened->rows);
+    opened->root = json_pack("{s:i, s:s, s:o, s:O}", "schema_version", REPORT_SCHEMA, "command",
+                             command, "context", context_make(engine), "rows", opened->rows);
     if (opened->root == NULL) {
         fail(EXIT_CHECK, "out of memory for results");
     }
@@ -66,6 +95,14 @@ report *report_open(const report_options *options_given, const char *engine) {
 
 json_t *report_context(report *report) {
     return json_object_get(report->root, "context");
+}
+
+void report_begin(report *report) {
+    if (report->json != stdout) {
+        context_print(report_context(report), stdout);
+        fputc('\n', stdout);
+        fflush(stdout); /* an error stays, and is told of in the end */
+    }
 }
 
 json_t *report_row(report *report) {
@@ -98,6 +135,29 @@ void row_flag(json_t *row, const char *key, bool value) {
     set(row, key, json_boolean(value));
 }
 
+static void row_named(json_t *row, const char *name, const char *unit, double value) {
+    char key[32];
+    snprintf(key, sizeof(key), "%s_%s", name, unit);
+    row_real(row, key, value);
+}
+
+static void row_known(json_t *row, const char *key, bool known, bool value) {
+    set(row, key, known ? json_boolean(value) : json_null());
+}
+
+void row_summary(json_t *row, const char *unit, double per_unit, const summary *summary) {
+    row_count(row, "samples", summary->count);
+    row_named(row, "median", unit, summary->median / per_unit);
+    row_named(row, "p99", unit, summary->p99 / per_unit);
+    row_named(row, "max", unit, summary->max / per_unit);
+    row_real(row, "spread", summary->spread);
+    row_known(row, "noisy", isfinite(summary->spread), summary->spread > NOISE_BOUND);
+}
+
+void row_verified(json_t *row, bool checked, bool right) {
+    row_known(row, "verified", checked, right);
+}
+
 void report_note(report *report, const char *note) {
     if (report->note_count < MAX_NOTES) {
         report->notes[report->note_count++] = note;
@@ -119,25 +179,80 @@ static void write_json(const report *report) {
     }
 }
 
-static void write_text(const report *report) {
-    context_print(json_object_get(report->root, "context"), stdout);
-    fputc('\n', stdout);
-    table_print(report->rows, stdout);
-    for (size_t i = 0; i < report->note_count; i++) {
-        printf("%s%s\n", i == 0 ? "\n" : "", report->notes[i]);
+/* How many rows have this key, or have it true. */
+static size_t count_rows(const report *report, const char *key, bool all) {
+    size_t i, count = 0;
+    json_t *row;
+    json_array_foreach(report->rows, i, row) {
+        const json_t *value = json_object_get(row, key);
+        count += all ? value != NULL : json_is_true(value);
+    }
+    return count;
+}
+
+static void add_noise(const report *report) {
+    set(report->root, "noise",
+        json_pack("{s:f, s:I, s:I}", "bound", NOISE_BOUND, "rows",
+                  (json_int_t)json_array_size(report->rows), "noisy",
+                  (json_int_t)count_rows(report, "noisy", false)));
+}
+
+static void add_comparison(const report *report) {
+    if (report->before != NULL) {
+        set(report->root, "compare",
+            compare_documents(report->command, report->root, report->before, report->before_name));
     }
 }
 
+static void print_noise(const report *report) {
+    size_t noisy = count_rows(report, "noisy", false);
+    if (noisy > 0) {
+        printf("\nNOISY: %zu of %zu rows spread by more than %.0f%%: (p90 - p10) / median\n", noisy,
+               json_array_size(report->rows), NOISE_BOUND * 100);
+    }
+}
+
+static void print_notes(const report *report) {
+    for (size_t i = 0; i < report->note_count; i++) {
+        printf("%s%s\n", i == 0 ? "\n" : "", report->notes[i]);
+    }
+    if (count_rows(report, "samples", true) > 0) {
+        printf("spread = (p90 - p10) / median, noisy above %.0f%%; p99 is of 100 samples or more: "
+               "of fewer it is max\n",
+               NOISE_BOUND * 100);
+    }
+}
+
+static void write_text(const report *report) {
+    const json_t *comparison = json_object_get(report->root, "compare");
+    table_print(report->rows, stdout);
+    print_notes(report);
+    print_noise(report);
+    if (comparison != NULL) {
+        fputc('\n', stdout);
+        compare_print(comparison, stdout);
+    }
+    fflush(stdout); /* before what is said of it */
+}
+
 void report_close(report *report) {
+    add_noise(report);
+    add_comparison(report);
     if (report->json != stdout) {
         write_text(report);
     }
     if (report->json != NULL) {
         write_json(report);
     }
+    bool nothing_compared = report->before != NULL && !compare_found(report->root);
+    const char *before_name = report->before_name;
+    json_decref(report->before);
     json_decref(report->rows);
     json_decref(report->root);
     free(report);
+    if (nothing_compared) { /* only now: what was measured is kept */
+        fail(EXIT_USAGE, "%s: has no row of what was measured now", before_name);
+    }
 }
 
 void close_stdout(void) {

@@ -1,32 +1,81 @@
 /* Results: a context and rows, as human text and as JSON.
  *
- *     {"schema_version": 1, "context": {...}, "rows": [{...}, ...]}
+ *     {"schema_version": 2,
+ *      "command": "bench transfer",
+ *      "context": {...}, "rows": [{...}, ...],
+ *      "noise": {"bound": 0.1, "rows": 12, "noisy": 1},
+ *      "compare": {...}}                    with --compare only, see compare.h
  *
- * A row is an object; its keys keep the order in which they were set, which is that of the columns.
+ * command: "bench plan", "bench transfer", "bench pinned", "bench collective", "replay" or
+ * "calibrate".
+ *
+ * context: what was measured, as context_print says it before the work.
+ *
+ *     version, compiler, flags, build_type       of kvferry
+ *     date, kernel, cpu                          text
+ *     cores, numa_nodes, memory_bytes            of the machine
+ *     engine                                     "host" or "cuda"
+ *     threads                                    of engine host, beside its caller's
+ *     gpu, driver, cuda_driver, cuda_runtime     text; null without a GPU
+ *     link, link_at_most                         "PCIe gen 5 x16": now, and what both ends can do
+ *     link_gbps                                  {"h2d": 55.1, "d2h": 54.7}: large pinned copies
+ *                                                before the work
+ *     model, strategies                          of engine cuda
+ *     ranks, nccl, links_gbps                    of bench collective
+ *     imitated                                   times are of no machine
+ *     left_out                                   of bench transfer: combinations for lack of time
+ *
+ * rows: objects; their keys keep the order in which they were set, which is that of the columns.
+ * Names end in the unit: _ns, _us, _s, _bytes, _gbps (10^9 bytes/s). Null is what was not measured
+ * or does not apply. First what was asked for, by which rows of two runs are matched, see
+ * compare.c; then what was measured. All rows that are measured have
+ *
+ *     samples          how many
+ *     median_UNIT      UNIT: ns (bench plan), us (transfer, collective, replay), s (pinned)
+ *     p99_UNIT         nearest rank; null under 100 samples, which cannot tell it from max
+ *     max_UNIT
+ *     spread           (p90 - p10) / median, nearest ranks; null for a single sample
+ *     noisy            whether spread is above noise.bound; null with spread
+ *     verified         whether all that was checked was right; null when nothing was checked
+ *
+ * In replay the samples are the transfers, which differ: spread and noisy are null. Rows of
+ * calibrate are predictions, and have none of these.
+ *
+ * schema_version 1 had no command, noise, max, spread and noisy, and in rows of bench plan
+ * ns_total for median_ns, of bench pinned seconds for median_s, of replay p50_us for median_us.
  */
 #ifndef KVF_BENCH_REPORT_H
 #define KVF_BENCH_REPORT_H
+
+#include "measure.h"
 
 #include <argp.h>
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#define REPORT_SCHEMA 2
+
 typedef struct report report;
 
-/* Where results go; what `report_argp` sets. */
+/* Where results go and what they are set beside; what `report_argp` sets. */
 typedef struct report_options {
-    const char *json; /* --json: a file, "-" for stdout, NULL for none */
+    const char *json;    /* --json: a file, "-" for stdout, NULL for none */
+    const char *compare; /* --compare: a stored JSON, NULL for none */
 } report_options;
 
 /* A child parser with the report's options; its input is a report_options. */
 extern const struct argp report_argp;
 
-/* Opens the JSON file, if there is to be one: an error then ends the program before the work. */
-report *report_open(const report_options *options, const char *engine);
+/* Reads what is to be compared with, then opens the JSON file, if there are to be such: an error
+ * then ends the program before the work. `command` and `engine` are static text. */
+report *report_open(const report_options *options, const char *command, const char *engine);
 
 /* What the results were measured with and on, to be added to; the report's. */
 json_t *report_context(report *report);
+
+/* Once the context is known, before the work: prints it where there is text. */
+void report_begin(report *report);
 
 /* A new, empty row; the report's. */
 json_t *report_row(report *report);
@@ -36,6 +85,13 @@ void row_text(json_t *row, const char *key, const char *value);
 void row_count(json_t *row, const char *key, uint64_t value);
 void row_real(json_t *row, const char *key, double value);
 void row_flag(json_t *row, const char *key, bool value);
+
+/* Sets samples, median, p99, max, spread and noisy. The summary's values are `per_unit` to a
+ * `unit`: 1000 for "us" of nanoseconds. */
+void row_summary(json_t *row, const char *unit, double per_unit, const summary *summary);
+
+/* Sets verified: null when nothing was checked. */
+void row_verified(json_t *row, bool checked, bool right);
 
 /* A line under the human table: the formula behind a column. Static text. */
 void report_note(report *report, const char *note);

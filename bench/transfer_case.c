@@ -1,6 +1,5 @@
 #include "transfer_case.h"
 
-#include "measure.h"
 #include "opposing.h"
 #include "tool.h"
 
@@ -283,8 +282,7 @@ static void conclude(const bench *bench, size_t strategy, double link_ns) {
     transfer_result *result = &bench->results[strategy];
     size_t samples = chosen->samples;
     result->link_ns = link_ns;
-    result->median_ns = median(series->times, samples);
-    result->p99_ns = percentile_99(series->times, samples);
+    result->ns = summarize(series->times, samples);
     result->submit_ns = median(series->submits, samples);
     result->cpu_ns = chosen->both_ways ? NAN : median(series->cpus, samples);
     result->opposing_gbps = chosen->both_ways ? median(series->opposing, samples) : NAN;

@@ -3,6 +3,7 @@
 #ifndef KVF_BENCH_TRANSFER_CASE_H
 #define KVF_BENCH_TRANSFER_CASE_H
 
+#include "measure.h"
 #include "route.h"
 
 typedef struct transfer_case {
@@ -17,12 +18,12 @@ typedef struct transfer_case {
     bool poll;      /* wait for a transfer without ever resting */
 } transfer_case;
 
-/* Medians of the samples of one strategy. What was not measured is NaN. */
+/* What the samples of one strategy say; single numbers are medians. What was not measured is NaN.
+ */
 typedef struct transfer_result {
     uint64_t bytes, boxes;
     moved_by moved_by;
-    double median_ns; /* submit to completion */
-    double p99_ns;    /* NaN under 100 samples */
+    summary ns; /* submit to completion */
     double submit_ns, cpu_ns;
     double link_ns; /* the best way's */
     double opposing_gbps;
