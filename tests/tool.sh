@@ -69,8 +69,9 @@ two_requests() {
 }
 two_requests --json -
 read_json
-has schema_version NUMBER '1$'
-for name in version cpu compiler build_type engine; do
+has schema_version NUMBER '2$'
+has command STRING 'replay$'
+for name in version cpu compiler flags build_type kernel engine; do
     has "context.$name" STRING
 done
 has context.gpu NULL
@@ -83,8 +84,10 @@ has rows.0.offloaded NUMBER '4$'
 has rows.0.offload_bytes NUMBER '16384$'
 has rows.0.onboarded NUMBER '0$'
 has rows.0.corrupt_blocks NUMBER '0$'
-has_numbers rows.0. onboard_bytes boxes verified_blocks onboard_gbps offload_gbps p50_us p99_us \
-    wall_seconds
+has_numbers rows.0. onboard_bytes boxes verified_blocks onboard_gbps offload_gbps median_us p99_us \
+    max_us wall_seconds samples
+has rows.0.verified BOOLEAN ON
+has rows.0.noisy NULL
 two_requests --json "$work/out.json"
 says out requests
 cp "$work/out.json" "$work/out"
@@ -94,6 +97,7 @@ two_requests --no-verify --json -
 read_json
 has rows.0.verified_blocks NUMBER '0$'
 has rows.0.corrupt_blocks NULL
+has rows.0.verified NULL
 expect 0 replay --trace /dev/null --json -
 read_json
 has rows.0.requests NUMBER '0$'
@@ -101,7 +105,15 @@ has rows.0.requests NUMBER '0$'
 expect 0 bench plan --blocks 64,1000 --json -
 read_json
 has rows.0.op STRING
-has_numbers rows.0. blocks ns_per_block ns_total
+has command STRING 'bench plan$'
+has noise.bound NUMBER '0.1'
+has noise.rows NUMBER '32$'
+has_numbers rows.0. blocks ns_per_block median_ns p99_ns max_ns samples spread
+has rows.0.p99_ns NUMBER
+[ "$(grep -c '^rows\.[0-9]*\.verified BOOLEAN ON$' "$work/values")" -eq 32 ] ||
+    complain "bench plan: not all operations were checked"
+[ "$(grep -c '^rows\.[0-9]*\.noisy BOOLEAN ON$' "$work/values")" -eq "$(value noise.noisy)" ] ||
+    complain "bench plan: noisy rows are counted wrong"
 for op in hash_sequence extend_block_ids_fresh extend_block_ids_known extend_assigned contains_hit \
     contains_miss stage_pending commit_staged assign_pending zip_assigned zip_assigned_pending \
     lower_contiguous lower_random submit_background lifecycle; do
@@ -119,7 +131,7 @@ small_transfers() {
         has "rows.0.$name" STRING
     done
     has_numbers rows.0. fragment_bytes fragments blocks regions boxes bytes gbps link_gbps \
-        fraction_of_link median_us p99_us submit_us cpu_us samples
+        fraction_of_link median_us p99_us max_us spread submit_us cpu_us samples
     has rows.0.strategy NULL # the host engine has no choice
     has rows.0.bytes NUMBER '32768$'
 }
@@ -143,4 +155,35 @@ has rows.0.link_gbps NULL # memory has no directions
 has rows.0.first_layer_us NUMBER
 has rows.0.first_block_us NUMBER
 has rows.0.imitated BOOLEAN OFF
+
+# What is measured is said first; runs beside each other.
+expect 0 bench plan --blocks 64 --samples 3 --json "$work/before.json"
+head -1 "$work/out" | grep -q '^kvferry ' || complain "the context does not come first"
+says out "p99 is of 100 samples"
+expect 0 bench plan --blocks 64,100 --samples 3 --compare "$work/before.json"
+says out "$work/before.json"
+says out "rows without a partner: 16 now, 0 before"
+expect 0 bench plan --blocks 64 --samples 3 --compare "$work/before.json" --json -
+read_json
+has compare.figure STRING 'ns_per_block$'
+has compare.rows.15.ratio NUMBER
+has compare.only_now NUMBER '0$'
+[ $(($(value compare.faster) + $(value compare.slower) + $(value compare.within_noise) + \
+    $(value compare.unknown))) -eq 16 ] || complain "not every pair is counted once"
+# In place of what it was compared with.
+expect 0 bench plan --blocks 64 --samples 3 --compare "$work/before.json" --json "$work/before.json"
+cp "$work/before.json" "$work/out"
+read_json
+has compare.rows.15.op STRING
+# Nothing to compare: the results are there nevertheless.
+expect 2 bench plan --blocks 65 --samples 3 --compare "$work/before.json" --json -
+says err "has no row"
+read_json
+has rows.0.blocks NUMBER '65$'
+expect 2 bench transfer --compare "$work/before.json"
+says err "is of kvferry bench plan"
+expect 2 bench plan --compare "$work/trace"
+says err "is not JSON"
+expect 2 bench plan --compare "$work/nothing"
+says err "$work/nothing"
 [ "$failures" -eq 0 ]

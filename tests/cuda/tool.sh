@@ -56,6 +56,8 @@ rows 4
 has context.gpu STRING
 has context.cuda_runtime STRING
 has context.model STRING built-in
+has context.link_gbps.h2d NUMBER
+has context.link_gbps.d2h NUMBER
 has rows.0.direction STRING 'h2d$'
 has rows.3.direction STRING 'd2h$'
 has rows.0.strategy STRING 'auto$'
@@ -76,7 +78,7 @@ fi
 expect 0 bench pinned --bytes 8M --samples 1 --json -
 read_json
 [ "$(grep -c '^rows\.[0-9]*\.way STRING ' "$work/values")" -eq 3 ] || complain "not three ways"
-has_numbers rows.0. seconds s_per_gib touch_s register_s
+has_numbers rows.0. samples median_s p99_s max_s spread s_per_gib touch_s register_s
 has rows.2.way STRING 'cudaHostAlloc$'
 has rows.2.touch_s NULL
 expect 2 bench pinned --bytes 0
@@ -142,6 +144,8 @@ has context.model STRING "$model"
 transfers 0 --fragment-bytes 4K --count 64 --built-in-model
 read_json
 has context.model STRING built-in
+has context.link_gbps.h2d NUMBER
+has context.link_gbps.d2h NUMBER
 expect 0 calibrate --scratch-bytes 8M --output "$work/model.json"
 transfers 0 --fragment-bytes 4K --count 64 --model "$work/model.json"
 read_json
@@ -151,6 +155,8 @@ transfers 0 --fragment-bytes 4K --count 64
 says err "$model: "
 read_json
 has context.model STRING built-in
+has context.link_gbps.h2d NUMBER
+has context.link_gbps.d2h NUMBER
 transfers 2 --fragment-bytes 4K --count 64 --model "$model"
 says err "$model: "
 transfers 2 --model "$work/nothing"
