@@ -13,6 +13,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* For measuring the link, which the context names. */
 #define LINK_BYTES ((size_t)64 << 20)
@@ -64,9 +65,31 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     }
 }
 
-/* One sample: seconds in all; what the library reports, where it is its own memory. */
+/* Not timed: whether the runtime takes all of it for pinned memory, and every page of it keeps what
+ * is written there. */
+static bool check_memory(char *memory, size_t bytes) {
+    const char *ends[] = {memory, memory + bytes - 1};
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    bool right = true;
+    for (size_t i = 0; i < 2; i++) {
+        struct cudaPointerAttributes attributes;
+        must_cuda(cudaPointerGetAttributes(&attributes, ends[i]), "cudaPointerGetAttributes");
+        right = right && attributes.type == cudaMemoryTypeHost;
+    }
+    for (size_t at = 0; at < bytes; at += page) {
+        memory[at] = (char)(at / page * 31 + 1);
+    }
+    consume(memory);
+    for (size_t at = 0; at < bytes; at += page) {
+        right = right && memory[at] == (char)(at / page * 31 + 1);
+    }
+    return right;
+}
+
+/* One sample: seconds in all, and whether the memory is right; what the library reports, where it
+ * is its own memory. */
 static double sample_library(const pinned_options *chosen, size_t bytes, bool huge,
-                             kvf_cuda_pinned_report *report) {
+                             kvf_cuda_pinned_report *report, bool *right) {
     const kvf_cuda_pinned_options wanted = {
         .bytes = bytes, .device = chosen->device, .near_device = true, .no_huge_pages = !huge};
     kvf_cuda_pinned *memory = NULL;
@@ -74,26 +97,31 @@ static double sample_library(const pinned_options *chosen, size_t bytes, bool hu
     uint64_t start = clock_ns();
     must(kvf_cuda_pinned_create(&wanted, &memory, report, &error), &error, "pinning memory");
     double seconds = (double)(clock_ns() - start) / 1e9;
+    *right = check_memory(kvf_cuda_pinned_base(memory), bytes) && *right;
     kvf_cuda_pinned_destroy(memory);
     return seconds;
 }
 
-static double sample_runtime(size_t bytes) {
+static double sample_runtime(size_t bytes, bool *right) {
     void *memory = NULL;
     uint64_t start = clock_ns();
     must_cuda(cudaHostAlloc(&memory, bytes, cudaHostAllocDefault), "cudaHostAlloc");
     double seconds = (double)(clock_ns() - start) / 1e9;
+    *right = check_memory(memory, bytes) && *right;
     must_cuda(cudaFreeHost(memory), "cudaFreeHost");
     return seconds;
 }
 
-static void measure_way(const pinned_options *chosen, size_t bytes, const char *way, json_t *row) {
+/* Returns whether all memory was as it should be. */
+static bool measure_way(const pinned_options *chosen, size_t bytes, const char *way, json_t *row) {
     enum { MOST = 1000 };
     static double seconds[MOST];
     kvf_cuda_pinned_report report = {.numa_node = -1};
     bool runtime = strcmp(way, "cudaHostAlloc") == 0, huge = strcmp(way, "huge pages") == 0;
+    bool right = true;
     for (size_t i = 0; i < chosen->samples; i++) {
-        seconds[i] = runtime ? sample_runtime(bytes) : sample_library(chosen, bytes, huge, &report);
+        seconds[i] = runtime ? sample_runtime(bytes, &right)
+                             : sample_library(chosen, bytes, huge, &report, &right);
     }
     summary summary = summarize(seconds, chosen->samples);
     row_text(row, "way", way);
@@ -105,6 +133,8 @@ static void measure_way(const pinned_options *chosen, size_t bytes, const char *
     row_real(row, "huge_fraction",
              runtime ? NAN : (double)report.huge_bytes / (double)report.bytes);
     row_real(row, "numa_node", runtime || report.numa_node < 0 ? NAN : (double)report.numa_node);
+    row_verified(row, true, right);
+    return right;
 }
 
 int bench_pinned_main(int argc, char **argv) {
@@ -120,15 +150,21 @@ int bench_pinned_main(int argc, char **argv) {
     report *report = report_open(&chosen.report, "bench pinned", "cuda");
     facts_describe(&device, LINK_BYTES, report_context(report));
     report_begin(report);
+    size_t wrong = 0;
     for (size_t i = 0; i < chosen.bytes.count; i++) {
         for (size_t w = 0; w < sizeof(ways) / sizeof(ways[0]); w++) {
-            measure_way(&chosen, (size_t)chosen.bytes.values[i], ways[w], report_row(report));
+            wrong +=
+                !measure_way(&chosen, (size_t)chosen.bytes.values[i], ways[w], report_row(report));
         }
     }
-    report_note(report, "s_per_gib = seconds / (bytes / 2^30), medians; touch_s and register_s are "
-                        "the last sample's");
+    report_note(report,
+                "s_per_gib = seconds / (bytes / 2^30), medians; touch_s and register_s are "
+                "the last sample's; verified: pinned, and every page keeps what is written");
     device_close(&device);
     report_close(report);
     free(chosen.bytes.values);
+    if (wrong > 0) {
+        fail(EXIT_CHECK, "%zu kinds of memory were not as they should be", wrong);
+    }
     return 0;
 }

@@ -81,6 +81,9 @@ read_json
 has_numbers rows.0. samples median_s p99_s max_s spread s_per_gib touch_s register_s
 has rows.2.way STRING 'cudaHostAlloc$'
 has rows.2.touch_s NULL
+for row in 0 1 2; do
+    has "rows.$row.verified" BOOLEAN ON
+done
 expect 2 bench pinned --bytes 0
 
 # Every strategy, in turn; the engine's own choice beside the best of the others.
