@@ -399,7 +399,8 @@ void compare_print(const json_t *comparison, FILE *out) {
     fputc('\n', out);
     fprintf(out,
             "ratio = now / before; noise = sqrt(spread_now^2 + spread_before^2), %.0f%% at least; "
-            "within noise: max(ratio, 1 / ratio) - 1 <= noise; unknown without both spreads\n",
+            "within noise: max(ratio, 1 / ratio) - 1 <= noise; unknown without both spreads. "
+            "Spreads are within a run: repeat both before believing a small difference\n",
             LEAST_NOISE * 100);
     print_counts(comparison, out);
     print_differences(comparison, out);

@@ -9,6 +9,9 @@
 /* A sample of repeated runs takes at least this long: the clock costs some 30 ns of it. */
 #define SAMPLE_NS 100000
 
+/* The warm-up: at least one sample, and so long. A processor that was idle is slow at first. */
+#define WARM_UP_NS 20000000
+
 static uint64_t read_clock(clockid_t clock) {
     struct timespec now;
     clock_gettime(clock, &now);
@@ -70,7 +73,7 @@ static double repeated_sample(const measured *measured, size_t repeats) {
     return (double)time_repeats(measured, repeats) / (double)repeats;
 }
 
-/* Doubles the repeats until a sample is long enough; that is the warm-up, too. */
+/* Doubles the repeats until a sample is long enough. */
 static size_t calibrate(const measured *measured) {
     size_t repeats = 1;
     while (time_repeats(measured, repeats) < SAMPLE_NS) {
@@ -79,7 +82,9 @@ static size_t calibrate(const measured *measured) {
     return repeats;
 }
 
-static double prepared_sample(const measured *measured) {
+/* Each instance once, after it was prepared. */
+static double prepared_sample(const measured *measured, size_t repeats) {
+    (void)repeats;
     for (size_t i = 0; i < measured->instances; i++) {
         measured->prepare(measured->context, i);
     }
@@ -90,18 +95,24 @@ static double prepared_sample(const measured *measured) {
     return (double)(clock_ns() - start) / (double)measured->instances;
 }
 
+/* Warms up, then takes the samples. */
+static void take_samples(double (*sample)(const measured *, size_t), const measured *measured,
+                         size_t repeats, double *times, size_t samples) {
+    uint64_t start = clock_ns();
+    do {
+        sample(measured, repeats);
+    } while (clock_ns() - start < WARM_UP_NS);
+    for (size_t i = 0; i < samples; i++) {
+        times[i] = sample(measured, repeats);
+    }
+}
+
 summary measure(const measured *measured, size_t samples) {
     double *times = must_grow(NULL, samples, sizeof(*times));
     if (measured->prepare == NULL) {
-        size_t repeats = calibrate(measured);
-        for (size_t i = 0; i < samples; i++) {
-            times[i] = repeated_sample(measured, repeats);
-        }
+        take_samples(repeated_sample, measured, calibrate(measured), times, samples);
     } else {
-        prepared_sample(measured);
-        for (size_t i = 0; i < samples; i++) {
-            times[i] = prepared_sample(measured);
-        }
+        take_samples(prepared_sample, measured, 1, times, samples);
     }
     summary result = summarize(times, samples);
     free(times);

@@ -80,8 +80,9 @@ static void measures_so_many_samples(void **state) {
     (void)state;
     summary found = measure(&prepared, 5);
     assert_int_equal(found.count, 5);
-    assert_int_equal(prepares, 18); /* and the warm-up */
-    assert_int_equal(runs, 18);
+    assert_true(prepares >= 18); /* the warm-up is one more at least */
+    assert_int_equal(prepares % 3, 0);
+    assert_int_equal(runs, prepares);
     found = measure(&repeated, 5);
     assert_int_equal(found.count, 5);
     assert_true(found.median > 0 && found.max >= found.median);
