@@ -320,7 +320,7 @@ static json_t *make_empty(const identity *of, const json_t *before, const char *
     const json_t *version = json_object_get(before, "schema_version");
     const json_t *context = json_object_get(before, "context");
     json_t *comparison = json_pack(
-        "{s:s, s:I, s:s*, s:s, s:[]}", "file", file, "schema_version", json_integer_value(version),
+        "{s:s, s:I, s:s?, s:s, s:[]}", "file", file, "schema_version", json_integer_value(version),
         "date", json_string_value(json_object_get(context, "date")), "figure", of->figure, "rows");
     for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
         json_object_set_new(comparison, counts[i], json_integer(0));
