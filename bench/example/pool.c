@@ -1,0 +1,122 @@
+#include "pool.h"
+
+#include <stdlib.h>
+
+static void open_tier(pool *pool, size_t blocks, bool integrity) {
+    const kvf_layout *layouts[] = {pool->layout};
+    const kvf_tier_options tier = {
+        .layouts = layouts,
+        .layout_count = 1,
+        .memory = pool->kind,
+        .integrity = integrity,
+    };
+    kvf_error error = {0};
+    must(kvf_tier_create(pool->machine->engine, &tier, &pool->tier, &error), &error,
+         "making a tier");
+    pool->free = must_have(blocks, sizeof(*pool->free));
+    pool->blocks = must_have(blocks, sizeof(*pool->blocks));
+    for (uint64_t id = 0; id < blocks; id++) {
+        pool->free[pool->free_count++] = id;
+    }
+}
+
+static kvf_buffer allocate(pool *pool, size_t bytes) {
+    pool->memory = pool->machine->allocate(pool->machine, pool->kind, bytes);
+    if (pool->memory == NULL) {
+        die("making a tier", "no memory");
+    }
+    return (kvf_buffer){.base = pool->memory, .bytes = bytes};
+}
+
+/* As runtimes have it: a buffer a layer, which the kernels of that layer get. */
+void pool_open_device(pool *pool, machine *machine, const options *options) {
+    const kvf_shape shape = {
+        .blocks = options->device_blocks,
+        .layers = options->layers,
+        .parts = PARTS,
+        .bytes = options->block_tokens * options->token_bytes,
+    };
+    const size_t bytes = shape.blocks * PARTS * shape.bytes;
+    kvf_error error = {0};
+    *pool = (struct pool){.machine = machine, .kind = machine->near_memory};
+    kvf_buffer whole = allocate(pool, options->layers * bytes);
+    kvf_buffer *buffers = must_have(options->layers, sizeof(*buffers));
+    for (size_t layer = 0; layer < options->layers; layer++) {
+        buffers[layer] = (kvf_buffer){.base = (char *)whole.base + layer * bytes, .bytes = bytes};
+    }
+    must(kvf_layout_per_layer(&shape, buffers, KVF_BLOCK_FIRST, &pool->layout, &error), &error,
+         "laying out the device tier");
+    free(buffers);
+    open_tier(pool, shape.blocks, false);
+}
+
+/* As the library recommends it: whole blocks, so that copies are large on this side at least. */
+void pool_open_host(pool *pool, machine *machine, const options *options,
+                    const struct pool *device) {
+    const size_t blocks = options->host_blocks;
+    kvf_error error = {0};
+    *pool = (struct pool){.machine = machine, .kind = machine->far_memory};
+    kvf_buffer whole = allocate(pool, kvf_layout_recommend_bytes(device->layout, blocks));
+    must(kvf_layout_recommend(device->layout, KVF_USE_WHOLE_BLOCKS, blocks, whole, NULL,
+                              &pool->layout, &error),
+         &error, "laying out the host tier");
+    open_tier(pool, blocks, options->integrity);
+}
+
+/* The tier goes before its memory does. */
+void pool_close(pool *pool) {
+    kvf_tier_destroy(pool->tier);
+    kvf_layout_destroy(pool->layout);
+    pool->machine->release(pool->machine, pool->kind, pool->memory);
+    free(pool->free);
+    free(pool->blocks);
+}
+
+size_t pool_take(pool *pool, uint64_t *ids, size_t most) {
+    size_t taken = 0, kept = 0;
+    if (most == 0) {
+        return 0;
+    }
+    for (size_t i = 0; i < pool->free_count; i++) {
+        uint64_t id = pool->free[i];
+        if (taken < most && kvf_tier_idle(pool->tier, &id, 1, NULL) == KVF_OK) {
+            pool->blocks[id] = (struct block){.users = 1};
+            ids[taken++] = id;
+        } else {
+            pool->free[kept++] = id; /* BUSY, most likely: another time */
+        }
+    }
+    pool->free_count = kept;
+    return taken;
+}
+
+void pool_give(pool *pool, const uint64_t *ids, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        struct block *block = &pool->blocks[ids[i]];
+        if (--block->users == 0) {
+            block->shared = false;
+            pool->free[pool->free_count++] = ids[i];
+        }
+    }
+}
+
+void pool_publish(pool *pool, uint64_t id, kvf_hash hash) {
+    pool->blocks[id].shared = true;
+    pool->blocks[id].hash = hash;
+}
+
+/* A real runtime has a hash table here. */
+bool pool_share(pool *pool, kvf_hash hash, uint64_t *id) {
+    for (uint64_t i = 0; i < kvf_tier_blocks(pool->tier); i++) {
+        if (pool->blocks[i].shared && kvf_hash_equal(pool->blocks[i].hash, hash)) {
+            pool->blocks[i].users++;
+            *id = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+void pool_withdraw(pool *pool, uint64_t id) {
+    pool->blocks[id].shared = false;
+}
