@@ -15,32 +15,27 @@
 /*
  * One step of one sequence: writes the K and V of its newest tokens, then attends to all of them.
  *
- *     table   | there | landing | there or written to |
- *                     landed    written
- *
- * The arrays lie in memory that compute reaches, and are the step's until it is done.
+ *     table   | read | on their way, then read | written, then read |
+ *                    landed                    written
  */
 typedef struct step {
     unsigned lane;
-    size_t tokens, blocks;
-    size_t first_new;      /* tokens from here on are written */
-    size_t landed;         /* blocks before this one are there */
-    size_t written;        /* ... and from landed to here on their way; from here on written to */
-    kvf_transfer *landing; /* what brings those on their way, layer by layer; NULL: none are */
-    uint64_t *table;       /* [blocks], ids in the device tier */
-    uint64_t *seeds;       /* [tokens - first_new] */
-    uint64_t *sums;        /* [layers][blocks], the result */
+    size_t tokens, first_new; /* tokens from first_new on are written */
+    size_t blocks, landed, written;
+    kvf_transfer *landing; /* brings those on their way, layer by layer; NULL: none are */
+    /* In memory that compute reaches: */
+    uint64_t *table; /* [blocks], ids in the device tier */
+    uint64_t *seeds; /* [tokens - first_new] */
+    uint64_t *sums;  /* [layers][blocks], the result */
 } step;
 
 typedef struct machine machine;
 struct machine {
     kvf_engine *engine;
-    kvf_memory near_memory, far_memory; /* of the two tiers */
+    kvf_memory device_memory, host_memory; /* of the two tiers */
 
     void *(*allocate)(machine *machine, kvf_memory memory, size_t bytes); /* NULL: none left */
     void (*release)(machine *machine, kvf_memory memory, void *bytes);
-    uint64_t *(*words)(machine *machine, size_t count); /* for the arrays of steps; or the end */
-    void (*free_words)(machine *machine, uint64_t *words);
 
     /* A step, in this order. What is done to a layer waits for that layer only. */
     void (*begin)(machine *machine, kvf_tier *tier, const step *step);

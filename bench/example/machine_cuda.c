@@ -1,9 +1,9 @@
 /*
  * A GPU: every lane is a stream, and a step is in it long before it runs. Four calls keep steps and
- * transfers apart, and nothing here waits on the host for them:
+ * transfers apart, and the host waits for none of them:
  *
- *     begin    kvf_cuda_wait_slots    the stream waits for who still uses the step's blocks
- *     layer    kvf_cuda_wait_group    ... and for each layer of what is being onboarded
+ *     begin    kvf_cuda_wait_slots    the stream waits for who still uses the step's blocks,
+ *     layer    kvf_cuda_wait_group    and for each layer of those on their way
  *     end      kvf_cuda_mark_slots    transfers from now on wait for the step, and kvf_tier_idle
  *                                     knows that its blocks are in use
  *     done     cudaEventQuery         the sums are there
@@ -15,19 +15,22 @@
 
 #include <stdlib.h>
 
+enum { MOST_PINNED = 2 };
+
 typedef struct cuda {
     machine machine; /* first: a machine is a cuda */
     int device;
     cudaStream_t streams[MOST_LANES];
     cudaEvent_t events[MOST_LANES];
-    kvf_cuda_pinned *pinned; /* the host tier's memory */
+    kvf_cuda_pinned *pinned[MOST_PINNED]; /* the host tier, and the arrays of steps */
+    size_t pinned_count;
 } cuda;
 
 static cuda *of(machine *machine) {
     return (cuda *)machine;
 }
 
-static void must_cuda(cudaError_t code, const char *what) {
+static void check_cuda(cudaError_t code, const char *what) {
     if (code != cudaSuccess) {
         die(what, cudaGetErrorString(code));
     }
@@ -42,42 +45,29 @@ static void *cuda_allocate(machine *machine, kvf_memory memory, size_t bytes) {
     }
     const kvf_cuda_pinned_options options = {
         .bytes = bytes, .device = own->device, .near_device = true};
-    if (kvf_cuda_pinned_create(&options, &own->pinned, NULL, NULL) == KVF_OK) {
-        allocated = kvf_cuda_pinned_base(own->pinned);
+    kvf_cuda_pinned **pinned = &own->pinned[own->pinned_count];
+    if (own->pinned_count == MOST_PINNED ||
+        kvf_cuda_pinned_create(&options, pinned, NULL, NULL) != KVF_OK) {
+        return NULL;
     }
-    return allocated;
+    own->pinned_count++;
+    return kvf_cuda_pinned_base(*pinned);
 }
 
 static void cuda_release(machine *machine, kvf_memory memory, void *bytes) {
+    cuda *own = of(machine);
     if (memory == KVF_MEMORY_DEVICE) {
-        kvf_cuda_device_free(of(machine)->device, bytes);
-    } else {
-        kvf_cuda_pinned_destroy(of(machine)->pinned);
-    }
-}
-
-static uint64_t *cuda_words(machine *machine, size_t count) {
-    (void)machine;
-    void *allocated = NULL;
-    must_cuda(cudaHostAlloc(&allocated, count * sizeof(uint64_t), cudaHostAllocPortable),
-              "cudaHostAlloc");
-    return allocated;
-}
-
-static void cuda_free_words(machine *machine, uint64_t *words) {
-    (void)machine;
-    must_cuda(cudaFreeHost(words), "cudaFreeHost");
+        kvf_cuda_device_free(own->device, bytes);
+    } /* pinned memory goes in close, when nothing uses it */
 }
 
 static void cuda_begin(machine *machine, kvf_tier *tier, const step *step) {
     cudaStream_t stream = of(machine)->streams[step->lane];
     kvf_error error = {0};
-    /* Not for those on their way: these are waited for layer by layer. */
-    must(kvf_cuda_wait_slots(tier, step->table, step->landed, false, stream, &error), &error,
-         "waiting for blocks to read");
-    must(kvf_cuda_wait_slots(tier, step->table + step->written, step->blocks - step->written, true,
-                             stream, &error),
-         &error, "waiting for blocks to write");
+    check(kvf_cuda_wait_slots(tier, step->table, step->landed, false, stream, &error), &error);
+    check(kvf_cuda_wait_slots(tier, step->table + step->written, step->blocks - step->written, true,
+                              stream, &error),
+          &error);
 }
 
 static void cuda_layer(machine *machine, const step *step, const layer_view *view) {
@@ -93,28 +83,26 @@ static void cuda_layer(machine *machine, const step *step, const layer_view *vie
     };
     kvf_error error = {0};
     if (step->landing != NULL) {
-        must(kvf_cuda_wait_group(step->landing, view->layer, stream, &error), &error,
-             "waiting for a layer");
+        check(kvf_cuda_wait_group(step->landing, view->layer, stream, &error), &error);
     }
-    must_cuda(kernels_layer(&layer, stream), "launching a kernel");
+    check_cuda(kernels_layer(&layer, stream), "launching a kernel");
 }
 
-/* The engine takes many marks, but not any number: it is given time to see that old ones are over.
- */
+/* The engine takes very many marks, but not any number: progress lets it see that some are over. */
 static void mark(machine *machine, kvf_tier *tier, const uint64_t *ids, size_t count, bool written,
                  cudaEvent_t event) {
     kvf_error error = {0};
-    kvf_status status = kvf_cuda_mark_slots(tier, ids, count, written, event, &error);
+    kvf_status status = KVF_ERR_AGAIN;
     while (status == KVF_ERR_AGAIN) {
-        (void)kvf_engine_progress(machine->engine);
         status = kvf_cuda_mark_slots(tier, ids, count, written, event, &error);
+        (void)kvf_engine_progress(machine->engine);
     }
-    must(status, &error, "marking blocks");
+    check(status, &error);
 }
 
 static void cuda_end(machine *machine, kvf_tier *tier, const step *step) {
     cudaEvent_t event = of(machine)->events[step->lane];
-    must_cuda(cudaEventRecord(event, of(machine)->streams[step->lane]), "cudaEventRecord");
+    check_cuda(cudaEventRecord(event, of(machine)->streams[step->lane]), "cudaEventRecord");
     mark(machine, tier, step->table, step->written, false, event);
     mark(machine, tier, step->table + step->written, step->blocks - step->written, true, event);
 }
@@ -122,7 +110,7 @@ static void cuda_end(machine *machine, kvf_tier *tier, const step *step) {
 static bool cuda_done(machine *machine, const step *step) {
     cudaError_t code = cudaEventQuery(of(machine)->events[step->lane]);
     if (code != cudaErrorNotReady) {
-        must_cuda(code, "a step");
+        check_cuda(code, "a step");
     }
     return code == cudaSuccess;
 }
@@ -131,46 +119,43 @@ static void cuda_close(machine *machine) {
     cuda *own = of(machine);
     kvf_engine_destroy(machine->engine);
     for (size_t lane = 0; lane < MOST_LANES && own->streams[lane] != NULL; lane++) {
-        must_cuda(cudaEventDestroy(own->events[lane]), "cudaEventDestroy");
-        must_cuda(cudaStreamDestroy(own->streams[lane]), "cudaStreamDestroy");
+        check_cuda(cudaEventDestroy(own->events[lane]), "cudaEventDestroy");
+        check_cuda(cudaStreamDestroy(own->streams[lane]), "cudaStreamDestroy");
+    }
+    for (size_t i = 0; i < own->pinned_count; i++) {
+        kvf_cuda_pinned_destroy(own->pinned[i]);
     }
     free(own);
 }
 
-static void open_lanes(cuda *own, size_t lanes) {
-    must_cuda(cudaSetDevice(own->device), "cudaSetDevice");
-    for (size_t lane = 0; lane < lanes; lane++) {
-        must_cuda(cudaStreamCreateWithFlags(&own->streams[lane], cudaStreamNonBlocking),
-                  "cudaStreamCreateWithFlags");
-        must_cuda(cudaEventCreateWithFlags(&own->events[lane], cudaEventDisableTiming),
-                  "cudaEventCreateWithFlags");
-    }
-}
-
 machine *machine_cuda_open(const options *options) {
-    kvf_error error = {0};
     const kvf_cuda_options chosen = {
         .device = (int)options->device,
         .max_transfers = options->max_transfers,
         .no_thread = options->no_threads,
+        .background_from_gbps = (double)options->offload_mbps / 1000,
     };
     cuda *own = must_have(1, sizeof(*own));
-    own->device = (int)options->device;
+    own->device = chosen.device;
     own->machine = (machine){
-        .near_memory = KVF_MEMORY_DEVICE,
-        .far_memory = KVF_MEMORY_PINNED,
+        .device_memory = KVF_MEMORY_DEVICE,
+        .host_memory = KVF_MEMORY_PINNED,
         .allocate = cuda_allocate,
         .release = cuda_release,
-        .words = cuda_words,
-        .free_words = cuda_free_words,
         .begin = cuda_begin,
         .layer = cuda_layer,
         .end = cuda_end,
         .done = cuda_done,
         .close = cuda_close,
     };
-    must(kvf_engine_cuda_create(&chosen, &own->machine.engine, &error), &error,
-         "opening the engine");
-    open_lanes(own, options->lanes);
+    kvf_error error = {0};
+    check(kvf_engine_cuda_create(&chosen, &own->machine.engine, &error), &error);
+    check_cuda(cudaSetDevice(own->device), "cudaSetDevice");
+    for (size_t lane = 0; lane < options->lanes; lane++) {
+        check_cuda(cudaStreamCreateWithFlags(&own->streams[lane], cudaStreamNonBlocking),
+                   "cudaStreamCreateWithFlags");
+        check_cuda(cudaEventCreateWithFlags(&own->events[lane], cudaEventDisableTiming),
+                   "cudaEventCreateWithFlags");
+    }
     return &own->machine;
 }

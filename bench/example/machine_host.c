@@ -13,26 +13,15 @@ static void host_release(machine *machine, kvf_memory memory, void *bytes) {
     free(bytes);
 }
 
-static uint64_t *host_words(machine *machine, size_t count) {
-    (void)machine;
-    return must_have(count, sizeof(uint64_t));
-}
-
-static void host_free_words(machine *machine, uint64_t *words) {
-    (void)machine;
-    free(words);
-}
-
-/* There is nothing to order: blocks were idle when they were handed out, a block that is not
- * complete is read by nobody, and a step is over when it returns. */
+/* There is nothing to order: blocks were idle when they were handed out, nobody reads a block that
+ * is not complete, and a step is over when its calls return. */
 static void host_no_order(machine *machine, kvf_tier *tier, const step *step) {
     (void)machine, (void)tier, (void)step;
 }
 
 static void host_layer(machine *machine, const step *step, const layer_view *view) {
     (void)machine;
-    /* A transfer that fails lands nothing, and the scheduler throws the step away. */
-    if (step->landing != NULL) {
+    if (step->landing != NULL) { /* where that fails, so does the transfer, and the step is void */
         (void)kvf_transfer_wait_group(step->landing, view->layer, -1, NULL);
     }
     for (size_t token = step->first_new; token < step->tokens; token++) {
@@ -55,26 +44,25 @@ static void host_close(machine *machine) {
 }
 
 machine *machine_host_open(const options *options) {
-    kvf_error error = {0};
     const kvf_host_options host = {
         .threads = (unsigned)options->threads,
         .no_threads = options->no_threads,
         .max_transfers = options->max_transfers,
+        .background_gbps = (double)options->offload_mbps / 1000,
     };
     machine *machine = must_have(1, sizeof(*machine));
     *machine = (struct machine){
-        .near_memory = KVF_MEMORY_HOST,
-        .far_memory = KVF_MEMORY_HOST,
+        .device_memory = KVF_MEMORY_HOST,
+        .host_memory = KVF_MEMORY_HOST,
         .allocate = host_allocate,
         .release = host_release,
-        .words = host_words,
-        .free_words = host_free_words,
         .begin = host_no_order,
         .layer = host_layer,
         .end = host_no_order,
         .done = host_done,
         .close = host_close,
     };
-    must(kvf_engine_host_create(&host, &machine->engine, &error), &error, "opening the engine");
+    kvf_error error = {0};
+    check(kvf_engine_host_create(&host, &machine->engine, &error), &error);
     return machine;
 }

@@ -14,11 +14,11 @@ void die(const char *what, const char *why) {
     exit(1);
 }
 
-void must(kvf_status status, const kvf_error *error, const char *what) {
+void check(kvf_status status, const kvf_error *error) {
     char text[256];
     if (status != KVF_OK) {
         kvf_error_format(error, text, sizeof(text));
-        die(what, text);
+        die("kvferry", text);
     }
 }
 
@@ -54,6 +54,7 @@ static const struct number {
     NUMBER("token-bytes", token_bytes, 64, 8, 1 << 16,
            "A token's K in a layer, a multiple of 8 (64)"),
     NUMBER("max-transfers", max_transfers, 6, 1, 1024, "Transfers at a time (6)"),
+    NUMBER("offload-mbps", offload_mbps, 0, 0, 1 << 30, "Offload at 10^6 bytes/s at most (0: any)"),
     NUMBER("threads", threads, 0, 0, 64, "Engine host: threads (0: one a processor)"),
     NUMBER("device", device, 0, 0, 1 << 10, "Engine cuda: which GPU (0)"),
 #undef NUMBER
@@ -85,7 +86,7 @@ static void parse_number(options *chosen, size_t index, const char *text,
     *number_in(chosen, index) = (size_t)value;
 }
 
-static void check(const options *chosen, const struct argp_state *state) {
+static void check_sizes(const options *chosen, const struct argp_state *state) {
     if (chosen->token_bytes % sizeof(uint64_t) != 0) {
         argp_error(state, "--token-bytes: %zu is no multiple of 8", chosen->token_bytes);
     }
@@ -114,7 +115,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         chosen->integrity = true;
         return 0;
     case ARGP_KEY_END:
-        check(chosen, state);
+        check_sizes(chosen, state);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -155,30 +156,34 @@ static machine *open_machine(const options *options) {
 #endif
 }
 
-static void run(scheduler *scheduler, const options *options) {
-    const counts *counts = scheduler_counts(scheduler);
+static void run(runtime *rt, const options *options) {
     const time_t begin = time(NULL);
-    while (counts->finished < options->sequences &&
-           (options->steps == 0 || counts->steps < options->steps) &&
+    while (rt->counts.finished < options->sequences &&
+           (options->steps == 0 || rt->counts.steps < options->steps) &&
            (options->seconds == 0 || time(NULL) - begin < (time_t)options->seconds)) {
-        if (!scheduler_round(scheduler)) {
+        if (!runtime_round(rt)) {
             (void)sched_yield(); /* transfers and streams are at work */
         }
     }
 }
 
-int main(int argc, char **argv) {
-    const options options = parse_options(argc, argv);
-    scheduler *scheduler = scheduler_open(open_machine(&options), &options);
-    run(scheduler, &options);
-    const counts counts = *scheduler_counts(scheduler);
-    scheduler_close(scheduler);
+static void report(const counts *counts) {
     (void)printf("%" PRIu64 " steps, %" PRIu64 " void; sequences: %" PRIu64 " finished, %" PRIu64
                  " preempted, %" PRIu64 " begun again; blocks: %" PRIu64 " offloaded, %" PRIu64
                  " onboarded, %" PRIu64 " shared; transfers: %" PRIu64 " cancelled, %" PRIu64
                  " failed, %" PRIu64 " put off; texts %016" PRIx64 "; %" PRIu64 " mismatches\n",
-                 counts.steps, counts.discarded, counts.finished, counts.preempted,
-                 counts.restarted, counts.offloaded, counts.onboarded, counts.shared,
-                 counts.cancelled, counts.failed, counts.again, counts.texts, counts.mismatches);
-    return counts.mismatches == 0 ? 0 : 1;
+                 counts->steps, counts->discarded, counts->finished, counts->preempted,
+                 counts->restarted, counts->offloaded, counts->onboarded, counts->shared,
+                 counts->cancelled, counts->failed, counts->again, counts->texts,
+                 counts->mismatches);
+}
+
+int main(int argc, char **argv) {
+    const options options = parse_options(argc, argv);
+    runtime rt;
+    runtime_open(&rt, open_machine(&options), &options);
+    run(&rt, &options);
+    runtime_close(&rt);
+    report(&rt.counts);
+    return rt.counts.mismatches == 0 ? 0 : 1;
 }

@@ -3,16 +3,14 @@
 #include <stdlib.h>
 
 static void open_tier(pool *pool, size_t blocks, bool integrity) {
-    const kvf_layout *layouts[] = {pool->layout};
-    const kvf_tier_options tier = {
-        .layouts = layouts,
+    const kvf_tier_options options = {
+        .layouts = (const kvf_layout *[]){pool->layout},
         .layout_count = 1,
         .memory = pool->kind,
         .integrity = integrity,
     };
     kvf_error error = {0};
-    must(kvf_tier_create(pool->machine->engine, &tier, &pool->tier, &error), &error,
-         "making a tier");
+    check(kvf_tier_create(pool->machine->engine, &options, &pool->tier, &error), &error);
     pool->free = must_have(blocks, sizeof(*pool->free));
     pool->blocks = must_have(blocks, sizeof(*pool->blocks));
     for (uint64_t id = 0; id < blocks; id++) {
@@ -23,13 +21,13 @@ static void open_tier(pool *pool, size_t blocks, bool integrity) {
 static kvf_buffer allocate(pool *pool, size_t bytes) {
     pool->memory = pool->machine->allocate(pool->machine, pool->kind, bytes);
     if (pool->memory == NULL) {
-        die("making a tier", "no memory");
+        die("making a tier", "no memory is left");
     }
     return (kvf_buffer){.base = pool->memory, .bytes = bytes};
 }
 
-/* As runtimes have it: a buffer a layer, which the kernels of that layer get. */
-void pool_open_device(pool *pool, machine *machine, const options *options) {
+/* As runtimes have it: a buffer a layer, for the kernels of that layer. */
+void pool_open_device(pool *device, machine *machine, const options *options) {
     const kvf_shape shape = {
         .blocks = options->device_blocks,
         .layers = options->layers,
@@ -38,29 +36,28 @@ void pool_open_device(pool *pool, machine *machine, const options *options) {
     };
     const size_t bytes = shape.blocks * PARTS * shape.bytes;
     kvf_error error = {0};
-    *pool = (struct pool){.machine = machine, .kind = machine->near_memory};
-    kvf_buffer whole = allocate(pool, options->layers * bytes);
+    *device = (pool){.machine = machine, .kind = machine->device_memory};
+    char *memory = allocate(device, options->layers * bytes).base;
     kvf_buffer *buffers = must_have(options->layers, sizeof(*buffers));
     for (size_t layer = 0; layer < options->layers; layer++) {
-        buffers[layer] = (kvf_buffer){.base = (char *)whole.base + layer * bytes, .bytes = bytes};
+        buffers[layer] = (kvf_buffer){.base = memory + layer * bytes, .bytes = bytes};
     }
-    must(kvf_layout_per_layer(&shape, buffers, KVF_BLOCK_FIRST, &pool->layout, &error), &error,
-         "laying out the device tier");
+    check(kvf_layout_per_layer(&shape, buffers, KVF_BLOCK_FIRST, &device->layout, &error), &error);
     free(buffers);
-    open_tier(pool, shape.blocks, false);
+    open_tier(device, shape.blocks, false);
 }
 
 /* As the library recommends it: whole blocks, so that copies are large on this side at least. */
-void pool_open_host(pool *pool, machine *machine, const options *options,
-                    const struct pool *device) {
+void pool_open_host(pool *host, machine *machine, const options *options,
+                    const kvf_layout *device) {
     const size_t blocks = options->host_blocks;
     kvf_error error = {0};
-    *pool = (struct pool){.machine = machine, .kind = machine->far_memory};
-    kvf_buffer whole = allocate(pool, kvf_layout_recommend_bytes(device->layout, blocks));
-    must(kvf_layout_recommend(device->layout, KVF_USE_WHOLE_BLOCKS, blocks, whole, NULL,
-                              &pool->layout, &error),
-         &error, "laying out the host tier");
-    open_tier(pool, blocks, options->integrity);
+    *host = (pool){.machine = machine, .kind = machine->host_memory};
+    kvf_buffer buffer = allocate(host, kvf_layout_recommend_bytes(device, blocks));
+    check(kvf_layout_recommend(device, KVF_USE_WHOLE_BLOCKS, blocks, buffer, NULL, &host->layout,
+                               &error),
+          &error);
+    open_tier(host, blocks, options->integrity);
 }
 
 /* The tier goes before its memory does. */
@@ -74,10 +71,7 @@ void pool_close(pool *pool) {
 
 size_t pool_take(pool *pool, uint64_t *ids, size_t most) {
     size_t taken = 0, kept = 0;
-    if (most == 0) {
-        return 0;
-    }
-    for (size_t i = 0; i < pool->free_count; i++) {
+    for (size_t i = 0; most > 0 && i < pool->free_count; i++) {
         uint64_t id = pool->free[i];
         if (taken < most && kvf_tier_idle(pool->tier, &id, 1, NULL) == KVF_OK) {
             pool->blocks[id] = (struct block){.users = 1};
@@ -86,7 +80,7 @@ size_t pool_take(pool *pool, uint64_t *ids, size_t most) {
             pool->free[kept++] = id; /* BUSY, most likely: another time */
         }
     }
-    pool->free_count = kept;
+    pool->free_count -= taken;
     return taken;
 }
 

@@ -1,7 +1,7 @@
 /*
  * The blocks of a tier: which are free, and which hold what others may share.
  *
- * Blocks are given back as soon as nobody will use them any more, and that is sooner than those who
+ * Blocks are given back as soon as nobody will use them any more, which is sooner than those who
  * use them now are through: a transfer may still read or write them, or a step in a stream. The
  * tier knows. So the pool asks kvf_tier_idle for every block that it hands out, and nobody keeps
  * count.
@@ -26,10 +26,9 @@ typedef struct pool {
     } * blocks;
 } pool;
 
-void pool_open_device(pool *pool, machine *machine, const options *options);
+void pool_open_device(pool *device, machine *machine, const options *options);
 /* With a layout that pairs with the device's. */
-void pool_open_host(pool *pool, machine *machine, const options *options,
-                    const struct pool *device);
+void pool_open_host(pool *host, machine *machine, const options *options, const kvf_layout *device);
 void pool_close(pool *pool);
 
 /* Takes up to `most` blocks that nothing uses any more; returns how many. */
@@ -38,13 +37,13 @@ size_t pool_take(pool *pool, uint64_t *ids, size_t most);
 /* A user of these blocks is done with them. */
 void pool_give(pool *pool, const uint64_t *ids, size_t count);
 
-/* From now on, until its last user is done with it, a block with all its content can be found... */
+/* From now on, until its last user is done with it, a complete block can be found, ... */
 void pool_publish(pool *pool, uint64_t id, kvf_hash hash);
 
-/* ... which makes one more user of it. */
+/* ... which makes one more user of it; ... */
 bool pool_share(pool *pool, kvf_hash hash, uint64_t *id);
 
-/* Its content has gone bad. */
+/* ... or not any more: its content has gone bad. */
 void pool_withdraw(pool *pool, uint64_t id);
 
 #endif

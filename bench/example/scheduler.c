@@ -2,305 +2,248 @@
 
 #include <stdlib.h>
 
-struct scheduler {
-    runtime runtime;
-    sequence **live; /* in no order */
-    size_t live_count;
-    uint64_t begun; /* sequences so far */
-    uint64_t clock; /* counts what happens, to tell earlier from later */
-    uint64_t random;
-    step lanes[MOST_LANES];
-    sequence *in_lane[MOST_LANES]; /* NULL: free */
-};
+/* Picking a sequence: of those wanted, the one whose number is lowest. */
 
-/* About once every so many times. */
-static bool chance(scheduler *scheduler, size_t every) {
-    scheduler->random += UINT64_C(0x9e3779b97f4a7c15);
-    return every > 0 && mix(scheduler->random) % every == 0;
-}
+typedef bool wanted_fn(const sequence *s);
+typedef uint64_t number_fn(const sequence *s);
 
-/* Picking a sequence: the first or last of those that are asked for. */
-
-static bool is_ready(const sequence *s) {
-    return s->on_device && s->step == NULL;
+static sequence *pick(const runtime *rt, wanted_fn *wanted, number_fn *number) {
+    sequence *found = NULL;
+    for (size_t i = 0; i < rt->live_count; i++) {
+        sequence *s = rt->live[i];
+        if (wanted(s) && (found == NULL || number(s) < number(found))) {
+            found = s;
+        }
+    }
+    return found;
 }
 
 static bool waits(const sequence *s) {
     return !s->on_device;
 }
 
-static sequence *longest_waiting(const scheduler *scheduler) {
-    sequence *found = NULL;
-    for (size_t i = 0; i < scheduler->live_count; i++) {
-        sequence *s = scheduler->live[i];
-        if (waits(s) && (found == NULL || s->since < found->since)) {
-            found = s;
-        }
-    }
-    return found;
+static bool is_on_device(const sequence *s) {
+    return s->on_device;
 }
 
-static sequence *longest_idle(const scheduler *scheduler, uint64_t before) {
-    sequence *found = NULL;
-    for (size_t i = 0; i < scheduler->live_count; i++) {
-        sequence *s = scheduler->live[i];
-        if (is_ready(s) && s->ran < before && (found == NULL || s->ran < found->ran)) {
-            found = s;
-        }
-    }
-    return found;
+static bool has_no_step(const sequence *s) {
+    return s->on_device && s->step == NULL;
 }
 
-static sequence *last_come(const scheduler *scheduler) {
-    sequence *found = NULL;
-    for (size_t i = 0; i < scheduler->live_count; i++) {
-        sequence *s = scheduler->live[i];
-        if (s->on_device && (found == NULL || s->since > found->since)) {
-            found = s;
-        }
-    }
-    return found;
+static uint64_t earliest(const sequence *s) {
+    return s->since;
+}
+
+static uint64_t latest(const sequence *s) {
+    return UINT64_MAX - s->since;
+}
+
+static uint64_t longest_idle(const sequence *s) {
+    return s->ran;
 }
 
 /* Coming and going */
 
-static bool leave(scheduler *scheduler, sequence *s) {
-    if (!sequence_leave(&scheduler->runtime, s)) {
+static bool begin_next(runtime *rt) {
+    if (rt->live_count == rt->options->live || rt->begun == rt->options->sequences) {
         return false;
     }
-    s->since = scheduler->clock++;
+    sequence *s = rt->live[rt->live_count++] = sequence_create(rt, rt->begun++);
+    s->since = rt->clock++;
     return true;
 }
 
-static bool resume_next(scheduler *scheduler) {
-    sequence *s = longest_waiting(scheduler);
-    /* Not before its last transfer is over and its last step has told the next token. */
-    if (s == NULL || s->moving != NULL || s->step != NULL ||
-        !sequence_resume(&scheduler->runtime, s)) {
+static bool resume_next(runtime *rt) {
+    sequence *s = pick(rt, waits, earliest);
+    /* Not before its last transfer is over, and its last step has told the next token. */
+    if (s == NULL || s->moving != NULL || s->step != NULL || !sequence_resume(rt, s)) {
         return false;
     }
-    s->since = s->ran = scheduler->clock++;
+    s->since = s->ran = rt->clock++;
     s->turn = 0;
     return true;
 }
 
-static bool begin_next(scheduler *scheduler) {
-    const options *options = scheduler->runtime.options;
-    if (scheduler->live_count == options->live || scheduler->begun == options->sequences) {
+static bool leave(runtime *rt, sequence *s) {
+    if (!sequence_leave(rt, s)) {
         return false;
     }
-    sequence *s = sequence_create(&scheduler->runtime, scheduler->begun++);
-    s->since = scheduler->clock++;
-    scheduler->live[scheduler->live_count++] = s;
+    s->since = rt->clock++;
     return true;
 }
 
-/* Once for each, so that all come to an end. */
-static void hang_up(scheduler *scheduler) {
-    if (scheduler->live_count == 0) {
-        return;
+/* All text that was finished, in whatever order: the same on every machine. */
+static void finish(runtime *rt, sequence *s) {
+    uint64_t text = s->name;
+    for (size_t i = 0; i < s->length; i++) {
+        text = mix(text + kvf_sequence_tokens(s->tokens)[i]);
     }
-    sequence *s = scheduler->live[mix(scheduler->random) / 2 % scheduler->live_count];
-    if (!s->restarted) {
-        sequence_restart(&scheduler->runtime, s);
-        s->since = scheduler->clock++;
-        scheduler->runtime.counts.restarted++;
+    rt->counts.texts += text;
+    rt->counts.finished++;
+    for (size_t i = 0; i < rt->live_count; i++) {
+        if (rt->live[i] == s) {
+            rt->live[i] = rt->live[--rt->live_count];
+        }
     }
+    sequence_destroy(rt, s);
 }
 
 /* Steps */
 
-/* All the text that was finished, in whatever order: the same on every machine. */
-static void finish(scheduler *scheduler, sequence *s) {
-    const size_t tokens = kvf_sequence_token_count(s->tokens);
-    uint64_t text = s->name;
-    for (size_t i = 0; i < tokens; i++) {
-        text = mix(text + kvf_sequence_tokens(s->tokens)[i]);
-    }
-    scheduler->runtime.counts.texts += text;
-    scheduler->runtime.counts.finished++;
-    for (size_t i = 0; i < scheduler->live_count; i++) {
-        if (scheduler->live[i] == s) {
-            scheduler->live[i] = scheduler->live[--scheduler->live_count];
-        }
-    }
-    sequence_destroy(&scheduler->runtime, s);
-}
-
-static bool finish_steps(scheduler *scheduler) {
+static bool finish_steps(runtime *rt) {
     bool any = false;
-    for (size_t lane = 0; lane < scheduler->runtime.options->lanes; lane++) {
-        sequence *s = scheduler->in_lane[lane];
-        if (s == NULL || !sequence_finish_step(&scheduler->runtime, s)) {
+    for (size_t lane = 0; lane < rt->options->lanes; lane++) {
+        sequence *s = rt->in_lane[lane];
+        if (s == NULL || !sequence_finish_step(rt, s)) {
             continue;
         }
-        scheduler->in_lane[lane] = NULL;
+        rt->in_lane[lane] = NULL;
         any = true;
-        if (kvf_sequence_token_count(s->tokens) >= s->length) {
-            finish(scheduler, s);
+        if (kvf_sequence_token_count(s->tokens) == s->length) {
+            finish(rt, s);
         }
     }
     return any;
 }
 
-/* Blocks for the next token. When none are left, not even such as are still in use, room is made;
- * until it is there, the sequence stands still. */
-static bool grow(scheduler *scheduler, sequence *s) {
-    runtime *runtime = &scheduler->runtime;
-    if (sequence_grow(runtime, s)) {
+/* Room for the next token. Blocks that are free but still in use come by themselves; only where
+ * there are none does somebody have to leave. Until there are, the sequence stands still. */
+static bool grow(runtime *rt, sequence *s) {
+    if (sequence_grow(rt, s)) {
         return true;
     }
-    if (runtime->device.free_count < sequence_lacks(runtime, s) &&
-        leave(scheduler, last_come(scheduler))) {
-        runtime->counts.preempted++;
+    if (rt->device.free_count < sequence_lacks(rt, s) &&
+        leave(rt, pick(rt, is_on_device, latest))) {
+        rt->counts.preempted++;
     }
     return false;
 }
 
-static bool launch(scheduler *scheduler, size_t lane, sequence *s) {
-    runtime *runtime = &scheduler->runtime;
-    s->ran = scheduler->clock++;
-    if (!grow(scheduler, s)) {
+static bool launch(runtime *rt, size_t lane, sequence *s) {
+    s->ran = rt->clock++;
+    if (!grow(rt, s)) {
         return false;
     }
-    sequence_launch(runtime, s, &scheduler->lanes[lane]);
-    scheduler->in_lane[lane] = s;
+    sequence_launch(rt, s, &rt->steps[lane]);
+    rt->in_lane[lane] = s;
     s->turn++;
-    /* Its turn is over: the offload begins as soon as the step is through, without anybody here
-     * waiting for it. */
-    if (s->turn >= runtime->options->slice && s->moving == NULL &&
-        longest_waiting(scheduler) != NULL) {
-        (void)leave(scheduler, s); /* or behind its next step, when the engine is full */
+    /* The turn is over: the offload is submitted at once and begins behind the step, for which
+     * nobody here waits. When the engine is full, the turn is one step longer. */
+    if (s->turn >= rt->options->slice && s->moving == NULL && pick(rt, waits, earliest) != NULL) {
+        (void)leave(rt, s);
     }
     return true;
 }
 
-static bool launch_steps(scheduler *scheduler) {
-    const uint64_t start = scheduler->clock;
+static bool launch_steps(runtime *rt) {
+    const uint64_t round = rt->clock;
     bool any = false;
-    for (size_t lane = 0; lane < scheduler->runtime.options->lanes; lane++) {
+    for (size_t lane = 0; lane < rt->options->lanes; lane++) {
         sequence *s = NULL;
-        while (scheduler->in_lane[lane] == NULL && (s = longest_idle(scheduler, start)) != NULL) {
-            any |= launch(scheduler, lane, s);
+        while (rt->in_lane[lane] == NULL && (s = pick(rt, has_no_step, longest_idle)) != NULL &&
+               s->ran < round) { /* each is asked once */
+            any |= launch(rt, lane, s);
         }
     }
     return any;
 }
 
-/* A bit of the host's memory goes bad. With integrity the tier finds out, before attention does. */
-static void rot(scheduler *scheduler) {
-    const pool *host = &scheduler->runtime.host;
-    const size_t blocks = kvf_tier_blocks(host->tier);
-    const uint64_t first = mix(scheduler->random) / 2 % blocks;
-    for (uint64_t i = 0; i < blocks; i++) {
-        uint64_t id = (first + i) % blocks;
-        if (host->blocks[id].shared && kvf_tier_idle(host->tier, &id, 1, NULL) == KVF_OK) {
-            size_t count;
-            const kvf_region *region = kvf_layout_regions(host->layout, &count);
-            region += first % count;
-            ((char *)region->base)[id * region->block_stride] ^= 1;
-            return;
-        }
+/* Misfortune */
+
+/* About once every so many times. */
+static bool happens(runtime *rt, size_t every) {
+    rt->random = mix(rt->random + UINT64_C(0x9e3779b97f4a7c15));
+    return every > 0 && rt->random % every == 0;
+}
+
+/* To each once, or some would never come to their end. */
+static void hang_up(runtime *rt) {
+    sequence *s = rt->live_count > 0 ? rt->live[mix(rt->random) % rt->live_count] : NULL;
+    if (s != NULL && !s->restarted) {
+        sequence_restart(rt, s);
+        s->since = rt->clock++;
+        rt->counts.restarted++;
     }
 }
 
-bool scheduler_round(scheduler *scheduler) {
-    runtime *runtime = &scheduler->runtime;
-    (void)kvf_engine_progress(runtime->machine->engine);
-    for (size_t i = 0; i < scheduler->live_count; i++) {
-        sequence_collect(runtime, scheduler->live[i]);
+/* A bit of a host block flips. With integrity the tier finds out, and attention never does. */
+static void rot(runtime *rt) {
+    size_t count = 0;
+    const kvf_region *regions = kvf_layout_regions(rt->host.layout, &count);
+    const uint64_t id = mix(rt->random) % rt->options->host_blocks;
+    if (rt->host.blocks[id].shared && kvf_tier_idle(rt->host.tier, &id, 1, NULL) == KVF_OK) {
+        const kvf_region *region = &regions[mix(rt->random + 1) % count];
+        ((char *)region->base)[id * region->block_stride] ^= 1;
     }
-    bool any = finish_steps(scheduler);
-    while (begin_next(scheduler)) {
+}
+
+bool runtime_round(runtime *rt) {
+    (void)kvf_engine_progress(rt->machine->engine);
+    for (size_t i = 0; i < rt->live_count; i++) {
+        sequence_collect(rt, rt->live[i]);
+    }
+    bool any = finish_steps(rt);
+    while (begin_next(rt)) {
         any = true;
     }
-    if (any && chance(scheduler, runtime->options->hang_ups)) {
-        hang_up(scheduler);
+    if (any && happens(rt, rt->options->hang_ups)) {
+        hang_up(rt);
     }
-    if (any && chance(scheduler, runtime->options->rot)) {
-        rot(scheduler);
+    if (any && happens(rt, rt->options->rot)) {
+        rot(rt);
     }
-    any |= launch_steps(scheduler);
-    while (resume_next(scheduler)) { /* its onboarding runs beside the steps just launched */
+    any |= launch_steps(rt);
+    while (resume_next(rt)) { /* what it onboards comes beside the steps just launched */
         any = true;
     }
     return any;
-}
-
-const counts *scheduler_counts(const scheduler *scheduler) {
-    return &scheduler->runtime.counts;
 }
 
 /* Opening and closing */
 
-static layer_view *make_views(const pool *device, const options *options) {
-    const kvf_region *regions = kvf_layout_regions(device->layout, NULL);
-    layer_view *views = must_have(options->layers, sizeof(*views));
-    for (size_t i = 0; i < options->layers; i++) {
-        views[i] = (layer_view){
-            .words = options->token_bytes / sizeof(uint64_t),
-            .block_tokens = options->block_tokens,
-            .layer = (uint32_t)i,
-        };
-        for (size_t part = 0; part < PARTS; part++) {
-            const kvf_region *region = &regions[i * PARTS + part];
-            views[i].base[part] = region->base;
-            views[i].stride[part] = region->block_stride / sizeof(uint64_t);
+static void open_steps(runtime *rt) {
+    const options *options = rt->options;
+    const size_t table = rt->most_blocks, seeds = options->tokens;
+    const size_t all = table + seeds + options->layers * rt->most_blocks;
+    machine *machine = rt->machine;
+    rt->arrays = machine->allocate(machine, machine->host_memory,
+                                   options->lanes * all * sizeof(*rt->arrays));
+    if (rt->arrays == NULL) {
+        die("making steps", "no memory is left");
+    }
+    for (size_t lane = 0; lane < options->lanes; lane++) {
+        uint64_t *own = rt->arrays + lane * all;
+        rt->steps[lane] = (step){.lane = (unsigned)lane,
+                                 .table = own,
+                                 .seeds = own + table,
+                                 .sums = own + table + seeds};
+    }
+}
+
+void runtime_open(runtime *rt, machine *machine, const options *options) {
+    *rt = (runtime){.options = options, .machine = machine, .clock = 1, .random = options->seed};
+    rt->most_blocks = (options->tokens + options->block_tokens - 1) / options->block_tokens;
+    rt->ids = must_have(rt->most_blocks, sizeof(*rt->ids));
+    rt->live = must_have(options->live, sizeof(*rt->live));
+    pool_open_device(&rt->device, machine, options);
+    pool_open_host(&rt->host, machine, options, rt->device.layout);
+    open_steps(rt);
+}
+
+/* Steps first, then transfers, then tiers and their memory, at last the engine. */
+void runtime_close(runtime *rt) {
+    for (size_t lane = 0; lane < rt->options->lanes; lane++) {
+        while (rt->in_lane[lane] != NULL && !rt->machine->done(rt->machine, &rt->steps[lane])) {
+            (void)kvf_engine_progress(rt->machine->engine);
         }
     }
-    return views;
-}
-
-static void open_lanes(scheduler *scheduler) {
-    const runtime *runtime = &scheduler->runtime;
-    machine *machine = runtime->machine;
-    for (size_t i = 0; i < runtime->options->lanes; i++) {
-        scheduler->lanes[i] = (step){
-            .lane = (unsigned)i,
-            .table = machine->words(machine, runtime->most_blocks),
-            .seeds = machine->words(machine, runtime->options->tokens),
-            .sums = machine->words(machine, runtime->options->layers * runtime->most_blocks),
-        };
+    for (size_t i = 0; i < rt->live_count; i++) {
+        sequence_destroy(rt, rt->live[i]);
     }
-}
-
-scheduler *scheduler_open(machine *machine, const options *options) {
-    scheduler *scheduler = must_have(1, sizeof(*scheduler));
-    runtime *runtime = &scheduler->runtime;
-    runtime->options = options;
-    runtime->machine = machine;
-    runtime->most_blocks = (options->tokens + options->block_tokens - 1) / options->block_tokens;
-    pool_open_device(&runtime->device, machine, options);
-    pool_open_host(&runtime->host, machine, options, &runtime->device);
-    runtime->views = make_views(&runtime->device, options);
-    runtime->ids = must_have(runtime->most_blocks, sizeof(*runtime->ids));
-    scheduler->live = must_have(options->live, sizeof(sequence *));
-    scheduler->random = options->seed;
-    scheduler->clock = 1;
-    open_lanes(scheduler);
-    return scheduler;
-}
-
-/* Steps first, since they use the arrays; then transfers; tiers; memory; at last the engine. */
-void scheduler_close(scheduler *scheduler) {
-    runtime *runtime = &scheduler->runtime;
-    machine *machine = runtime->machine;
-    for (size_t i = 0; i < runtime->options->lanes; i++) {
-        while (scheduler->in_lane[i] != NULL && !machine->done(machine, &scheduler->lanes[i])) {
-            (void)kvf_engine_progress(machine->engine);
-        }
-        machine->free_words(machine, scheduler->lanes[i].table);
-        machine->free_words(machine, scheduler->lanes[i].seeds);
-        machine->free_words(machine, scheduler->lanes[i].sums);
-    }
-    for (size_t i = 0; i < scheduler->live_count; i++) {
-        sequence_destroy(runtime, scheduler->live[i]);
-    }
-    pool_close(&runtime->device);
-    pool_close(&runtime->host);
-    machine->close(machine);
-    free(runtime->views);
-    free(runtime->ids);
-    free(scheduler->live);
-    free(scheduler);
+    pool_close(&rt->device);
+    pool_close(&rt->host);
+    rt->machine->release(rt->machine, rt->machine->host_memory, rt->arrays);
+    rt->machine->close(rt->machine);
+    free(rt->ids);
+    free(rt->live);
 }

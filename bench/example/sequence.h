@@ -1,16 +1,18 @@
 /*
- * A sequence: its tokens, and where its blocks are. Of what happens to it only the scheduler
- * decides; here is how.
+ * A sequence: its tokens, and where its blocks are. The scheduler decides what happens to it; here
+ * is how.
  *
  *                     resume: onboard, by layer
  *        on the host ---------------------------> on the device: steps, one after the other
  *          (waits)   <---------------------------
- *                     leave: offload, in the background; or nothing, where there is no time
+ *                     leave: offload, in the background
  *
- * Two trackers hold the ids of its blocks in the two tiers. `device` has assigned what compute may
- * read, `host` what has landed there: always complete blocks, and always the first ones. What
- * neither has (a last block that is not complete, blocks the host had no room for, those whose
- * transfer failed or was cancelled) is not an error but computed again, like a prompt.
+ * Two trackers hold the ids of its blocks in the two tiers: `device` has assigned what compute may
+ * read, `host` what has landed there; both are complete blocks from the first one on. What neither
+ * has (a last block that is not complete, blocks for which the host had no room, blocks whose
+ * transfer failed or was cancelled) is computed again, as a prompt is. So a partial block never
+ * moves. Moving it would take a kvf_plan of the caller's own, and saves less than a block's
+ * compute.
  */
 #ifndef KVF_EXAMPLE_SEQUENCE_H
 #define KVF_EXAMPLE_SEQUENCE_H
@@ -18,71 +20,82 @@
 #include "pool.h"
 
 typedef struct counts {
-    uint64_t steps, finished, discarded, preempted, restarted;
+    uint64_t steps, discarded, finished, preempted, restarted;
     uint64_t offloaded, onboarded, shared; /* blocks */
     uint64_t again, cancelled, failed;     /* transfers */
     uint64_t mismatches;                   /* blocks of a layer */
     uint64_t texts;                        /* a digest of what was finished */
 } counts;
 
+typedef struct sequence sequence;
+
 /* What all sequences live in. */
 typedef struct runtime {
     const options *options;
     machine *machine;
     pool device, host;
-    layer_view *views;  /* [layers] of the device tier */
     size_t most_blocks; /* of a sequence */
     uint64_t *ids;      /* [most_blocks], for moments */
     counts counts;
+
+    /* The scheduler's own. */
+    sequence **live; /* in no order */
+    size_t live_count;
+    uint64_t begun; /* sequences so far */
+    uint64_t clock; /* counts what happens, to tell earlier from later */
+    uint64_t random;
+    uint64_t *arrays; /* of the steps */
+    step steps[MOST_LANES];
+    sequence *in_lane[MOST_LANES]; /* NULL: free */
 } runtime;
 
-typedef struct sequence {
+struct sequence {
     uint64_t name;
     size_t prompt, length; /* tokens at its beginning, and at its end */
     kvf_sequence *tokens;
     kvf_assignments *device, *host;
-    size_t computed;    /* tokens whose K and V the device's blocks have, once steps are done */
-    uint64_t *expected; /* [layers][most_blocks], the checksums as the tokens have them */
+    uint64_t *expected; /* [layers][most_blocks], checksums as the tokens have them */
 
     bool on_device;
+    size_t computed;   /* tokens whose K and V the device's blocks have, once steps are done */
     kvf_bound *moving; /* its transfer: onboards while it is on the device, else offloads, or ... */
     bool cancelled;    /* ... was cancelled, and is still to end */
     step *step;        /* under way, or NULL */
     bool discard;      /* whose result is void */
-    bool restarted;    /* its client has hung up once */
-    uint64_t since;    /* for the scheduler: when it came to where it is, */
-    uint64_t ran;      /* when it had its last step, */
-    size_t turn;       /* and how many since it was resumed */
-} sequence;
 
-sequence *sequence_create(runtime *runtime, uint64_t name);
-/* Cancels and waits for what is under way; its step, if any, must be done. */
-void sequence_destroy(runtime *runtime, sequence *sequence);
+    uint64_t since; /* for the scheduler: when it came to where it is, */
+    uint64_t ran;   /* when it had its last step, */
+    size_t turn;    /* how many since it was resumed, */
+    bool restarted; /* whether its client has hung up already */
+};
 
-/* Looks after its transfer. Afterwards what has landed is assigned, and what has not is free. */
-void sequence_collect(runtime *runtime, sequence *sequence);
+sequence *sequence_create(runtime *rt, uint64_t name);
+/* Cancels, and waits for what is under way; its step, if any, must be done. */
+void sequence_destroy(runtime *rt, sequence *s);
 
-/* Takes device blocks for all its tokens and onboards what the host has. false: not now. */
-bool sequence_resume(runtime *runtime, sequence *sequence);
+/* Looks after its transfer: what has landed is assigned afterwards, and what has not is free. */
+void sequence_collect(runtime *rt, sequence *s);
 
-/* How many device blocks its next step lacks, and taking them. */
-size_t sequence_lacks(const runtime *runtime, const sequence *sequence);
-bool sequence_grow(runtime *runtime, sequence *sequence);
+/* Takes device blocks for all its tokens and onboards what the host has. Nothing of it may be under
+ * way. false: not now. */
+bool sequence_resume(runtime *rt, sequence *s);
+
+/* How many device blocks its next step lacks, and taking them. false: not now. */
+size_t sequence_lacks(const runtime *rt, const sequence *s);
+bool sequence_grow(runtime *rt, sequence *s);
 
 /* Begins a step. It has all the blocks it needs, and no step under way. */
-void sequence_launch(runtime *runtime, sequence *sequence, step *step);
+void sequence_launch(runtime *rt, sequence *s, step *step);
 
-/* Ends a step: checks what attention has seen and appends a token. false: it is not over yet. */
-bool sequence_finish_step(runtime *runtime, sequence *sequence);
+/* Ends it: checks what attention has seen and appends a token. false: it is not over yet. */
+bool sequence_finish_step(runtime *rt, sequence *s);
 
-/* Gives up its device blocks: offloads those that the host lacks or, when it is still being
- * onboarded, cancels that. false: not now. */
-bool sequence_leave(runtime *runtime, sequence *sequence);
+/* Gives up its device blocks: offloads those that the host lacks or, when it is being onboarded,
+ * cancels that. false: not now. */
+bool sequence_leave(runtime *rt, sequence *s);
 
-/* Gives up all its blocks, whatever is under way. */
-void sequence_drop(runtime *runtime, sequence *sequence);
-
-/* Back to its prompt: the client has hung up, and asks again. */
-void sequence_restart(runtime *runtime, sequence *sequence);
+/* Back to its prompt and without blocks, whatever is under way: the client has hung up, and will
+ * ask again. */
+void sequence_restart(runtime *rt, sequence *s);
 
 #endif

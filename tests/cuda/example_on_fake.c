@@ -1,6 +1,7 @@
 /* Linked into the example, so that it runs on the fake runtime and fails where CUDA was misused.
  *
- *     KVFERRY_FAKE=FUNCTION:N    the Nth call of that function fails
+ *     KVFERRY_FAKE=slow            copies and kernels take their time
+ *     KVFERRY_FAKE=FUNCTION:N      the Nth call of that function fails
  */
 #include "fakecuda.h"
 
@@ -13,23 +14,30 @@
 static void end(int status, void *unused) {
     (void)unused;
     const size_t found = status == 0 ? fakecuda_reset() : fakecuda_violations();
-    if (found > 0) {
-        (void)fprintf(stderr, "fakecuda: %zu violations\n", found);
-        for (size_t i = 0; i < fakecuda_violations(); i++)
-            (void)fprintf(stderr, "fakecuda: %s\n", fakecuda_violation(i));
+    for (size_t i = 0; i < 10 && fakecuda_violation(i); i++)
+        (void)fprintf(stderr, "fakecuda: %s\n", fakecuda_violation(i));
+    if (found > 0)
         _exit(99);
-    }
+}
+
+static void fail_call(const char *fault) {
+    static char function[64];
+    const char *colon = strchr(fault, ':');
+    if (!colon || (size_t)(colon - fault) >= sizeof function)
+        return;
+    memcpy(function, fault, (size_t)(colon - fault));
+    fakecuda_fail_call(function, strtoull(colon + 1, NULL, 10), cudaErrorUnknown, false);
 }
 
 __attribute__((constructor)) static void begin(void) {
-    static char function[64];
-    const char *fault = getenv("KVFERRY_FAKE");
-    const char *colon = fault ? strchr(fault, ':') : NULL;
+    const char *asked_for = getenv("KVFERRY_FAKE");
     const fakecuda_config config = {.queue_entries = 1000, .forbid_legacy = true};
     fakecuda_configure(&config);
     (void)on_exit(end, NULL);
-    if (colon && (size_t)(colon - fault) < sizeof function) {
-        memcpy(function, fault, (size_t)(colon - fault));
-        fakecuda_fail_call(function, strtoull(colon + 1, NULL, 10), cudaErrorUnknown, false);
+    if (asked_for && strcmp(asked_for, "slow") == 0) {
+        fakecuda_delay(FAKECUDA_COPY, 50);
+        fakecuda_delay(FAKECUDA_KERNEL, 20);
+    } else if (asked_for) {
+        fail_call(asked_for);
     }
 }
