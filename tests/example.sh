@@ -21,7 +21,11 @@ run() {
     code=$1
     shift
     status=0
-    "$example" "$@" >"$work/out" 2>"$work/err" </dev/null || status=$?
+    # One that fails need not give back what it has.
+    leaks=1
+    [ "$code" -eq 0 ] || leaks=0
+    ASAN_OPTIONS=detect_leaks=$leaks TSAN_OPTIONS="${TSAN_OPTIONS-} report_thread_leaks=$leaks" \
+        "$example" "$@" >"$work/out" 2>"$work/err" </dev/null || status=$?
     [ "$status" -eq "$code" ] && return
     complain "example $*: exit code $status, not $code"
     cat "$work/out" "$work/err"

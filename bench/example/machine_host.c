@@ -21,8 +21,11 @@ static void host_no_order(machine *machine, kvf_tier *tier, const step *step) {
 
 static void host_layer(machine *machine, const step *step, const layer_view *view) {
     (void)machine;
-    if (step->landing != NULL) { /* where that fails, so does the transfer, and the step is void */
-        (void)kvf_transfer_wait_group(step->landing, view->layer, -1, NULL);
+    /* Where that fails, so does the transfer, and the step is void. It may still be moving other
+     * blocks: nobody may look. */
+    if (step->landing != NULL &&
+        kvf_transfer_wait_group(step->landing, view->layer, -1, NULL) != KVF_OK) {
+        return;
     }
     for (size_t token = step->first_new; token < step->tokens; token++) {
         content_write(view, step->table, token, step->seeds[token - step->first_new]);
