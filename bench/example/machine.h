@@ -15,14 +15,14 @@
 /*
  * One step of one sequence: writes the K and V of its newest tokens, then attends to all of them.
  *
- *     table   | read | on their way, then read | written, then read |
- *                    landed                    written
+ *     table   | read, perhaps still on their way | written, then read |
+ *                                                written
  */
 typedef struct step {
     unsigned lane;
     size_t tokens, first_new; /* tokens from first_new on are written */
-    size_t blocks, landed, written;
-    kvf_transfer *landing; /* brings those on their way, layer by layer; NULL: none are */
+    size_t blocks, written;
+    kvf_transfer *landing; /* brings those on their way, layer by layer; NULL: all are there */
     /* In memory that compute reaches: */
     uint64_t *table; /* [blocks], ids in the device tier */
     uint64_t *seeds; /* [tokens - first_new] */
@@ -33,6 +33,7 @@ typedef struct machine machine;
 struct machine {
     kvf_engine *engine;
     kvf_memory device_memory, host_memory; /* of the two tiers */
+    bool in_order; /* begin has a step wait for who still uses the blocks it writes */
 
     void *(*allocate)(machine *machine, kvf_memory memory, size_t bytes); /* NULL: none left */
     void (*release)(machine *machine, kvf_memory memory, void *bytes);

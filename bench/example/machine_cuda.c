@@ -2,7 +2,7 @@
  * A GPU: every lane is a stream, and a step is in it long before it runs. Four calls keep steps and
  * transfers apart, and the host waits for none of them:
  *
- *     begin    kvf_cuda_wait_slots    the stream waits for who still uses the step's blocks,
+ *     begin    kvf_cuda_wait_slots    the stream waits for who still uses the blocks it will write,
  *     layer    kvf_cuda_wait_group    and for each layer of those on their way
  *     end      kvf_cuda_mark_slots    transfers from now on wait for the step, and kvf_tier_idle
  *                                     knows that its blocks are in use
@@ -61,12 +61,11 @@ static void cuda_release(machine *machine, kvf_memory memory, void *bytes) {
     } /* pinned memory goes in close, when nothing uses it */
 }
 
+/* Blocks that are only read are there: the host has seen their transfer end, or their step. */
 static void cuda_begin(machine *machine, kvf_tier *tier, const step *step) {
-    cudaStream_t stream = of(machine)->streams[step->lane];
     kvf_error error = {0};
-    check(kvf_cuda_wait_slots(tier, step->table, step->landed, false, stream, &error), &error);
     check(kvf_cuda_wait_slots(tier, step->table + step->written, step->blocks - step->written, true,
-                              stream, &error),
+                              of(machine)->streams[step->lane], &error),
           &error);
 }
 
@@ -140,6 +139,7 @@ machine *machine_cuda_open(const options *options) {
     own->machine = (machine){
         .device_memory = KVF_MEMORY_DEVICE,
         .host_memory = KVF_MEMORY_PINNED,
+        .in_order = true,
         .allocate = cuda_allocate,
         .release = cuda_release,
         .begin = cuda_begin,

@@ -36,7 +36,8 @@ void pool_open_device(pool *device, machine *machine, const options *options) {
     };
     const size_t bytes = shape.blocks * PARTS * shape.bytes;
     kvf_error error = {0};
-    *device = (pool){.machine = machine, .kind = machine->device_memory};
+    *device =
+        (pool){.machine = machine, .kind = machine->device_memory, .in_order = machine->in_order};
     char *memory = allocate(device, options->layers * bytes).base;
     kvf_buffer *buffers = must_have(options->layers, sizeof(*buffers));
     for (size_t layer = 0; layer < options->layers; layer++) {
@@ -52,7 +53,7 @@ void pool_open_host(pool *host, machine *machine, const options *options,
                     const kvf_layout *device) {
     const size_t blocks = options->host_blocks;
     kvf_error error = {0};
-    *host = (pool){.machine = machine, .kind = machine->host_memory};
+    *host = (pool){.machine = machine, .kind = machine->host_memory, .in_order = true};
     kvf_buffer buffer = allocate(host, kvf_layout_recommend_bytes(device, blocks));
     check(kvf_layout_recommend(device, KVF_USE_WHOLE_BLOCKS, blocks, buffer, NULL, &host->layout,
                                &error),
@@ -69,19 +70,25 @@ void pool_close(pool *pool) {
     free(pool->blocks);
 }
 
-size_t pool_take(pool *pool, uint64_t *ids, size_t most) {
+/* In the order in which they became free, and so most likely idle. */
+static size_t take(pool *pool, uint64_t *ids, size_t most, bool idle) {
     size_t taken = 0, kept = 0;
-    for (size_t i = 0; most > 0 && i < pool->free_count; i++) {
+    for (size_t i = 0; i < pool->free_count; i++) {
         uint64_t id = pool->free[i];
-        if (taken < most && kvf_tier_idle(pool->tier, &id, 1, NULL) == KVF_OK) {
+        if (taken < most && (!idle || kvf_tier_idle(pool->tier, &id, 1, NULL) == KVF_OK)) {
             pool->blocks[id] = (struct block){.users = 1};
             ids[taken++] = id;
         } else {
             pool->free[kept++] = id; /* BUSY, most likely: another time */
         }
     }
-    pool->free_count -= taken;
+    pool->free_count = kept;
     return taken;
+}
+
+size_t pool_take(pool *pool, uint64_t *ids, size_t most) {
+    size_t taken = take(pool, ids, most, true);
+    return pool->in_order ? taken + take(pool, ids + taken, most - taken, false) : taken;
 }
 
 void pool_give(pool *pool, const uint64_t *ids, size_t count) {

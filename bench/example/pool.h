@@ -3,8 +3,12 @@
  *
  * Blocks are given back as soon as nobody will use them any more, which is sooner than those who
  * use them now are through: a transfer may still read or write them, or a step in a stream. The
- * tier knows. So the pool asks kvf_tier_idle for every block that it hands out, and nobody keeps
- * count.
+ * tier knows, and nobody here keeps count: before a block is handed out, kvf_tier_idle is asked.
+ *
+ * What the engine orders by itself needs no asking: transfers, and steps that wait for the blocks
+ * they write. Where nothing else touches a tier's memory, blocks that are not idle are handed out
+ * too, if there are no others, and whoever gets them waits for them on the device and not on the
+ * host.
  */
 #ifndef KVF_EXAMPLE_POOL_H
 #define KVF_EXAMPLE_POOL_H
@@ -17,6 +21,7 @@ typedef struct pool {
     void *memory;
     kvf_layout *layout;
     kvf_tier *tier;
+    bool in_order;  /* all who use its blocks are ordered by the engine */
     uint64_t *free; /* ids, those longest free first; some may be in use still */
     size_t free_count;
     struct block {
@@ -31,7 +36,7 @@ void pool_open_device(pool *device, machine *machine, const options *options);
 void pool_open_host(pool *host, machine *machine, const options *options, const kvf_layout *device);
 void pool_close(pool *pool);
 
-/* Takes up to `most` blocks that nothing uses any more; returns how many. */
+/* Takes up to `most` blocks; returns how many. */
 size_t pool_take(pool *pool, uint64_t *ids, size_t most);
 
 /* A user of these blocks is done with them. */

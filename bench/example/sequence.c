@@ -109,7 +109,6 @@ static void give_device(runtime *rt, sequence *s) {
     give(&rt->device, s->device, 0);
     kvf_assignments_clear(s->device);
     s->on_device = false;
-    s->computed = 0;
 }
 
 static void give_all(runtime *rt, sequence *s) {
@@ -290,14 +289,13 @@ static size_t copy_ids(uint64_t *to, kvf_view view) {
 }
 
 static void describe(const runtime *rt, const sequence *s, step *step) {
-    const size_t assigned = copy_ids(step->table, kvf_assignments_assigned(s->device));
-    step->blocks = assigned + copy_ids(step->table + assigned, kvf_assignments_staged(s->device));
+    step->blocks = copy_ids(step->table, kvf_assignments_assigned(s->device));
+    step->blocks += copy_ids(step->table + step->blocks, kvf_assignments_staged(s->device));
     step->blocks += copy_ids(step->table + step->blocks, kvf_assignments_pending(s->device));
     step->tokens = token_count(s);
     step->first_new = s->computed;
     step->written = s->computed / rt->options->block_tokens;
     step->landing = kvf_bound_transfer(s->moving);
-    step->landed = step->landing != NULL ? assigned : step->written;
     for (size_t token = step->first_new; token < step->tokens; token++) {
         step->seeds[token - step->first_new] = seed_of(rt, s, token);
     }
