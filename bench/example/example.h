@@ -15,7 +15,7 @@
  *     pool.h, pool.c          the blocks of a tier, and which may be given to whom
  *     sequence.h, sequence.c  a sequence, its two trackers, its transfers, its steps
  *     scheduler.h, .c         who runs, who waits, who has to leave
- *     main.c                  options, and the last line
+ *     main.c, options.c       the loop, and the last line
  *
  * README's example is the smallest form of this: one sequence, one offload, no scheduler.
  */
@@ -40,6 +40,9 @@ typedef struct options {
     size_t hang_ups, rot;  /* one every so many rounds, about; 0: none */
     size_t device_blocks, host_blocks, block_tokens, layers, token_bytes;
 } options;
+
+/* From the command line; ends the program when they are no good. */
+options options_parse(int argc, char **argv);
 
 /* Ends the program with a message. */
 _Noreturn void die(const char *what, const char *why);

@@ -1,10 +1,9 @@
-/* Options, the loop, and the last line. Exit codes: 0 fine, 1 a mismatch or a failure, 2 usage. */
+/* The loop and the last line. Exit codes: 0 fine, 1 a mismatch or a failure, 2 bad usage. */
 #include "scheduler.h"
 
-#include <argp.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -30,121 +29,6 @@ void *must_have(size_t count, size_t size) {
     return memory;
 }
 
-/* Options with a number. */
-static const struct number {
-    const char *name, *doc;
-    size_t offset, usual, least, most;
-} numbers[] = {
-#define NUMBER(name, member, usual, least, most, doc)                                              \
-    { name, doc, offsetof(options, member), usual, least, most }
-    NUMBER("seed", seed, 1, 0, SIZE_MAX, "Make up the sequences from this number (1)"),
-    NUMBER("sequences", sequences, 100, 1, 1 << 30, "Finish so many (100)"),
-    NUMBER("steps", steps, 0, 0, SIZE_MAX, "... or end after N steps (0: do not)"),
-    NUMBER("seconds", seconds, 0, 0, 1 << 30, "... or after N seconds (0: do not)"),
-    NUMBER("live", live, 16, 1, 1 << 16, "Sequences at a time, running or waiting (16)"),
-    NUMBER("tokens", tokens, 160, 8, 1 << 20, "Tokens of the longest (160)"),
-    NUMBER("slice", slice, 12, 1, 1 << 20, "Steps of a turn, while others wait (12)"),
-    NUMBER("lanes", lanes, 4, 1, MOST_LANES, "Steps under way at a time, up to 16 (4)"),
-    NUMBER("hang-ups", hang_ups, 40, 0, 1 << 30, "A client hangs up every N rounds, about (40)"),
-    NUMBER("rot", rot, 0, 0, 1 << 30, "A host block goes bad every N rounds, about (0: none)"),
-    NUMBER("device-blocks", device_blocks, 40, 1, 1 << 20, "Blocks of the device tier (40)"),
-    NUMBER("host-blocks", host_blocks, 160, 1, 1 << 20, "Blocks of the host tier (160)"),
-    NUMBER("block-tokens", block_tokens, 8, 1, 1 << 10, "Tokens of a block (8)"),
-    NUMBER("layers", layers, 4, 1, 256, "Layers (4)"),
-    NUMBER("token-bytes", token_bytes, 64, 8, 1 << 16,
-           "A token's K in a layer, a multiple of 8 (64)"),
-    NUMBER("max-transfers", max_transfers, 6, 1, 1024, "Transfers at a time (6)"),
-    NUMBER("offload-mbps", offload_mbps, 0, 0, 1 << 30, "Offload at 10^6 bytes/s at most (0: any)"),
-    NUMBER("threads", threads, 0, 0, 64, "Engine host: threads (0: one a processor)"),
-    NUMBER("device", device, 0, 0, 1 << 10, "Engine cuda: which GPU (0)"),
-#undef NUMBER
-};
-
-enum {
-    NUMBERS = sizeof(numbers) / sizeof(numbers[0]),
-    KEY_NUMBER = 0x1000, /* + its index */
-    KEY_ENGINE = 0x2000,
-    KEY_NO_THREADS,
-    KEY_INTEGRITY,
-};
-
-static size_t *number_in(options *chosen, size_t index) {
-    return (size_t *)(void *)((char *)chosen + numbers[index].offset);
-}
-
-static void parse_number(options *chosen, size_t index, const char *text,
-                         const struct argp_state *state) {
-    const struct number *number = &numbers[index];
-    char *end = NULL;
-    errno = 0;
-    unsigned long long value = strtoull(text, &end, 10);
-    if (errno != 0 || end == text || *end != '\0' || text[0] == '-' || value < number->least ||
-        value > number->most) {
-        argp_error(state, "--%s: '%s' is not a number from %zu to %zu", number->name, text,
-                   number->least, number->most);
-    }
-    *number_in(chosen, index) = (size_t)value;
-}
-
-static void check_sizes(const options *chosen, const struct argp_state *state) {
-    if (chosen->token_bytes % sizeof(uint64_t) != 0) {
-        argp_error(state, "--token-bytes: %zu is no multiple of 8", chosen->token_bytes);
-    }
-    if (chosen->device_blocks * chosen->block_tokens < chosen->tokens) {
-        argp_error(state, "the device tier cannot hold one sequence of %zu tokens", chosen->tokens);
-    }
-    if (strcmp(chosen->engine, "host") != 0 && strcmp(chosen->engine, "cuda") != 0) {
-        argp_error(state, "--engine: there is no '%s'", chosen->engine);
-    }
-}
-
-static error_t parse(int key, char *argument, struct argp_state *state) {
-    options *chosen = state->input;
-    if (key >= KEY_NUMBER && key < KEY_NUMBER + NUMBERS) {
-        parse_number(chosen, (size_t)(key - KEY_NUMBER), argument, state);
-        return 0;
-    }
-    switch (key) {
-    case KEY_ENGINE:
-        chosen->engine = argument;
-        return 0;
-    case KEY_NO_THREADS:
-        chosen->no_threads = true;
-        return 0;
-    case KEY_INTEGRITY:
-        chosen->integrity = true;
-        return 0;
-    case ARGP_KEY_END:
-        check_sizes(chosen, state);
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
-
-static options parse_options(int argc, char **argv) {
-    struct argp_option entries[NUMBERS + 4] = {
-        {"engine", KEY_ENGINE, "NAME", 0, "host or cuda (host)", 0},
-        {"no-threads", KEY_NO_THREADS, NULL, 0, "The engine has no threads", 0},
-        {"integrity", KEY_INTEGRITY, NULL, 0, "The host tier keeps checksums (host only)", 0},
-    };
-    options chosen = {.engine = "host"};
-    for (size_t i = 0; i < NUMBERS; i++) {
-        entries[3 + i] = (struct argp_option){
-            .name = numbers[i].name, .key = KEY_NUMBER + (int)i, .arg = "N", .doc = numbers[i].doc};
-        *number_in(&chosen, i) = numbers[i].usual;
-    }
-    const struct argp argp = {
-        .options = entries,
-        .parser = parse,
-        .doc = "A runtime with paged attention and no model, over a device tier that is too small. "
-               "Every step's blocks are checked; the exit code is 1 if any byte is wrong.",
-    };
-    argp_err_exit_status = 2;
-    argp_parse(&argp, argc, argv, 0, NULL, &chosen);
-    return chosen;
-}
-
 static machine *open_machine(const options *options) {
     if (strcmp(options->engine, "host") == 0) {
         return machine_host_open(options);
@@ -167,23 +51,23 @@ static void run(runtime *rt, const options *options) {
     }
 }
 
-static void report(const counts *counts) {
-    (void)printf("%" PRIu64 " steps, %" PRIu64 " void; sequences: %" PRIu64 " finished, %" PRIu64
-                 " preempted, %" PRIu64 " begun again; blocks: %" PRIu64 " offloaded, %" PRIu64
-                 " onboarded, %" PRIu64 " shared; transfers: %" PRIu64 " cancelled, %" PRIu64
-                 " failed, %" PRIu64 " put off; texts %016" PRIx64 "; %" PRIu64 " mismatches\n",
-                 counts->steps, counts->discarded, counts->finished, counts->preempted,
-                 counts->restarted, counts->offloaded, counts->onboarded, counts->shared,
-                 counts->cancelled, counts->failed, counts->again, counts->texts,
-                 counts->mismatches);
+static void report(const char *engine, const counts *counts) {
+    (void)printf(
+        "%s: %" PRIu64 " steps, %" PRIu64 " void; sequences: %" PRIu64 " finished, %" PRIu64
+        " preempted, %" PRIu64 " begun again; blocks: %" PRIu64 " offloaded, %" PRIu64
+        " onboarded, %" PRIu64 " shared; transfers: %" PRIu64 " cancelled, %" PRIu64
+        " failed, %" PRIu64 " put off; texts %016" PRIx64 "; %" PRIu64 " mismatches\n",
+        engine, counts->steps, counts->discarded, counts->finished, counts->preempted,
+        counts->restarted, counts->offloaded, counts->onboarded, counts->shared, counts->cancelled,
+        counts->failed, counts->again, counts->texts, counts->mismatches);
 }
 
 int main(int argc, char **argv) {
-    const options options = parse_options(argc, argv);
+    const options options = options_parse(argc, argv);
     runtime rt;
     runtime_open(&rt, open_machine(&options), &options);
     run(&rt, &options);
     runtime_close(&rt);
-    report(&rt.counts);
+    report(options.engine, &rt.counts);
     return rt.counts.mismatches == 0 ? 0 : 1;
 }

@@ -61,9 +61,9 @@ static void share(runtime *rt, sequence *s) {
 static void begin(runtime *rt, sequence *s) {
     const uint64_t own = mix(rt->options->seed + mix(s->name)), prefix = own % PREFIXES;
     const size_t most = rt->options->tokens, common = most / 8 * (prefix + 1);
-    s->prompt = common + 1 + mix(own) % (most / 4);
-    s->length = s->prompt + 1 + mix(own + 1) % (most - s->prompt);
-    for (size_t i = 0; i < s->prompt; i++) {
+    const size_t prompt = common + 1 + mix(own) % (most / 4);
+    s->length = prompt + 1 + mix(own + 1) % (most - prompt);
+    for (size_t i = 0; i < prompt; i++) {
         uint64_t of = i < common ? mix(rt->options->seed) + prefix : own;
         append(rt, s, (uint32_t)(mix(of + i) % VOCABULARY));
     }

@@ -51,7 +51,7 @@ typedef struct runtime {
 
 struct sequence {
     uint64_t name;
-    size_t prompt, length; /* tokens at its beginning, and at its end */
+    size_t length; /* tokens at its end */
     kvf_sequence *tokens;
     kvf_assignments *device, *host;
     uint64_t *expected; /* [layers][most_blocks], checksums as the tokens have them */
