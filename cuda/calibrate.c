@@ -9,6 +9,7 @@
  * has rows, in the host's order. Each transfer is timed by the host's clock, from before submitting
  * to having seen the end, without naps in between.
  */
+#include "hooks.h"
 #include "model.h"
 
 #include <assert.h>
@@ -312,6 +313,21 @@ static void set_date(kvf_cuda_model *m) {
         (void)strftime(m->date, sizeof m->date, "%Y-%m-%dT%H:%M:%SZ", &parts);
 }
 
+static bool has_samples(const bench *b, kvf_cuda_strategy strategy) {
+    for (size_t i = 0; i < b->count; i++)
+        if (b->samples[i].strategy == strategy)
+            return true;
+    return false;
+}
+
+static void write_result(const bench *b, const kvf_log *log) {
+    for (unsigned s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++)
+        if (!has_samples(b, (kvf_cuda_strategy)s))
+            kvf__log(log, KVF_LOG_WARNING, "calibrating device %d: strategy %s cannot be had there",
+                     b->device, kvf_cuda_strategy_name((kvf_cuda_strategy)s));
+    kvf__log(log, KVF_LOG_INFO, "calibrated device %d: %zu samples", b->device, b->count);
+}
+
 static kvf_status make_model(bench *b, kvf_cuda_model **out, kvf_error *error) {
     kvf_cuda_model *m = kvf__cuda_model_make(&b->allocator);
     if (!m)
@@ -345,6 +361,10 @@ kvf_status kvf_cuda_model_calibrate(const kvf_cuda_calibrate_options *options, k
                          .expected = LEAST_SCRATCH, .what = "too little scratch memory");
     if (scratch > USUAL_SCRATCH)
         scratch = USUAL_SCRATCH;
+    kvf__hooks hooks;
+    kvf_status status = kvf__hooks_take(&hooks, o->log, NULL, error);
+    if (status != KVF_OK)
+        return status;
     kvf_allocator allocator = kvf__allocator(o->allocator);
     bench *b = kvf__alloc_zero(&allocator, 1, sizeof *b);
     if (!b)
@@ -354,7 +374,9 @@ kvf_status kvf_cuda_model_calibrate(const kvf_cuda_calibrate_options *options, k
     b->scratch = scratch;
     b->cell_bytes = cell_bytes < MOST_CELL ? cell_bytes : MOST_CELL;
     b->allocator = allocator;
-    kvf_status status = make_model(b, out, error);
+    status = make_model(b, out, error);
+    if (status == KVF_OK)
+        write_result(b, &hooks.log);
     kvf__free(&allocator, b, 1, sizeof *b);
     return status;
 }

@@ -51,6 +51,7 @@ void kvf__cuda_choose(kvf__cuda *e, kvf_transfer *t) {
         j->explained.reason = KVF_CUDA_FORCED;
     } else if (asked != KVF_CUDA_AUTO) {
         j->explained.reason = KVF_CUDA_FELL_BACK;
+        kvf__cuda_note_gave_way(e, asked);
     } else if (!(all & (all - 1))) {
         j->explained.reason = KVF_CUDA_ONLY;
     }
@@ -66,10 +67,12 @@ static bool was_watched(const kvf_transfer *t) {
     return t->end_time - seen <= (t->end_time - t->submit_time) / 10;
 }
 
-static void count(kvf__cuda_score *s, uint64_t bytes, double error) {
+static void count(kvf__cuda_score *s, const kvf_cuda_explanation *x, double error) {
     enum { LAST = sizeof s->errors / sizeof s->errors[0] - 1 };
     s->transfers++;
-    s->bytes += bytes;
+    s->bytes += x->bytes;
+    s->boxes += x->boxes;
+    s->fallbacks += x->reason == KVF_CUDA_FELL_BACK;
     if (isnan(error))
         return;
     s->compared++;
@@ -84,8 +87,18 @@ void kvf__cuda_tell(kvf__cuda *e, kvf_transfer *t) {
     if (j->alone && was_watched(t))
         x->measured_us = (double)(t->end_time - t->submit_time) / 1e3;
     double error = fabs(x->measured_us / x->us[KVF_CUDA_AUTO] - 1);
-    count(&e->scores[x->chosen], x->bytes, error);
-    count(&e->scores[KVF_CUDA_AUTO], x->bytes, error);
+    count(&e->scores[x->chosen], x, error);
+    count(&e->scores[KVF_CUDA_AUTO], x, error);
+}
+
+void kvf__cuda_count(const kvf_engine *engine, kvf_counters *c) {
+    const kvf__cuda_score *scores = ((const kvf__cuda *)engine)->scores;
+    c->boxes = scores[KVF_CUDA_AUTO].boxes;
+    c->fallbacks = scores[KVF_CUDA_AUTO].fallbacks;
+    c->bytes_loop = scores[KVF_CUDA_LOOP].bytes;
+    c->bytes_batch = scores[KVF_CUDA_BATCH].bytes;
+    c->bytes_kernel = scores[KVF_CUDA_KERNEL].bytes;
+    c->bytes_staged = scores[KVF_CUDA_STAGED].bytes;
 }
 
 kvf_status kvf_cuda_explain(const kvf_transfer *t, kvf_cuda_explanation *out, kvf_error *error) {

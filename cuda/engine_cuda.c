@@ -139,6 +139,8 @@ static kvf_status cuda_submit(kvf_engine *engine, kvf_transfer *t, kvf_error *er
         j->state = KVF__CUDA_REFUSED;
     else if (!t->background)
         j->state = KVF__CUDA_ENQUEUED;
+    if (status == KVF_OK)
+        kvf__transfer_accepted(t, kvf__now());
     if (status != KVF_OK && t->background)
         atomic_fetch_sub(&e->waiting, 1);
     if (t->background)
@@ -214,6 +216,7 @@ static const kvf__engine_ops cuda_ops = {
     .submit = cuda_submit,
     .wake = cuda_wake,
     .progress = kvf__cuda_progress,
+    .count = kvf__cuda_count,
     .close = cuda_close,
     .free = cuda_free,
 };
@@ -248,7 +251,10 @@ static void set_options(kvf__cuda *e, const kvf_cuda_options *o) {
     e->options.ring_bytes = o->ring_bytes ? o->ring_bytes : USUAL_RING_BYTES;
     e->options.ring_bytes -= e->options.ring_bytes % LEAST_RING_BYTES;
     e->options.ring_limit = o->ring_limit ? o->ring_limit : USUAL_RING_LIMIT;
-    e->options.model = NULL;
+    e->options.model = NULL; /* copied, as what follows */
+    e->options.allocator = NULL;
+    e->options.log = NULL;
+    e->options.ranges = NULL;
     for (unsigned lane = 0; lane < KVF__LANES; lane++)
         e->lanes[lane].tail = &e->lanes[lane].head;
 }
@@ -293,7 +299,13 @@ static kvf_status open_device(kvf__cuda *e, kvf_error *error) {
 static kvf_status init_base(kvf__cuda *e, const kvf_cuda_options *o, const kvf_allocator *allocator,
                             kvf_error *error) {
     size_t most = o->max_transfers ? o->max_transfers : USUAL_TRANSFERS;
-    kvf_status status = kvf__engine_init(&e->base, &cuda_ops, allocator, most, error);
+    kvf__hooks hooks;
+    kvf_status status = kvf__hooks_take(&hooks, o->log, o->ranges, error);
+    if (status != KVF_OK)
+        return status;
+    if (!o->ranges)
+        kvf__cuda_attach_nvtx(&e->nvtx, &hooks.ranges);
+    status = kvf__engine_init(&e->base, &cuda_ops, allocator, &hooks, most, error);
     if (status != KVF_OK)
         return status;
     if (!kvf__cond_init(&e->work)) {
@@ -320,6 +332,18 @@ static kvf_status init(kvf__cuda *e, const kvf_cuda_options *o, const kvf_alloca
     return status == KVF_OK ? init_base(e, o, allocator, error) : status;
 }
 
+static void write_beginning(const kvf__cuda *e) {
+    const kvf_cuda_options *o = &e->options;
+    kvf__log(&e->base.hooks.log, KVF_LOG_INFO,
+             "engine cuda: device %d, %u lanes each way, %zu transfers at a time, strategy %s, "
+             "model %s, %zu to %zu bytes to pack in, background %s at %g and %g GB/s (0: no "
+             "limit)%s",
+             o->device, o->lanes, e->base.max_open, kvf_cuda_strategy_name(o->strategy),
+             e->model->calibrated ? "calibrated" : "built in", o->ring_bytes, o->ring_limit,
+             o->no_thread ? "without a thread" : "by a thread", o->background_to_gbps,
+             o->background_from_gbps, e->nvtx.domain ? ", ranges for NVTX" : "");
+}
+
 kvf_status kvf_engine_cuda_create(const kvf_cuda_options *options, kvf_engine **out,
                                   kvf_error *error) {
     const kvf_cuda_options none = {0};
@@ -334,9 +358,11 @@ kvf_status kvf_engine_cuda_create(const kvf_cuda_options *options, kvf_engine **
     if (!e)
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
     status = init(e, o, &allocator, error);
-    if (status == KVF_OK)
-        *out = &e->base;
-    else
+    if (status != KVF_OK) {
         free_parts(e, &allocator);
-    return status;
+        return status;
+    }
+    write_beginning(e);
+    *out = &e->base;
+    return KVF_OK;
 }

@@ -55,12 +55,18 @@ typedef struct kvf__cuda_window {
 /* How well a strategy's predictions were met: relative errors, in bins of 2 %, the last for more.
  */
 typedef struct kvf__cuda_score {
-    uint64_t transfers, bytes, compared;
+    uint64_t transfers, bytes, boxes, fallbacks, compared;
     uint64_t errors[101];
 } kvf__cuda_score;
 
+/* Ranges for an NVTX tool; see nvtx.c. */
+typedef struct kvf__cuda_nvtx {
+    void *domain, *names[KVF__RANGES];
+} kvf__cuda_nvtx;
+
 typedef struct kvf__cuda {
     kvf_engine base;
+    kvf__cuda_nvtx nvtx;
     kvf_cuda_options options;
     kvf__cuda_driver driver;
     int processors; /* of the device */
@@ -72,7 +78,10 @@ typedef struct kvf__cuda {
     atomic_bool broken;    /* the context is beyond use */
     kvf_error broken_by;   /* set before `broken` is; under `lock` */
     unsigned failures;     /* in a row, of asking for progress; under `lock` */
-    cudaEvent_t *spare;    /* events of groups and gates, not in use; under `lock` */
+    kvf_error failing;     /* the first of them; under `lock` */
+    kvf__note broken_note, failing_note;
+    kvf__note gave_way[KVF_CUDA_STRATEGIES]; /* said once; AUTO: no memory to pack in */
+    cudaEvent_t *spare; /* events of groups and gates, not in use; under `lock` */
     size_t spare_count, spare_capacity;
     size_t event_count; /* of them, in all */
 
@@ -159,10 +168,16 @@ kvf_status kvf__cuda_wait_after(kvf__cuda *engine, uint64_t after[KVF__LANES], c
 kvf_status kvf__cuda_check_event(cudaEvent_t event, kvf_error *error);
 kvf_status kvf__cuda_check_stream(cudaStream_t stream, kvf_error *error);
 
+/* nvtx.c: ranges for a tool; false, and nothing has changed, when none is attached. */
+bool kvf__cuda_attach_nvtx(kvf__cuda_nvtx *nvtx, kvf_ranges *ranges);
+
 /* state.c: beyond use. With `lock` held: whether an error of the runtime has ended the context;
  * whether asking for progress has failed for good. */
 bool kvf__cuda_note_broken(kvf__cuda *engine, const kvf_error *error);
 bool kvf__cuda_note_failure(kvf__cuda *engine, const kvf_error *error);
+/* With `order` held: says once that a strategy that was asked for gives way, or, for AUTO, that
+ * there was no memory to pack in. */
+void kvf__cuda_note_gave_way(kvf__cuda *engine, kvf_cuda_strategy strategy);
 /* With `lock` held: a runtime that no longer tells what has finished is beyond use. What the lanes
  * hold is let through first, as far as that can be done. */
 void kvf__cuda_give_up(kvf__cuda *engine, const kvf_error *error);
@@ -198,6 +213,7 @@ bool kvf__cuda_progress(kvf_engine *engine);
 /* choose.c: which strategy, what is expected of it, and how that was met. */
 void kvf__cuda_choose(kvf__cuda *engine, kvf_transfer *transfer);
 void kvf__cuda_tell(kvf__cuda *engine, kvf_transfer *transfer);
+void kvf__cuda_count(const kvf_engine *engine, kvf_counters *counters);
 /* Whether the device and driver offer a strategy at all. */
 bool kvf__cuda_offers(const kvf__cuda *engine, kvf_cuda_strategy strategy);
 

@@ -129,13 +129,16 @@ kvf_status kvf__cuda_copy_some(kvf__cuda *e, kvf_transfer *t, size_t budget, boo
     kvf__cuda_copier *c = &j->copier;
     kvf_error details = {.status = KVF_ERR_ENGINE};
     *done = t->move->runs.pairs == 0;
+    kvf__range_begin(&e->base.hooks, KVF__RANGE_COPY);
     kvf_status status = *done ? KVF_OK : copy_groups(j, budget, &details);
     while (status == KVF_ERR_NO_MEMORY && c->strategy == KVF_CUDA_STAGED && !c->enqueued) {
         kvf__cuda_copier_finish(c); /* no room to pack in: another way then */
+        kvf__cuda_note_gave_way(e, KVF_CUDA_AUTO);
         status = ready_copier(e, t, &details);
         if (status == KVF_OK)
             status = copy_groups(j, budget, &details);
     }
+    kvf__range_end(&e->base.hooks);
     *done = *done || c->cursor.span == t->move->span_count;
     if (status == KVF_OK)
         return KVF_OK;

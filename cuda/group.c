@@ -2,6 +2,7 @@
  */
 #include "group.h"
 
+#include <inttypes.h>
 #include <signal.h>
 
 static const int64_t usual_timeout_us = INT64_C(30000000), slowest_heartbeat_us = 1000000;
@@ -267,6 +268,9 @@ kvf_status kvf_group_create(const kvf_group_options *options, kvf_group **out, k
     set_options(g, options);
     status = open_group(g, error);
     if (status == KVF_OK) {
+        kvf__log(&kvf__group_hooks(g)->log, KVF_LOG_INFO,
+                 "group: rank %d of %d, on device %d, timeout %" PRId64 " us", options->rank,
+                 options->ranks, g->engine->options.device, g->options.timeout_us);
         *out = g;
         return KVF_OK;
     }
@@ -280,6 +284,11 @@ void kvf_group_destroy(kvf_group *g) {
         return;
     stop_thread(g, true);
     drop_stream(g);
+    kvf__log(&kvf__group_hooks(g)->log, KVF_LOG_INFO,
+             "group: rank %d of %d has left, after %" PRIu64 " operations, of which %" PRIu64
+             " failed",
+             g->options.rank, g->options.ranks, g->counters.operations_submitted,
+             g->counters.operations_failed);
     kvf__group_release(g);
 }
 

@@ -145,6 +145,7 @@ struct kvf_group {
     kvf_wire_op *first, **last; /* in the order of their sequence, those not started behind */
     bool stop;                  /* the thread is to end as soon as it can */
     bool quiet;                 /* all have left */
+    kvf_group_counters counters;
 
     pthread_t guard; /* see guard.c */
     bool has_guard;  /* the creator's */
@@ -159,6 +160,11 @@ struct kvf_group {
 
 /* group.c; with `lock` held. This rank cannot go on. */
 void kvf__group_doubt(kvf_group *group, const kvf_error *error);
+/* What the engine was given. */
+static inline const kvf__hooks *kvf__group_hooks(const kvf_group *group) {
+    return &group->engine->base.hooks;
+}
+
 void kvf__group_hold(kvf_group *group);
 void kvf__group_release(kvf_group *group);
 /* Without it: the thread has something to look at. */

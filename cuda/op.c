@@ -263,6 +263,7 @@ static kvf_status enter(kvf_wire_op *op, const kvf__announcement *announcement, 
     if (status == KVF_OK) {
         atomic_fetch_add(&op->holds, 1);
         op->wire->open++;
+        g->counters.operations_submitted++;
         *g->last = op;
         g->last = &op->next;
     }
@@ -282,6 +283,18 @@ static kvf_status submit(kvf_wire_op *op, const kvf__announcement *announcement,
     }
     resolve(op, false);
     kvf__op_release(op);
+    return status;
+}
+
+/* A wire may be NULL until it is checked. */
+static void begin_submit(const kvf_wire *w) {
+    if (w)
+        kvf__range_begin(kvf__group_hooks(w->group), KVF__RANGE_SUBMIT);
+}
+
+static kvf_status end_submit(const kvf_wire *w, kvf_status status) {
+    if (w)
+        kvf__range_end(kvf__group_hooks(w->group));
     return status;
 }
 
@@ -324,13 +337,19 @@ static kvf_status share_out(kvf_wire *w, kvf__op_kind kind, kvf_tier *host, cons
 kvf_status kvf_wire_onboard(kvf_wire *wire, kvf_tier *host, const kvf_plan *plans,
                             size_t plan_count, const kvf_wire_submit_options *options,
                             kvf_wire_op **out, kvf_error *error) {
-    return share_out(wire, KVF__OP_ONBOARD, host, plans, plan_count, options, out, error);
+    begin_submit(wire);
+    kvf_status status =
+        share_out(wire, KVF__OP_ONBOARD, host, plans, plan_count, options, out, error);
+    return end_submit(wire, status);
 }
 
 kvf_status kvf_wire_offload(kvf_wire *wire, kvf_tier *host, const kvf_plan *plans,
                             size_t plan_count, const kvf_wire_submit_options *options,
                             kvf_wire_op **out, kvf_error *error) {
-    return share_out(wire, KVF__OP_OFFLOAD, host, plans, plan_count, options, out, error);
+    begin_submit(wire);
+    kvf_status status =
+        share_out(wire, KVF__OP_OFFLOAD, host, plans, plan_count, options, out, error);
+    return end_submit(wire, status);
 }
 
 static kvf_status check_hands(const kvf_wire *w, const kvf_hand *hands, size_t count, size_t *pairs,
@@ -365,9 +384,9 @@ static void add_hand(kvf_wire_op *op, size_t index, const kvf_hand *hand, kvf__a
     end_digest(&state, h->digest);
 }
 
-kvf_status kvf_wire_exchange(kvf_wire *w, const kvf_hand *hands, size_t count,
-                             const kvf_wire_submit_options *options, kvf_wire_op **out,
-                             kvf_error *error) {
+static kvf_status exchange(kvf_wire *w, const kvf_hand *hands, size_t count,
+                           const kvf_wire_submit_options *options, kvf_wire_op **out,
+                           kvf_error *error) {
     kvf_wire_submit_options o = {0};
     if (options)
         o = *options;
@@ -391,6 +410,14 @@ kvf_status kvf_wire_exchange(kvf_wire *w, const kvf_hand *hands, size_t count,
     return submit(op, &a, status, out, error);
 }
 
+kvf_status kvf_wire_exchange(kvf_wire *wire, const kvf_hand *hands, size_t count,
+                             const kvf_wire_submit_options *options, kvf_wire_op **out,
+                             kvf_error *error) {
+    begin_submit(wire);
+    kvf_status status = exchange(wire, hands, count, options, out, error);
+    return end_submit(wire, status);
+}
+
 /* The end */
 
 /* Blocks that have come to this rank: into its slots, or its host tier. */
@@ -402,12 +429,29 @@ static size_t landed(const kvf_wire_op *op) {
     return count;
 }
 
+static void count_over(const kvf_wire_op *op) {
+    kvf_group_counters *c = &op->group->counters;
+    kvf_status status = op->outcome.status;
+    c->operations_succeeded += status == KVF_OK;
+    c->operations_cancelled += status == KVF_ERR_CANCELLED;
+    c->operations_failed += status != KVF_OK && status != KVF_ERR_CANCELLED;
+    c->blocks += op->stats.blocks;
+    c->chunks += op->stats.chunks;
+    c->host_bytes += op->stats.host_bytes;
+    c->wire_bytes += op->stats.wire_bytes;
+    if (op->start_time == 0)
+        return;
+    c->wait_ns += op->start_time - op->submit_time;
+    c->run_ns += op->end_time - op->start_time;
+}
+
 void kvf__op_over(kvf_wire_op *op, const kvf_error *error) {
     op->state = KVF__OP_OVER;
     op->outcome = error ? *error : (kvf_error){0};
     op->end_time = kvf__now();
     op->stats = op->run.stats;
     op->stats.blocks = error ? 0 : landed(op);
+    count_over(op);
     op->wire->open--;
     pthread_cond_broadcast(&op->group->changed);
 }
@@ -449,7 +493,9 @@ kvf_status kvf_wire_op_wait(kvf_wire_op *op, int64_t timeout_us, kvf_error *erro
     if (!op)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     bool forever = timeout_us < 0 || timeout_us > INT64_MAX / 2000;
+    kvf__range_begin(kvf__group_hooks(op->group), KVF__RANGE_WAIT);
     wait_over(op, forever ? UINT64_MAX : kvf__now() + (uint64_t)timeout_us * 1000);
+    kvf__range_end(kvf__group_hooks(op->group));
     kvf_status status = result(op, error);
     return status == KVF_PENDING ? KVF__FAIL(error, .status = KVF_ERR_TIMEOUT) : status;
 }

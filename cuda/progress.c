@@ -122,6 +122,8 @@ static bool land(kvf__cuda *e, bool entered, const kvf_error *failed) {
         left = kvf__cuda_job_of(t)->next;
         kvf_transfer_release(t);
     }
+    if (e->base.hooks.log.write)
+        kvf__engine_write_notes(&e->base);
     return any;
 }
 

@@ -1,6 +1,8 @@
 /* The thread of a group: pumps messages, starts operations in their order and sees to their end. */
 #include "group.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -57,10 +59,35 @@ static void start(kvf_group *g, kvf_wire_op *op) {
         g->last = &op->next;
 }
 
+/* Of a group that is broken, and of one that was destroyed, the group says so. */
+static void write_end(const kvf_group *g, const kvf_wire_op *op, bool broken) {
+    const kvf_log *log = &kvf__group_hooks(g)->log;
+    bool failed = op->outcome.status != KVF_OK && op->outcome.status != KVF_ERR_CANCELLED;
+    kvf_log_level level = failed && !broken ? KVF_LOG_ERROR : KVF_LOG_DEBUG;
+    char what[KVF__LOG_BYTES / 4];
+    if (!kvf__logs(log, level))
+        return;
+    (void)snprintf(what, sizeof what, "operation %" PRIu64 " of rank %d, %" PRIu64 " blocks",
+                   op->number, g->options.rank, op->stats.blocks);
+    kvf__log_error(log, level, what, &op->outcome);
+}
+
+static void write_broken(kvf_group *g) {
+    const kvf_error by = g->broken;
+    char what[KVF__LOG_BYTES / 4];
+    (void)snprintf(what, sizeof what, "the group of rank %d is broken", g->options.rank);
+    pthread_mutex_unlock(&g->lock);
+    kvf__log_error(&kvf__group_hooks(g)->log,
+                   by.status == KVF_ERR_CANCELLED ? KVF_LOG_DEBUG : KVF_LOG_ERROR, what, &by);
+    pthread_mutex_lock(&g->lock);
+}
+
 static void end(kvf_group *g, kvf_wire_op *op, const kvf_error *error) {
     unlink_op(g, op);
     kvf__op_over(op, error);
+    bool broken = g->state == KVF__GROUP_BROKEN;
     pthread_mutex_unlock(&g->lock); /* the last hold frees the operation */
+    write_end(g, op, broken);
     kvf__op_finish(op);
     kvf__op_release(op);
     pthread_mutex_lock(&g->lock);
@@ -71,6 +98,7 @@ static void end(kvf_group *g, kvf_wire_op *op, const kvf_error *error) {
 static void end_voted(kvf_group *g, kvf_wire_op *op, const kvf__control_event *event) {
     bool failed = op->run.failed.status != KVF_OK;
     kvf_error error = failed ? op->run.failed : error_of(event);
+    g->counters.votes_lost += !failed && error.status != KVF_OK;
     end(g, op, error.status == KVF_OK ? NULL : &error);
 }
 
@@ -93,6 +121,7 @@ static void handle(kvf_group *g, const kvf__control_event *event) {
         break;
     case KVF__CONTROL_REFUSED:
         error = error_of(event);
+        g->counters.operations_refused++;
         end(g, op, &error);
         break;
     case KVF__CONTROL_ENDED:
@@ -101,8 +130,10 @@ static void handle(kvf_group *g, const kvf__control_event *event) {
     case KVF__CONTROL_BROKEN:
         g->state = KVF__GROUP_BROKEN;
         g->broken = error_of(event);
+        g->counters.broken = 1;
         drop_all(g);
         pthread_cond_broadcast(&g->changed);
+        write_broken(g);
         break;
     case KVF__CONTROL_QUIET:
         g->quiet = true;

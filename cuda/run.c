@@ -377,12 +377,17 @@ static kvf_status settle(kvf_wire_op *op, kvf_error *error) {
 }
 
 static kvf_status do_stage(kvf_wire_op *op, kvf_error *error) {
+    const kvf__hooks *hooks = kvf__group_hooks(op->group);
     bool exchanges = op->kind == KVF__OP_EXCHANGE;
+    kvf_status status;
     switch (op->run.stage) {
     case KVF__OP_FILL:
         return exchanges ? fill_exchange(op) : fill_onboard(op);
     case KVF__OP_SHARE:
-        return share(op, error);
+        kvf__range_begin(hooks, KVF__RANGE_SHARE);
+        status = share(op, error);
+        kvf__range_end(hooks);
+        return status;
     case KVF__OP_SETTLE:
         return settle(op, error);
     default:

@@ -96,8 +96,8 @@ static void undo(kvf_bound *b) {
             kvf_flight_return(b->legs[i].dst, b->legs[i].flight, 0, NULL);
 }
 
-static kvf_status submit(kvf_bound *b, kvf_tier *src, kvf_tier *dst, const kvf_pair *pairs,
-                         kvf_plan *plans, const kvf_submit_options *o, kvf_error *error) {
+static kvf_status depart_all(kvf_bound *b, const kvf_pair *pairs, kvf_plan *plans,
+                             kvf_error *error) {
     for (size_t i = 0; i < b->leg_count; i++) {
         b->legs[i].plan = i;
         b->legs[i].result = KVF_PENDING;
@@ -105,6 +105,16 @@ static kvf_status submit(kvf_bound *b, kvf_tier *src, kvf_tier *dst, const kvf_p
         if (status != KVF_OK)
             return at_pair(status, i, error);
     }
+    return KVF_OK;
+}
+
+static kvf_status submit(kvf_bound *b, kvf_tier *src, kvf_tier *dst, const kvf_pair *pairs,
+                         kvf_plan *plans, const kvf_submit_options *o, kvf_error *error) {
+    kvf__range_begin(&src->engine->hooks, KVF__RANGE_PLAN);
+    kvf_status status = depart_all(b, pairs, plans, error);
+    kvf__range_end(&src->engine->hooks);
+    if (status != KVF_OK)
+        return status;
     return kvf_transfer_submit(src, dst, plans, b->leg_count, o, &b->transfer, error);
 }
 

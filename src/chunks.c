@@ -95,6 +95,7 @@ static void verify_chunk(const chunk *c) {
                 continue;
             pthread_mutex_lock(&t->engine->lock);
             t->landed[p] = i < t->landed[p] ? i : t->landed[p];
+            t->engine->counters.corrupt_blocks++;
             pthread_mutex_unlock(&t->engine->lock);
             break;
         }
@@ -165,7 +166,7 @@ size_t kvf__phase_unit_bytes(const kvf_transfer *t, kvf__phase phase, size_t uni
     return span->width * span->rows;
 }
 
-void kvf__chunk_do(const chunk *c, kvf__copy *streaming) {
+static void do_chunk(const chunk *c, kvf__copy *streaming) {
     switch (c->phase) {
     case KVF__VERIFY:
         verify_chunk(c);
@@ -181,4 +182,11 @@ void kvf__chunk_do(const chunk *c, kvf__copy *streaming) {
     default:
         for_destinations(c, is_part(c->transfer) ? kvf__integrity_seal_part : kvf__integrity_seal);
     }
+}
+
+void kvf__chunk_do(const chunk *c, kvf__copy *streaming) {
+    const kvf__hooks *hooks = &c->transfer->engine->hooks;
+    kvf__range_begin(hooks, c->phase == KVF__COPY ? KVF__RANGE_COPY : KVF__RANGE_VERIFY);
+    do_chunk(c, streaming);
+    kvf__range_end(hooks);
 }

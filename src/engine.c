@@ -39,11 +39,14 @@ void kvf__cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t
 /* Life */
 
 kvf_status kvf__engine_init(kvf_engine *engine, const kvf__engine_ops *ops,
-                            const kvf_allocator *allocator, size_t max_open, kvf_error *error) {
+                            const kvf_allocator *allocator, const kvf__hooks *hooks,
+                            size_t max_open, kvf_error *error) {
     engine->ops = ops;
     engine->allocator = *allocator;
+    engine->hooks = *hooks;
     engine->max_open = max_open;
     engine->due_end = &engine->due;
+    engine->notes_end = &engine->notes;
     atomic_init(&engine->holds, 1);
     if (pthread_mutex_init(&engine->order, NULL) == 0) {
         if (pthread_mutex_init(&engine->lock, NULL) == 0) {
@@ -75,6 +78,73 @@ const char *kvf_engine_name(const kvf_engine *engine) {
     return engine ? engine->ops->name : "none";
 }
 
+/* Notes */
+
+void kvf__engine_note(kvf_engine *engine, kvf__note *note) {
+    if (note->queued)
+        return;
+    note->queued = true;
+    note->next = NULL;
+    *engine->notes_end = note;
+    engine->notes_end = &note->next;
+}
+
+/* With `lock` held. */
+static kvf__note *take_notes(kvf_engine *engine) {
+    kvf__note *notes = engine->notes;
+    engine->notes = NULL;
+    engine->notes_end = &engine->notes;
+    return notes;
+}
+
+/* Each may be gone, or be queued anew, once it is written. */
+static void write_notes(kvf_engine *engine, kvf__note *notes) {
+    while (notes) {
+        kvf__note *note = notes;
+        pthread_mutex_lock(&engine->lock);
+        notes = note->next;
+        note->queued = false;
+        pthread_mutex_unlock(&engine->lock);
+        note->write(engine, note->about);
+    }
+}
+
+void kvf__engine_write_notes(kvf_engine *engine) {
+    pthread_mutex_lock(&engine->lock);
+    kvf__note *notes = take_notes(engine);
+    pthread_mutex_unlock(&engine->lock);
+    write_notes(engine, notes);
+}
+
+/* Counters */
+
+void kvf__engine_count_refusal(kvf_engine *engine, kvf_status status) {
+    bool again = status == KVF_ERR_AGAIN;
+    pthread_mutex_lock(&engine->lock);
+    engine->counters.refused_again += again;
+    engine->counters.refused_other += !again;
+    pthread_mutex_unlock(&engine->lock);
+}
+
+static void count_wait(kvf_engine *engine, uint64_t start, bool done) {
+    pthread_mutex_lock(&engine->lock);
+    engine->counters.waits++;
+    engine->counters.wait_timeouts += !done;
+    engine->counters.wait_ns += kvf__now() - start;
+    pthread_mutex_unlock(&engine->lock);
+}
+
+kvf_status kvf_engine_counters_get(kvf_engine *engine, kvf_counters *out, kvf_error *error) {
+    if (!engine || !out)
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
+    pthread_mutex_lock(&engine->lock);
+    *out = engine->counters;
+    if (engine->ops->count)
+        engine->ops->count(engine, out);
+    pthread_mutex_unlock(&engine->lock);
+    return KVF_OK;
+}
+
 /* Progress */
 
 void kvf__engine_deliver(kvf_engine *engine, kvf__delivery *delivery) {
@@ -83,24 +153,36 @@ void kvf__engine_deliver(kvf_engine *engine, kvf__delivery *delivery) {
     engine->due_end = &delivery->next;
 }
 
-bool kvf__engine_call_back(kvf_engine *engine) {
-    pthread_mutex_lock(&engine->lock);
-    kvf__delivery *due = engine->due;
-    engine->due = NULL;
-    engine->due_end = &engine->due;
-    engine->calling += due != NULL;
-    pthread_mutex_unlock(&engine->lock);
-    if (!due)
-        return false;
+/* Makes the callbacks, and returns how many they were. */
+static uint64_t call_back(kvf__delivery *due) {
+    uint64_t count = 0;
     while (due) {
         kvf__delivery *next = due->next;
-        if (due->callback)
+        if (due->callback) {
             due->callback(due->user, due->error);
+            count++;
+        }
         due->done(due->owner);
         due = next;
     }
+    return count;
+}
+
+bool kvf__engine_call_back(kvf_engine *engine) {
+    pthread_mutex_lock(&engine->lock);
+    kvf__delivery *due = engine->due;
+    kvf__note *notes = take_notes(engine);
+    engine->due = NULL;
+    engine->due_end = &engine->due;
+    engine->calling += due || notes;
+    pthread_mutex_unlock(&engine->lock);
+    if (!due && !notes)
+        return false;
+    write_notes(engine, notes);
+    uint64_t callbacks = call_back(due);
     pthread_mutex_lock(&engine->lock);
     engine->calling--;
+    engine->counters.callbacks += callbacks;
     pthread_cond_broadcast(&engine->changed);
     pthread_mutex_unlock(&engine->lock);
     return true;
@@ -143,17 +225,16 @@ static bool check(kvf_engine *engine, bool (*done)(void *context), void *context
 /* Sleeps until something changes or the time has come; not at all once `done`. */
 static void nap(kvf_engine *engine, bool (*done)(void *context), void *context, uint64_t until) {
     pthread_mutex_lock(&engine->lock);
-    if (!done(context) && !engine->due)
+    if (!done(context) && !engine->due && !engine->notes)
         kvf__cond_wait_until(&engine->changed, &engine->lock, until);
     pthread_mutex_unlock(&engine->lock);
 }
 
-bool kvf__engine_wait(kvf_engine *engine, bool (*done)(void *context), void *context,
-                      int64_t timeout_us) {
-    uint64_t start = kvf__now(), rest = SHORTEST_NAP_NS;
+/* `*waited`: whether it was not done at the first look, and there was time to wait. */
+static bool wait_for(kvf_engine *engine, bool (*done)(void *context), void *context, uint64_t start,
+                     uint64_t end, bool *waited) {
+    uint64_t rest = SHORTEST_NAP_NS;
     uint64_t longest = engine->ops->longest_nap ? engine->ops->longest_nap : LONGEST_NAP_NS;
-    bool forever = timeout_us < 0 || timeout_us > INT64_MAX / 2000;
-    uint64_t end = forever ? UINT64_MAX : start + (uint64_t)timeout_us * 1000;
     for (;;) {
         bool moved = kvf__engine_step(engine);
         if (check(engine, done, context))
@@ -161,9 +242,25 @@ bool kvf__engine_wait(kvf_engine *engine, bool (*done)(void *context), void *con
         uint64_t now = kvf__now();
         if (now >= end)
             return false;
+        *waited = true;
         if (moved || now - start < SPIN_NS)
             continue;
         nap(engine, done, context, now + rest < end ? now + rest : end);
         rest = rest * 2 < longest ? rest * 2 : longest;
     }
+}
+
+bool kvf__engine_wait(kvf_engine *engine, bool (*done)(void *context), void *context,
+                      int64_t timeout_us) {
+    uint64_t start = kvf__now();
+    bool forever = timeout_us < 0 || timeout_us > INT64_MAX / 2000, waited = false;
+    uint64_t end = forever ? UINT64_MAX : start + (uint64_t)timeout_us * 1000;
+    if (timeout_us == 0)
+        return wait_for(engine, done, context, start, end, &waited);
+    kvf__range_begin(&engine->hooks, KVF__RANGE_WAIT);
+    bool finished = wait_for(engine, done, context, start, end, &waited);
+    kvf__range_end(&engine->hooks);
+    if (waited)
+        count_wait(engine, start, finished);
+    return finished;
 }

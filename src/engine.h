@@ -15,6 +15,7 @@
  * Duties of an engine, for every transfer that its submit accepted:
  *
  *  - begin it only once every lane l has retired after[l], and transfers of one lane in order;
+ *  - call kvf__transfer_accepted, with `lock` held, once nothing can make submit fail any more;
  *  - call kvf__transfer_over once, with `lock` held, unless it is over already;
  *  - call kvf__transfer_retire once, with `lock` held, behind that, in the order of the lane and
  *    not before every lane l has retired after[l], even when nothing was copied: others wait for
@@ -25,6 +26,7 @@
 
 #include <kvferry/engine.h>
 
+#include "hooks.h"
 #include "layout.h"
 #include "move.h"
 #include "slots.h"
@@ -57,6 +59,8 @@ typedef struct kvf__engine_ops {
     void (*wake)(kvf_engine *engine);
     /* With no lock held: does what can be done without waiting. false: there was nothing. */
     bool (*progress)(kvf_engine *engine);
+    /* With `lock` held: fills in the counters that only the engine can. NULL: there are none. */
+    void (*count)(const kvf_engine *engine, kvf_counters *counters);
     /* Nothing is open any more: ends threads. */
     void (*close)(kvf_engine *engine);
     /* Frees the engine itself, its base included. */
@@ -73,9 +77,18 @@ typedef struct kvf__delivery {
     void *owner;
 } kvf__delivery;
 
+/* Something that was found with `lock` held and is to be logged without it. */
+typedef struct kvf__note {
+    struct kvf__note *next;
+    bool queued; /* under `lock` */
+    void (*write)(kvf_engine *engine, void *about);
+    void *about;
+} kvf__note;
+
 struct kvf_engine {
     const kvf__engine_ops *ops;
     kvf_allocator allocator;
+    kvf__hooks hooks;
     atomic_size_t holds; /* the creator, tiers, transfers */
     pthread_mutex_t order, lock;
     pthread_cond_t changed; /* a transfer, a group or a lane got on; with `lock` */
@@ -86,7 +99,9 @@ struct kvf_engine {
     _Atomic uint64_t retired[KVF__LANES];
     kvf_transfer *first;           /* open transfers, under `lock` */
     kvf__delivery *due, **due_end; /* under `lock` */
+    kvf__note *notes, **notes_end; /* under `lock` */
     size_t calling;                /* threads that are making callbacks; under `lock` */
+    kvf_counters counters;         /* under `lock` */
 };
 
 struct kvf_tier {
@@ -105,8 +120,8 @@ struct kvf_tier {
 
 /* Fills in the base of an engine. The holds are 1. */
 KVF__MODULES kvf_status kvf__engine_init(kvf_engine *engine, const kvf__engine_ops *ops,
-                                         const kvf_allocator *allocator, size_t max_open,
-                                         kvf_error *error);
+                                         const kvf_allocator *allocator, const kvf__hooks *hooks,
+                                         size_t max_open, kvf_error *error);
 /* Undoes it. */
 KVF__MODULES void kvf__engine_fini(kvf_engine *engine);
 
@@ -121,6 +136,15 @@ bool kvf__engine_call_back(kvf_engine *engine);
 
 /* With `lock` held: the callback runs at the next poll, wait or progress. */
 void kvf__engine_deliver(kvf_engine *engine, kvf__delivery *delivery);
+
+/* With `lock` held: is written soon, unless it is to be already. Only for engines with a log. */
+void kvf__engine_note(kvf_engine *engine, kvf__note *note);
+
+/* Without any lock: writes what is to be logged. */
+void kvf__engine_write_notes(kvf_engine *engine);
+
+/* A submit was refused. */
+void kvf__engine_count_refusal(kvf_engine *engine, kvf_status status);
 
 /* Steps, and sleeps in between, until `done` says so (called with `lock` held) or the time is over.
  * false for the latter. */

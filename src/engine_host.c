@@ -272,7 +272,8 @@ static bool search_all(host *h, search *s) {
     return false;
 }
 
-/* Releases what has left. Lets go of the lock meanwhile; false when there was nothing. */
+/* Releases what has left, and has it logged. Lets go of the lock meanwhile; false when there was
+ * nothing. */
 static bool release_left(host *h, search *s) {
     if (!s->left)
         return false;
@@ -282,6 +283,8 @@ static bool release_left(host *h, search *s) {
         s->left = job_of(t)->next;
         kvf_transfer_release(t);
     }
+    if (h->base.hooks.log.write)
+        kvf__engine_write_notes(&h->base);
     pthread_mutex_lock(&h->base.lock);
     return true;
 }
@@ -400,6 +403,7 @@ static kvf_status host_submit(kvf_engine *engine, kvf_transfer *t, kvf_error *er
     *h->lanes[t->lane].tail = t;
     h->lanes[t->lane].tail = &j->next;
     h->lanes[t->lane].count++;
+    kvf__transfer_accepted(t, t->submitted_time);
     pthread_cond_signal(&h->work);
     pthread_mutex_unlock(&engine->lock);
     return KVF_OK;
@@ -500,7 +504,10 @@ static kvf_status start_threads(host *h, unsigned wanted, kvf_error *error) {
 static kvf_status init(host *h, const kvf_host_options *o, const kvf_allocator *allocator,
                        kvf_error *error) {
     size_t most = o->max_transfers ? o->max_transfers : USUAL_TRANSFERS;
-    kvf_status status = kvf__engine_init(&h->base, &host_ops, allocator, most, error);
+    kvf__hooks hooks;
+    kvf_status status = kvf__hooks_take(&hooks, o->log, o->ranges, error);
+    if (status == KVF_OK)
+        status = kvf__engine_init(&h->base, &host_ops, allocator, &hooks, most, error);
     if (status != KVF_OK)
         return status;
     bool work = kvf__cond_init(&h->work), link = kvf__cond_init(&h->link);
@@ -513,10 +520,22 @@ static kvf_status init(host *h, const kvf_host_options *o, const kvf_allocator *
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
     }
     h->options = *o;
+    h->options.allocator = NULL; /* copied, as the hooks are */
+    h->options.log = NULL;
+    h->options.ranges = NULL;
     h->streaming = kvf__copy_streaming();
     for (unsigned lane = 0; lane < LANES; lane++)
         h->lanes[lane].tail = &h->lanes[lane].head;
     return KVF_OK;
+}
+
+static void write_beginning(const host *h) {
+    const kvf_host_options *o = &h->options;
+    kvf__log(&h->base.hooks.log, KVF_LOG_INFO,
+             "engine host: %u threads, %zu transfers at a time, background at %g GB/s, imitating "
+             "%g GB/s and %g us (0: no limit)",
+             h->thread_count, h->base.max_open, o->background_gbps, o->imitate_gbps,
+             o->imitate_latency_us);
 }
 
 kvf_status kvf_engine_host_create(const kvf_host_options *options, kvf_engine **out,
@@ -538,9 +557,11 @@ kvf_status kvf_engine_host_create(const kvf_host_options *options, kvf_engine **
         return status;
     }
     status = start_threads(h, threads_wanted(o), error);
-    if (status != KVF_OK)
+    if (status != KVF_OK) {
         host_free(&h->base);
-    else
-        *out = &h->base;
-    return status;
+        return status;
+    }
+    write_beginning(h);
+    *out = &h->base;
+    return KVF_OK;
 }

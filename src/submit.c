@@ -74,6 +74,14 @@ static bool fill_results(kvf_transfer *t, const kvf_plan *plans, size_t plan_cou
     return !wanted || t->move->runs.pairs == 0 || keep_plans(t, plans);
 }
 
+static uint64_t *direction_of(kvf_engine *engine, const kvf_tier *src, const kvf_tier *dst) {
+    kvf_counters *c = &engine->counters;
+    if (src->memory == KVF_MEMORY_DEVICE)
+        return dst->memory == KVF_MEMORY_DEVICE ? &c->bytes_device_to_device
+                                                : &c->bytes_device_to_host;
+    return dst->memory == KVF_MEMORY_DEVICE ? &c->bytes_host_to_device : &c->bytes_host_to_host;
+}
+
 static kvf_transfer *allocate(kvf_tier *src, kvf_tier *dst, const kvf_submit_options *o) {
     kvf_engine *engine = src->engine;
     size_t size = sizeof(kvf_transfer) + engine->ops->job_size;
@@ -89,6 +97,7 @@ static kvf_transfer *allocate(kvf_tier *src, kvf_tier *dst, const kvf_submit_opt
     t->background = o->background;
     t->priority = o->priority;
     t->strategy = o->strategy;
+    t->direction = direction_of(engine, src, dst);
     t->first_group = o->first_group;
     t->group_count = o->group_count;
     t->delivery.callback = o->callback;
@@ -174,6 +183,7 @@ static kvf_status enqueue(kvf_transfer *t, kvf_error *error) {
     t->listener = NULL;
     t->delivery.callback = NULL; /* submit's return says it all */
     pthread_mutex_lock(&engine->lock);
+    t->refused = true;
     if (!kvf__transfer_is_over(t)) /* cancelled meanwhile */
         kvf__transfer_over(t, &details);
     engine->ops->wake(engine);
@@ -181,24 +191,21 @@ static kvf_status enqueue(kvf_transfer *t, kvf_error *error) {
     return kvf__fail(error, details);
 }
 
-kvf_status kvf_transfer_submit(kvf_tier *src, kvf_tier *dst, const kvf_plan *plans,
-                               size_t plan_count, const kvf_submit_options *options,
-                               kvf_transfer **out, kvf_error *error) {
-    const kvf_submit_options none = {0};
-    const kvf_submit_options *o = options ? options : &none;
+static kvf_status submit(kvf_tier *src, kvf_tier *dst, const kvf_plan *plans, size_t plan_count,
+                         const kvf_submit_options *o, kvf_transfer **out, kvf_error *error) {
+    kvf_engine *engine = src->engine;
     uint64_t start = kvf__now();
-    kvf_status status = check_submit(src, dst, plans, plan_count, o, error);
-    if (status == KVF_OK)
-        status = check_room(src->engine, error); /* before lowering, which may take long */
+    kvf_status status = check_room(engine, error); /* before lowering, which may take long */
     if (status != KVF_OK)
         return status;
     kvf_transfer *t = NULL;
+    kvf__range_begin(&engine->hooks, KVF__RANGE_PLAN);
     status = make(src, dst, plans, plan_count, o, &t, error);
+    kvf__range_end(&engine->hooks);
     if (status != KVF_OK)
         return status;
     t->submit_time = start;
     t->given = plans;
-    kvf_engine *engine = src->engine;
     pthread_mutex_lock(&engine->order);
     status = enqueue(t, error);
     t->given = NULL;
@@ -207,5 +214,28 @@ kvf_status kvf_transfer_submit(kvf_tier *src, kvf_tier *dst, const kvf_plan *pla
         *out = t;
     else
         kvf_transfer_release(t);
+    return status;
+}
+
+kvf_status kvf_transfer_submit(kvf_tier *src, kvf_tier *dst, const kvf_plan *plans,
+                               size_t plan_count, const kvf_submit_options *options,
+                               kvf_transfer **out, kvf_error *error) {
+    const kvf_submit_options none = {0};
+    const kvf_submit_options *o = options ? options : &none;
+    kvf_error own, *details = error ? error : &own;
+    kvf_status status = check_submit(src, dst, plans, plan_count, o, details);
+    if (!src) /* there is no engine to tell */
+        return status;
+    kvf_engine *engine = src->engine;
+    kvf__range_begin(&engine->hooks, KVF__RANGE_SUBMIT);
+    if (status == KVF_OK)
+        status = submit(src, dst, plans, plan_count, o, out, details);
+    kvf__range_end(&engine->hooks);
+    if (status != KVF_OK) {
+        kvf__engine_count_refusal(engine, status);
+        kvf__log_error(&engine->hooks.log, KVF_LOG_DEBUG, "a submit was refused", details);
+    }
+    if (engine->hooks.log.write)
+        kvf__engine_write_notes(engine);
     return status;
 }

@@ -2,10 +2,13 @@
 #include "integrity.h"
 #include "transfer.h"
 
+#include <inttypes.h>
+
 /* With `lock` held: no transfer is open, and no callback outstanding or under way. */
 static bool nothing_left(void *context) {
     const kvf_engine *engine = context;
-    return atomic_load(&engine->open) == 0 && !engine->due && engine->calling == 0;
+    return atomic_load(&engine->open) == 0 && !engine->due && !engine->notes &&
+           engine->calling == 0;
 }
 
 /* Cancels the open transfers that touch a tier; any tier for NULL. */
@@ -17,6 +20,18 @@ static void cancel_all(kvf_engine *engine, const kvf_tier *tier) {
     pthread_mutex_unlock(&engine->lock);
 }
 
+static void write_end(kvf_engine *engine) {
+    kvf_counters c;
+    if (!engine->hooks.log.write)
+        return;
+    kvf__engine_write_notes(engine);
+    kvf_engine_counters_get(engine, &c, NULL);
+    kvf__log(&engine->hooks.log, KVF_LOG_INFO,
+             "engine %s ended: %" PRIu64 " transfers, of which %" PRIu64 " failed and %" PRIu64
+             " were cancelled",
+             engine->ops->name, c.transfers_submitted, c.transfers_failed, c.transfers_cancelled);
+}
+
 void kvf_engine_destroy(kvf_engine *engine) {
     if (!engine)
         return;
@@ -26,6 +41,7 @@ void kvf_engine_destroy(kvf_engine *engine) {
     cancel_all(engine, NULL);
     kvf__engine_wait(engine, nothing_left, engine, -1);
     engine->ops->close(engine);
+    write_end(engine);
     kvf__engine_release(engine);
 }
 

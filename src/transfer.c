@@ -1,6 +1,7 @@
 #include "transfer.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <string.h>
 
 /* Life */
@@ -37,6 +38,16 @@ static void release_called(void *transfer) {
 
 /* What engines call, with `lock` held */
 
+static void count_accepted(kvf_transfer *t) {
+    t->engine->counters.transfers_submitted += !t->accepted;
+    t->accepted = true;
+}
+
+void kvf__transfer_accepted(kvf_transfer *t, uint64_t now) {
+    count_accepted(t);
+    t->engine->counters.submit_ns += now - t->submit_time;
+}
+
 void kvf__transfer_begin(kvf_transfer *t) {
     t->begun = true;
     t->begin_time = kvf__now();
@@ -59,6 +70,55 @@ static void leave_tiers(kvf_transfer *t) {
     t->src = t->dst = NULL;
 }
 
+/* It may be over before submit returns. */
+static void count_over(kvf_transfer *t) {
+    kvf_counters *c = &t->engine->counters;
+    if (t->refused)
+        return;
+    count_accepted(t);
+    c->transfers_succeeded += t->error.status == KVF_OK;
+    c->transfers_cancelled += t->error.status == KVF_ERR_CANCELLED;
+    c->transfers_failed += t->error.status != KVF_OK && t->error.status != KVF_ERR_CANCELLED;
+    if (t->begun) {
+        c->queue_ns += t->begin_time - t->submitted_time;
+        c->copy_ns += t->end_time - t->begin_time;
+    }
+    if (t->error.status == KVF_OK) {
+        c->blocks += t->move->runs.pairs;
+        *t->direction += (uint64_t)t->move->block_bytes * t->move->runs.pairs;
+    }
+}
+
+/* Of an engine that is beyond use the engine says so. */
+static kvf_log_level level_of(kvf_status status) {
+    return status == KVF_ERR_ENGINE || status == KVF_ERR_NO_MEMORY || status == KVF_ERR_CORRUPT
+               ? KVF_LOG_ERROR
+               : KVF_LOG_DEBUG;
+}
+
+static void write_over(kvf_engine *engine, void *transfer) {
+    kvf_transfer *t = transfer;
+    kvf_transfer_stats s;
+    char end[KVF__LOG_BYTES / 2];
+    kvf_error_format(&t->error, end, sizeof end);
+    kvf_transfer_stats_get(t, &s);
+    kvf__log(&engine->hooks.log, level_of(t->error.status),
+             "transfer of %" PRIu64 " blocks, %" PRIu64
+             " bytes: %s; submit %.0f us, queue %.0f us, "
+             "copy %.0f us",
+             s.blocks, s.bytes, end, s.submit_us, s.queue_us, s.copy_us);
+    kvf_transfer_release(t);
+}
+
+static void note_over(kvf_transfer *t) {
+    if (!kvf__logs(&t->engine->hooks.log, level_of(t->error.status)))
+        return;
+    t->note.write = write_over;
+    t->note.about = t;
+    kvf__transfer_hold(t);
+    kvf__engine_note(t->engine, &t->note);
+}
+
 void kvf__transfer_over(kvf_transfer *t, const kvf_error *error) {
     assert(!kvf__transfer_is_over(t));
     if (!t->begun) /* it may yet stand behind others in its lane for long */
@@ -68,6 +128,8 @@ void kvf__transfer_over(kvf_transfer *t, const kvf_error *error) {
         t->error = *error;
     if (t->plan_count > 0 && t->error.status != KVF_OK && t->error.status != KVF_ERR_CORRUPT)
         memset(t->landed, 0, t->plan_count * sizeof *t->landed);
+    count_over(t);
+    note_over(t);
     atomic_store_explicit(&t->status, t->error.status, memory_order_release);
     if (t->delivery.callback) {
         t->delivery.error = &t->error;
@@ -245,6 +307,8 @@ void kvf_transfer_cancel(kvf_transfer *t) {
     pthread_mutex_lock(&t->engine->lock);
     kvf__transfer_cancel(t);
     pthread_mutex_unlock(&t->engine->lock);
+    if (t->engine->hooks.log.write)
+        kvf__engine_write_notes(t->engine);
 }
 
 size_t kvf_transfer_landed(const kvf_transfer *t, size_t plan) {

@@ -47,6 +47,9 @@ struct kvf_transfer {
 
     uint64_t submit_time, submitted_time, begin_time, end_time;
     bool imitated;
+    bool accepted, refused; /* counted as such; under `lock` */
+    uint64_t *direction;    /* the engine's counter of its bytes */
+    kvf__note note;
 
     kvf__delivery delivery;
     kvf_completion *completion;
@@ -55,6 +58,9 @@ struct kvf_transfer {
 };
 
 /* All with `lock` held. */
+
+/* Nothing can make submit fail any more; `now` is the time. */
+void kvf__transfer_accepted(kvf_transfer *transfer, uint64_t now);
 
 /* The first byte is about to move. */
 KVF__MODULES void kvf__transfer_begin(kvf_transfer *transfer);

@@ -5,7 +5,7 @@
 # headers up to its own concept's; a concept without one goes by the nearest before it that has one.
 cmake_minimum_required(VERSION 3.25)
 
-set(public status hash sequence assignments plan flight layout move engine transfer bound kvferry cuda nccl)
+set(public status hash sequence assignments plan flight layout move hooks engine transfer bound kvferry cuda nccl)
 # What the order would allow and the design does not: layouts know neither ids nor phases, and an
 # engine gets moves that are checked.
 set(never_in_layout sequence assignments plan flight)

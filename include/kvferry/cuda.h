@@ -135,6 +135,7 @@ typedef struct kvf_cuda_calibrate_options {
      * sizes are not measured but extrapolated. 0 means 96 MiB. */
     size_t scratch_bytes;
     const kvf_allocator *allocator; /**< NULL: malloc. */
+    const kvf_log *log;             /**< Told of strategies that cannot be had; NULL: nobody. */
 } kvf_cuda_calibrate_options;
 
 /**
@@ -218,6 +219,8 @@ typedef struct kvf_cuda_options {
     size_t ring_bytes; /**< Device memory for packing, each way; 0 means 32 MiB. */
     size_t ring_limit; /**< ... to which it may grow beside compute; 0 means 128 MiB. */
     const kvf_allocator *allocator; /**< NULL: malloc. Called from several threads. */
+    const kvf_log *log;             /**< Copied; NULL: none. */
+    const kvf_ranges *ranges; /**< Copied; NULL: NVTX's where a tool is attached, else none. */
 } kvf_cuda_options;
 
 /**

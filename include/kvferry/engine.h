@@ -12,6 +12,7 @@
 #ifndef KVFERRY_ENGINE_H
 #define KVFERRY_ENGINE_H
 
+#include "hooks.h"
 #include "layout.h"
 
 #ifdef __cplusplus
@@ -42,14 +43,16 @@ typedef struct kvf_host_options {
                                          least; 0: none. */
     double imitate_latency_us;      /**< ... and this delay before a transfer begins. */
     const kvf_allocator *allocator; /**< NULL: malloc. Called from several threads. */
+    const kvf_log *log;             /**< Copied; NULL: none. */
+    const kvf_ranges *ranges;       /**< Copied; NULL: none. */
 } kvf_host_options;
 
 /**
  * The host engine: memcpy between host tiers, by threads of its own. The reference for all other
  * engines, and the default without a GPU. With an imitated link it copies as always, holds results
  * back as the link would, and marks its statistics as imitated. `options` NULL: all zero.
- * Errors: INVALID for NULL, negative or infinite numbers and speeds out of range; NO_MEMORY; ENGINE
- * when no thread can be had (`native_code` is errno).
+ * Errors: INVALID for NULL, negative or infinite numbers, speeds out of range and halves of hooks;
+ * NO_MEMORY; ENGINE when no thread can be had (`native_code` is errno).
  */
 KVF_API kvf_status kvf_engine_host_create(const kvf_host_options *options, kvf_engine **out,
                                           kvf_error *error);
@@ -65,6 +68,9 @@ KVF_API const char *kvf_engine_name(const kvf_engine *engine);
 /** Does what can be done without waiting: copies, for an engine without threads, and callbacks of
  *  finished transfers. Returns how many transfers are not finished. */
 KVF_API size_t kvf_engine_progress(kvf_engine *engine);
+
+/** A snapshot of the engine's counters, all of the same moment. Errors: INVALID for NULL. */
+KVF_API kvf_status kvf_engine_counters_get(kvf_engine *engine, kvf_counters *out, kvf_error *error);
 
 /** What kind of memory a tier's layouts lie in. */
 typedef enum kvf_memory {
