@@ -23,10 +23,9 @@ typedef struct recorder {
     bool wrong;
 } recorder;
 
-static recorder recorder_make(void) {
-    recorder r = {.lines = 0};
-    pthread_mutex_init(&r.lock, NULL);
-    return r;
+static void recorder_init(recorder *r) {
+    *r = (recorder){.lines = 0};
+    pthread_mutex_init(&r->lock, NULL);
 }
 
 static void write_line(void *user, kvf_log_level level, const char *text) {
@@ -129,7 +128,8 @@ static kvf_counters counters_of(kvf_engine *engine) {
 
 static void test_log(void **state) {
     (void)state;
-    recorder r = recorder_make();
+    recorder r;
+    recorder_init(&r);
     fixture f = open_fixture(&r, KVF_LOG_DEBUG, (kvf_host_options){.threads = 2});
     assert_int_equal(lines_of(&r, KVF_LOG_INFO, "engine host: 2 threads"), 1);
     assert_int_equal(move(&f, BLOCKS, NULL), KVF_OK);
@@ -148,7 +148,8 @@ static void test_log(void **state) {
 
 static void test_levels_that_are_off(void **state) {
     (void)state;
-    recorder r = recorder_make();
+    recorder r;
+    recorder_init(&r);
     fixture f = open_fixture(&r, KVF_LOG_ERROR, (kvf_host_options){.no_threads = true});
     assert_int_equal(move(&f, BLOCKS, NULL), KVF_OK);
     assert_int_equal(move(&f, 0, &(kvf_submit_options){.strategy = 7}), KVF_ERR_INVALID);
@@ -162,7 +163,8 @@ static void test_levels_that_are_off(void **state) {
 
 static void test_halves_of_hooks(void **state) {
     (void)state;
-    recorder r = recorder_make();
+    recorder r;
+    recorder_init(&r);
     const kvf_log logs[] = {{NULL, &r, KVF_LOG_INFO}, {write_line, &r, (kvf_log_level)4}};
     const kvf_ranges ranges[] = {{begin, NULL, &r}, {NULL, end, &r}, {NULL, NULL, &r}};
     kvf_engine *engine = NULL;
@@ -182,7 +184,8 @@ static void test_halves_of_hooks(void **state) {
 static void test_ranges(void **state) {
     (void)state;
     for (unsigned threads = 0; threads < 2; threads++) {
-        recorder r = recorder_make();
+        recorder r;
+        recorder_init(&r);
         fixture f = open_fixture(
             &r, KVF_LOG_ERROR, (kvf_host_options){.no_threads = !threads, .threads = 2 * threads});
         for (int i = 0; i < 3; i++)
@@ -204,7 +207,8 @@ static void count_call(void *user, const kvf_error *error) {
 
 static void test_counters(void **state) {
     (void)state;
-    recorder r = recorder_make();
+    recorder r;
+    recorder_init(&r);
     size_t called = 0;
     fixture f =
         open_fixture(&r, KVF_LOG_ERROR, (kvf_host_options){.no_threads = true, .max_transfers = 2});
