@@ -107,7 +107,6 @@ static void close_fixture(fixture *f) {
     kvf_engine_destroy(f->engine);
     assert_false(f->r->wrong);
     assert_int_equal(all_begun(f->r), f->r->ended);
-    pthread_mutex_destroy(&f->r->lock);
 }
 
 static kvf_status move(fixture *f, size_t count, const kvf_submit_options *o) {
