@@ -31,7 +31,8 @@ typedef enum kvf_log_level {
 /**
  * Where log lines go. A line of an error is written once, for the transfer or the engine that it
  * ended; errors that a call returns are the caller's to log. Nothing is formatted for a level that
- * is off. Lines come soon after what they tell of, those of one transfer in order.
+ * is off. Lines come soon after what they tell of, perhaps from
+ * another thread when a wait for it returns, and all of them before kvf_engine_destroy does.
  */
 typedef struct kvf_log {
     /** One line without a newline, at most 511 bytes, valid during the call. */

@@ -111,7 +111,9 @@ KVF_API int kvf_error_format(const kvf_error *error, char *buffer, size_t size);
  * `resize` gets a block of `old_size` bytes (NULL and 0 for none) and returns one of `new_size`
  * bytes, aligned for any type, with the common prefix kept; NULL leaves the old block as it was.
  * `new_size` 0 frees and returns NULL. It is called on whatever thread uses the object; for
- * engines, tiers and transfers that may be several at a time. A NULL allocator means malloc.
+ * engines, tiers and transfers that may be several at a time. A NULL allocator means malloc. What
+ * the C library and other libraries take for work of their own, such as sorting, files and threads,
+ * does not come from here.
  */
 typedef struct kvf_allocator {
     void *(*resize)(void *user, void *block, size_t old_size, size_t new_size);

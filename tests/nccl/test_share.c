@@ -88,9 +88,31 @@ static size_t expected_chunks(const rig_rank *k) {
     return (most + each - 1) / each;
 }
 
+/* A group that has done one operation has counted what that says of itself. */
+static void expect_counters(const rig_rank *k, const kvf_wire_op_stats *stats) {
+    kvf_group_counters c;
+    char text[8192];
+    assert_int_equal(kvf_group_counters_get(k->group, &c, NULL), KVF_OK);
+    assert_int_equal(c.operations_succeeded, c.operations_submitted);
+    assert_int_equal(c.operations_failed + c.operations_cancelled + c.votes_lost + c.broken, 0);
+    if (c.operations_submitted > 1)
+        return;
+    assert_int_equal(c.blocks, stats->blocks);
+    assert_int_equal(c.chunks, stats->chunks);
+    assert_int_equal(c.host_bytes, stats->host_bytes);
+    assert_int_equal(c.wire_bytes, stats->wire_bytes);
+    assert_true(c.run_ns > 0);
+    const kvf_label label = {"rank", "r"};
+    const kvf_labelled_group_counters set = {&c, &label, 1};
+    assert_in_range(kvf_group_counters_print(&set, 1, text, sizeof text), 1, sizeof text - 1);
+    assert_non_null(
+        strstr(text, "\nkvferry_operations_ended_total{rank=\"r\",outcome=\"ok\"} 1\n"));
+}
+
 static void expect_stats(rig_rank *k, kvf_wire_op *op, const lists *l) {
     kvf_wire_op_stats stats;
     kvf_wire_op_stats_get(op, &stats);
+    expect_counters(k, &stats);
     assert_int_equal(stats.host_bytes, l->owned * RIG_BLOCK);
     assert_int_equal(stats.blocks, l->pairs);
     assert_true(stats.wait_us >= 0 && stats.run_us > 0);
