@@ -112,8 +112,15 @@ static void write_notes(kvf_engine *engine, kvf__note *notes) {
 void kvf__engine_write_notes(kvf_engine *engine) {
     pthread_mutex_lock(&engine->lock);
     kvf__note *notes = take_notes(engine);
+    engine->calling += notes != NULL;
     pthread_mutex_unlock(&engine->lock);
+    if (!notes)
+        return;
     write_notes(engine, notes);
+    pthread_mutex_lock(&engine->lock);
+    engine->calling--;
+    pthread_cond_broadcast(&engine->changed);
+    pthread_mutex_unlock(&engine->lock);
 }
 
 /* Counters */

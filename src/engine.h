@@ -100,7 +100,7 @@ struct kvf_engine {
     kvf_transfer *first;           /* open transfers, under `lock` */
     kvf__delivery *due, **due_end; /* under `lock` */
     kvf__note *notes, **notes_end; /* under `lock` */
-    size_t calling;                /* threads that are making callbacks; under `lock` */
+    size_t calling;                /* threads that make callbacks or write notes; under `lock` */
     kvf_counters counters;         /* under `lock` */
 };
 
