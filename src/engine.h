@@ -138,10 +138,10 @@ bool kvf__engine_call_back(kvf_engine *engine);
 void kvf__engine_deliver(kvf_engine *engine, kvf__delivery *delivery);
 
 /* With `lock` held: is written soon, unless it is to be already. Only for engines with a log. */
-void kvf__engine_note(kvf_engine *engine, kvf__note *note);
+KVF__MODULES void kvf__engine_note(kvf_engine *engine, kvf__note *note);
 
 /* Without any lock: writes what is to be logged. */
-void kvf__engine_write_notes(kvf_engine *engine);
+KVF__MODULES void kvf__engine_write_notes(kvf_engine *engine);
 
 /* A submit was refused. */
 void kvf__engine_count_refusal(kvf_engine *engine, kvf_status status);

@@ -12,8 +12,8 @@ typedef struct kvf__hooks {
 } kvf__hooks;
 
 /* Copies what the caller gave; NULL for none. Errors: INVALID for halves of a hook. */
-kvf_status kvf__hooks_take(kvf__hooks *hooks, const kvf_log *log, const kvf_ranges *ranges,
-                           kvf_error *error);
+KVF__MODULES kvf_status kvf__hooks_take(kvf__hooks *hooks, const kvf_log *log,
+                                        const kvf_ranges *ranges, kvf_error *error);
 
 /* Logging; without any lock. */
 
@@ -23,12 +23,12 @@ static inline bool kvf__logs(const kvf_log *log, kvf_log_level level) {
     return log->write && level <= log->level;
 }
 
-__attribute__((format(printf, 3, 4))) void kvf__log(const kvf_log *log, kvf_log_level level,
-                                                    const char *format, ...);
+KVF__MODULES __attribute__((format(printf, 3, 4))) void
+kvf__log(const kvf_log *log, kvf_log_level level, const char *format, ...);
 
 /* "what: the error's text" */
-void kvf__log_error(const kvf_log *log, kvf_log_level level, const char *what,
-                    const kvf_error *error);
+KVF__MODULES void kvf__log_error(const kvf_log *log, kvf_log_level level, const char *what,
+                                 const kvf_error *error);
 
 /* Ranges */
 
@@ -42,7 +42,7 @@ typedef enum kvf__range {
     KVF__RANGES
 } kvf__range;
 
-extern const char *const kvf__range_names[KVF__RANGES];
+KVF__MODULES extern const char *const kvf__range_names[KVF__RANGES];
 
 static inline void kvf__range_begin(const kvf__hooks *hooks, kvf__range range) {
     if (hooks->ranges.begin)
@@ -73,7 +73,8 @@ typedef struct kvf__counted {
 typedef kvf__counted kvf__counted_at(const void *sets, size_t i);
 
 /* See kvf_counters_print. */
-int kvf__counters_print(const kvf__counter *counters, size_t counter_count, kvf__counted_at *at,
-                        const void *sets, size_t set_count, char *text, size_t size);
+KVF__MODULES int kvf__counters_print(const kvf__counter *counters, size_t counter_count,
+                                     kvf__counted_at *at, const void *sets, size_t set_count,
+                                     char *text, size_t size);
 
 #endif

@@ -60,7 +60,7 @@ struct kvf_transfer {
 /* All with `lock` held. */
 
 /* Nothing can make submit fail any more; `now` is the time. */
-void kvf__transfer_accepted(kvf_transfer *transfer, uint64_t now);
+KVF__MODULES void kvf__transfer_accepted(kvf_transfer *transfer, uint64_t now);
 
 /* The first byte is about to move. */
 KVF__MODULES void kvf__transfer_begin(kvf_transfer *transfer);

@@ -55,8 +55,9 @@ check_library() {
     nm -g --defined-only "$3" | awk 'NF == 3 {print $3}' | sort -u >"$work/global"
     [ -s "$work/declared" ] && [ -s "$work/global" ]
     comm -23 "$work/declared" "$work/marked" | complain "declared without KVF_API" || bad=1
-    # What nvcc makes of kernels is C++, with our names inside.
-    grep -v -e '^kvf_' -e '^_Z.*kvf__' "$work/global" | complain "a global symbol without the prefix kvf_" || bad=1
+    # What nvcc makes of kernels is C++, with our names inside; NVTX has its own names, weak ones, in
+    # every program that uses it.
+    grep -v -e '^kvf_' -e '^_Z.*kvf__' -e '^nvtx' -e 'Nvtx2_fnptr$' "$work/global" | complain "a global symbol without the prefix kvf_" || bad=1
     comm -13 "$work/declared" "$work/global" | grep '^kvf_[a-z]' |
         complain "looks public but no header declares it" || bad=1
     [ -n "$4" ] || return 0
@@ -83,7 +84,8 @@ for library; do
     check_library "$1" "$2" "$3" "${4-}"
 done
 cat "$sources"/src/*.h "$sources"/cuda/*.h | tr '\n' ' ' | tr ';' '\n' |
-    grep -o 'KVF__MODULES [a-z][^(]*(' | prototypes >"$work/for_modules"
+    sed -n 's/.*KVF__MODULES //p' | sed -n 's/\(kvf__[a-z0-9_]*\)[[(].*/\1/; s/.*[ *]//p' |
+    sort -u >"$work/for_modules"
 sort -u -o "$work/private" "$work/private"
 sort -u -o "$work/needed" "$work/needed"
 if [ -s "$work/private" ]; then
