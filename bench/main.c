@@ -117,6 +117,7 @@ int main(int argc, char **argv) {
         {"replay", replay_main},
         {"bench", bench_main},
         {"calibrate", calibrate_main},
+        {"advise", advise_main},
         {0},
     };
     static const menu menu = {
@@ -129,6 +130,7 @@ int main(int argc, char **argv) {
         "  bench collective\n"
         "                  measure how fast the same blocks reach all GPUs of a group\n"
         "  calibrate       measure what transfers cost on a GPU, for the other commands\n"
+        "  advise          say how to lay a model's KV cache out, and what moving it takes\n"
         "\n"
         "Exit codes: 0 fine, 1 a check or the machine failed, 2 bad usage or input.\n"
         "\n"
