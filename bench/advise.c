@@ -436,10 +436,10 @@ static void advise(const advise_options *chosen, const facts *facts, const advic
     char choice[512] = "", striped[512] = "", by[512];
     verdict best, worst;
     size_t count;
+    report *report = report_open(&chosen->report, NULL);
     advice *advice = advice_make(&facts->kv, chosen->patterns, chosen->pattern_count,
                                  &chosen->host_pattern, source, &count);
     bool has_text = chosen->report.json == NULL || strcmp(chosen->report.json, "-") != 0;
-    report *report = report_open(&chosen->report, NULL);
     json_t *context = report_context(report);
     put_facts(chosen, facts, context);
     put_source(chosen, source, by, sizeof(by), context);

@@ -353,7 +353,7 @@ static bool read_heads(const reader *reader) {
 static bool read_mla(const reader *reader) {
     static const char *const rope_keys[] = {"qk_rope_head_dim", NULL};
     model_config *out = reader->out;
-    config_number latent, rope;
+    config_number latent = {0}, rope = {0};
     if (!take(reader, reader->at, reader->inside, "kv_lora_rank", &latent) ||
         !take_one(reader, rope_keys, &rope) || !take_any(reader, head_keys, &out->heads)) {
         return false;

@@ -96,7 +96,7 @@ at=$(row layer_mla whole random)
 has "rows.$at.regions" NUMBER '61$'
 has "rows.$at.piece_bytes" NUMBER '18432$'
 has context.config.notes.0 STRING
-advise 0 llama --block-tokens 1 --pattern run:8 --host-pattern random --json -
+advise 0 llama --block-tokens 5 --pattern run:8 --host-pattern random --json -
 advise 0 llama --block-tokens 65536 --json -
 
 # By results, and not beyond them without saying so.

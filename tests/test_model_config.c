@@ -182,6 +182,9 @@ static void divides_heads(void **state) {
     assert_int_equal(share_of(&config, 3).kv_heads, 2);
     refuses_share(&config, 4, "6 KV heads");
     assert_int_equal(share_of(&config, 12).copies, 2);
+    config = read_config("{\"n_layer\": 1, \"n_head\": 18, \"num_kv_heads\": 6, \"head_dim\": 64,"
+                         "\"dtype\": \"half\"}");
+    refuses_share(&config, 9, "6 KV heads");
 }
 
 #define FOUR_LAYERS                                                                                \

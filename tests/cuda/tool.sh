@@ -153,6 +153,19 @@ expect 0 calibrate --scratch-bytes 8M --output "$work/model.json"
 transfers 0 --fragment-bytes 4K --count 64 --model "$work/model.json"
 read_json
 has context.model STRING "$work/model.json"
+
+# Advice goes by the same models.
+echo '{"n_layer": 2, "n_head": 2, "head_dim": 64, "dtype": "float16"}' >"$work/config.json"
+for words in "" "--model $work/model.json"; do
+    # shellcheck disable=SC2086
+    expect 0 advise --model-config "$work/config.json" $words --json -
+    read_json
+    has context.predicted_by STRING '.* (a calibrated model)'
+    has rows.0.h2d_gbps NUMBER
+    has rows.0.d2h_gbps NUMBER
+done
+expect 2 advise --model-config "$work/config.json" --device 99
+says err "no GPU 99"
 echo nonsense >"$model"
 transfers 0 --fragment-bytes 4K --count 64
 says err "$model: "
