@@ -26,6 +26,7 @@ advise() {
 
 # row DEVICE HOST PATTERN: the number of that row.
 row() {
+    # shellcheck disable=SC2013 # they are numbers
     for number in $(sed -n "s/^rows\.\([0-9]*\)\.device_layout STRING $1\$/\1/p" "$work/values"); do
         if [ "$(value "rows\.$number\.host_layout")" = "$2" ] &&
             [ "$(value "rows\.$number\.pattern")" = "$3" ]; then

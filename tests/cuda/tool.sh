@@ -166,6 +166,7 @@ for words in "" "--model $work/model.json"; do
 done
 expect 2 advise --model-config "$work/config.json" --device 99
 says err "no GPU 99"
+
 echo nonsense >"$model"
 transfers 0 --fragment-bytes 4K --count 64
 says err "$model: "
