@@ -436,7 +436,7 @@ static void advise(const advise_options *chosen, const facts *facts, const advic
     char choice[512] = "", striped[512] = "", by[512];
     verdict best, worst;
     size_t count;
-    report *report = report_open(&chosen->report, NULL);
+    report *report = report_open(&chosen->report, "advise", NULL);
     advice *advice = advice_make(&facts->kv, chosen->patterns, chosen->pattern_count,
                                  &chosen->host_pattern, source, &count);
     bool has_text = chosen->report.json == NULL || strcmp(chosen->report.json, "-") != 0;
@@ -453,6 +453,7 @@ static void advise(const advise_options *chosen, const facts *facts, const advic
     row_text(context, "choose_host", best.worst->pair.host);
     row_text(context, "choose", choice);
     row_text(context, "striped", striped[0] != '\0' ? striped : NULL);
+    report_begin(report);
     if (has_text) {
         print_facts(chosen, facts);
         printf("Predicted by %s.\n\n", by);

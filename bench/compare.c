@@ -39,6 +39,10 @@ static const identity identities[] = {
      {"engine", "requests", "blocks", "device_blocks", "host_blocks", "block_bytes", "block_tokens",
       "regions", "integrity"}},
     {"calibrate", "expected_gbps", true, {"direction", "fragment_bytes"}},
+    {"advise",
+     "h2d_gbps",
+     true,
+     {"device_layout", "host_layout", "pattern", "block_bytes", "layer_bytes"}},
 };
 
 /* What the first schema did not say of a row, and what it was then. */

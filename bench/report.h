@@ -6,8 +6,8 @@
  *      "noise": {"bound": 0.1, "rows": 12, "noisy": 1},
  *      "compare": {...}}                    with --compare only, see compare.h
  *
- * command: "bench plan", "bench transfer", "bench pinned", "bench collective", "replay" or
- * "calibrate".
+ * command: "bench plan", "bench transfer", "bench pinned", "bench collective", "replay",
+ * "calibrate" or "advise".
  *
  * context: what was measured, as context_print says it before the work.
  *
@@ -23,6 +23,7 @@
  *     model, strategies                          of engine cuda
  *     ranks, nccl, links_gbps                    of bench collective
  *     imitated                                   times are of no machine
+ *     config, predicted_by, choose, ...          of advise: what the model's file says, and advice
  *     left_out                                   of bench transfer: combinations for lack of time
  *
  * rows: objects; their keys keep the order in which they were set, which is that of the columns.
@@ -39,7 +40,7 @@
  *     verified         whether all that was checked was right; null when nothing was checked
  *
  * In replay the samples are the transfers, which differ: spread and noisy are null. Rows of
- * calibrate are predictions, and have none of these.
+ * calibrate and advise are predictions, and have none of these.
  *
  * schema_version 1 had no command, noise, max, spread and noisy, and in rows of bench plan
  * ns_total for median_ns, of bench pinned seconds for median_s, of replay p50_us for median_us.

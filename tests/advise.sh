@@ -121,6 +121,10 @@ has "rows.$at.h2d_gbps" NUMBER '40\(\.0\)\{0,1\}$'
 has "rows.$at.beyond_measured" BOOLEAN ON
 at=$(row token_first whole random)
 has "rows.$at.h2d_gbps" NULL
+advise 0 llama --results "$work/results.json" --json "$work/before.json"
+advise 0 llama --results "$work/results.json" --compare "$work/before.json"
+says out "choose: "
+advise 2 deepseek --results "$work/results.json" --compare "$work/before.json"
 expect 0 bench transfer --bytes 4M --fragment-bytes 4K,64K --samples 3 --json "$work/host.json"
 advise 0 llama --results "$work/host.json"
 says out "no GPU's link"
