@@ -7,6 +7,7 @@ int replay_main(int argc, char **argv);
 int bench_plan_main(int argc, char **argv);
 int bench_transfer_main(int argc, char **argv);
 int advise_main(int argc, char **argv);
+int report_main(int argc, char **argv);
 
 /* Where the tool has engine cuda: KVF_BENCH_CUDA. */
 int bench_pinned_main(int argc, char **argv);

@@ -118,6 +118,7 @@ int main(int argc, char **argv) {
         {"bench", bench_main},
         {"calibrate", calibrate_main},
         {"advise", advise_main},
+        {"report", report_main},
         {0},
     };
     static const menu menu = {
@@ -131,6 +132,7 @@ int main(int argc, char **argv) {
         "                  measure how fast the same blocks reach all GPUs of a group\n"
         "  calibrate       measure what transfers cost on a GPU, for the other commands\n"
         "  advise          say how to lay a model's KV cache out, and what moving it takes\n"
+        "  report          show results as a page for a browser\n"
         "\n"
         "Exit codes: 0 fine, 1 a check or the machine failed, 2 bad usage or input.\n"
         "\n"

@@ -1,0 +1,22 @@
+/* The numbers behind a chart, as a table that opens on demand. */
+#ifndef KVF_BENCH_PAGE_TABLE_H
+#define KVF_BENCH_PAGE_TABLE_H
+
+#include "page_results.h"
+
+#include <stdio.h>
+
+/* Everything that the rows hold: what is the same in all of them first, then a line a row. Numbers
+ * are rounded to be read; <data value> has them in full. */
+void put_rows(FILE *out, const results *results);
+
+/* A table of its own begins and ends; `title` says what it has. Static text. */
+void put_table_begin(FILE *out, const char *title, const char *const *columns);
+void put_table_end(FILE *out);
+void put_cell_text(FILE *out, const char *text);
+void put_cell_number(FILE *out, double value, const char *text); /* NaN: a dash */
+
+/* Keys and their values: what is the same in all rows, or a context. */
+void put_pair(FILE *out, const char *key, const json_t *value);
+
+#endif
