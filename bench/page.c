@@ -21,14 +21,18 @@ static void put_term(FILE *out, const char *name) {
     fprintf(out, "<div><dt>%s</dt><dd>", name);
 }
 
-/* The texts of keys that are not null, with what stands between them. */
+/* The texts of keys that are not null, each with what stands before it; no comma before the first.
+ */
 static void put_texts(FILE *out, const results *results, const char *name,
                       const char *const *parts) {
     bool any = false;
     for (; parts[0] != NULL; parts += 2) {
         const char *text = context_text(results, parts[1]);
         if (text != NULL) {
-            any ? (void)fputs(parts[0], out) : put_term(out, name);
+            if (!any) {
+                put_term(out, name);
+            }
+            fputs(parts[0] + (any ? 0 : strspn(parts[0], ", ")), out);
             put_text(out, text, 0);
             any = true;
         }
@@ -55,8 +59,8 @@ static void put_machine(FILE *out, const results *results) {
 
 /* What is said of a machine in words of its own; the rest of a context follows key by key. */
 static const char *const told[] = {
-    "version", "cpu",    "cores", "memory_bytes", "compiler",    "build_type", "engine",
-    "gpu",     "driver", "date",  "cuda_runtime", "cuda_driver", "link",       "link_at_most"};
+    "version", "cpu",  "cores",        "memory_bytes", "compiler", "build_type",   "engine",  "gpu",
+    "driver",  "date", "cuda_runtime", "cuda_driver",  "link",     "link_at_most", "imitated"};
 
 static bool is_told(const char *key) {
     for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++) {
@@ -71,8 +75,18 @@ static void put_rest(FILE *out, const results *results) {
     const char *key;
     json_t *value;
     json_object_foreach(results->context, key, value) {
-        if (!is_told(key) && !json_is_null(value)) {
+        if (!is_told(key) && !json_is_null(value) && !json_is_object(value)) {
             put_pair(out, key, value);
+        }
+    }
+}
+
+static void put_objects(FILE *out, const results *results) {
+    const char *key;
+    json_t *value;
+    json_object_foreach(results->context, key, value) {
+        if (json_is_object(value)) {
+            put_object(out, key, value);
         }
     }
 }
@@ -80,8 +94,8 @@ static void put_rest(FILE *out, const results *results) {
 static void put_context(FILE *out, const results *results) {
     static const char *const gpu[] = {"", "gpu", NULL};
     static const char *const link[] = {"", "link", ", at most ", "link_at_most", NULL};
-    static const char *const driver[] = {
-        "", "driver", ", CUDA ", "cuda_runtime", " on driver's ", "cuda_driver", NULL};
+    static const char *const driver[] = {"", "driver", NULL};
+    static const char *const cuda[] = {"", "cuda_runtime", ", the driver's ", "cuda_driver", NULL};
     static const char *const build[] = {"", "version", ", ", "compiler", ", ", "build_type", NULL};
     static const char *const engine[] = {"", "engine", NULL};
     static const char *const date[] = {"", "date", NULL};
@@ -90,11 +104,13 @@ static void put_context(FILE *out, const results *results) {
     put_texts(out, results, "GPU", gpu);
     put_texts(out, results, "link", link);
     put_texts(out, results, "driver", driver);
+    put_texts(out, results, "CUDA", cuda);
     put_texts(out, results, "kvferry", build);
     put_texts(out, results, "engine", engine);
     put_texts(out, results, "date", date);
     put_rest(out, results);
     fputs("</dl>\n", out);
+    put_objects(out, results);
 }
 
 /* Warnings */
@@ -132,6 +148,15 @@ static void put_warnings(FILE *out, const results *results) {
 
 /* Sections */
 
+/* The file's name without its folders. */
+static const char *file_name(const results *results) {
+    const char *slash = strrchr(results->name, '/');
+    if (strcmp(results->name, "-") == 0) {
+        return "standard input";
+    }
+    return slash != NULL && slash[1] != '\0' ? slash + 1 : results->name;
+}
+
 static const char *title_of(const results *results) {
     const char *command = results_command(results);
     return command != NULL ? command : "results";
@@ -141,7 +166,7 @@ static void put_section(FILE *out, const results *results, size_t number) {
     fprintf(out, "<section id=\"r%zu\">\n<h2>", number);
     put_text(out, title_of(results), 0);
     fputs("</h2>\n<p class=\"file\">", out);
-    put_text(out, results->name, 0);
+    put_text(out, file_name(results), 0);
     fputs("</p>\n", out);
     put_warnings(out, results);
     put_context(out, results);
@@ -185,20 +210,20 @@ static void put_contents(FILE *out, const results *results, size_t count) {
         fprintf(out, "<li><a href=\"#r%zu\">", i);
         put_text(out, title_of(&results[i]), 0);
         fputs("</a> <span>", out);
-        put_text(out, results[i].name, 0);
+        put_text(out, file_name(&results[i]), 0);
         fputs("</span></li>\n", out);
     }
     fputs("</ul></nav>\n", out);
 }
 
 void put_page(FILE *out, const results *results, size_t count) {
-    unsigned doubts = 0;
+    size_t imitated = 0;
     for (size_t i = 0; i < count; i++) {
-        doubts |= results_doubts(&results[i]);
+        imitated += (results_doubts(&results[i]) & DOUBT_IMITATED) != 0;
     }
     put_head(out, results, count);
-    if ((doubts & DOUBT_IMITATED) != 0) {
-        fputs("<p class=\"banner\">IMITATED</p>\n", out);
+    if (imitated > 0) {
+        fprintf(out, "<p class=\"banner\">IMITATED%s</p>\n", imitated < count ? " IN PART" : "");
     }
     fputs("<main>\n<header><h1>kvferry</h1><p>Measurements of moving KV-cache blocks between "
           "memory tiers.</p></header>\n",

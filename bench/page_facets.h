@@ -9,6 +9,7 @@
 /* A key, and what is said before and behind its value. */
 typedef struct facet {
     const char *key, *before, *behind;
+    bool bytes; /* the value is said as "4 KiB" */
 } facet;
 
 enum { MOST_FACETS = 16 };

@@ -15,38 +15,23 @@
 /* bench transfer, bench collective */
 
 static const facet known_facets[] = {
-    {"engine", "engine ", ""},
-    {"direction", "", ""},
-    {"host_layout", "host layout ", ""},
-    {"pattern", "", ""},
-    {"host_pattern", "host ids ", ""},
-    {"regions", "", " regions"},
-    {"fragments", "", " fragments"},
-    {"both_ways", "both ways ", ""},
-    {"polled", "polled ", ""},
-    {"compute", "beside ", ""},
-    {"mode", "", ""},
-    {"ranks", "", " ranks"},
-    {"strategy", "", ""},
-    {NULL, NULL, NULL},
+    {.key = "engine", "engine ", ""},
+    {.key = "direction", "", ""},
+    {.key = "host_layout", "host layout ", ""},
+    {.key = "pattern", "", ""},
+    {.key = "host_pattern", "host ids ", ""},
+    {.key = "regions", "", " regions"},
+    {.key = "both_ways", "both ways ", ""},
+    {.key = "polled", "polled ", ""},
+    {.key = "compute", "beside ", ""},
+    {.key = "mode", "", ""},
+    {.key = "ranks", "", " ranks"},
+    {.key = "strategy", "", ""},
+    {0},
 };
 
-/* The same without counts: they go with sizes where the total is what was given. */
-static const facet facets_but_count[] = {
-    {"engine", "engine ", ""},
-    {"direction", "", ""},
-    {"host_layout", "host layout ", ""},
-    {"pattern", "", ""},
-    {"host_pattern", "host ids ", ""},
-    {"regions", "", " regions"},
-    {"both_ways", "both ways ", ""},
-    {"polled", "polled ", ""},
-    {"compute", "beside ", ""},
-    {"mode", "", ""},
-    {"ranks", "", " ranks"},
-    {"strategy", "", ""},
-    {NULL, NULL, NULL},
-};
+/* Not among them: where a total was given, each size has a count of its own. */
+static const facet count_facet = {.key = "fragments", "", " fragments"};
 
 static double number(const json_t *row, const char *key) {
     return value_number(json_object_get(row, key));
@@ -89,12 +74,12 @@ static size_t distinct(const json_t *rows, const char *key) {
 /* Whether sizes were measured with several counts each, rather than with the one that a total
  * leaves: then there are more rows than the values of other keys make up. */
 static bool has_counts(const json_t *rows) {
+    static const facet size = {.key = "fragment_bytes", "", ""};
     names seen = {0};
     bool several = false;
-    static const facet also_size[] = {{"fragment_bytes", "", ""}, {NULL, NULL, NULL}};
-    facets others = facets_find(rows, facets_but_count, NULL);
+    facets others = facets_find(rows, known_facets, NULL);
     if (distinct(rows, "fragments") > 1 && others.count < MOST_FACETS) {
-        others.all[others.count++] = &also_size[0];
+        others.all[others.count++] = &size;
         for (size_t i = 0; i < json_array_size(rows) && !several; i++) {
             size_t before = seen.count;
             names_take(&seen, facets_label(&others, json_array_get(rows, i)));
@@ -106,8 +91,8 @@ static bool has_counts(const json_t *rows) {
 }
 
 static char *series_name(const char *key, const json_t *row) {
-    const facet one[] = {{key, "", ""}};
-    facets facets = {.all = {one}, .count = key != NULL};
+    const facet one = {.key = key, "", ""};
+    facets facets = {.all = {&one}, .count = key != NULL};
     return facets_label(&facets, row);
 }
 
@@ -119,7 +104,10 @@ typedef struct measures {
 static void add_curves(const results *results, const measures *measures, bool counts,
                        curves *curves) {
     const char *series = choose_series(results->rows);
-    facets panels = facets_find(results->rows, counts ? known_facets : facets_but_count, series);
+    facets panels = facets_find(results->rows, known_facets, series);
+    if (counts && panels.count < MOST_FACETS) {
+        panels.all[panels.count++] = &count_facet;
+    }
     const json_t *row;
     size_t i;
     json_array_foreach(results->rows, i, row) {
@@ -132,7 +120,7 @@ static void add_curves(const results *results, const measures *measures, bool co
 }
 
 static void add_map(const results *results, bool counts, map *map) {
-    facets panels = facets_find(results->rows, facets_but_count, "strategy");
+    facets panels = facets_find(results->rows, known_facets, "strategy");
     facets none = {.count = 0};
     const json_t *row;
     size_t i;
@@ -181,10 +169,10 @@ static void put_transfer(FILE *out, const results *results) {
         .limit_name = on_host ? "the machine's own best copy of the same total"
                               : "the link, as large copies measured it in the same run",
     };
+    put_transfer_map(out, results, counts); /* it says in short what the curves say at length */
     add_curves(results, &measures, counts, &curves);
     put_curves(out, &curves);
     curves_free(&curves);
-    put_transfer_map(out, results, counts);
 }
 
 static void put_collective(FILE *out, const results *results) {
@@ -221,7 +209,7 @@ static double expected_gbps(const json_t *row, const char *strategy) {
 }
 
 static void add_expectations(const results *results, curves *curves, map *map) {
-    static const facet known[] = {{"direction", "", ""}, {NULL, NULL, NULL}};
+    static const facet known[] = {{.key = "direction", "", ""}, {0}};
     facets panels = facets_find(results->rows, known, NULL);
     const json_t *row;
     size_t i;
@@ -261,8 +249,8 @@ static void put_calibrate(FILE *out, const results *results) {
         .line_name = "",
     };
     add_expectations(results, &curves, &map);
-    put_curves(out, &curves);
     put_map(out, &map);
+    put_curves(out, &curves);
     curves_free(&curves);
     map_free(&map);
 }
@@ -272,7 +260,8 @@ static void put_calibrate(FILE *out, const results *results) {
 /* Which keys are the lines, the series and the values. */
 static void add_dots(const results *results, const char *line, const facet *series,
                      const char *value, dots *dots) {
-    facets lines = {.all = {&(const facet){line, "", ""}}, .count = 1};
+    const facet name = {.key = line, "", ""};
+    facets lines = {.all = {&name}, .count = 1};
     facets found = facets_find(results->rows, series, NULL);
     const json_t *row;
     size_t i;
@@ -283,7 +272,7 @@ static void add_dots(const results *results, const char *line, const facet *seri
 }
 
 static void put_plan(FILE *out, const results *results) {
-    static const facet series[] = {{"blocks", "", " blocks"}, {NULL, NULL, NULL}};
+    static const facet series[] = {{.key = "blocks", "", " blocks"}, {0}};
     dots dots = {
         .title = "Bookkeeping, nanoseconds a block",
         .explain = "The median time of an operation over all blocks, by their number. What takes "
@@ -297,7 +286,7 @@ static void put_plan(FILE *out, const results *results) {
 }
 
 static void put_pinned(FILE *out, const results *results) {
-    static const facet series[] = {{"bytes", "", " bytes"}, {NULL, NULL, NULL}};
+    static const facet series[] = {{.key = "bytes", "", "", .bytes = true}, {0}};
     dots dots = {
         .title = "Having pinned memory, seconds a GiB",
         .explain = "The median time from asking to having, by how it is asked for.",

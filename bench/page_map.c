@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CELL_WIDTH = 72, CELL_HEIGHT = 54, LEFT = 74, TOP = 40, GAP = 3, MOST_COLUMNS = 32 };
-enum { MOST_LABEL = 11, MOST_NAME = 10 }; /* characters that fit */
+enum { CELL_WIDTH = 64, CELL_HEIGHT = 54, TOP = 40, GAP = 3, MOST_COLUMNS = 32 };
+enum { LEAST_LABEL = 10, MOST_LABEL = 24, LABEL_CHARACTER = 6, MOST_NAME = 9 };
 
 static bool is_auto(const map *map, const entry *entry) {
     return strcmp(map->strategies.all[entry->strategy], "auto") == 0;
@@ -204,12 +204,23 @@ static void put_cell(FILE *out, const map *map, const cell *cell, double left, d
     }
 }
 
+/* Where the cells begin, behind the labels of lines. */
+static int left_of(const map *map) {
+    size_t longest = LEAST_LABEL;
+    for (size_t i = 0; i < map->lines.count; i++) {
+        size_t length = strlen(map->lines.all[i]);
+        longest = length > longest ? length : longest;
+    }
+    return LABEL_CHARACTER * (int)(longest < MOST_LABEL ? longest : MOST_LABEL) + LABEL_CHARACTER;
+}
+
 static void put_head(FILE *out, const map *map, const columns *columns) {
-    fprintf(out, "<text class=\"name\" x=\"%d\" y=\"13\">%s</text>", LEFT, map->x_name);
+    int left = left_of(map);
+    fprintf(out, "<text class=\"name\" x=\"%d\" y=\"13\">%s</text>", left, map->x_name);
     fprintf(out, "<text class=\"name\" x=\"0\" y=\"32\">%s</text>", map->line_name);
     for (size_t i = 0; i < columns->count; i++) {
         fprintf(out, "<text class=\"mid\" x=\"%.1f\" y=\"32\">%s</text>\n",
-                LEFT + ((double)i + 0.5) * CELL_WIDTH, text_bytes(columns->all[i]).s);
+                left + ((double)i + 0.5) * CELL_WIDTH - GAP / 2.0, text_bytes(columns->all[i]).s);
     }
 }
 
@@ -223,6 +234,7 @@ static void put_line_label(FILE *out, const map *map, const entry *entry, double
 
 static void put_cells(FILE *out, const map *map, const columns *columns, size_t begin, size_t end) {
     double top = TOP - CELL_HEIGHT;
+    int left = left_of(map);
     for (size_t i = begin, next; i < end; i = next) {
         cell cell = find_cell(map, i, &next);
         size_t column = column_of(columns, map->entries[i].x);
@@ -236,7 +248,7 @@ static void put_cells(FILE *out, const map *map, const columns *columns, size_t 
         fprintf(out, "<g class=\"cell s%u\">",
                 look_of(map->strategies.all[cell.winner->strategy], cell.winner->strategy));
         put_hint(out, map, &cell, i, next);
-        put_cell(out, map, &cell, LEFT + (double)column * CELL_WIDTH, top);
+        put_cell(out, map, &cell, left + (double)column * CELL_WIDTH, top);
         fputs("</g>\n", out);
     }
 }
@@ -256,13 +268,13 @@ static size_t put_panel(FILE *out, const map *map, const columns *columns, size_
     unsigned doubts;
     int lines;
     size_t end = panel_end(map, begin, &doubts, &lines);
-    int width = LEFT + (int)columns->count * CELL_WIDTH, height = TOP + lines * CELL_HEIGHT;
+    int width = left_of(map) + (int)columns->count * CELL_WIDTH, height = TOP + lines * CELL_HEIGHT;
     put_panel_begin(out, map->panels.all[map->entries[begin].panel], map->title, width, height);
     put_head(out, map, columns);
-    put_cells(out, map, columns, begin, end);
     if ((doubts & DOUBT_IMITATED) != 0) {
         put_imitated(out, width, height);
     }
+    put_cells(out, map, columns, begin, end);
     put_panel_end(out);
     return end;
 }

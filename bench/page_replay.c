@@ -9,14 +9,14 @@
 enum { HITS_HEIGHT = 44, TRAFFIC_HEIGHT = 92, BAR_TOP = 20, BAR_HEIGHT = 22, LEAST_TEXT = 34 };
 
 static const facet known_facets[] = {
-    {"device_blocks", "device tier ", " blocks"},
-    {"host_blocks", "host tier ", " blocks"},
-    {"block_bytes", "", " bytes a block"},
-    {"block_tokens", "", " tokens a block"},
-    {"regions", "", " regions"},
-    {"engine", "engine ", ""},
-    {"integrity", "integrity ", ""},
-    {NULL, NULL, NULL},
+    {.key = "device_blocks", "device tier ", " blocks"},
+    {.key = "host_blocks", "host tier ", " blocks"},
+    {.key = "block_bytes", "", " a block", .bytes = true},
+    {.key = "block_tokens", "", " tokens a block"},
+    {.key = "regions", "", " regions"},
+    {.key = "engine", "engine ", ""},
+    {.key = "integrity", "integrity ", ""},
+    {0},
 };
 
 /* A part of the blocks that were asked for. */

@@ -38,8 +38,9 @@ const char *const page_style[] = {
     ".warning.bad{color:var(--bad)}\n"
     ".note{color:var(--soft);font-size:.9rem}\n",
     /* Pairs */
-    ".pairs{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,15rem),1fr));"
-    "gap:.55rem 2rem;margin:1rem 0;font-size:.9rem}\n"
+    ".pairs{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,8.5rem),1fr));"
+    "gap:.55rem 1.25rem;margin:1rem 0;font-size:.9rem}\n"
+    "@media (min-width:46rem){.pairs{grid-template-columns:repeat(auto-fill,minmax(14rem,1fr))}}\n"
     ".pairs dt{color:var(--soft);font-size:.8rem;line-height:1.3}\n"
     ".pairs dd{margin:0;line-height:1.4}\n"
     /* Legends */
@@ -48,11 +49,11 @@ const char *const page_style[] = {
     ".legend li{display:flex;align-items:center;gap:.45rem}\n"
     ".swatch{flex:none;width:34px;height:18px}\n",
     /* Panels */
-    ".panels{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,19.5rem),1fr));"
+    ".panels{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,19.5rem),1fr));"
     "gap:1.5rem 1.75rem}\n"
     ".panel{min-width:0;max-width:30rem}\n"
     ".panels svg{display:block;width:100%;height:auto}\n"
-    ".maps{display:grid;gap:1.75rem}\n"
+    ".maps{display:flex;flex-wrap:wrap;gap:1.75rem 2.5rem}\n"
     ".maps .panel{max-width:100%;overflow-x:auto}\n"
     ".maps svg{display:block}\n"
     ".caption{margin:0 0 .3rem;font-size:.875rem;font-weight:600}\n"
@@ -81,8 +82,8 @@ const char *const page_style[] = {
     "text-anchor:middle;dominant-baseline:middle;pointer-events:none}\n"
     ".s0{--c:var(--c0)}.s1{--c:var(--c1)}.s2{--c:var(--c2)}.s3{--c:var(--c3)}.s4{--c:var(--c4)}"
     ".s5{--c:var(--c5)}.s6{--c:var(--c6)}.s7{--c:var(--c7)}\n"
-    ".line.s1,.s1 .line{stroke-dasharray:7 3}.line.s3,.s3 .line{stroke-dasharray:2.5 2.5}"
-    ".line.s4,.s4 .line{stroke-dasharray:9 3 2 3}.line.s5,.s5 .line{stroke-dasharray:5 2}"
+    ".line.s1,.s1 .line{stroke-dasharray:7 3}.line.s3,.s3 .line{stroke-dasharray:4 2}"
+    ".line.s4,.s4 .line{stroke-dasharray:9 3 2 3}.line.s5,.s5 .line{stroke-dasharray:14 3 3 3}"
     ".line.s6,.s6 .line{stroke-dasharray:12 4}.line.s7,.s7 .line{stroke-dasharray:4 2 1 2}\n",
     /* Tables */
     "details{margin:1rem 0 0;font-size:.875rem}\n"

@@ -28,6 +28,40 @@ void put_pair(FILE *out, const char *key, const json_t *value) {
     fputs("</dd></div>\n", out);
 }
 
+/* The values of an object one level below, or the one value. */
+static void put_inner(FILE *out, json_t *value) {
+    const char *key;
+    json_t *inner;
+    if (!json_is_object(value)) {
+        fputs("<td>", out);
+        put_value(out, value);
+        fputs("</td>", out);
+        return;
+    }
+    json_object_foreach(value, key, inner) {
+        fputs("<td>", out);
+        put_text(out, key, 0);
+        fputs(" ", out);
+        put_value(out, inner);
+        fputs("</td>", out);
+    }
+}
+
+void put_object(FILE *out, const char *name, json_t *object) {
+    const char *key;
+    json_t *value;
+    fputs("<details><summary>", out);
+    put_text(out, name, 0);
+    fputs("</summary>\n<div class=\"scroll\" tabindex=\"0\"><table><tbody>\n", out);
+    json_object_foreach(object, key, value) {
+        fputs("<tr>", out);
+        put_cell_text(out, key);
+        put_inner(out, value);
+        fputs("</tr>\n", out);
+    }
+    fputs("</tbody></table></div></details>\n", out);
+}
+
 /* Keys of all rows, in the order in which they come, each with true when its values differ. The
  * caller drops it. */
 static json_t *find_keys(const json_t *rows) {
@@ -95,18 +129,20 @@ static void put_line(FILE *out, const results *results, const json_t *row, json_
     free(doubts);
 }
 
-static void put_head(FILE *out, json_t *keys) {
+/* Words stand at the left, as they do in the first row. */
+static void put_head(FILE *out, const json_t *first, json_t *keys) {
     const char *key;
     json_t *varies;
     fputs("<thead><tr>", out);
     json_object_foreach(keys, key, varies) {
         if (json_is_true(varies)) {
-            fputs("<th scope=\"col\">", out);
+            bool word = json_is_string(json_object_get(first, key));
+            fprintf(out, "<th scope=\"col\"%s>", word ? " class=\"word\"" : "");
             put_text(out, key, 0);
             fputs("</th>", out);
         }
     }
-    fputs("<th scope=\"col\">beware</th></tr></thead>\n<tbody>\n", out);
+    fputs("<th scope=\"col\" class=\"word\">beware</th></tr></thead>\n<tbody>\n", out);
 }
 
 void put_rows(FILE *out, const results *results) {
@@ -119,7 +155,7 @@ void put_rows(FILE *out, const results *results) {
     put_same(out, results->rows, keys);
     if (count > 1) {
         fputs("<div class=\"scroll\" tabindex=\"0\"><table>\n", out);
-        put_head(out, keys);
+        put_head(out, json_array_get(results->rows, 0), keys);
         json_array_foreach(results->rows, i, row) {
             put_line(out, results, row, keys);
         }

@@ -19,4 +19,7 @@ void put_cell_number(FILE *out, double value, const char *text); /* NaN: a dash 
 /* Keys and their values: what is the same in all rows, or a context. */
 void put_pair(FILE *out, const char *key, const json_t *value);
 
+/* An object in a context, opened on demand: a line for each of its keys. */
+void put_object(FILE *out, const char *name, json_t *object);
+
 #endif

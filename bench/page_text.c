@@ -21,12 +21,22 @@ static text format(const char *format, ...) {
     return made;
 }
 
+/* Three digits, with an exponent where that is shorter: "0.0281", "5.27e-7". */
+static text scientific(double value) {
+    text made = format("%.3g", value);
+    char *exponent = strchr(made.s, 'e');
+    if (exponent != NULL && exponent[1] != '\0' && exponent[2] == '0') {
+        memmove(exponent + 2, exponent + 3, strlen(exponent + 3) + 1);
+    }
+    return made;
+}
+
 text text_count(double value) {
     text digits = format("%.0f", fabs(value) < MOST_GROUPED ? value : 0.0);
     text made = {{0}};
     size_t at = 0, length = strlen(digits.s);
     if (!(fabs(value) < MOST_GROUPED)) {
-        return format("%.4g", value);
+        return scientific(value);
     }
     for (size_t i = 0; i < length; i++) {
         size_t left = length - i;
@@ -50,8 +60,8 @@ text text_bytes(double value) {
 
 text text_real(double value) {
     double size = fabs(value);
-    if ((size < 0.001 && size > 0) || size >= MOST_GROUPED) {
-        return format("%.3g", value);
+    if ((size < 1 && size > 0) || size >= MOST_GROUPED) {
+        return scientific(value);
     }
     if (size >= 1000) {
         return text_count(value);
@@ -60,7 +70,11 @@ text text_real(double value) {
 }
 
 text text_tick(double value) {
-    return fabs(value) >= 1000 ? text_count(value) : format("%.4g", value);
+    double size = fabs(value);
+    if (size > 0 && size < 0.001) {
+        return scientific(value);
+    }
+    return size >= 1000 ? text_count(value) : format("%.4g", value);
 }
 
 text text_percent(double fraction) {
@@ -162,6 +176,40 @@ static char *copy(const char *text) {
     return memcpy(must_grow(NULL, bytes, 1), text, bytes);
 }
 
+/* "1.5, 2.25": what an array of single values says. */
+static char *join(const json_t *array) {
+    sheet sheet;
+    const json_t *value;
+    size_t i;
+    sheet_open(&sheet);
+    json_array_foreach(array, i, value) {
+        char *text = value_text(value);
+        fprintf(sheet.out, "%s%s", i > 0 ? ", " : "", text);
+        free(text);
+    }
+    return sheet_close(&sheet);
+}
+
+static bool is_plain(const json_t *array) {
+    const json_t *value;
+    size_t i;
+    json_array_foreach(array, i, value) {
+        if (json_is_array(value) || json_is_object(value)) {
+            return false;
+        }
+    }
+    return json_is_array(array);
+}
+
+/* What has parts, as JSON. */
+static char *dump(const json_t *value) {
+    char *dumped = json_dumps(value, JSON_REAL_PRECISION(9));
+    if (dumped == NULL) {
+        fail(EXIT_CHECK, "out of memory for a page");
+    }
+    return dumped;
+}
+
 char *value_text(const json_t *value) {
     if (json_is_string(value)) {
         return copy(json_string_value(value));
@@ -175,13 +223,10 @@ char *value_text(const json_t *value) {
     if (json_is_boolean(value)) {
         return copy(json_is_true(value) ? "yes" : "no");
     }
-    char *dumped = json_is_null(value) || value == NULL ? NULL : json_dumps(value, JSON_COMPACT);
-    if (dumped == NULL) {
+    if (json_is_null(value) || value == NULL) {
         return copy("-");
     }
-    char *kept = copy(dumped);
-    free(dumped);
-    return kept;
+    return is_plain(value) ? join(value) : dump(value);
 }
 
 double value_number(const json_t *value) {

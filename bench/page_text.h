@@ -17,10 +17,10 @@ text text_count(double value);
 /* "4 KiB", "1.5 MiB", "100 B". */
 text text_bytes(double value);
 
-/* Three or four digits: "0.280", "22.99", "5,838", "5.27e-07". */
+/* Three or four digits: "0.28", "22.99", "5,838", "5.27e-7". */
 text text_real(double value);
 
-/* A round number: "0", "2.5", "1e-05", "20,000". */
+/* A round number: "0", "2.5", "1e-5", "20,000". */
 text text_tick(double value);
 
 /* "+12 %", "8x" from 10 on. */
