@@ -71,11 +71,23 @@ static bool is_told(const char *key) {
     return false;
 }
 
+/* An object of objects, which takes a table. */
+static bool is_nested(json_t *value) {
+    const char *key;
+    json_t *part;
+    json_object_foreach(value, key, part) {
+        if (json_is_object(part)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void put_rest(FILE *out, const results *results) {
     const char *key;
     json_t *value;
     json_object_foreach(results->context, key, value) {
-        if (!is_told(key) && !json_is_null(value) && !json_is_object(value)) {
+        if (!is_told(key) && !json_is_null(value) && !is_nested(value)) {
             put_pair(out, key, value);
         }
     }
@@ -85,7 +97,7 @@ static void put_objects(FILE *out, const results *results) {
     const char *key;
     json_t *value;
     json_object_foreach(results->context, key, value) {
-        if (json_is_object(value)) {
+        if (is_nested(value)) {
             put_object(out, key, value);
         }
     }
@@ -133,17 +145,64 @@ static void put_warnings(FILE *out, const results *results) {
          "<strong>IMITATED.</strong> A link or a GPU was imitated: these times say nothing of a "
          "machine"},
         {DOUBT_CORRUPT, "bad", "<strong>CORRUPT.</strong> Blocks did not arrive as they were"},
-        {DOUBT_NOISY, "", "<strong>NOISY.</strong> Samples differ too much"},
+        {DOUBT_NOISY, "", "<strong>NOISY.</strong> Samples differ too much to go by"},
         {DOUBT_UNVERIFIED, "", "<strong>Not verified.</strong> Nobody looked at what was moved"},
     };
     size_t rows = json_array_size(results->rows);
+    double bound = value_number(json_object_get(json_object_get(results->root, "noise"), "bound"));
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         size_t count = count_doubts(results, all[i].doubt);
         if (count > 0) {
-            fprintf(out, "<p class=\"warning %s\">%s (%zu of %zu rows).</p>\n", all[i].kind,
-                    all[i].text, count, rows);
+            fprintf(out, "<p class=\"warning %s\">%s", all[i].kind, all[i].text);
+            if (all[i].doubt == DOUBT_NOISY && bound > 0) {
+                fprintf(out, ": a spread above %s", text_real(bound).s);
+            }
+            fprintf(out, " (%zu of %zu rows).</p>\n", count, rows);
         }
     }
+}
+
+/* Comparisons */
+
+static void put_counts(FILE *out, const json_t *comparison) {
+    static const struct {
+        const char *key, *text;
+    } all[] = {{"faster", "faster"},
+               {"slower", "slower"},
+               {"within_noise", "within noise"},
+               {"unknown", "that cannot be told"},
+               {"only_now", "only now"},
+               {"only_before", "only before"}};
+    const char *before = "";
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        double count = value_number(json_object_get(comparison, all[i].key));
+        if (count > 0) {
+            fprintf(out, "%s<strong>%s</strong> %s", before, text_count(count).s, all[i].text);
+            before = ", ";
+        }
+    }
+}
+
+/* The run beside a stored one, where it was measured with --compare. */
+static void put_comparison(FILE *out, const results *results) {
+    json_t *comparison = json_object_get(results->root, "compare");
+    json_t *rows = json_object_get(comparison, "rows");
+    json_t *differs = json_object_get(comparison, "differs");
+    const char *file = json_string_value(json_object_get(comparison, "file"));
+    if (!json_is_array(rows) || json_array_size(rows) == 0) {
+        return;
+    }
+    fputs("<figure>\n<figcaption><h3>Beside ", out);
+    put_text(out, file != NULL ? file : "another run", 0);
+    fputs("</h3>\n<p>Of the rows that both have: ", out);
+    put_counts(out, comparison);
+    fputs(". ratio: now by before; noise: what both runs' spreads allow for.</p></figcaption>\n",
+          out);
+    put_plain_rows(out, "Rows that both have", rows);
+    if (json_object_size(differs) > 0) {
+        put_object(out, "Where the contexts differ", differs);
+    }
+    fputs("</figure>\n", out);
 }
 
 /* Sections */
@@ -171,6 +230,7 @@ static void put_section(FILE *out, const results *results, size_t number) {
     put_warnings(out, results);
     put_context(out, results);
     put_charts(out, results);
+    put_comparison(out, results);
     put_rows(out, results);
     fputs("</section>\n", out);
 }

@@ -3,10 +3,13 @@
 #include "page_results.h"
 #include "tool.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { LOOKS = 8 };
+
+#define CHARACTER 7.0 /* the most that one takes on average */
 
 /* Names */
 
@@ -89,15 +92,23 @@ void put_imitated(FILE *out, int width, int height) {
 
 /* Axes */
 
+/* The middle of a label at a tick, moved so far that no text of its length is cut off. */
+static double label_middle(double at, const char *label) {
+    double half = (double)strlen(label) * CHARACTER / 2 + 1;
+    return fmax(half, fmin(at, CHART_WIDTH - half));
+}
+
 static void put_x_ticks(FILE *out, const axes *axes) {
     double ticks[SCALE_MOST_TICKS];
     size_t count = scale_ticks(&axes->x, ticks);
     for (size_t i = 0; i < count; i++) {
         double at = scale_at(&axes->x, ticks[i]);
+        text label = axes->x_text(ticks[i]);
         fprintf(out,
                 "<path class=\"grid\" d=\"M%.1f %.1fV%.1f\"/><text class=\"mid\" x=\"%.1f\" "
                 "y=\"%.1f\">%s</text>\n",
-                at, axes->y.from, axes->y.to, at, axes->y.from + 15, axes->x_text(ticks[i]).s);
+                at, axes->y.from, axes->y.to, label_middle(at, label.s), axes->y.from + 15,
+                label.s);
     }
 }
 

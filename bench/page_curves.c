@@ -92,18 +92,37 @@ static char *hint(const curves *curves, const point *point) {
     if (curves->limit_name != NULL && point->limit > 0) {
         fprintf(sheet.out, ", limit %s", text_real(point->limit).s);
     }
+    if (point->spread > 0) {
+        fprintf(sheet.out, ", spread %.0f %%", fmin(100 * point->spread, 1e6));
+    }
     fprintf(sheet.out, "%s%s", doubts[0] != '\0' ? "; " : "", doubts);
     free(doubts);
     return sheet_close(&sheet);
+}
+
+/* How far the samples lie apart. The spread is that of times, by which y is divided. */
+static void put_whisker(FILE *out, const axes *axes, const point *point, unsigned look) {
+    double half = point->spread > 0 ? fmin(point->spread / 2, 0.9) : 0;
+    if (half > 0) {
+        double x = scale_at(&axes->x, point->x);
+        fprintf(out,
+                "<path class=\"whisker s%u\" d=\"M%.1f %.1fV%.1fM%.1f %.1fh6M%.1f %.1fh6\"/>\n",
+                look, x, scale_at(&axes->y, point->y / (1 + half)),
+                scale_at(&axes->y, point->y / (1 - half)), x - 3,
+                scale_at(&axes->y, point->y / (1 + half)), x - 3,
+                scale_at(&axes->y, point->y / (1 - half)));
+    }
 }
 
 static void put_markers(FILE *out, const curves *curves, const axes *axes, size_t begin,
                         size_t end) {
     for (size_t i = begin; i < end; i++) {
         const point *point = &curves->points[i];
+        unsigned look = look_of(curves->series.all[point->series], point->series);
         char *said = hint(curves, point);
-        put_marker(out, look_of(curves->series.all[point->series], point->series),
-                   scale_at(&axes->x, point->x), scale_at(&axes->y, point->y), point->doubts, said);
+        put_whisker(out, axes, point, look);
+        put_marker(out, look, scale_at(&axes->x, point->x), scale_at(&axes->y, point->y),
+                   point->doubts, said);
         free(said);
     }
 }

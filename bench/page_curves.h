@@ -7,6 +7,7 @@
 typedef struct point {
     size_t panel, series; /* numbers of names */
     double x, y, limit;   /* limit: NaN for none */
+    double spread;        /* of y, as a part of it; NaN for none */
     unsigned doubts;
 } point;
 

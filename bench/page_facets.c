@@ -32,7 +32,7 @@ char *facets_label(const facets *facets, const json_t *row) {
     sheet_open(&sheet);
     for (size_t i = 0; i < facets->count; i++) {
         const facet *facet = facets->all[i];
-        const json_t *value = json_object_get(row, facet->key);
+        json_t *value = json_object_get(row, facet->key);
         char *text = value_text(value);
         bool bytes = facet->bytes && json_is_number(value);
         fprintf(sheet.out, "%s%s%s%s", i > 0 ? ", " : "", facet->before,

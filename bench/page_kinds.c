@@ -114,6 +114,7 @@ static void add_curves(const results *results, const measures *measures, bool co
         point point = {.x = number(row, "fragment_bytes"),
                        .y = number(row, measures->y),
                        .limit = number(row, measures->limit),
+                       .spread = number(row, "spread"),
                        .doubts = row_doubts(results, row)};
         curves_add(curves, facets_label(&panels, row), series_name(series, row), point);
     }
@@ -125,12 +126,13 @@ static void add_map(const results *results, bool counts, map *map) {
     const json_t *row;
     size_t i;
     json_array_foreach(results->rows, i, row) {
-        const json_t *strategy = json_object_get(row, "strategy");
+        json_t *strategy = json_object_get(row, "strategy");
         bool is_auto = json_is_string(strategy) && strcmp(json_string_value(strategy), "auto") == 0;
         double count = number(row, "fragments");
         entry entry = {.order = counts ? count : 0,
                        .x = number(row, "fragment_bytes"),
                        .gbps = number(row, "gbps"),
+                       .spread = number(row, "spread"),
                        .taken = is_auto ? json_string_value(json_object_get(row, "taken")) : NULL,
                        .doubts = row_doubts(results, row)};
         char *line =
@@ -162,7 +164,8 @@ static void put_transfer(FILE *out, const results *results) {
     curves curves = {
         .title = "Bandwidth by fragment size",
         .explain = "Bytes by the median time from submit to completion; " GIGA ". A fragment is "
-                   "what a block has in one region.",
+                   "what a block has in one region. Whiskers, where known: the middle 80 % of "
+                   "the samples.",
         .x_name = "bytes a fragment",
         .y_name = "GB/s",
         .unit = "GB/s",
@@ -221,8 +224,8 @@ static void add_expectations(const results *results, curves *curves, map *map) {
             facets none = {.count = 0};
             double gbps = expected_gbps(row, strategies[s]);
             json_t *name = json_string(strategies[s]);
-            point point = {.x = size, .y = gbps, .limit = wire, .doubts = doubts};
-            entry entry = {.x = size, .gbps = gbps, .doubts = doubts};
+            point point = {.x = size, .y = gbps, .limit = wire, .spread = NAN, .doubts = doubts};
+            entry entry = {.x = size, .gbps = gbps, .spread = NAN, .doubts = doubts};
             curves_add(curves, facets_label(&panels, row), value_text(name), point);
             map_add(map, facets_label(&none, row), facets_label(&panels, row), value_text(name),
                     entry);

@@ -10,6 +10,7 @@
 
 enum { CELL_WIDTH = 64, CELL_HEIGHT = 54, TOP = 40, GAP = 3, MOST_COLUMNS = 32 };
 enum { LEAST_LABEL = 10, MOST_LABEL = 24, LABEL_CHARACTER = 6, MOST_NAME = 9 };
+enum { LEAST_CELLS = 110 }; /* wide enough for the name above them */
 
 static bool is_auto(const map *map, const entry *entry) {
     return strcmp(map->strategies.all[entry->strategy], "auto") == 0;
@@ -162,11 +163,18 @@ static void put_hint(FILE *out, const map *map, const cell *cell, size_t begin, 
     free(doubts);
 }
 
+/* Whether the lead is no more than what differs between samples: two spreads together, 2 % at
+ * least. */
+static bool is_unsure(const cell *cell) {
+    double noise = cell->second != NULL ? hypot(cell->winner->spread, cell->second->spread) : NAN;
+    return (cell_doubts(cell) & DOUBT_NOISY) != 0 ||
+           (isfinite(noise) && lead_of(cell) <= fmax(noise, 0.02));
+}
+
 static void put_lead(FILE *out, const cell *cell) {
     double lead = lead_of(cell);
     if (isfinite(lead)) {
-        bool noisy = (cell_doubts(cell) & DOUBT_NOISY) != 0;
-        fprintf(out, "%s%s", text_percent(lead).s, noisy ? " ?" : "");
+        fprintf(out, "%s%s", text_percent(lead).s, is_unsure(cell) ? " ?" : "");
     } else {
         fputs("alone", out);
     }
@@ -268,7 +276,9 @@ static size_t put_panel(FILE *out, const map *map, const columns *columns, size_
     unsigned doubts;
     int lines;
     size_t end = panel_end(map, begin, &doubts, &lines);
-    int width = left_of(map) + (int)columns->count * CELL_WIDTH, height = TOP + lines * CELL_HEIGHT;
+    int cells = (int)columns->count * CELL_WIDTH;
+    int width = left_of(map) + (cells > LEAST_CELLS ? cells : LEAST_CELLS),
+        height = TOP + lines * CELL_HEIGHT;
     put_panel_begin(out, map->panels.all[map->entries[begin].panel], map->title, width, height);
     put_head(out, map, columns);
     if ((doubts & DOUBT_IMITATED) != 0) {
@@ -318,10 +328,11 @@ static void put_table(FILE *out, const map *map) {
 }
 
 static void put_legend(FILE *out, const map *map) {
-    bool another = false;
+    bool another = false, unsure = false;
     for (size_t i = 0, next; i < map->count; i = next) {
         cell cell = find_cell(map, i, &next);
         another = another || (cell.winner != NULL && took_another(map, &cell));
+        unsure = unsure || (cell.winner != NULL && is_unsure(&cell));
     }
     put_legend_begin(out);
     for (size_t i = 0; i < map->strategies.count; i++) {
@@ -333,6 +344,9 @@ static void put_legend(FILE *out, const map *map) {
         fputs("<li><svg class=\"swatch\" viewBox=\"-17 -9 34 18\" aria-hidden=\"true\">"
               "<path class=\"corner\" d=\"M6-6h-12l12 12Z\"/></svg>auto took another</li>",
               out);
+    }
+    if (unsure) {
+        fputs("<li><strong>?</strong> a lead within the noise</li>", out);
     }
     put_legend_end(out);
 }

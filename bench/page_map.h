@@ -9,6 +9,7 @@ typedef struct entry {
     size_t panel, line, strategy; /* numbers of names */
     double order;                 /* lines stand in this order */
     double x, gbps;
+    double spread;     /* as a part of it; NaN for none */
     const char *taken; /* by "auto"; NULL for the others; not the map's */
     unsigned doubts;
 } entry;

@@ -70,20 +70,24 @@ static void check_version(const char *name, const json_t *root) {
     }
 }
 
-static void check_rows(const char *name, const json_t *rows) {
+static void check_objects(const char *name, const char *what, const json_t *rows) {
     const json_t *row;
     size_t i;
+    json_array_foreach(rows, i, row) {
+        if (!json_is_object(row)) {
+            fail(EXIT_USAGE, "%s: %s %zu is no object", name, what, i);
+        }
+    }
+}
+
+static void check_rows(const char *name, const json_t *rows) {
     if (!json_is_array(rows) || json_array_size(rows) == 0) {
         fail(EXIT_USAGE, "%s: has no rows", name);
     }
     if (json_array_size(rows) > RESULTS_MOST_ROWS) {
         fail(EXIT_USAGE, "%s: has more than %d rows", name, RESULTS_MOST_ROWS);
     }
-    json_array_foreach(rows, i, row) {
-        if (!json_is_object(row)) {
-            fail(EXIT_USAGE, "%s: row %zu is no object", name, i);
-        }
-    }
+    check_objects(name, "row", rows);
 }
 
 void results_read(const char *name, results *results) {
@@ -95,6 +99,8 @@ void results_read(const char *name, results *results) {
         fail(EXIT_USAGE, "%s: has no context", name);
     }
     check_rows(name, results->rows);
+    check_objects(name, "compared row",
+                  json_object_get(json_object_get(results->root, "compare"), "rows"));
 }
 
 void results_free(results *results) {
@@ -103,13 +109,19 @@ void results_free(results *results) {
 
 /* Doubts */
 
+/* Whether it is of something that moves data. */
+static bool moves(const json_t *row) {
+    return json_object_get(row, "op") == NULL && json_object_get(row, "way") == NULL;
+}
+
 static unsigned doubts_of_check(const json_t *row) {
     const json_t *verified = json_object_get(row, "verified");
     const json_t *corrupt = json_object_get(row, "corrupt_blocks");
     if (json_is_false(verified) || json_integer_value(corrupt) > 0) {
         return DOUBT_CORRUPT;
     }
-    return json_is_null(verified) || json_is_null(corrupt) ? DOUBT_UNVERIFIED : 0;
+    bool looked_at = !json_is_null(verified) && !json_is_null(corrupt);
+    return looked_at || !moves(row) ? 0 : DOUBT_UNVERIFIED;
 }
 
 unsigned row_doubts(const results *results, const json_t *row) {

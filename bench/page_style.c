@@ -73,6 +73,7 @@ const char *const page_style[] = {
     ".mark{fill:var(--c);stroke:var(--paper);stroke-width:1}\n"
     ".mark.hollow{fill:var(--paper);stroke:var(--c);stroke-width:1.75}\n"
     ".noisy{fill:none;stroke:var(--ink);stroke-width:1.25;stroke-dasharray:2.5 2.5}\n"
+    ".whisker{stroke:var(--c);stroke-width:1.25;opacity:.75}\n"
     ".corrupt{fill:none;stroke:var(--bad);stroke-width:2.5}\n"
     ".fill{fill:var(--c)}\n"
     ".corner{fill:var(--ink)}\n"
@@ -93,7 +94,7 @@ const char *const page_style[] = {
     "th,td{padding:.25rem .65rem;text-align:right;border-bottom:1px solid var(--grid)}\n"
     "th{position:sticky;top:0;background:var(--box);font-weight:600}\n"
     ".word{text-align:left}\n"
-    ".doubt .flag{color:var(--bad);font-weight:600}\n"
+    ".flag{color:var(--bad);font-weight:600}\n"
     "footer{margin-top:3rem;color:var(--soft);font-size:.875rem}\n"
     "@media print{.banner{position:static}.scroll{max-height:none;overflow:visible}}\n",
     NULL};

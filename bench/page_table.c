@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 /* Numbers in full, for who reads the page by machine. */
-static void put_value(FILE *out, const json_t *value) {
+static void put_value(FILE *out, json_t *value) {
     char *text = value_text(value);
     if (json_is_integer(value)) {
         fprintf(out, "<data value=\"%" JSON_INTEGER_FORMAT "\">%s</data>",
@@ -20,7 +20,7 @@ static void put_value(FILE *out, const json_t *value) {
     free(text);
 }
 
-void put_pair(FILE *out, const char *key, const json_t *value) {
+void put_pair(FILE *out, const char *key, json_t *value) {
     fputs("<div><dt>", out);
     put_text(out, key, 0);
     fputs("</dt><dd>", out);
@@ -62,9 +62,9 @@ void put_object(FILE *out, const char *name, json_t *object) {
     fputs("</tbody></table></div></details>\n", out);
 }
 
-/* Keys of all rows, in the order in which they come, each with true when its values differ. The
- * caller drops it. */
-static json_t *find_keys(const json_t *rows) {
+/* Keys of all rows, in the order in which they come, each with true when its values differ, or
+ * always unless they are to be folded. The caller drops it. */
+static json_t *find_keys(const json_t *rows, bool fold) {
     json_t *keys = json_object();
     size_t i;
     json_t *row, *value;
@@ -72,7 +72,8 @@ static json_t *find_keys(const json_t *rows) {
     json_array_foreach(rows, i, row) {
         json_object_foreach(row, key, value) {
             bool varies =
-                i > 0 && !json_equal(json_object_get(json_array_get(rows, 0), key), value);
+                !fold ||
+                (i > 0 && !json_equal(json_object_get(json_array_get(rows, 0), key), value));
             if (varies || json_object_get(keys, key) == NULL) {
                 if (json_object_set_new(keys, key, json_boolean(varies)) != 0) {
                     fail(EXIT_CHECK, "out of memory for a page");
@@ -112,25 +113,33 @@ static void put_same(FILE *out, const json_t *rows, json_t *keys) {
     fputs("</dl>\n", out);
 }
 
-static void put_line(FILE *out, const results *results, const json_t *row, json_t *keys) {
+static void put_cells(FILE *out, const json_t *row, json_t *keys) {
     const char *key;
     json_t *varies;
-    char *doubts = doubts_text(row_doubts(results, row));
-    fprintf(out, "<tr%s>", doubts[0] != '\0' ? " class=\"doubt\"" : "");
     json_object_foreach(keys, key, varies) {
         if (json_is_true(varies)) {
-            const json_t *value = json_object_get(row, key);
+            json_t *value = json_object_get(row, key);
             fprintf(out, "<td%s>", json_is_string(value) ? " class=\"word\"" : "");
             put_value(out, value);
             fputs("</td>", out);
         }
     }
-    fprintf(out, "<td class=\"word flag\">%s</td></tr>\n", doubts);
-    free(doubts);
+}
+
+/* `results`: NULL for rows without doubts. */
+static void put_line(FILE *out, const results *results, const json_t *row, json_t *keys) {
+    fputs("<tr>", out);
+    put_cells(out, row, keys);
+    if (results != NULL) {
+        char *doubts = doubts_text(row_doubts(results, row));
+        fprintf(out, "<td class=\"word flag\">%s</td>", doubts);
+        free(doubts);
+    }
+    fputs("</tr>\n", out);
 }
 
 /* Words stand at the left, as they do in the first row. */
-static void put_head(FILE *out, const json_t *first, json_t *keys) {
+static void put_head(FILE *out, const json_t *first, json_t *keys, bool doubts) {
     const char *key;
     json_t *varies;
     fputs("<thead><tr>", out);
@@ -142,27 +151,42 @@ static void put_head(FILE *out, const json_t *first, json_t *keys) {
             fputs("</th>", out);
         }
     }
-    fputs("<th scope=\"col\" class=\"word\">beware</th></tr></thead>\n<tbody>\n", out);
+    fprintf(out, "%s</tr></thead>\n<tbody>\n",
+            doubts ? "<th scope=\"col\" class=\"word\">beware</th>" : "");
 }
 
-void put_rows(FILE *out, const results *results) {
+static void put_lines(FILE *out, const results *results, const json_t *rows) {
     const json_t *row;
-    size_t i, count = json_array_size(results->rows);
-    json_t *keys = find_keys(results->rows);
-    find_gaps(results->rows, keys);
-    fprintf(out, "<details><summary>All values of %zu row%s</summary>\n", count,
-            count == 1 ? "" : "s");
-    put_same(out, results->rows, keys);
-    if (count > 1) {
+    size_t i;
+    bool fold = results != NULL;
+    json_t *keys = find_keys(rows, fold);
+    find_gaps(rows, keys);
+    if (fold) {
+        put_same(out, rows, keys);
+    }
+    if (!fold || json_array_size(rows) > 1) {
         fputs("<div class=\"scroll\" tabindex=\"0\"><table>\n", out);
-        put_head(out, json_array_get(results->rows, 0), keys);
-        json_array_foreach(results->rows, i, row) {
+        put_head(out, json_array_get(rows, 0), keys, fold);
+        json_array_foreach(rows, i, row) {
             put_line(out, results, row, keys);
         }
         fputs("</tbody></table></div>\n", out);
     }
-    fputs("</details>\n", out);
     json_decref(keys);
+}
+
+void put_rows(FILE *out, const results *results) {
+    size_t count = json_array_size(results->rows);
+    fprintf(out, "<details><summary>All values of %zu row%s</summary>\n", count,
+            count == 1 ? "" : "s");
+    put_lines(out, results, results->rows);
+    fputs("</details>\n", out);
+}
+
+void put_plain_rows(FILE *out, const char *title, const json_t *rows) {
+    fprintf(out, "<details open=\"\"><summary>%s</summary>\n", title);
+    put_lines(out, NULL, rows);
+    fputs("</details>\n", out);
 }
 
 void put_table_begin(FILE *out, const char *title, const char *const *columns) {

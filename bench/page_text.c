@@ -49,7 +49,7 @@ text text_count(double value) {
 }
 
 text text_bytes(double value) {
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
     size_t unit = 0;
     while (fabs(value) >= 1024 && unit + 1 < sizeof(units) / sizeof(units[0])) {
         value /= 1024;
@@ -176,29 +176,47 @@ static char *copy(const char *text) {
     return memcpy(must_grow(NULL, bytes, 1), text, bytes);
 }
 
-/* "1.5, 2.25": what an array of single values says. */
-static char *join(const json_t *array) {
-    sheet sheet;
-    const json_t *value;
-    size_t i;
-    sheet_open(&sheet);
-    json_array_foreach(array, i, value) {
-        char *text = value_text(value);
-        fprintf(sheet.out, "%s%s", i > 0 ? ", " : "", text);
-        free(text);
-    }
-    return sheet_close(&sheet);
+static bool is_plain(const json_t *value) {
+    return !json_is_array(value) && !json_is_object(value);
 }
 
-static bool is_plain(const json_t *array) {
-    const json_t *value;
+static bool has_plain_parts(json_t *value) {
+    const char *key;
+    json_t *part;
     size_t i;
-    json_array_foreach(array, i, value) {
-        if (json_is_array(value) || json_is_object(value)) {
+    json_array_foreach(value, i, part) {
+        if (!is_plain(part)) {
             return false;
         }
     }
-    return json_is_array(array);
+    json_object_foreach(value, key, part) {
+        if (!is_plain(part)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void put_part(FILE *out, bool first, const char *key, json_t *value) {
+    char *text = value_text(value);
+    fprintf(out, "%s%s%s%s", first ? "" : ", ", key, key[0] != '\0' ? " " : "", text);
+    free(text);
+}
+
+/* "1.5, 2.25" or "h2d 1.5, d2h 2.25" */
+static char *join(json_t *value) {
+    sheet sheet;
+    const char *key;
+    json_t *part;
+    size_t i, count = 0;
+    sheet_open(&sheet);
+    json_array_foreach(value, i, part) {
+        put_part(sheet.out, count++ == 0, "", part);
+    }
+    json_object_foreach(value, key, part) {
+        put_part(sheet.out, count++ == 0, key, part);
+    }
+    return sheet_close(&sheet);
 }
 
 /* What has parts, as JSON. */
@@ -210,7 +228,7 @@ static char *dump(const json_t *value) {
     return dumped;
 }
 
-char *value_text(const json_t *value) {
+char *value_text(json_t *value) {
     if (json_is_string(value)) {
         return copy(json_string_value(value));
     }
@@ -226,7 +244,7 @@ char *value_text(const json_t *value) {
     if (json_is_null(value) || value == NULL) {
         return copy("-");
     }
-    return is_plain(value) ? join(value) : dump(value);
+    return has_plain_parts(value) ? join(value) : dump(value);
 }
 
 double value_number(const json_t *value) {

@@ -43,8 +43,9 @@ void sheet_open(sheet *sheet);
 /* The text, with a NUL behind it, which the caller frees; ends the program for lack of memory. */
 char *sheet_close(sheet *sheet);
 
-/* A value of JSON as text that the caller frees: what it says, or "-" for null and for none. */
-char *value_text(const json_t *value);
+/* A value of JSON as text that the caller frees: what it says, or "-" for null and for none. Not
+ * changed. */
+char *value_text(json_t *value);
 
 /* NaN for what is no number. */
 double value_number(const json_t *value);

@@ -13,7 +13,7 @@ ELEMENTS = set("""html head meta title style body main header footer nav section
     h1 h2 h3 p em strong sup span a ul li dl div dt dd data details summary table thead tbody tr th
     td svg g path rect circle text tspan""".split())
 ATTRIBUTES = set("""lang charset name content http-equiv class id href value scope tabindex role
-    width height viewBox aria-label aria-hidden d x y r rx transform fill-opacity""".split())
+    width height viewBox aria-label aria-hidden open d x y r rx transform fill-opacity""".split())
 
 complaints = []
 
@@ -102,7 +102,7 @@ def check_row(row, texts, numbers):
 
 def check_section(section, results):
     texts, numbers = values_of(section)
-    for row in results["rows"]:
+    for row in results["rows"] + results.get("compare", {}).get("rows", []):
         check_row(row, texts, numbers)
     context = section.find("dl[@class='pairs context']")
     said = " ".join("".join(context.itertext()).split())

@@ -48,7 +48,7 @@ in_page 1 '<h3>Bookkeeping, nanoseconds a block'
 in_page 1 '<h3>Where the blocks came from'
 in_page 0 'Strategy map'
 grep -q 'Not verified' "$page" || complain "what was not verified is not marked"
-for name in strategies doubtful hostile odd plan replay pinned collective calibrate unknown panels; do
+for name in strategies total doubtful hostile odd plan replay pinned collective calibrate unknown panels; do
     make $name
     shows "$work/$name.json"
 done
@@ -64,8 +64,16 @@ in_page 36 '<g class="cell s'
 for winner in loop kernel staged; do
     grep -q "<text class=\"mid small\"[^>]*>$winner</text>" "$page" || complain "$winner never wins"
 done
+in_page 0 '<path class="whisker'
 grep -q '<path class="corner"' "$page" || complain "the map does not tell what auto took"
 in_page 0 'IMITATED'
+
+# Whiskers, a lead that is none, and another run beside it.
+shows "$work/total.json"
+in_page 30 '<path class="whisker'
+grep -q '>+[0-9]* % ?</text>' "$page" || complain "a lead within the noise is not marked"
+in_page 1 '<h3>Beside &lt;before&gt;.json</h3>'
+in_page 1 '<td>&lt;now&gt;, &lt;then&gt;</td>'
 
 # Doubts are seen: each at its mark, and in the legend.
 shows "$work/doubtful.json"
@@ -75,8 +83,11 @@ done
 in_page 2 '<path class="corrupt" d="M-8-8'
 in_page 2 '<circle class="noisy"'
 
-# Text from files stays text.
+# Text from files stays text, in charts as well.
+make hostile 'bench transfer'
 shows "$work/hostile.json"
+in_page 1 '<h3>Bandwidth by fragment size'
+in_page 1 '<h3>Strategy map'
 in_page 0 '<script'
 in_page 0 '<img'
 
@@ -112,6 +123,7 @@ bad 'schema_version 3' '{"schema_version": 3, "context": {}, "rows": [{}]}'
 bad 'context' '{"schema_version": 1, "rows": [{}]}'
 bad 'rows' '{"schema_version": 1, "context": {}}'
 bad 'rows' '{"schema_version": 1, "context": {}, "rows": []}'
+bad 'compared row 0' '{"schema_version": 2, "context": {}, "rows": [{}], "compare": {"rows": [5]}}'
 bad 'row 1' '{"schema_version": 1, "context": {}, "rows": [{}, 5]}'
 make many
 refuses 'more than 10000 rows' "$work/many.json"

@@ -22,13 +22,14 @@ def results(rows, version=1, **more):
     return {"schema_version": version, "context": context(), "rows": rows, **more}
 
 
-# Fixed cost a fragment, and GB/s of the bytes: so that another one wins at each end.
-STRATEGIES = {"loop": (2000, 50), "batch": (500, 45), "kernel": (60, 30), "staged": (80, 38)}
+# ns, ns a fragment and GB/s of the bytes, so that another one wins in each corner.
+STRATEGIES = {"loop": (1000, 2000, 50), "batch": (5000, 500, 45), "kernel": (8000, 60, 30),
+              "staged": (60000, 50, 38)}
 
 
 def transfer_row(name, fragment, count, /, **more):
-    cost, speed = STRATEGIES[name]
-    micros = (count * cost + fragment * count / speed) / 1000
+    fixed, cost, speed = STRATEGIES[name]
+    micros = (fixed + count * cost + fragment * count / speed) / 1000
     return {"engine": "cuda", "direction": "h2d", "fragment_bytes": fragment, "fragments": count,
             "blocks": count // 4, "regions": 4, "host_layout": "whole", "pattern": "random",
             "strategy": name, "taken": name, "bytes": fragment * count,
@@ -36,16 +37,37 @@ def transfer_row(name, fragment, count, /, **more):
             "samples": 11, "imitated": False, "verified": True, **more}
 
 
+def cells(direction, count, fragment, **more):
+    cell = [transfer_row(name, fragment, count, direction=direction, **more)
+            for name in STRATEGIES]
+    return [{**cell[fragment % 3], "strategy": "auto"}] + cell
+
+
 def strategies():
     rows = []
     for direction in ("h2d", "d2h"):
         for count in (64, 4096, 262144):
             for fragment in (1024, 4096, 16384, 65536, 262144, 1048576):
-                cell = [transfer_row(name, fragment, count, direction=direction)
-                        for name in STRATEGIES]
-                taken = cell[fragment % 3]
-                rows += [{**taken, "strategy": "auto"}] + cell
+                rows += cells(direction, count, fragment)
     return results(rows)
+
+
+def total():
+    """One total, and so one count for each size; with spreads, as schema 2 has them."""
+    rows = []
+    for direction in ("h2d", "d2h"):
+        for fragment in (4096, 65536, 1048576):
+            rows += cells(direction, (64 << 20) // fragment, fragment, spread=0.04, noisy=False)
+    return results(rows, version=2, command="bench transfer",
+                   noise={"bound": 0.1, "rows": 30, "noisy": 0}, compare=comparison())
+
+
+def comparison():
+    return {"file": "<before>.json", "schema_version": 2, "date": MADE_UP, "figure": "gbps",
+            "rows": [{"fragment_bytes": size, "now": 10.0, "before": 8.0, "ratio": 1.25,
+                      "noise": 0.05, "verdict": "faster"} for size in (4096, 65536)],
+            "faster": 2, "slower": 0, "within_noise": 0, "unknown": 0, "only_now": 28,
+            "only_before": 0, "differs": {"cpu": ["<now>", "<then>"]}}
 
 
 def doubtful():
@@ -57,11 +79,11 @@ def doubtful():
     return results(rows, version=2, command="bench transfer")
 
 
-def hostile():
+def hostile(command=HOSTILE):
     rows = [transfer_row("batch", 4096, 64, pattern=HOSTILE, strategy=HOSTILE, taken=HOSTILE),
             transfer_row("batch", 4096, 64, host_layout=HOSTILE * 20, strategy="loop"),
             {HOSTILE: HOSTILE}]
-    made = results(rows, command=HOSTILE)
+    made = results(rows, command=command)
     made["context"].update({HOSTILE: HOSTILE, "cpu": HOSTILE, "gpu": HOSTILE, "link": HOSTILE,
                             "nested": {HOSTILE: {HOSTILE: HOSTILE}}, "list": [HOSTILE]})
     return made
