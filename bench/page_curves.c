@@ -144,7 +144,7 @@ static void put_limit(FILE *out, const curves *curves, const axes *axes, size_t 
     }
     qsort(sorted, count, sizeof(*sorted), compare_x);
     fputs("<path class=\"limit\" d=\"", out);
-    for (size_t i = 0, next; i < count; i = next, step = "L") {
+    for (size_t i = 0, next; i < count; i = next) {
         double sum = 0;
         for (next = i; next < count && sorted[next].x <= sorted[i].x; next++) {
             sum += sorted[next].limit;

@@ -62,13 +62,13 @@ size_t scale_ticks(const scale *scale, double ticks[SCALE_MOST_TICKS]) {
         high = of_log(scale->type, high);
         step = fmax(1, ceil((high - low) / (SCALE_MOST_TICKS - 2)));
     }
-    /* From an index, so that no error adds up. */
-    for (double i = ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i++) {
-        if (count == SCALE_MOST_TICKS) {
+    double first = ceil(low / step - 1e-9);
+    while (count < SCALE_MOST_TICKS) { /* each from its number, so that no error adds up */
+        double at = (first + (double)count) * step;
+        if (!(at <= high + step * 1e-9)) {
             break;
         }
-        /* + 0: no "-0" */
-        ticks[count++] = scale->type == SCALE_LINEAR ? i * step + 0 : to_log(scale->type, i * step);
+        ticks[count++] = scale->type == SCALE_LINEAR ? at + 0 : to_log(scale->type, at); /* no -0 */
     }
     if (count == 0) { /* between two powers */
         ticks[count++] = scale->low;

@@ -42,6 +42,11 @@ need_for_tests() {
     need file command -v file
 }
 
+# Large, so only the long tier sees to it; without it the tests of label browser are skipped.
+need_for_browser() {
+    need chromium command -v chromium
+}
+
 # What clang-format and clang-tidy say depends on their version, so it is pinned.
 need_for_clang() {
     need clang-14 command -v clang-14

@@ -9,7 +9,7 @@ expect 0 --version
 says out "$version"
 has_cuda=yes
 "$tool" calibrate --help >/dev/null 2>&1 || has_cuda=
-for words in "" replay bench "bench plan" "bench transfer" ${has_cuda:+calibrate}; do
+for words in "" replay report bench "bench plan" "bench transfer" ${has_cuda:+calibrate}; do
     # shellcheck disable=SC2086 # several words
     expect 0 $words --help
     says out "Usage:"
@@ -20,7 +20,7 @@ done
 expect 2
 expect 2 nonsense
 expect 2 --nonsense
-for words in replay bench "bench plan" "bench transfer"; do
+for words in replay report bench "bench plan" "bench transfer"; do
     # shellcheck disable=SC2086
     expect 2 $words --nonsense
 done
