@@ -100,18 +100,23 @@ static char *hint(const curves *curves, const point *point) {
     return sheet_close(&sheet);
 }
 
-/* How far the samples lie apart. The spread is that of times, by which y is divided. */
+/* How far the samples lie apart; without an end where that leaves the chart. The spread is that of
+ * times, by which y is divided. */
 static void put_whisker(FILE *out, const axes *axes, const point *point, unsigned look) {
     double half = point->spread > 0 ? fmin(point->spread / 2, 0.9) : 0;
-    if (half > 0) {
-        double x = scale_at(&axes->x, point->x);
-        fprintf(out,
-                "<path class=\"whisker s%u\" d=\"M%.1f %.1fV%.1fM%.1f %.1fh6M%.1f %.1fh6\"/>\n",
-                look, x, scale_at(&axes->y, point->y / (1 + half)),
-                scale_at(&axes->y, point->y / (1 - half)), x - 3,
-                scale_at(&axes->y, point->y / (1 + half)), x - 3,
-                scale_at(&axes->y, point->y / (1 - half)));
+    double x = scale_at(&axes->x, point->x);
+    const double ends[] = {point->y / (1 + half), point->y / (1 - half)};
+    if (!(half > 0)) {
+        return;
     }
+    fprintf(out, "<path class=\"whisker s%u\" d=\"M%.1f %.1fV%.1f", look, x,
+            scale_at(&axes->y, ends[0]), scale_at(&axes->y, ends[1]));
+    for (size_t i = 0; i < 2; i++) {
+        if (ends[i] <= axes->y.high) {
+            fprintf(out, "M%.1f %.1fh6", x - 3, scale_at(&axes->y, ends[i]));
+        }
+    }
+    fputs("\"/>\n", out);
 }
 
 static void put_markers(FILE *out, const curves *curves, const axes *axes, size_t begin,

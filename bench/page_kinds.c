@@ -164,8 +164,8 @@ static void put_transfer(FILE *out, const results *results) {
     curves curves = {
         .title = "Bandwidth by fragment size",
         .explain = "Bytes by the median time from submit to completion; " GIGA ". A fragment is "
-                   "what a block has in one region. Whiskers, where known: the middle 80 % of "
-                   "the samples.",
+                   "what a block has in one region. Whiskers are as long as the middle "
+                   "80 % of the samples, where that is known.",
         .x_name = "bytes a fragment",
         .y_name = "GB/s",
         .unit = "GB/s",

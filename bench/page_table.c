@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Numbers in full, for who reads the page by machine. */
 static void put_value(FILE *out, json_t *value) {
@@ -62,9 +63,20 @@ void put_object(FILE *out, const char *name, json_t *object) {
     fputs("</tbody></table></div></details>\n", out);
 }
 
-/* Keys of all rows, in the order in which they come, each with true when its values differ, or
- * always unless they are to be folded. The caller drops it. */
-static json_t *find_keys(const json_t *rows, bool fold) {
+/* What a comparison is made for keeps its columns, alike or not. */
+static bool is_compared(const char *key) {
+    static const char *const keys[] = {"now", "before", "ratio", "noise", "verdict"};
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        if (strcmp(keys[i], key) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Keys of all rows, in the order in which they come, each with true when it takes a column. The
+ * caller drops it. */
+static json_t *find_keys(const json_t *rows) {
     json_t *keys = json_object();
     size_t i;
     json_t *row, *value;
@@ -72,7 +84,7 @@ static json_t *find_keys(const json_t *rows, bool fold) {
     json_array_foreach(rows, i, row) {
         json_object_foreach(row, key, value) {
             bool varies =
-                !fold ||
+                is_compared(key) ||
                 (i > 0 && !json_equal(json_object_get(json_array_get(rows, 0), key), value));
             if (varies || json_object_get(keys, key) == NULL) {
                 if (json_object_set_new(keys, key, json_boolean(varies)) != 0) {
@@ -155,18 +167,26 @@ static void put_head(FILE *out, const json_t *first, json_t *keys, bool doubts) 
             doubts ? "<th scope=\"col\" class=\"word\">beware</th>" : "");
 }
 
+static bool has_columns(json_t *keys) {
+    const char *key;
+    json_t *varies;
+    json_object_foreach(keys, key, varies) {
+        if (json_is_true(varies)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void put_lines(FILE *out, const results *results, const json_t *rows) {
     const json_t *row;
     size_t i;
-    bool fold = results != NULL;
-    json_t *keys = find_keys(rows, fold);
+    json_t *keys = find_keys(rows);
     find_gaps(rows, keys);
-    if (fold) {
-        put_same(out, rows, keys);
-    }
-    if (!fold || json_array_size(rows) > 1) {
+    put_same(out, rows, keys);
+    if (has_columns(keys)) {
         fputs("<div class=\"scroll\" tabindex=\"0\"><table>\n", out);
-        put_head(out, json_array_get(rows, 0), keys, fold);
+        put_head(out, json_array_get(rows, 0), keys, results != NULL);
         json_array_foreach(rows, i, row) {
             put_line(out, results, row, keys);
         }

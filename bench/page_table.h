@@ -10,7 +10,7 @@
  * doubts of `results`' rows. Numbers are rounded to be read; <data value> has them in full. */
 void put_rows(FILE *out, const results *results);
 
-/* A line for each of other rows, under static text; open from the start. */
+/* The same of rows of a comparison, without doubts, under static text; open from the start. */
 void put_plain_rows(FILE *out, const char *title, const json_t *rows);
 
 /* A table of its own begins and ends; `title` says what it has. Static text. */
