@@ -387,6 +387,7 @@ template <class F> class called_once {
     }
 
   private:
+    // NOLINTNEXTLINE(bugprone-exception-escape): it ends the program
     static void call(void *user, const kvf_error *details) noexcept {
         std::unique_ptr<F> callable(static_cast<F *>(user));
         (*callable)(outcome(*details));
