@@ -1,6 +1,12 @@
 # How a library of ours is made: static and shared, of the same objects.
 include(GNUInstallDirs)
 
+# What versions have in common that go together, see tests/abi.sh; in the names of symbol versions.
+set(KVF_SERIES ${PROJECT_VERSION_MAJOR})
+if(PROJECT_VERSION_MAJOR EQUAL 0)
+  string(APPEND KVF_SERIES .${PROJECT_VERSION_MINOR})
+endif()
+
 # kvf_add_libraries(NAME EXPORT OBJECTS...): the static library NAME and the shared one NAME_shared
 # of these object libraries. In every way of use they are kvferry::EXPORT_static and
 # kvferry::EXPORT. NAME.map.in, beside the caller, says what the shared one exports.

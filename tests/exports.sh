@@ -61,7 +61,7 @@ check_library() {
     comm -13 "$work/declared" "$work/global" | grep '^kvf_[a-z]' |
         complain "looks public but no header declares it" || bad=1
     [ -n "$4" ] || return 0
-    exported "$4" "${1}_0" >"$work/public"
+    exported "$4" "${1}_[0-9.]+" >"$work/public"
     exported "$4" "${1}_PRIVATE_[0-9.]+" >>"$work/private"
     exported "$4" '.*' >"$work/all"
     [ -s "$work/public" ]
@@ -84,7 +84,7 @@ for library; do
     check_library "$1" "$2" "$3" "${4-}"
 done
 cat "$sources"/src/*.h "$sources"/cuda/*.h | tr '\n' ' ' | tr ';' '\n' |
-    sed -n 's/.*KVF__MODULES //p' | sed -n 's/\(kvf__[a-z0-9_]*\)[[(].*/\1/; s/.*[ *]//p' |
+    sed -n 's/.*KVF__MODULES //p' | sed -n 's/\(kvf__[a-z0-9_]*\)[[(].*/\1/p' | sed 's/.*[ *]//' |
     sort -u >"$work/for_modules"
 sort -u -o "$work/private" "$work/private"
 sort -u -o "$work/needed" "$work/needed"

@@ -22,6 +22,9 @@ extern "C" {
 #define KVF_API
 #endif
 
+/* Before 1.0 a minor version may change anything, and a patch version only adds: functions, types,
+ * constants, statuses. What was built for 0.1.0 runs with 0.1.9. The whole rule stands in
+ * tests/abi.sh, which checks it. */
 #define KVF_VERSION_MAJOR  0
 #define KVF_VERSION_MINOR  1
 #define KVF_VERSION_PATCH  0
