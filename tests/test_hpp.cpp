@@ -502,15 +502,20 @@ void layouts_want_their_buffers(void ** /*state*/) {
     std::vector<char> memory(BLOCKS * BYTES * 2);
     std::vector<kvferry::buffer> one = {{memory.data(), memory.size()}};
     kvferry::shape shape = small_shape();
-    throws(KVF_ERR_INVALID, [&] { kvferry::layout_per_layer(shape, one, KVF_BLOCK_FIRST); });
-    throws(KVF_ERR_INVALID, [&] { kvferry::layout_per_part(shape, one); });
+    auto wants_more = [](auto call) {
+        kvferry::error error = thrown(call);
+        assert_int_equal(error.status(), KVF_ERR_INVALID);
+        assert_string_equal(error.details().what, "not as many buffers as the shape wants");
+    };
+    wants_more([&] { kvferry::layout_per_layer(shape, one, KVF_BLOCK_FIRST); });
+    wants_more([&] { kvferry::layout_per_part(shape, one); });
     shape.layers = 1;
-    throws(KVF_ERR_INVALID, [&] { kvferry::layout_per_part(shape, one); });
+    wants_more([&] { kvferry::layout_per_part(shape, one); });
     shape.layers = SIZE_MAX;
-    throws(KVF_ERR_INVALID, [&] { kvferry::layout_per_part(shape, one); });
+    wants_more([&] { kvferry::layout_per_part(shape, one); });
     shape.layers = 2;
     shape.parts = 0;
-    throws(KVF_ERR_INVALID, [&] { kvferry::layout_mla(shape, one); });
+    wants_more([&] { kvferry::layout_mla(shape, one); });
     kvferry::error error = thrown([&] {
         kvferry::layout_contiguous(small_shape(), {memory.data(), memory.size()});
     });
@@ -683,6 +688,38 @@ void full_engines_are_tried(void ** /*state*/) {
            [&] { kvferry::try_transfer_submit(s.near, s.far, two_blocks(), options); });
 }
 
+/* --- Hooks --- */
+
+void hooks_tell(void ** /*state*/) {
+    std::vector<std::string> lines;
+    auto write = [&](kvferry::log_level level, const char *text) {
+        lines.push_back(std::string(kvferry::log_level_name(level)) + ": " + text);
+    };
+    kvferry::log log = kvferry::log_to(write, KVF_LOG_DEBUG);
+    stage s;
+    kvferry::host_options options = stage::options(0);
+    options.log = &log;
+    kvferry::engine engine = kvferry::engine_host_create(options);
+    kvferry::tier near(engine, kvferry::layout_page_first(small_shape(), stage::of(s.near_memory)));
+    kvferry::tier far(engine, kvferry::layout_contiguous(small_shape(), stage::of(s.far_memory)));
+    kvferry::transfer_submit(near, far, two_blocks()).wait().check();
+    kvferry::counters counters = engine.counters();
+    assert_int_equal(counters.transfers_succeeded, 1);
+    assert_int_equal(counters.blocks, 2);
+    engine.reset();
+    assert_true(lines.size() >= 2);
+    assert_int_equal(lines[0].compare(0, 6, "info: "), 0);
+
+    std::array<kvferry::label, 1> labels = {{{"engine", "a"}}};
+    std::vector<kvferry::labelled_counters> all = {{&counters, labels.data(), labels.size()}};
+    std::string text = kvferry::counters_print(all);
+    assert_true(text.find("kvferry_moved_blocks_total{engine=\"a\"} 2\n") != std::string::npos);
+    assert_int_equal(text.size(), std::strlen(text.c_str()));
+    labels[0].name = "not a name";
+    throws(KVF_ERR_INVALID, [&] { kvferry::counters_print(all); });
+    throws(KVF_ERR_INVALID, [] { kvferry::engine(nullptr).counters(); });
+}
+
 /* --- Callbacks --- */
 
 /* A callable that counts how many of it there are, and its calls. */
@@ -809,7 +846,7 @@ void exceptions_end_in_callables(void ** /*state*/) {
         kvferry::transfer transfer = kvferry::transfer_submit(
             s.near, s.far, two_blocks(), {}, [](const kvferry::outcome &) { throw 1; });
         try {
-            static_cast<void>(transfer.wait());
+            kvf_transfer_wait(transfer.get(), -1, nullptr); /* which no noexcept surrounds */
         } catch (...) {
             _exit(1);
         }
@@ -945,6 +982,7 @@ int main() {
         cmocka_unit_test(transfers_end_in_their_ways),
         cmocka_unit_test(waits_have_an_end),
         cmocka_unit_test(full_engines_are_tried),
+        cmocka_unit_test(hooks_tell),
         cmocka_unit_test(callables_are_called_once),
         cmocka_unit_test(callables_of_any_kind),
         cmocka_unit_test(completions_count),

@@ -78,6 +78,12 @@ using box = kvf_box;
 using box_limits = kvf_box_limits;
 using box_cursor = kvf_box_cursor;
 using move_report = kvf_move_report;
+using log_level = kvf_log_level;
+using log = kvf_log;
+using ranges = kvf_ranges;
+using counters = kvf_counters;
+using label = kvf_label;
+using labelled_counters = kvf_labelled_counters;
 using callback = kvf_callback;
 using host_options = kvf_host_options;
 using memory = kvf_memory;
@@ -964,6 +970,47 @@ class move : public detail::owner<move, kvf_move, kvf_move_destroy> {
     }
 };
 
+/** @name Hooks
+ *  @{ */
+
+/** NULL past the last. */
+inline const char *log_level_name(log_level level) noexcept {
+    return kvf_log_level_name(level);
+}
+
+/** Refers to a callable, `void(log_level, const char *)`, which stays the caller's and outlives the
+ *  engine; several threads may call it at a time. */
+template <class F> log log_to(F &callable, log_level last) noexcept {
+    static_assert(std::is_invocable_v<F &, log_level, const char *>);
+    void *user = const_cast<void *>(static_cast<const void *>(std::addressof(callable)));
+    return {[](void *to, log_level level, const char *text) noexcept {
+                (*static_cast<F *>(to))(level, text);
+            },
+            user, last};
+}
+
+namespace detail {
+
+/** The text that a function writes as snprintf does; throws INVALID for a negative length. */
+template <class Function, class... Arguments>
+std::string printed(Function function, Arguments... arguments) {
+    int length = function(arguments..., nullptr, std::size_t{0});
+    if (length < 0)
+        fail(KVF_ERR_INVALID, nullptr);
+    std::string text(static_cast<std::size_t>(length), '\0');
+    function(arguments..., text.data(), text.size() + 1);
+    return text;
+}
+
+} // namespace detail
+
+/** Prometheus's text; throws INVALID for labels that may not be. */
+inline std::string counters_print(span<const labelled_counters> engines) {
+    return detail::printed(kvf_counters_print, engines.data(), engines.size());
+}
+
+/** @} */
+
 /** What moves bytes; see engine.h. Destroying it waits for what runs, and must not happen in a
  *  callback. */
 class engine : public detail::owner<engine, kvf_engine, kvf_engine_destroy> {
@@ -976,6 +1023,12 @@ class engine : public detail::owner<engine, kvf_engine, kvf_engine_destroy> {
     }
     std::size_t progress() noexcept {
         return kvf_engine_progress(get());
+    }
+    /** kvf_engine_counters_get. */
+    kvferry::counters counters() const {
+        kvferry::counters out{};
+        detail::call(kvf_engine_counters_get, get(), &out);
+        return out;
     }
     /** Valid as long as the engine; NULL for an empty one. */
     const box_limits *limits() const noexcept {

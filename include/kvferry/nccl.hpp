@@ -19,6 +19,8 @@ namespace kvferry {
 using channel = kvf_channel;
 using channel_tcp_options = kvf_channel_tcp_options;
 using group_options = kvf_group_options;
+using group_counters = kvf_group_counters;
+using labelled_group_counters = kvf_labelled_group_counters;
 using wire_options = kvf_wire_options;
 using share = kvf_share;
 using wire_submit_options = kvf_wire_submit_options;
@@ -93,7 +95,18 @@ class group : public detail::owner<group, kvf_group, kvf_group_destroy> {
     outcome check() noexcept {
         return detail::ask(kvf_group_check, get());
     }
+    /** kvf_group_counters_get. */
+    group_counters counters() const {
+        group_counters out{};
+        detail::call(kvf_group_counters_get, get(), &out);
+        return out;
+    }
 };
+
+/** As counters_print. */
+inline std::string group_counters_print(span<const labelled_group_counters> groups) {
+    return detail::printed(kvf_group_counters_print, groups.data(), groups.size());
+}
 
 /** A tier of packed blocks on the device; what is on its way stands in it. */
 class wire : public detail::owner<wire, kvf_wire, kvf_wire_destroy> {

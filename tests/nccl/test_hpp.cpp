@@ -5,6 +5,8 @@
 extern "C" {
 #include "support.h"
 }
+#include "fakecuda.h"
+#include "fakenccl.h"
 
 #include <array>
 
@@ -111,6 +113,10 @@ void blocks_come_and_go(void ** /*state*/) {
     assert_true(onboard.poll().ok());
     assert_int_equal(calls, 1);
     assert_int_equal(onboard.stats().blocks, 3);
+    kvferry::group_counters counters = s.group.counters();
+    assert_int_equal(counters.blocks, 3);
+    std::vector<kvferry::labelled_group_counters> all = {{&counters, nullptr, 0}};
+    assert_true(kvferry::group_counters_print(all).find("_blocks_total 3\n") != std::string::npos);
 
     std::array<kvferry::hand, 2> hands{};
     hands[0].plan = kvferry::plan_of(0, slots, slots);
@@ -149,6 +155,15 @@ void groups_may_be_refused(void ** /*state*/) {
     });
 }
 
+/* Ends the fake's threads: nothing may have been misused, nor be left. */
+int done(void ** /*state*/) {
+    if (FAKENCCL)
+        assert_int_equal(fakenccl_reset(), 0);
+    if (FAKECUDA)
+        assert_int_equal(fakecuda_reset(), 0);
+    return 0;
+}
+
 } // namespace
 
 int main() {
@@ -157,5 +172,5 @@ int main() {
         cmocka_unit_test(blocks_come_and_go),
         cmocka_unit_test(groups_may_be_refused),
     };
-    return cmocka_run_group_tests(tests, nullptr, nullptr);
+    return cmocka_run_group_tests(tests, nullptr, done);
 }

@@ -58,6 +58,7 @@ typedef struct kvf_cuda_calibrate_options {
     int device;
     size_t scratch_bytes;
     const kvf_allocator *allocator;
+    const kvf_log *log;
 } kvf_cuda_calibrate_options;
 KVF_API kvf_status kvf_cuda_model_calibrate(const kvf_cuda_calibrate_options *options,
                                             kvf_cuda_model **out, kvf_error *error);
@@ -101,6 +102,8 @@ typedef struct kvf_cuda_options {
     size_t ring_bytes;
     size_t ring_limit;
     const kvf_allocator *allocator;
+    const kvf_log *log;
+    const kvf_ranges *ranges;
 } kvf_cuda_options;
 KVF_API kvf_status kvf_engine_cuda_create(const kvf_cuda_options *options, kvf_engine **out,
                                           kvf_error *error);

@@ -1,5 +1,6 @@
 #ifndef KVFERRY_ENGINE_H
 #define KVFERRY_ENGINE_H
+#include "hooks.h"
 #include "layout.h"
 #ifdef __cplusplus
 extern "C" {
@@ -17,12 +18,15 @@ typedef struct kvf_host_options {
     double imitate_gbps;
     double imitate_latency_us;
     const kvf_allocator *allocator;
+    const kvf_log *log;
+    const kvf_ranges *ranges;
 } kvf_host_options;
 KVF_API kvf_status kvf_engine_host_create(const kvf_host_options *options, kvf_engine **out,
                                           kvf_error *error);
 KVF_API void kvf_engine_destroy(kvf_engine *engine);
 KVF_API const char *kvf_engine_name(const kvf_engine *engine);
 KVF_API size_t kvf_engine_progress(kvf_engine *engine);
+KVF_API kvf_status kvf_engine_counters_get(kvf_engine *engine, kvf_counters *out, kvf_error *error);
 typedef enum kvf_memory {
     KVF_MEMORY_HOST,
     KVF_MEMORY_PINNED,

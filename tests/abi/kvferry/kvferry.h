@@ -8,6 +8,7 @@
 #include "flight.h"
 #include "layout.h"
 #include "move.h"
+#include "hooks.h"
 #include "engine.h"
 #include "transfer.h"
 #include "bound.h"

@@ -42,6 +42,43 @@ KVF_API void kvf_group_destroy(kvf_group *group);
 KVF_API int kvf_group_rank(const kvf_group *group);
 KVF_API int kvf_group_ranks(const kvf_group *group);
 KVF_API kvf_status kvf_group_check(kvf_group *group, kvf_error *error);
+#define KVF_GROUP_COUNTER_MAP(X)                                                                   \
+    X(operations_submitted, "kvferry_operations_submitted_total", "", 1,                           \
+      "Operations that were accepted")                                                             \
+    X(operations_succeeded, "kvferry_operations_ended_total", "outcome=\"ok\"", 1,                 \
+      "Operations that are over")                                                                  \
+    X(operations_failed, "kvferry_operations_ended_total", "outcome=\"failed\"", 1, "")            \
+    X(operations_cancelled, "kvferry_operations_ended_total", "outcome=\"cancelled\"", 1, "")      \
+    X(operations_refused, "kvferry_operations_refused_total", "", 1,                               \
+      "Those that failed before they began, since ranks disagreed or did not come")                \
+    X(votes_lost, "kvferry_votes_lost_total", "", 1,                                               \
+      "Those that went well on this rank and failed by another's vote")                            \
+    X(blocks, "kvferry_operation_blocks_total", "", 1,                                             \
+      "Blocks that have come to this rank's slots or host tier")                                   \
+    X(chunks, "kvferry_operation_chunks_total", "", 1, "Chunks of operations that are over")       \
+    X(host_bytes, "kvferry_operation_host_bytes_total", "", 1,                                     \
+      "Bytes over this rank's link to the host")                                                   \
+    X(wire_bytes, "kvferry_operation_wire_bytes_total", "", 1,                                     \
+      "Bytes that NCCL was asked to send and receive, padding included")                           \
+    X(wait_ns, "kvferry_operation_wait_seconds_total", "", 1000000000,                             \
+      "Time from submit until all ranks had come, over operations that began and are over")        \
+    X(run_ns, "kvferry_operation_run_seconds_total", "", 1000000000,                               \
+      "Time from then until all had voted, over the same")                                         \
+    X(broken, "kvferry_groups_broken_total", "", 1, "Groups that are beyond use")
+typedef struct kvf_group_counters {
+#define KVF_X(member, metric, label, per, text) uint64_t member;
+    KVF_GROUP_COUNTER_MAP(KVF_X)
+#undef KVF_X
+} kvf_group_counters;
+KVF_API kvf_status kvf_group_counters_get(kvf_group *group, kvf_group_counters *out,
+                                          kvf_error *error);
+typedef struct kvf_labelled_group_counters {
+    const kvf_group_counters *counters;
+    const kvf_label *labels;
+    size_t label_count;
+} kvf_labelled_group_counters;
+KVF_API int kvf_group_counters_print(const kvf_labelled_group_counters *groups, size_t count,
+                                     char *text, size_t size);
 typedef struct kvf_wire kvf_wire;
 typedef struct kvf_wire_options {
     kvf_tier *device;
