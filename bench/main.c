@@ -114,12 +114,8 @@ int bench_collective_main(int argc, char **argv) {
 
 int main(int argc, char **argv) {
     static const command commands[] = {
-        {"replay", replay_main},
-        {"bench", bench_main},
-        {"calibrate", calibrate_main},
-        {"advise", advise_main},
-        {"report", report_main},
-        {0},
+        {"replay", replay_main}, {"bench", bench_main},   {"calibrate", calibrate_main},
+        {"advise", advise_main}, {"report", report_main}, {0},
     };
     static const menu menu = {
         "Replay traces through kvferry, and measure it.\v"

@@ -18,38 +18,39 @@ static void run() {
     sequence.extend(tokens);
     std::size_t blocks = sequence.block_count();
 
-    /* Two tiers: K and V of every layer in turn on one side, whole blocks on the other. */
-    std::vector<char> near_memory(2 * LAYERS * BLOCKS * BYTES), far_memory(near_memory.size());
+    /* Two tiers: K and V of every layer in turn on the device, whole blocks on the host. Here both
+     * lie in memory of the host. */
+    std::vector<char> device_memory(2 * LAYERS * BLOCKS * BYTES), host_memory(device_memory.size());
     kvferry::shape shape{};
     shape.blocks = BLOCKS;
     shape.layers = LAYERS;
     shape.parts = 2;
     shape.bytes = BYTES;
-    kvferry::layout near_layout =
-        kvferry::layout_page_first(shape, {near_memory.data(), near_memory.size()});
-    kvferry::layout far_layout = kvferry::layout_recommend(
-        near_layout, KVF_USE_WHOLE_BLOCKS, BLOCKS, {far_memory.data(), far_memory.size()});
+    kvferry::layout device_layout =
+        kvferry::layout_page_first(shape, {device_memory.data(), device_memory.size()});
+    kvferry::layout host_layout = kvferry::layout_recommend(
+        device_layout, KVF_USE_WHOLE_BLOCKS, BLOCKS, {host_memory.data(), host_memory.size()});
     kvferry::engine engine = kvferry::engine_host_create();
-    kvferry::tier near_tier(engine, near_layout), far_tier(engine, far_layout);
+    kvferry::tier device_tier(engine, device_layout), host_tier(engine, host_layout);
 
-    /* The near tracker has the sequence's content; the far one has ids and waits for it. */
-    std::vector<std::uint64_t> near_ids(blocks), far_ids(blocks);
+    /* The device tracker has the sequence's content; the host one has ids and waits for it. */
+    std::vector<std::uint64_t> device_ids(blocks), host_ids(blocks);
     for (std::uint64_t i = 0; i < blocks; i++) {
-        near_ids[i] = (i * 5) % BLOCKS;
-        far_ids[i] = i;
+        device_ids[i] = (i * 5) % BLOCKS;
+        host_ids[i] = i;
     }
-    std::memset(near_memory.data(), 'k', near_memory.size());
-    kvferry::assignments near, far;
-    near.extend_block_ids(near_ids);
-    near.assign_pending(sequence.hashes());
-    far.extend_block_ids(far_ids);
+    std::memset(device_memory.data(), 'k', device_memory.size());
+    kvferry::assignments device, host;
+    device.extend_block_ids(device_ids);
+    device.assign_pending(sequence.hashes());
+    host.extend_block_ids(host_ids);
 
-    /* Offload: what `near` has and `far` waits for. The blocks are assigned once they are there. */
-    std::vector<kvferry::pair> pairs = {kvferry::pair_of(near, far)};
-    kvferry::bound offload = kvferry::bound_submit(near_tier, far_tier, pairs);
+    /* Offload: what `device` has and `host` waits for. Blocks are assigned once they are there. */
+    std::vector<kvferry::pair> pairs = {kvferry::pair_of(device, host)};
+    kvferry::bound offload = kvferry::bound_submit(device_tier, host_tier, pairs);
     offload.wait().check();
     kvferry::transfer_stats stats = offload.transfer().stats();
-    std::printf("%zu blocks assigned, %zu bytes in %zu copies\n", far.assigned_count(),
+    std::printf("%zu blocks assigned, %zu bytes in %zu copies\n", host.assigned_count(),
                 static_cast<std::size_t>(stats.bytes), static_cast<std::size_t>(stats.boxes));
 }
 
