@@ -13,9 +13,27 @@
  *  - assigned: content there.
  *
  * Behaviour of the reference's operations is that of kvbm-logical 1.2.1, ExternalBlockAssignments.
- * A tracker belongs to one owner: calls on it must not overlap in time. Each call does all of what
- * it says or, with an error, nothing. Reading functions need a tracker; those that return a status
- * answer INVALID for NULL.
+ *
+ * @par Threads
+ * A tracker belongs to one owner: calls on it must not overlap in time. Making a plan of it
+ * (plan.h), resolving its flights (flight.h) and finishing what fills it (bound.h, nccl.h) are
+ * calls on it, too.
+ *
+ * @par Ownership
+ * Whoever is given a tracker, by create or clone, destroys it. Ids and hashes given to it are
+ * copied; a kvf_view shows its own. Ids only name blocks: a tracker frees none.
+ *
+ * @par Lifetimes
+ * A view, and a plan made of it, is valid until a call that may move or drop ids, whether or not it
+ * succeeds: extend, take_staged, truncate, drop_front, clear, reserve, destroy. Staging,
+ * committing, rolling back, departing, landing and returning move no id, but change what is in
+ * which phase. A tracker may be cleared or destroyed while content is on its way: its flights are
+ * detached, and bound transfers and operations of wires that fill it end as CLOSED, or as they do
+ * without it. Some bytes of a destroyed tracker stay allocated until these are released.
+ *
+ * @par Errors
+ * As in status.h: each call does all of what it says or, with an error, nothing. Functions that
+ * return a status answer INVALID for NULL; the others that read need a tracker.
  */
 #ifndef KVFERRY_ASSIGNMENTS_H
 #define KVFERRY_ASSIGNMENTS_H
@@ -26,27 +44,26 @@
 extern "C" {
 #endif
 
+/** A tracker. */
 typedef struct kvf_assignments kvf_assignments;
 
 /** Where an id is. */
 typedef enum kvf_phase {
-    KVF_PHASE_NONE, /**< Not in the tracker. */
-    KVF_PHASE_ASSIGNED,
-    KVF_PHASE_STAGED,
-    KVF_PHASE_PENDING,
+    KVF_PHASE_NONE,     /**< Not in the tracker. */
+    KVF_PHASE_ASSIGNED, /**< Its content is there. */
+    KVF_PHASE_STAGED,   /**< Its content is on its way, or not yet committed. */
+    KVF_PHASE_PENDING,  /**< It has no content yet. */
 } kvf_phase;
 
 /**
  * The blocks of one phase, in order: ids[count] and, but for pending ones, hashes[count]. The
- * block at index i stands at first_position + i. Valid until a call that may move or drop ids:
- * extend, take_staged, truncate, drop_front, clear, reserve, destroy. Staging, committing, rolling
- * back, departing, landing and returning move no id, but change what is in which phase.
+ * block at index i stands at first_position + i.
  */
 typedef struct kvf_view {
-    const uint64_t *ids;
-    const kvf_hash *hashes; /**< NULL for pending blocks. */
-    size_t count;
-    uint64_t first_position;
+    const uint64_t *ids;     /**< NULL when there are none. */
+    const kvf_hash *hashes;  /**< NULL for pending blocks, and when there are none. */
+    size_t count;            /**< Blocks of the phase. */
+    uint64_t first_position; /**< That of the first block, or where one would stand. */
 } kvf_view;
 
 /** Zero-initialise, then set what differs. */
@@ -56,12 +73,13 @@ typedef struct kvf_assignments_options {
     const kvf_allocator *allocator; /**< NULL: malloc. */
 } kvf_assignments_options;
 
-/** Makes an empty tracker. The caller destroys it. `options` NULL: all zero. Errors: INVALID for a
- *  NULL `out` or an unknown layout; NO_MEMORY. */
+/** Makes an empty tracker. `options` NULL: all zero. Errors: INVALID for a NULL `out` or an unknown
+ *  layout; NO_MEMORY. */
 KVF_API kvf_status kvf_assignments_create(const kvf_assignments_options *options,
                                           kvf_assignments **out, kvf_error *error);
 
-/** NULL is fine. Open flights are detached: whoever resolves them later learns CLOSED. */
+/** Frees the tracker. Open flights are detached: bound transfers learn that they are CLOSED. NULL
+ * is fine. */
 KVF_API void kvf_assignments_destroy(kvf_assignments *assignments);
 
 /** An independent copy with the same allocator. Errors: INVALID; BUSY while a flight is open (its
@@ -72,22 +90,34 @@ KVF_API kvf_status kvf_assignments_clone(const kvf_assignments *assignments, kvf
 /** @name Reading
  *  @{ */
 
+/** Position of the first block. */
 KVF_API uint64_t kvf_assignments_offset(const kvf_assignments *assignments);
+
+/** Whose hashes lineage checks take them for. */
 KVF_API kvf_hash_layout kvf_assignments_hash_layout(const kvf_assignments *assignments);
+
+/** Number of assigned blocks. */
 KVF_API size_t kvf_assignments_assigned_count(const kvf_assignments *assignments);
+/** Number of staged blocks. */
 KVF_API size_t kvf_assignments_staged_count(const kvf_assignments *assignments);
+/** Number of pending blocks. */
 KVF_API size_t kvf_assignments_pending_count(const kvf_assignments *assignments);
 
 /** offset + assigned + staged: where the first pending block goes. */
 KVF_API uint64_t kvf_assignments_next_position(const kvf_assignments *assignments);
 
-/** Absolute positions of the phase's blocks. */
+/** Absolute positions of the assigned blocks. */
 KVF_API kvf_range kvf_assignments_assigned_positions(const kvf_assignments *assignments);
+/** Absolute positions of the staged blocks. */
 KVF_API kvf_range kvf_assignments_staged_positions(const kvf_assignments *assignments);
+/** Absolute positions at which the pending blocks are to stand. */
 KVF_API kvf_range kvf_assignments_pending_positions(const kvf_assignments *assignments);
 
+/** The assigned blocks. */
 KVF_API kvf_view kvf_assignments_assigned(const kvf_assignments *assignments);
+/** The staged blocks. */
 KVF_API kvf_view kvf_assignments_staged(const kvf_assignments *assignments);
+/** The pending blocks, which have no hashes. */
 KVF_API kvf_view kvf_assignments_pending(const kvf_assignments *assignments);
 
 /** Whether the id is in any phase. Constant time. */
@@ -98,14 +128,18 @@ KVF_API bool kvf_assignments_contains(const kvf_assignments *assignments, uint64
 KVF_API kvf_phase kvf_assignments_find(const kvf_assignments *assignments, uint64_t id,
                                        size_t *index);
 
-/** The block at an index of its phase, or at an absolute position. false when there is none; then
- *  nothing is written. `id` and `hash` may be NULL. */
+/** The assigned block at an index of its phase. false when there is none; then nothing is written.
+ *  `id` and `hash` may be NULL. */
 KVF_API bool kvf_assignments_get_assigned(const kvf_assignments *assignments, size_t index,
                                           uint64_t *id, kvf_hash *hash);
+/** As kvf_assignments_get_assigned, of the staged blocks. */
 KVF_API bool kvf_assignments_get_staged(const kvf_assignments *assignments, size_t index,
                                         uint64_t *id, kvf_hash *hash);
+/** As kvf_assignments_get_assigned, at an absolute position. */
 KVF_API bool kvf_assignments_get_at_position(const kvf_assignments *assignments, uint64_t position,
                                              uint64_t *id, kvf_hash *hash);
+/** The pending id that is to stand at an absolute position; otherwise as
+ *  kvf_assignments_get_assigned. */
 KVF_API bool kvf_assignments_get_pending_at_position(const kvf_assignments *assignments,
                                                      uint64_t position, uint64_t *id);
 
@@ -183,7 +217,8 @@ KVF_API kvf_status kvf_assignments_take_staged(kvf_assignments *assignments, uin
                                                kvf_hash *hashes, size_t capacity, size_t *count,
                                                kvf_error *error);
 
-/** Forgets every block; the offset stays. Open flights are detached, see destroy. */
+/** Forgets every block; the offset stays. Open flights are detached: who resolves one later learns
+ *  CLOSED. NULL is fine. */
 KVF_API void kvf_assignments_clear(kvf_assignments *assignments);
 
 /** @}

@@ -2,8 +2,26 @@
  * Bound transfers: a transfer tied to the trackers it fills.
  *
  * Submitting departs, finishing lands or returns: a block is assigned only once its last byte has
- * landed. The trackers change in submit, poll, wait and release only, so that their owner, who must
- * be the one to call these, needs no lock.
+ * landed.
+ *
+ * @par Threads
+ * Submit, poll, wait, result and release are calls on the trackers that it fills, see
+ * assignments.h, and submit is one on those that it reads: their owner makes them, and needs no
+ * lock, since trackers change in no other call. Cancelling, and asking for the transfer below, may
+ * be done from any thread.
+ *
+ * @par Ownership
+ * Whoever is given a bound transfer releases it. Pairs are read during submit. The transfer below
+ * is not the caller's to release.
+ *
+ * @par Lifetimes
+ * Sources are needed during submit only. Destinations may be cleared or destroyed at any time:
+ * their flights detach. Releasing what is not over cancels it, waits for its end, and lands or
+ * returns the flights by that.
+ *
+ * @par Errors
+ * As in transfer.h: before anything was enqueued from submit, and no tracker has changed then;
+ * later ones from poll, wait and result.
  */
 #ifndef KVFERRY_BOUND_H
 #define KVFERRY_BOUND_H
@@ -15,13 +33,14 @@
 extern "C" {
 #endif
 
+/** A bound transfer. */
 typedef struct kvf_bound kvf_bound;
 
 /** One sequence: what `src` has assigned goes to the pending ids of `dst`. */
 typedef struct kvf_pair {
-    const kvf_assignments *src; /**< Needed during submit only. */
-    kvf_assignments *dst; /**< May be cleared or destroyed at any time: its flight detaches. */
-    size_t max_blocks;    /**< 0: as many as there are. */
+    const kvf_assignments *src; /**< What is there. */
+    kvf_assignments *dst;       /**< What is to be filled. */
+    size_t max_blocks;          /**< 0: as many as there are. */
 } kvf_pair;
 
 /**
@@ -60,7 +79,7 @@ KVF_API kvf_status kvf_bound_result(const kvf_bound *bound, size_t pair, size_t 
 /** The transfer below, for waiting on groups and for statistics; valid until release. */
 KVF_API kvf_transfer *kvf_bound_transfer(kvf_bound *bound);
 
-/** Lets go. When not over yet: cancels, waits for the end and returns the flights. NULL is fine. */
+/** Lets go. NULL is fine. */
 KVF_API void kvf_bound_release(kvf_bound *bound);
 
 #ifdef __cplusplus

@@ -4,9 +4,27 @@
  * No header of the toolkit is needed here: a cudaStream_t is a `struct CUstream_st *`, a
  * cudaEvent_t a `struct CUevent_st *`. A NULL stream is the legacy default stream.
  *
- * Every call leaves the calling thread's current device as it was. Events that the engine promises
- * to a stream fire exactly once, also when a transfer fails, so that no stream hangs: they say that
- * nothing moves any more, and only the transfer's status says that the data is there.
+ * @par Threads
+ * Any thread, at any time, but for destroying or freeing what another call still uses. Models never
+ * change and may be shared. Every call leaves the calling thread's current device as it was.
+ *
+ * @par Ownership
+ * Whoever is given pinned memory, device memory, a model or an engine destroys or frees it. Memory
+ * that was adopted, streams and events stay the caller's; engines copy their model.
+ *
+ * @par Lifetimes
+ * Memory may be freed once no tier lies in it any more. Streams and events are used during the call
+ * only: afterwards an event may be recorded anew. Events that the engine promises to a stream fire
+ * exactly once, also when a transfer fails, so that no stream hangs: they say that nothing moves
+ * any more, and only the transfer's status says that the data is there.
+ *
+ * @par Errors
+ * As in status.h; `native_code` is the runtime's, or errno for files and threads. What the runtime
+ * refuses is INVALID, RANGE, NO_MEMORY or UNSUPPORTED, and what it fails at is ENGINE; a transfer
+ * that has begun ends as NO_MEMORY or ENGINE, whichever it was. BROKEN means that the runtime is
+ * beyond use in this process, or that the engine is: then its transfers, marks and waits are all
+ * BROKEN. Functions that return a status answer INVALID for NULL; the others take NULL for
+ * something that is empty.
  */
 #ifndef KVFERRY_CUDA_H
 #define KVFERRY_CUDA_H
@@ -17,12 +35,15 @@
 extern "C" {
 #endif
 
+/** A stream of the runtime's. */
 struct CUstream_st;
+/** An event of the runtime's. */
 struct CUevent_st;
 
 /** @name Pinned host memory
  *  @{ */
 
+/** Pinned memory. */
 typedef struct kvf_cuda_pinned kvf_cuda_pinned;
 
 /** Pinned memory is registered in pieces that end at multiples of this address, since drivers
@@ -41,7 +62,7 @@ typedef struct kvf_cuda_pinned_options {
 
 /** What was obtained. */
 typedef struct kvf_cuda_pinned_report {
-    size_t bytes;
+    size_t bytes;            /**< With what was rounded up. */
     size_t page_bytes;       /**< Of most of it, as far as the system tells. */
     size_t huge_bytes;       /**< How much lies in huge pages, as far as the system tells. */
     int numa_node;           /**< -1 when not bound to one. */
@@ -62,19 +83,20 @@ KVF_API kvf_status kvf_cuda_pinned_create(const kvf_cuda_pinned_options *options
 
 /**
  * Registers memory that the caller has mapped, such as memory shared by the ranks of a node, of
- * which each process registers its own mapping once. The memory stays the caller's and outlives
- * the handle. Memory that the caller has pinned himself needs no handle: tiers may lie in it.
- * Errors: as kvf_cuda_pinned_create; INVALID for memory that is registered already.
+ * which each process registers its own mapping once. The memory outlives the handle. Memory that
+ * the caller has pinned himself needs no handle: tiers may lie in it. Errors: as
+ * kvf_cuda_pinned_create; INVALID for memory that is registered already.
  */
 KVF_API kvf_status kvf_cuda_pinned_adopt(void *base, size_t bytes, int device,
                                          const kvf_allocator *allocator, kvf_cuda_pinned **out,
                                          kvf_cuda_pinned_report *report, kvf_error *error);
 
+/** Where it begins. */
 KVF_API void *kvf_cuda_pinned_base(const kvf_cuda_pinned *pinned);
+/** How long it is. */
 KVF_API size_t kvf_cuda_pinned_bytes(const kvf_cuda_pinned *pinned);
 
-/** Unregisters, and unmaps what kvf_cuda_pinned_create mapped. No tier may lie in it any more. NULL
- *  is fine. */
+/** Unregisters, and unmaps what kvf_cuda_pinned_create mapped. NULL is fine. */
 KVF_API void kvf_cuda_pinned_destroy(kvf_cuda_pinned *pinned);
 
 /** @}
@@ -86,15 +108,14 @@ KVF_API void kvf_cuda_pinned_destroy(kvf_cuda_pinned *pinned);
  *  without a device or driver; ENGINE, BROKEN. */
 KVF_API kvf_status kvf_cuda_device_alloc(int device, size_t bytes, void **out, kvf_error *error);
 
-/** Frees it. No tier may lie in it any more. NULL is fine. */
+/** Frees it. NULL is fine. */
 KVF_API void kvf_cuda_device_free(int device, void *memory);
 
 /** @}
  *  @name What a move costs
  *
  *  A model says how long each strategy takes for a move. The built-in one is made of other people's
- *  published figures and kept conservative; calibrate measures one on the machine. Models are
- *  immutable and may be shared between threads.
+ *  published figures and kept conservative; calibrate measures one on the machine.
  *  @{ */
 
 /** How bytes are moved. */
@@ -113,14 +134,17 @@ typedef enum kvf_cuda_strategy {
 /** A strategy's name: "auto", "loop", ... Static text; NULL past the last. */
 KVF_API const char *kvf_cuda_strategy_name(kvf_cuda_strategy strategy);
 
+/** Where a move goes. */
 typedef enum kvf_cuda_direction {
-    KVF_CUDA_TO_DEVICE,
-    KVF_CUDA_FROM_DEVICE,
-    KVF_CUDA_ON_DEVICE,
+    KVF_CUDA_TO_DEVICE,   /**< From pinned memory to the device's. */
+    KVF_CUDA_FROM_DEVICE, /**< From the device's memory to pinned memory. */
+    KVF_CUDA_ON_DEVICE,   /**< From the device's memory to the device's. */
 } kvf_cuda_direction;
 
+/** Directions. */
 #define KVF_CUDA_DIRECTIONS 3
 
+/** A model. */
 typedef struct kvf_cuda_model kvf_cuda_model;
 
 /** The built-in model. `allocator` NULL: malloc. Errors: INVALID, NO_MEMORY. */
@@ -129,7 +153,7 @@ KVF_API kvf_status kvf_cuda_model_builtin(const kvf_allocator *allocator, kvf_cu
 
 /** Zero-initialise, then set what differs. */
 typedef struct kvf_cuda_calibrate_options {
-    int device;
+    int device; /**< The device's index in the runtime. */
     /** Bytes of device memory and as many of pinned memory that it may take meanwhile, beside what
      *  any engine takes. More than 96 MiB are not used. With fewer, down to 1 MiB, the largest
      * sizes are not measured but extrapolated. 0 means 96 MiB. */
@@ -163,7 +187,7 @@ KVF_API kvf_status kvf_cuda_model_save(const kvf_cuda_model *model, const char *
 KVF_API kvf_status kvf_cuda_model_load(const char *path, int device, const kvf_allocator *allocator,
                                        kvf_cuda_model **out, kvf_error *error);
 
-/** NULL is fine. */
+/** Frees the model. NULL is fine. */
 KVF_API void kvf_cuda_model_destroy(kvf_cuda_model *model);
 
 /** Why a strategy was chosen. */
@@ -177,17 +201,17 @@ typedef enum kvf_cuda_reason {
 /** What a model says of a move. Times are microseconds from submit to the last byte, with nothing
  *  in the way. */
 typedef struct kvf_cuda_explanation {
-    kvf_cuda_strategy chosen; /**< Never AUTO. */
-    kvf_cuda_reason reason;
+    kvf_cuda_strategy chosen;       /**< Never AUTO. */
+    kvf_cuda_reason reason;         /**< Why. */
     bool calibrated;                /**< false: by the built-in model. */
     double us[KVF_CUDA_STRATEGIES]; /**< NaN for what cannot do this; AUTO: as the chosen one. */
     double wire_us;                 /**< All the bytes at the link's best. */
-    uint64_t bytes;
-    uint64_t boxes;      /**< Copies of `loop`. */
-    uint64_t fragments;  /**< Pieces contiguous on both sides: copies of `batch`. */
-    uint64_t host_boxes; /**< Large copies of `staged`. */
-    double measured_us;  /**< Of an ordered transfer that is over, had nothing in its way and was
-                              polled or waited for; else NaN. */
+    uint64_t bytes;                 /**< In all. */
+    uint64_t boxes;                 /**< Copies of `loop`. */
+    uint64_t fragments;             /**< Pieces contiguous on both sides: copies of `batch`. */
+    uint64_t host_boxes;            /**< Large copies of `staged`. */
+    double measured_us; /**< Of an ordered transfer that is over, had nothing in its way and was
+                             polled or waited for; else NaN. */
 } kvf_cuda_explanation;
 
 /** What a copy of the CUDA engine can do: moves to be explained are lowered for it. */
@@ -230,8 +254,8 @@ typedef struct kvf_cuda_options {
  * Ordered transfers are in their streams when submit returns. Background transfers are enqueued in
  * windows of some MiB, two each way at most, by a thread of the engine's or, with `no_thread`, in
  * the caller's calls; one that ordered work or a stream has to wait for is enqueued at once and
- * whole, past its cap. A background submit may begin behind the caller's events, which may be
- * recorded anew afterwards. Integrity is UNSUPPORTED.
+ * whole, past its cap. A background submit, too, may begin behind the caller's events. Integrity is
+ * UNSUPPORTED.
  *
  * kvf_submit_options.strategy is a kvf_cuda_strategy; one that cannot do the move gives way to one
  * that can (see kvf_cuda_explain).
@@ -254,12 +278,14 @@ KVF_API kvf_status kvf_cuda_explain(const kvf_transfer *transfer, kvf_cuda_expla
 
 /** What an engine has done with one strategy. */
 typedef struct kvf_cuda_strategy_stats {
-    uint64_t transfers, bytes; /**< That ended well. */
-    uint64_t compared;         /**< Of them, those that had nothing in their way. */
-    double median_error;       /**< Of these, of |measured / predicted - 1|, within some percent;
-                                    NaN while there are none. */
+    uint64_t transfers;  /**< That ended well. */
+    uint64_t bytes;      /**< Of these. */
+    uint64_t compared;   /**< Of them, those that had nothing in their way. */
+    double median_error; /**< Of these, of |measured / predicted - 1|, within some percent;
+                              NaN while there are none. */
 } kvf_cuda_strategy_stats;
 
+/** What an engine has done. */
 typedef struct kvf_cuda_stats {
     kvf_cuda_strategy_stats by[KVF_CUDA_STRATEGIES]; /**< By strategy; AUTO: all. */
     size_t ring_bytes[KVF_CUDA_DIRECTIONS];          /**< Device memory for packing, now. */
@@ -288,7 +314,7 @@ KVF_API kvf_status kvf_cuda_wait_slots(kvf_tier *tier, const uint64_t *ids, size
 
 /**
  * Says that the blocks are read, or written, up to an event that the caller has recorded: later
- * transfers and waits are ordered behind it. The event may be recorded anew afterwards.
+ * transfers and waits are ordered behind it.
  * Errors: INVALID; RANGE for an id past the tier's blocks; AGAIN when very many marks are
  * outstanding; UNSUPPORTED for an event under capture (asking for it has spoilt that capture);
  * NO_MEMORY; ENGINE, BROKEN. Nothing is marked then.

@@ -2,12 +2,26 @@
  * Engines, which move bytes, and tiers, which say where the bytes of block ids are and who uses
  * them.
  *
- * All functions here may be called from any thread at any time, but for destroying an object that
- * another call still uses.
+ * @par Threads
+ * Any thread, at any time, but for destroying an object that another call still uses. Callbacks run
+ * inside calls of the caller's, never on a thread of an engine's own: see kvf_callback. Calls that
+ * only look at something, kvf_tier_idle among them, move nothing on: it takes somebody who polls,
+ * waits or calls kvf_engine_progress for an engine without threads to copy, and for the CUDA engine
+ * to notice what has landed.
  *
- * Lifetimes: engines and tiers may be destroyed at any time: that cancels what has not begun, waits
- * for what runs and then lets go. Memory may be freed once the tiers over it are destroyed, and not
- * before. Transfers stay readable until released.
+ * @par Ownership
+ * Whoever is given an engine or tier destroys it. A tier keeps its layouts alive; the memory that
+ * these tell of is the caller's. Options are copied.
+ *
+ * @par Lifetimes
+ * Engines and tiers may be destroyed at any time and in any order, but not from a callback: that
+ * cancels what has not begun, waits for what runs and then lets go. Memory may be freed once the
+ * tiers over it are destroyed, and not before. Transfers stay readable until released. An engine's
+ * allocator is needed until its tiers, transfers and bound transfers are gone, too.
+ *
+ * @par Errors
+ * As in status.h. Functions that return a status answer INVALID for NULL; the others take NULL for
+ * something that is empty.
  */
 #ifndef KVFERRY_ENGINE_H
 #define KVFERRY_ENGINE_H
@@ -19,14 +33,17 @@
 extern "C" {
 #endif
 
+/** An engine. */
 typedef struct kvf_engine kvf_engine;
+/** A tier of an engine. */
 typedef struct kvf_tier kvf_tier;
+/** A transfer between two tiers, see transfer.h. */
 typedef struct kvf_transfer kvf_transfer;
 
 /** Told how a transfer, or all of a completion, ended. `error` is valid during the call; its status
  *  is KVF_OK when all went well. Runs inside whatever call on the engine, its tiers, transfers or
- *  completions waits or makes progress, on the thread that calls it, and nested when it does so
- *  itself; it must not wait, nor destroy an engine or tier. */
+ *  completions waits or makes progress, or arms a completion, on the thread that calls it, and
+ *  nested when it does so itself; it must not wait, nor destroy an engine or tier. */
 typedef void (*kvf_callback)(void *user, const kvf_error *error);
 
 /** Priorities of background transfers: 0 (first) to KVF_PRIORITIES - 1. */
@@ -58,11 +75,10 @@ KVF_API kvf_status kvf_engine_host_create(const kvf_host_options *options, kvf_e
                                           kvf_error *error);
 
 /** Cancels what has not begun, waits for what runs, delivers outstanding callbacks and ends the
- *  engine's threads. Tiers of it may be destroyed later; submitting to them is BROKEN. Must not be
- *  called from a callback. NULL is fine. */
+ *  engine's threads. Submitting to tiers of it is BROKEN from then on. NULL is fine. */
 KVF_API void kvf_engine_destroy(kvf_engine *engine);
 
-/** The engine's name: "host", ... Static text. */
+/** The engine's name: "host", ...; "none" for NULL. Static text. */
 KVF_API const char *kvf_engine_name(const kvf_engine *engine);
 
 /** Does what can be done without waiting: copies, for an engine without threads, and callbacks of
@@ -76,15 +92,15 @@ KVF_API kvf_status kvf_engine_counters_get(kvf_engine *engine, kvf_counters *out
 typedef enum kvf_memory {
     KVF_MEMORY_HOST,   /**< Ordinary memory. */
     KVF_MEMORY_PINNED, /**< Host memory that a device can reach. */
-    KVF_MEMORY_DEVICE,
+    KVF_MEMORY_DEVICE, /**< Memory of a device. */
 } kvf_memory;
 
 /** Zero-initialise, then set what differs. */
 typedef struct kvf_tier_options {
     const kvf_layout *const *layouts; /**< [layout_count], all of the same number of blocks: views
                                          of one id space (the KV groups of a hybrid model). */
-    size_t layout_count;
-    kvf_memory memory;
+    size_t layout_count;              /**< 1 or more. */
+    kvf_memory memory;                /**< What kind of memory all of them lie in. */
     /** Host memory only: keep an XXH3-64 of every block that a transfer wrote here, one a layout
      *  (region by region, row by row), and check it before a transfer reads the block through that
      *  layout. A block that was neither written by transfers nor sealed is believed. A transfer of
@@ -95,8 +111,7 @@ typedef struct kvf_tier_options {
 } kvf_tier_options;
 
 /**
- * Makes a tier of an engine: slots 0 .. blocks - 1, each knowing who writes and who reads it. The
- * layouts are kept; their memory is the caller's and must outlive the tier.
+ * Makes a tier of an engine: slots 0 .. blocks - 1, each knowing who writes and who reads it.
  * Errors: INVALID; LAYOUT when the layouts have different numbers of blocks (`index`); UNSUPPORTED
  * for memory the engine cannot reach or integrity outside host memory; BROKEN; NO_MEMORY.
  */
@@ -107,7 +122,10 @@ KVF_API kvf_status kvf_tier_create(kvf_engine *engine, const kvf_tier_options *o
  *  go: afterwards nothing reads or writes its memory. NULL is fine. */
 KVF_API void kvf_tier_destroy(kvf_tier *tier);
 
+/** Number of block ids; 0 for NULL. */
 KVF_API size_t kvf_tier_blocks(const kvf_tier *tier);
+
+/** What kind of memory its layouts lie in; host memory for NULL. */
 KVF_API kvf_memory kvf_tier_memory(const kvf_tier *tier);
 
 /** One of the tier's layouts; NULL past the last. Valid as long as the tier. */

@@ -8,7 +8,22 @@
  *              ^ the fence passes flight 2 only once flight 1 and the own blocks have landed too
  *
  * Flights are pure bookkeeping: nothing is copied here, and tracker and engine may live in
- * different processes. kvferry/bound.h ties them to a transfer. Same threading as the tracker.
+ * different processes. kvferry/bound.h ties them to a transfer.
+ *
+ * @par Threads
+ * All calls are calls on the tracker, see assignments.h.
+ *
+ * @par Ownership
+ * A flight is a number, which nobody frees. Plans are read during the call.
+ *
+ * @par Lifetimes
+ * A flight is open until it lands or returns, until an earlier one of its tracker returns, or until
+ * the tracker is cleared. With a destroyed tracker it is gone, and no call may name it. Views and
+ * plans of the tracker stay valid throughout.
+ *
+ * @par Errors
+ * As in status.h. Functions that return a status answer INVALID for NULL; the others take NULL for
+ * a tracker without flights.
  */
 #ifndef KVFERRY_FLIGHT_H
 #define KVFERRY_FLIGHT_H
@@ -26,7 +41,7 @@ typedef uint64_t kvf_flight;
  * Stages the plan's destination ids with the source's hashes and opens a flight over them.
  *
  * The plan comes from kvf_zip_assigned_pending (or is of its form): dst_ids are the first pending
- * ids of `dst`, in order. Views and plans of `dst` stay valid.
+ * ids of `dst`, in order.
  *
  * Errors: INVALID for NULL, an empty plan, one without hashes, or ids that are not the first
  * pending ones (`id`, `index`); GAP when it does not begin at next_position (`position`,

@@ -2,7 +2,17 @@
  * Block hashes, sequence hashes and the 128-bit positional hashes, bit for bit those of
  * dynamo-tokens 1.2 and 1.3.
  *
- * All functions are pure and may be called from any thread.
+ * @par Threads
+ * Any thread, at any time: all functions are pure.
+ *
+ * @par Ownership
+ * Arguments and outputs are the caller's. Nothing is allocated, and nothing is kept.
+ *
+ * @par Lifetimes
+ * Hashes are values, which may be copied, stored and sent.
+ *
+ * @par Errors
+ * As in status.h. A function that returns no status cannot fail, whatever bits it is given.
  */
 #ifndef KVFERRY_HASH_H
 #define KVFERRY_HASH_H
@@ -38,7 +48,8 @@ typedef enum kvf_hash_layout {
  *            | m 2 | position 8/16/24/31 | block hash 54/46/38/31 | sequence hash 64 |
  */
 typedef struct kvf_hash {
-    uint64_t low, high;
+    uint64_t low;  /**< The lower 64 bits. */
+    uint64_t high; /**< The upper 64 bits. */
 } kvf_hash;
 
 /** A run of multimodal placeholder tokens, in token positions of the whole sequence. */
@@ -113,9 +124,10 @@ KVF_API int kvf_hash_compare(kvf_hash_layout layout, kvf_hash a, kvf_hash b);
 KVF_API bool kvf_hash_equal(kvf_hash a, kvf_hash b);
 
 /** The text "position:current:parent", a root's "position:current", the hashes as base58 of their
- *  eight big-endian bytes. Returns the length as snprintf does. KVF_HASH_TEXT_SIZE always holds it.
- */
+ *  eight big-endian bytes. Returns the length as snprintf does. */
 KVF_API int kvf_hash_format(kvf_hash_layout layout, kvf_hash hash, char *buffer, size_t size);
+
+/** Bytes that always hold the text of kvf_hash_format, its end included. */
 #define KVF_HASH_TEXT_SIZE 48
 
 /** The position in a positional sequence hash. */

@@ -1,10 +1,24 @@
 /** @file
  * Layouts: where the bytes of a block are.
  *
- * A layout is a list of regions over one range of block ids. It says where bytes lie and owns none
- * of them. Layouts are immutable and may be shared between threads; tiers and moves keep what they
- * need of one alive, so that a layout may be destroyed as soon as its maker is done with it.
- * Reading functions need a layout; those that return a status answer INVALID for NULL.
+ * A layout is a list of regions over one range of block ids. It says where bytes lie.
+ *
+ * @par Threads
+ * Layouts never change: any thread, at any time, but for destroying one that another call still
+ * uses.
+ *
+ * @par Ownership
+ * Whoever is given a layout destroys it. Shapes, regions and lists given to it are copied; the
+ * bytes that it tells of are the caller's.
+ *
+ * @par Lifetimes
+ * Tiers keep what they need of a layout alive, and moves copy it: it may be destroyed as soon as
+ * its maker is done with it. A layout touches no byte: memory only has to be there when something
+ * is moved.
+ *
+ * @par Errors
+ * As in status.h. Functions that return a status answer INVALID for NULL; the others that read need
+ * a layout.
  */
 #ifndef KVFERRY_LAYOUT_H
 #define KVFERRY_LAYOUT_H
@@ -15,6 +29,7 @@
 extern "C" {
 #endif
 
+/** A layout. */
 typedef struct kvf_layout kvf_layout;
 
 /** Blocks a layout can have at most: 2^31 - 1. */
@@ -51,7 +66,7 @@ typedef enum kvf_tile_order {
  *      | row 0 of 0 | ...  | row 1 of 0 | ...         | row 0 of 1 | ...
  */
 typedef struct kvf_region {
-    void *base;
+    void *base;           /**< Where row 0 of block 0 begins. */
     size_t block_stride;  /**< Bytes from one block to the next. */
     size_t bytes;         /**< Bytes of one row. */
     size_t rows;          /**< Rows a block; 0 means 1. */
@@ -63,14 +78,15 @@ typedef struct kvf_region {
     uint64_t kind;        /**< Tags the type, and what the bytes of an opaque region are inside; the
                                caller's own numbers, compared only. Must not tell the order of a
                                tile, or tiles of two orders would not pair up. */
-    size_t tokens, heads; /**< Of a tile; 0 for an opaque region. */
+    size_t tokens;        /**< Of a tile; 0 for an opaque region. */
+    size_t heads;         /**< Of a tile; 0 for an opaque region. */
     kvf_tile_order order; /**< 0: opaque. */
 } kvf_region;
 
 /** A piece of memory a constructor places blocks in. */
 typedef struct kvf_buffer {
-    void *base;
-    size_t bytes;
+    void *base;   /**< Where it begins. */
+    size_t bytes; /**< How long it is. */
 } kvf_buffer;
 
 /**
@@ -85,7 +101,8 @@ typedef struct kvf_shape {
     const size_t *bytes_per_layer;  /**< [layers], instead of `bytes` where layers differ; NULL. */
     size_t rows;                    /**< Rows each part is seen as; divides the bytes. 0 means 1. */
     uint64_t kind;                  /**< See kvf_region. */
-    size_t tokens, heads;           /**< See kvf_region: of each part, where it is a tile. */
+    size_t tokens;                  /**< See kvf_region: of each part, where it is a tile. */
+    size_t heads;                   /**< As `tokens`. */
     kvf_tile_order order;           /**< Shapes that differ in order, and in rows, pair up. */
     const kvf_allocator *allocator; /**< NULL: malloc. */
 } kvf_shape;
@@ -179,6 +196,7 @@ KVF_API kvf_status kvf_layout_recommend(const kvf_layout *layout, kvf_layout_use
 /** Drops the caller's hold on the layout. NULL is fine. */
 KVF_API void kvf_layout_destroy(kvf_layout *layout);
 
+/** Number of block ids. */
 KVF_API size_t kvf_layout_blocks(const kvf_layout *layout);
 
 /** The regions, `*count` of them (`count` may be NULL); valid as long as the layout. */

@@ -3,7 +3,21 @@
  *
  * A move is region groups times runs of ids, and is kept as that product. Its copies, boxes, are
  * enumerated when asked for and never stored. Most users never see a move: kvferry/transfer.h
- * makes them. Moves are immutable and may be shared between threads.
+ * makes them.
+ *
+ * @par Threads
+ * Moves never change: any thread, at any time, but for destroying one that another call still uses.
+ * A cursor belongs to whoever enumerates.
+ *
+ * @par Ownership
+ * Whoever is given a move destroys it. Layouts, plans and limits are read during create.
+ *
+ * @par Lifetimes
+ * A move needs neither its layouts nor its plans any more, and touches no byte itself: the memory
+ * that boxes tell of only has to be there when somebody copies them.
+ *
+ * @par Errors
+ * As in status.h. NULL is INVALID where a status is returned; enumerating NULL gives nothing.
  */
 #ifndef KVFERRY_MOVE_H
 #define KVFERRY_MOVE_H
@@ -15,28 +29,33 @@
 extern "C" {
 #endif
 
+/** A move. */
 typedef struct kvf_move kvf_move;
 
-/** What to move. Plans and their arrays are read during the call only. Zero-initialise, then set
- *  what differs. */
+/** What to move. Zero-initialise, then set what differs. */
 typedef struct kvf_move_spec {
-    const kvf_layout *src, *dst;
-    const kvf_plan *plans;
-    size_t plan_count;
-    uint32_t first_group; /**< First group (layer) to move, counted from the layout's first. */
-    uint32_t group_count; /**< 0: all from first_group on. */
-    bool same_tier;       /**< Source and destination ids name the same blocks. */
-    bool by_group;        /**< Never one copy for two groups, and groups in order. */
+    const kvf_layout *src; /**< Where blocks are read. */
+    const kvf_layout *dst; /**< Where they are written. */
+    const kvf_plan *plans; /**< [plan_count] */
+    size_t plan_count;     /**< 0: nothing is moved. */
+    uint32_t first_group;  /**< First group (layer) to move, counted from the layout's first. */
+    uint32_t group_count;  /**< 0: all from first_group on. */
+    bool same_tier;        /**< Source and destination ids name the same blocks. */
+    bool by_group;         /**< Never one copy for two groups, and groups in order. */
 } kvf_move_spec;
 
 /** One copy: `slices` x `rows` pieces of `width` bytes. Row r of slice s is at
  *  base + s * slice_pitch + r * row_pitch. */
 typedef struct kvf_box {
-    char *dst;
-    const char *src;
-    size_t width, rows, slices;
-    ptrdiff_t dst_row_pitch, src_row_pitch;
-    ptrdiff_t dst_slice_pitch, src_slice_pitch;
+    char *dst;                 /**< The base on the destination's side. */
+    const char *src;           /**< The base on the source's side. */
+    size_t width;              /**< Bytes of a piece. */
+    size_t rows;               /**< Pieces of a slice. */
+    size_t slices;             /**< 1 or more. */
+    ptrdiff_t dst_row_pitch;   /**< Bytes from one row to the next; may be negative. */
+    ptrdiff_t src_row_pitch;   /**< ... on the source's side. */
+    ptrdiff_t dst_slice_pitch; /**< Bytes from one slice to the next; may be negative. */
+    ptrdiff_t src_slice_pitch; /**< ... on the source's side. */
 } kvf_box;
 
 /** What one copy of an engine can do. All zero: single pieces of any size only. */
@@ -52,14 +71,16 @@ typedef struct kvf_box_limits {
 
 /** What a move amounts to. Sizes are bytes. */
 typedef struct kvf_move_report {
-    uint64_t bytes;
-    uint64_t blocks;    /**< Different pairs. */
-    uint64_t boxes;     /**< Copies, before segments split any. */
-    uint64_t fragments; /**< Pieces of contiguous bytes on both sides. */
-    size_t smallest_box, median_box;
-    size_t smallest_fragment, median_fragment;
-    size_t spans; /**< Regions, and rows of tiles turned, that could not be joined. */
-    size_t runs;  /**< Runs of ids that advance by one step. */
+    uint64_t bytes;           /**< In all. */
+    uint64_t blocks;          /**< Different pairs. */
+    uint64_t boxes;           /**< Copies, before segments split any. */
+    uint64_t fragments;       /**< Pieces of contiguous bytes on both sides. */
+    size_t smallest_box;      /**< Its bytes. */
+    size_t median_box;        /**< Its bytes. */
+    size_t smallest_fragment; /**< Its bytes. */
+    size_t median_fragment;   /**< Its bytes. */
+    size_t spans;             /**< Regions, and rows of tiles turned, that could not be joined. */
+    size_t runs;              /**< Runs of ids that advance by one step. */
 } kvf_move_report;
 
 /**
@@ -86,13 +107,16 @@ KVF_API kvf_status kvf_move_create(const kvf_move_spec *spec, const kvf_box_limi
                                    const kvf_allocator *allocator, kvf_move **out,
                                    kvf_error *error);
 
-/** NULL is fine. */
+/** Frees the move. NULL is fine. */
 KVF_API void kvf_move_destroy(kvf_move *move);
 
 /** Where an enumeration stands. Zero-initialise to begin. */
 typedef struct kvf_box_cursor {
-    size_t span, run;          /**< The next box of the product. */
-    size_t slice, row, column; /**< How much of it was given out already. */
+    size_t span;   /**< Of the next box of the product. */
+    size_t run;    /**< Of the next box of the product. */
+    size_t slice;  /**< How much of it was given out already, */
+    size_t row;    /**< of that slice, */
+    size_t column; /**< and of that row. */
 } kvf_box_cursor;
 
 /** Writes the next boxes, `capacity` at most, and moves the cursor on. Returns how many; 0 at the

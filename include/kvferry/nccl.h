@@ -17,21 +17,36 @@
  *
  * Every operation is announced by all ranks that take part in it, from any thread; rank 0 compares
  * what they say, gives the operation its place in the order, and collects the votes that all went
- * well. Before that nothing counts as landed anywhere. An operation that ranks disagree on, or that
- * one of them does not come to, is refused, and the group goes on. When a rank dies, is late or in
- * doubt once an operation has begun, the group is broken: all its operations end with KVF_ERR_PEER,
- * or with this rank's own error, in time, and only destroying it is left. The error's `index` is
- * the rank whose fault it is, or that has told of it where nobody knows; `what` is the reason. Of
- * two that disagree it is the higher one.
+ * well. Before that nothing counts as landed anywhere.
  *
  * What has landed on one rank is there on all. But the news of it may not reach a rank whose
  * channel or device fails just then: that one returns what the others have landed.
  *
- * A group has the hooks of its engine, which its own threads call, too.
+ * @par Threads
+ * Any thread, at any time, but for destroying an object that another call still uses, and for poll,
+ * wait and release of an operation: these are calls on the trackers that it fills, see
+ * assignments.h, and of one operation must not overlap even where it fills none. Trackers change in
+ * submit and in these calls only. A group has threads of its own, which call its channel and its
+ * engine's hooks, but no callback.
  *
- * All functions may be called from any thread at any time, but for destroying an object that
- * another call still uses. Destinations' trackers change in submit, poll, wait and release of an
- * operation only, which are their owner's to call.
+ * @par Ownership
+ * Whoever is given a channel, group, wire or operation destroys or releases it. Plans, hands and
+ * options are copied, or read, during the call.
+ *
+ * @par Lifetimes
+ * The engine, and what the channel stands for, outlive the group; the device tier outlives the
+ * wire, and the host tier the operation, until it is over. Wires and operations may be let go of
+ * after their group. The group's allocator is needed until they are gone, too.
+ *
+ * @par Errors
+ * As in status.h. What a rank can see alone comes back from submit, and nothing has changed then;
+ * what ranks disagree on, and later errors, come from poll, wait and through the callback. An
+ * operation that ranks disagree on, or that one of them does not come to, is refused, and the group
+ * goes on. When a rank dies, is late or in doubt once an operation has begun, the group is broken:
+ * all its operations end with KVF_ERR_PEER, or with this rank's own error, in time, and only
+ * destroying it is left. The error's `index` is the rank whose fault it is, or that has told of it
+ * where nobody knows; `what` is the reason. Of two that disagree it is the higher one. Functions
+ * that return a status answer INVALID for NULL; the others take NULL for something that is empty.
  */
 #ifndef KVFERRY_NCCL_H
 #define KVFERRY_NCCL_H
@@ -44,6 +59,7 @@
 extern "C" {
 #endif
 
+/** A communicator of NCCL's: ncclComm_t points to one. */
 struct ncclComm;
 
 /** @name The control channel
@@ -55,7 +71,7 @@ struct ncclComm;
  * Errors are the channel's own (KVF_ERR_ENGINE and the like); any but TIMEOUT breaks the group.
  */
 typedef struct kvf_channel {
-    void *user;
+    void *user; /**< Given to every call. */
     /** Sends a message; the bytes may be reused on return. Does not wait for the receiver for
      * longer than the channel's own time limit. */
     kvf_status (*send)(void *user, int to, const void *message, size_t bytes, kvf_error *error);
@@ -75,7 +91,8 @@ typedef struct kvf_channel {
 
 /** Zero-initialise, then set what differs. */
 typedef struct kvf_channel_tcp_options {
-    int rank, ranks;
+    int rank;  /**< Which rank this is, from 0 on. */
+    int ranks; /**< How many there are. */
     /** Where rank 0 listens: "host:port", "[address]:port". For rank 0 the host names the
      * interface, an empty one all of them; for others an empty one is this machine. Port 0 is not
      * one. Not read with one rank. */
@@ -104,25 +121,27 @@ KVF_API void kvf_channel_tcp_destroy(kvf_channel *channel);
  *  @name Groups
  *  @{ */
 
+/** A rank of a group. */
 typedef struct kvf_group kvf_group;
 
 /** Zero-initialise, then set what differs. */
 typedef struct kvf_group_options {
-    int rank, ranks;
-    kvf_engine *engine;         /**< A CUDA engine; outlives the group. */
-    const kvf_channel *channel; /**< Copied; what it stands for outlives the group. Not needed for a
-                                     group of one. */
+    int rank;                   /**< Which rank this is, from 0 on. */
+    int ranks;                  /**< How many there are. */
+    kvf_engine *engine;         /**< A CUDA engine. */
+    const kvf_channel *channel; /**< Not needed for a group of one. */
     struct ncclComm *parent;    /**< Split from this communicator, whose ranks are the group's, and
                                      which nobody else uses during create; NULL: a new one, whose id
                                      rank 0 sends over the channel, none for a group of one. With a
                                      parent that blocks, the split does, and waits for a rank that dies
                                      in it for as long as NCCL likes. Where one that does not block is
                                      never done with it, a few bytes stay allocated. */
-    int64_t timeout_us;     /**< For a rank to come, to answer and to finish, and for NCCL to make
-                                 the communicator; 0: 30 s. */
-    int64_t heartbeat_us;   /**< Between signs of life; 0: a tenth of the timeout, 1 s at most. */
-    int min_ctas, max_ctas; /**< Thread blocks of the collectives; 0: as NCCL likes. */
-    int cta_policy;         /**< NCCL's number for it, see ncclConfig_t. */
+    int64_t timeout_us;   /**< For a rank to come, to answer and to finish, and for NCCL to make
+                               the communicator; 0: 30 s. */
+    int64_t heartbeat_us; /**< Between signs of life; 0: a tenth of the timeout, 1 s at most. */
+    int min_ctas;         /**< Thread blocks of the collectives, at least; 0: as NCCL likes. */
+    int max_ctas;         /**< ... and at most. */
+    int cta_policy;       /**< NCCL's number for it, see ncclConfig_t. */
     const kvf_allocator *allocator; /**< NULL: malloc. Called from several threads. */
 } kvf_group_options;
 
@@ -138,10 +157,12 @@ KVF_API kvf_status kvf_group_create(const kvf_group_options *options, kvf_group 
 /** Leaves: operations that have not started are CANCELLED, those that have go on to their end, and
  * once all ranks have left the communicator is let go of. When the others have not come to that
  * within the timeout, it is aborted; if something is open then, or this is rank 0, that breaks the
- * group. Wires and operations may be let go of later. NULL is fine. */
+ * group. NULL is fine. */
 KVF_API void kvf_group_destroy(kvf_group *group);
 
+/** Which rank this is; -1 for NULL. */
 KVF_API int kvf_group_rank(const kvf_group *group);
+/** How many there are; 0 for NULL. */
 KVF_API int kvf_group_ranks(const kvf_group *group);
 
 /** OK, or why the group is broken: PEER, or this rank's own error. */
@@ -202,14 +223,15 @@ KVF_API int kvf_group_counters_print(const kvf_labelled_group_counters *groups, 
  *  @name Wires
  *  @{ */
 
+/** A wire. */
 typedef struct kvf_wire kvf_wire;
 
 /** Zero-initialise, then set what differs. */
 typedef struct kvf_wire_options {
-    kvf_tier *device; /**< Of the group's engine; outlives the wire. */
-    size_t device_layout;
-    size_t chunk_bytes; /**< Of one rank's part of a collective; 0: 8 MiB. At least a block. */
-    size_t chunks;      /**< On their way at a time; 0: 3. */
+    kvf_tier *device;     /**< Of the group's engine. */
+    size_t device_layout; /**< Which of its layouts. */
+    size_t chunk_bytes;   /**< Of one rank's part of a collective; 0: 8 MiB. At least a block. */
+    size_t chunks;        /**< On their way at a time; 0: 3. */
 } kvf_wire_options;
 
 /** A tier of chunks x ranks x chunk_bytes of device memory, packed blocks of one layout. Each rank
@@ -228,6 +250,7 @@ KVF_API void kvf_wire_destroy(kvf_wire *wire);
  *  @name Operations
  *  @{ */
 
+/** An operation. */
 typedef struct kvf_wire_op kvf_wire_op;
 
 /** Whose host tier has which blocks. */
@@ -240,12 +263,12 @@ typedef enum kvf_share {
 typedef struct kvf_wire_submit_options {
     uint64_t tag; /**< By which ranks know that they mean the same operation: those under one tag
                      are matched in each rank's order. A request's number, say. */
-    size_t host_layout;
-    kvf_share share;
+    size_t host_layout;          /**< Which of the host tier's layouts. */
+    kvf_share share;             /**< Whose host tier has which blocks. */
     kvf_assignments *const *dst; /**< [plan_count]; NULL, or NULL in it: no tracker. */
     kvf_callback callback; /**< Called once, within the poll, wait or release that finds it over;
                                 NULL. */
-    void *user;
+    void *user;            /**< Given to it. */
 } kvf_wire_submit_options;
 
 /**
@@ -254,7 +277,7 @@ typedef struct kvf_wire_submit_options {
  * positions it has by `share`, and the others are not read; dst_ids are its own slots. With a
  * tracker the plan departs at submit, lands when all ranks have voted, and returns otherwise.
  *
- * Plans are copied; the host tier outlives the operation. Errors: INVALID; RANGE for ids past a
+ * Errors: INVALID; RANGE for ids past a
  * tier's blocks (`id`; `index` its plan, `other_index` its place), positions that overflow or a
  * layout that does not exist; LAYOUT; CONFLICT for a destination twice; those of kvf_flight_depart
  * (`index` the plan); AGAIN when very many are open; CLOSED behind kvf_group_destroy; NO_MEMORY;
@@ -304,11 +327,12 @@ typedef struct kvf_wire_op_stats {
     uint64_t blocks;     /**< That have come to this rank's slots or host tier; 0 unless OK. */
     uint64_t host_bytes; /**< Over this rank's link to the host. */
     uint64_t wire_bytes; /**< Sent and received, padding included: what NCCL was asked for. */
-    uint64_t chunks;
-    double wait_us; /**< Until all ranks had come. */
-    double run_us;  /**< From then on until all had voted. */
+    uint64_t chunks;     /**< It took so many. */
+    double wait_us;      /**< Until all ranks had come. */
+    double run_us;       /**< From then on until all had voted. */
 } kvf_wire_op_stats;
 
+/** Statistics so far. */
 KVF_API void kvf_wire_op_stats_get(const kvf_wire_op *op, kvf_wire_op_stats *stats);
 
 /** Gives the operation back. One that is not over goes on, and its flights return: poll or wait

@@ -1,7 +1,20 @@
 /** @file
  * Plans: which block goes where, as a view of two trackers.
  *
- * Making a plan allocates nothing, cannot fail and takes the same few nanoseconds at any size.
+ * Making a plan allocates nothing and takes the same few nanoseconds at any size.
+ *
+ * @par Threads
+ * Making a plan is a call on both trackers, see assignments.h. Slicing one is pure.
+ *
+ * @par Ownership
+ * A plan is a value that owns nothing: it points into its trackers, or into arrays of the caller's
+ * own.
+ *
+ * @par Lifetimes
+ * A plan is valid as long as views of both its trackers are, see assignments.h.
+ *
+ * @par Errors
+ * Nothing here can fail. Making a plan needs both trackers.
  */
 #ifndef KVFERRY_PLAN_H
 #define KVFERRY_PLAN_H
@@ -16,16 +29,14 @@ extern "C" {
  * Pairs of ids at common positions: src_ids[i] and dst_ids[i] stand at first_position + i. An
  * empty plan has count 0 and NULL pointers.
  *
- * A plan points into its trackers and is valid as long as their views are (see kvf_view): until
- * extend, take_staged, truncate, drop_front, clear, reserve or destroy of either. A caller may fill
- * one with arrays of its own; `src_hashes` may then be NULL.
+ * A caller may fill one with arrays of its own; `src_hashes` may then be NULL.
  */
 typedef struct kvf_plan {
-    uint64_t first_position;
-    size_t count;
-    const uint64_t *src_ids;
-    const uint64_t *dst_ids;
-    const kvf_hash *src_hashes;
+    uint64_t first_position;    /**< That of the first pair. */
+    size_t count;               /**< Pairs. */
+    const uint64_t *src_ids;    /**< [count] ids of blocks to read. */
+    const uint64_t *dst_ids;    /**< [count] ids of blocks to write. */
+    const kvf_hash *src_hashes; /**< [count], of what is read. */
 } kvf_plan;
 
 /** Pairs the assigned blocks of `a` (as source) and `b` over their common positions. */

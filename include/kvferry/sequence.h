@@ -1,10 +1,23 @@
 /** @file
  * A sequence of tokens, cut into blocks and hashed as it grows.
  *
- * A sequence belongs to one owner: calls on it must not overlap in time. It holds its tokens,
- * block hashes, sequence hashes and lineage hashes in four arrays, so that a tracker stages from
- * the lineage hashes as they lie. No memory is allocated per block. Reading functions need a
- * sequence; those that return a status answer INVALID for NULL.
+ * It holds its tokens, block hashes, sequence hashes and lineage hashes in four arrays, so that a
+ * tracker stages from the lineage hashes as they lie. No memory is allocated per block.
+ *
+ * @par Threads
+ * A sequence belongs to one owner: calls on it must not overlap in time.
+ *
+ * @par Ownership
+ * Whoever is given a sequence, by create or clone, destroys it. Tokens and runs given to it are
+ * copied; the arrays it shows are its own.
+ *
+ * @par Lifetimes
+ * Arrays that were read from a sequence are valid until the next extend, append, reserve (whether
+ * or not these succeed), truncate or destroy.
+ *
+ * @par Errors
+ * As in status.h. Functions that return a status answer INVALID for NULL; the others that read need
+ * a sequence.
  */
 #ifndef KVFERRY_SEQUENCE_H
 #define KVFERRY_SEQUENCE_H
@@ -15,6 +28,7 @@
 extern "C" {
 #endif
 
+/** A sequence of tokens. */
 typedef struct kvf_sequence kvf_sequence;
 
 /** Zero-initialise, then set what differs. */
@@ -34,17 +48,17 @@ typedef struct kvf_token_block {
     bool has_parent;        /**< false for position 0. */
     kvf_hash lineage;       /**< The reference's SequenceHash. */
     kvf_hash positional;    /**< The reference's PositionalSequenceHash. */
-    const uint32_t *tokens; /**< block_size tokens; valid as kvf_sequence_tokens. */
+    const uint32_t *tokens; /**< block_size tokens, in the sequence's array. */
 } kvf_token_block;
 
 /**
- * Makes an empty sequence. The caller destroys it.
+ * Makes an empty sequence.
  * Errors: INVALID for NULL, block size 0 or an unknown layout; NO_MEMORY.
  */
 KVF_API kvf_status kvf_sequence_create(const kvf_sequence_options *options, kvf_sequence **out,
                                        kvf_error *error);
 
-/** NULL is fine. */
+/** Frees the sequence. NULL is fine. */
 KVF_API void kvf_sequence_destroy(kvf_sequence *sequence);
 
 /** An independent copy with the same allocator (a fork, a beam). Errors: INVALID, NO_MEMORY. */
@@ -85,8 +99,13 @@ KVF_API kvf_status kvf_sequence_truncate(kvf_sequence *sequence, size_t token_co
 KVF_API kvf_status kvf_sequence_reserve(kvf_sequence *sequence, size_t token_count,
                                         kvf_error *error);
 
+/** Tokens a block. */
 KVF_API size_t kvf_sequence_block_size(const kvf_sequence *sequence);
+
+/** What seeds the block hashes. */
 KVF_API uint64_t kvf_sequence_salt(const kvf_sequence *sequence);
+
+/** Whose hashes these are. */
 KVF_API kvf_hash_layout kvf_sequence_hash_layout(const kvf_sequence *sequence);
 
 /** Complete blocks. */
@@ -95,12 +114,10 @@ KVF_API size_t kvf_sequence_block_count(const kvf_sequence *sequence);
 /** All tokens, those of the incomplete last block included. */
 KVF_API size_t kvf_sequence_token_count(const kvf_sequence *sequence);
 
-/** The tokens, kvf_sequence_token_count of them; NULL when there are none. Valid until the next
- *  extend, append, reserve (whether or not these succeed), truncate or destroy. */
+/** The tokens, kvf_sequence_token_count of them; NULL when there are none. */
 KVF_API const uint32_t *kvf_sequence_tokens(const kvf_sequence *sequence);
 
-/** The lineage hashes of all complete blocks, [i] that of position i; NULL when there are none.
- *  Valid as kvf_sequence_tokens. */
+/** The lineage hashes of all complete blocks, [i] that of position i; NULL when there are none. */
 KVF_API const kvf_hash *kvf_sequence_hashes(const kvf_sequence *sequence);
 
 /** Reads one complete block. Errors: INVALID; RANGE past the last complete block. */

@@ -1,9 +1,24 @@
 /** @file
  * Statuses, error details and the caller's allocator.
  *
+ * @par Threads
+ * Any thread, at any time: nothing here has state.
+ *
+ * @par Ownership
+ * A kvf_error is the caller's and owns nothing. An object copies its kvf_allocator when it is
+ * created; what `user` is stays the caller's.
+ *
+ * @par Lifetimes
+ * Texts that functions return, and `what` of a kvf_error, are static. What an allocator calls is
+ * needed until every object that was given it is gone, and what keeps such an object: its header
+ * says which.
+ *
+ * @par Errors
  * Every function that can fail returns a kvf_status. Functions that can say more take an optional
- * `kvf_error *` as their last argument: NULL is fine, it is written on failure only. A failed call
- * changes nothing but the details, unless its comment says otherwise.
+ * `kvf_error *` as their last argument: NULL is fine, it is written on failure only, and
+ * KVF_PENDING is none. A failed call changes nothing but the details, unless its comment says
+ * otherwise, and writes no other output. NULL for what a function needs is KVF_ERR_INVALID where it
+ * returns a status.
  */
 #ifndef KVFERRY_STATUS_H
 #define KVFERRY_STATUS_H
@@ -16,6 +31,7 @@
 extern "C" {
 #endif
 
+/** Before every public function: it is exported. */
 #if defined(__GNUC__)
 #define KVF_API __attribute__((visibility("default")))
 #else
@@ -25,9 +41,14 @@ extern "C" {
 /* Before 1.0 a minor version may change anything, and a patch version only adds: functions, types,
  * constants, statuses. What was built for 0.1.0 runs with 0.1.9. The whole rule stands in
  * tests/abi.sh, which checks it. */
-#define KVF_VERSION_MAJOR  0
-#define KVF_VERSION_MINOR  1
-#define KVF_VERSION_PATCH  0
+
+/** The first number of the version of these headers. */
+#define KVF_VERSION_MAJOR 0
+/** The second number of the version of these headers. */
+#define KVF_VERSION_MINOR 1
+/** The third number of the version of these headers. */
+#define KVF_VERSION_PATCH 0
+/** The version of these headers, "major.minor.patch". */
 #define KVF_VERSION_STRING "0.1.0"
 
 /** The version of the library that is running, "major.minor.patch". */
@@ -58,6 +79,7 @@ KVF_API const char *kvf_version(void);
     X(KVF_ERR_BROKEN, "engine is beyond use")                                                      \
     X(KVF_ERR_PEER, "another rank failed or disagrees")
 
+/** How a call went: KVF_STATUS_MAP has the list. */
 typedef enum kvf_status {
 #define KVF_X(name, text) name,
     KVF_STATUS_MAP(KVF_X)
@@ -66,13 +88,13 @@ typedef enum kvf_status {
 
 /** Which members of a kvf_error are set. */
 enum {
-    KVF_ERROR_ID = 1 << 0,
-    KVF_ERROR_OTHER_ID = 1 << 1,
-    KVF_ERROR_INDEX = 1 << 2,
-    KVF_ERROR_OTHER_INDEX = 1 << 3,
-    KVF_ERROR_POSITION = 1 << 4,
-    KVF_ERROR_EXPECTED = 1 << 5,
-    KVF_ERROR_NATIVE_CODE = 1 << 6,
+    KVF_ERROR_ID = 1 << 0,          /**< `id` */
+    KVF_ERROR_OTHER_ID = 1 << 1,    /**< `other_id` */
+    KVF_ERROR_INDEX = 1 << 2,       /**< `index` */
+    KVF_ERROR_OTHER_INDEX = 1 << 3, /**< `other_index` */
+    KVF_ERROR_POSITION = 1 << 4,    /**< `position` */
+    KVF_ERROR_EXPECTED = 1 << 5,    /**< `expected` */
+    KVF_ERROR_NATIVE_CODE = 1 << 6, /**< `native_code` */
 };
 
 /**
@@ -83,7 +105,7 @@ enum {
  * actual in `position` and expected in `expected`; DUPLICATE_BLOCK_ID has block_id in `id`.
  */
 typedef struct kvf_error {
-    kvf_status status;
+    kvf_status status;    /**< What the call returned. */
     uint32_t fields;      /**< KVF_ERROR_* bits of the members that are set. */
     const char *what;     /**< The rule that was broken; static text, may be NULL. */
     int native_code;      /**< errno, or the code of the runtime below. */
@@ -95,10 +117,10 @@ typedef struct kvf_error {
     uint64_t expected;    /**< The position, count or size that was expected. */
 } kvf_error;
 
-/** The status's name ("KVF_ERR_RANGE"), or "unknown status". Static text, any thread. */
+/** The status's name ("KVF_ERR_RANGE"), or "unknown status". */
 KVF_API const char *kvf_status_name(kvf_status status);
 
-/** The status's text ("out of range"), or "unknown status". Static text, any thread. */
+/** The status's text ("out of range"), or "unknown status". */
 KVF_API const char *kvf_status_text(kvf_status status);
 
 /**
@@ -109,7 +131,7 @@ KVF_API const char *kvf_status_text(kvf_status status);
 KVF_API int kvf_error_format(const kvf_error *error, char *buffer, size_t size);
 
 /**
- * The caller's allocator. Objects copy it when they are created.
+ * The caller's allocator.
  *
  * `resize` gets a block of `old_size` bytes (NULL and 0 for none) and returns one of `new_size`
  * bytes, aligned for any type, with the common prefix kept; NULL leaves the old block as it was.
@@ -119,13 +141,15 @@ KVF_API int kvf_error_format(const kvf_error *error, char *buffer, size_t size);
  * does not come from here.
  */
 typedef struct kvf_allocator {
+    /** Makes, resizes or frees a block. NULL: malloc, as without an allocator. */
     void *(*resize)(void *user, void *block, size_t old_size, size_t new_size);
-    void *user;
+    void *user; /**< Given to every call. */
 } kvf_allocator;
 
 /** Half open: start <= x < end. */
 typedef struct kvf_range {
-    uint64_t start, end;
+    uint64_t start; /**< The first. */
+    uint64_t end;   /**< The first behind it. */
 } kvf_range;
 
 #ifdef __cplusplus

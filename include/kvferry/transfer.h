@@ -4,12 +4,27 @@
  * A submit that reads a block being written, or writes a block being read or written, is ordered
  * behind whoever does that, on both tiers and across directions; the caller need not wait.
  *
- * Errors that are found before anything was enqueued come back from submit, and nothing has
- * changed then. Later ones come through the completion only.
+ * @par Threads
+ * Any thread, at any time, but for releasing an object that another call still uses. A callback
+ * that another thread has begun may still run when a wait returns here; it is over when
+ * kvf_engine_destroy returns, unless it is that of a completion and was made by kvf_completion_arm.
  *
- * All functions may be called from any thread at any time, but for releasing an object that another
- * call still uses. For callbacks see kvf_callback; one that another thread has begun may still run
- * when a wait returns here, and is over when kvf_engine_destroy returns.
+ * @par Ownership
+ * Whoever is given a transfer or completion releases it. Plans are copied, and options and events
+ * read, during submit. A completion keeps the transfers that it counts until it is gone itself, and
+ * they keep it until they are over.
+ *
+ * @par Lifetimes
+ * Releasing stops nothing: a transfer that is not over goes on. Transfers and completions stay
+ * readable until released, whatever has become of their tiers and engine. What a callback is given
+ * as `user` is needed until it was called: those of transfers have been when kvf_engine_destroy
+ * returns.
+ *
+ * @par Errors
+ * As in status.h. Errors that are found before anything was enqueued come back from submit, and
+ * nothing has changed then. Later ones come from poll and wait, through the callback and through
+ * the completion only. Functions that return a status answer INVALID for NULL; the others take NULL
+ * for something that is empty.
  */
 #ifndef KVFERRY_TRANSFER_H
 #define KVFERRY_TRANSFER_H
@@ -21,35 +36,37 @@
 extern "C" {
 #endif
 
+/** One for several transfers, see below. */
 typedef struct kvf_completion kvf_completion;
 
 /** Zero-initialise, then set what differs. */
 typedef struct kvf_submit_options {
-    size_t src_layout, dst_layout; /**< Which of each tier's layouts. */
-    uint32_t first_group;          /**< First group (layer), counted from the layout's first. */
-    uint32_t group_count;          /**< 0: all from first_group on. */
+    size_t src_layout;     /**< Which of the source's layouts. */
+    size_t dst_layout;     /**< Which of the destination's layouts. */
+    uint32_t first_group;  /**< First group (layer), counted from the layout's first. */
+    uint32_t group_count;  /**< 0: all from first_group on. */
     bool by_group;         /**< Move layer by layer, in order, so that layers can be waited for. */
     bool background;       /**< See below. */
     unsigned priority;     /**< Background only: 0 (first) to KVF_PRIORITIES - 1. */
     unsigned strategy;     /**< One of the engine's ways of copying, by its own numbers; 0: its
                                 choice. INVALID for a number it does not have. */
     kvf_callback callback; /**< Called once when the transfer is over; NULL for none. */
-    void *user;
+    void *user;            /**< Given to it. */
     kvf_completion *completion; /**< Counts this transfer in; NULL for none. */
-    void *const *events;        /**< It begins behind these events of the engine's runtime; read
-                                     during submit. UNSUPPORTED where there is no such thing. */
-    size_t event_count;
+    void *const *events;        /**< It begins behind these events of the engine's runtime.
+                                     UNSUPPORTED where there is no such thing. */
+    size_t event_count;         /**< 0: none. */
 } kvf_submit_options;
 
 /**
- * Submits the plans as one transfer from `src` to `dst`. The plans are copied.
+ * Submits the plans as one transfer from `src` to `dst`.
  *
  *  - ordered (the default): everything is enqueued when this returns;
  *  - background: enqueued bit by bit behind ordered work, by priority and under the engine's cap.
  *    Something that must wait for a background transfer lends it its own priority.
  *
- * No blocks at all is a transfer that has succeeded. The caller releases the transfer; `out` may be
- * NULL when only the callback or completion matters.
+ * No blocks at all is a transfer that has succeeded. `out` may be NULL when only the callback or
+ * completion matters.
  *
  * Errors: those of kvf_move_create; INVALID for NULL, a priority that does not exist or tiers of
  * different engines; RANGE for a layout that does not exist; AGAIN when the engine is full; BROKEN
@@ -87,20 +104,21 @@ KVF_API void kvf_transfer_cancel(kvf_transfer *transfer);
  */
 KVF_API size_t kvf_transfer_landed(const kvf_transfer *transfer, size_t plan);
 
+/** How a transfer has fared. */
 typedef struct kvf_transfer_stats {
     double submit_us; /**< Spent in submit: checking, lowering, registering, enqueueing. */
     double queue_us;  /**< From submit to the first byte moving, as far as it got. */
     double copy_us;   /**< From the first byte moving to the end. */
     uint64_t bytes;   /**< To move in all. */
-    uint64_t blocks;
-    uint64_t boxes; /**< Copies it takes. */
-    bool imitated;  /**< An imitated link made these times. */
+    uint64_t blocks;  /**< To move in all. */
+    uint64_t boxes;   /**< Copies it takes. */
+    bool imitated;    /**< An imitated link made these times. */
 } kvf_transfer_stats;
 
 /** Statistics so far. */
 KVF_API void kvf_transfer_stats_get(const kvf_transfer *transfer, kvf_transfer_stats *stats);
 
-/** Gives the caller's hold back. A transfer that is not over goes on. NULL is fine. */
+/** Gives the caller's hold on the transfer back. NULL is fine. */
 KVF_API void kvf_transfer_release(kvf_transfer *transfer);
 
 /** What one copy of this engine can do, to ask kvf_move_describe what a transfer would take. Valid
@@ -132,7 +150,7 @@ KVF_API kvf_status kvf_completion_poll(kvf_completion *completion, kvf_error *er
 KVF_API kvf_status kvf_completion_wait(kvf_completion *completion, int64_t timeout_us,
                                        kvf_error *error);
 
-/** Gives the caller's hold back; the transfers go on. NULL is fine. */
+/** Gives the caller's hold on the completion back. NULL is fine. */
 KVF_API void kvf_completion_release(kvf_completion *completion);
 
 /** @} */
