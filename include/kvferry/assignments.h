@@ -66,7 +66,7 @@ typedef struct kvf_view {
     uint64_t first_position; /**< That of the first block, or where one would stand. */
 } kvf_view;
 
-/** Zero-initialise, then set what differs. */
+/** Options of kvf_assignments_create: zero-initialise, then set what differs. */
 typedef struct kvf_assignments_options {
     uint64_t offset;                /**< Position of the first block. */
     kvf_hash_layout layout;         /**< Of the hashes, for lineage checks; default v1.2. */

@@ -50,7 +50,7 @@ typedef struct kvf_cuda_pinned kvf_cuda_pinned;
  * refuse very large ones; no copy crosses one. 64 GiB. */
 #define KVF_CUDA_SEGMENT ((size_t)1 << 36)
 
-/** Zero-initialise, then set what differs. */
+/** Options of kvf_cuda_pinned_create: zero-initialise, then set what differs. */
 typedef struct kvf_cuda_pinned_options {
     size_t bytes;       /**< Rounded up to whole huge pages. */
     int device;         /**< Whose runtime registers it; every device can reach it then. */
@@ -151,7 +151,7 @@ typedef struct kvf_cuda_model kvf_cuda_model;
 KVF_API kvf_status kvf_cuda_model_builtin(const kvf_allocator *allocator, kvf_cuda_model **out,
                                           kvf_error *error);
 
-/** Zero-initialise, then set what differs. */
+/** Options of kvf_cuda_model_calibrate: zero-initialise, then set what differs. */
 typedef struct kvf_cuda_calibrate_options {
     int device; /**< The device's index in the runtime. */
     /** Bytes of device memory and as many of pinned memory that it may take meanwhile, beside what
@@ -227,7 +227,7 @@ KVF_API kvf_status kvf_cuda_model_explain(const kvf_cuda_model *model, const kvf
  *  @name The engine
  *  @{ */
 
-/** Zero-initialise, then set what differs. */
+/** Options of kvf_engine_cuda_create: zero-initialise, then set what differs. */
 typedef struct kvf_cuda_options {
     int device;                  /**< The device's index in the runtime. */
     unsigned lanes;              /**< Streams each way; 0 means 4, at most 8. */

@@ -49,7 +49,7 @@ typedef void (*kvf_callback)(void *user, const kvf_error *error);
 /** Priorities of background transfers: 0 (first) to KVF_PRIORITIES - 1. */
 #define KVF_PRIORITIES 4
 
-/** Zero-initialise, then set what differs. */
+/** Options of kvf_engine_host_create: zero-initialise, then set what differs. */
 typedef struct kvf_host_options {
     unsigned threads; /**< Worker threads, 64 at most; 0: one a processor, but no more than 8. */
     bool no_threads;  /**< None: kvf_engine_progress and the waits of the caller do the copying. */
@@ -95,7 +95,7 @@ typedef enum kvf_memory {
     KVF_MEMORY_DEVICE, /**< Memory of a device. */
 } kvf_memory;
 
-/** Zero-initialise, then set what differs. */
+/** Options of kvf_tier_create: zero-initialise, then set what differs. */
 typedef struct kvf_tier_options {
     const kvf_layout *const *layouts; /**< [layout_count], all of the same number of blocks: views
                                          of one id space (the KV groups of a hybrid model). */

@@ -1,13 +1,27 @@
 /** @file
  * What an engine tells the program around it: log lines, ranges for a profiler, counters.
  *
- * All of it belongs to an engine, and a group of ranks has that of its engine; nothing is global. A
- * hook is given when the engine is created, is copied then, and stays. What it points to outlives
- * the engine, its tiers and its transfers. Without hooks each place that has one is a branch.
+ * All of it belongs to an engine, and a group of ranks has that of its engine; nothing is global.
+ * Without hooks each place that has one is a branch.
  *
- * Hooks run without any lock of the library's, on whatever thread does the work: the caller's, and
- * threads of engines and groups, several at a time. They must not wait for a transfer, nor destroy
- * an engine, a tier or a group.
+ * @par Threads
+ * Hooks run on whatever thread does the work: the caller's, and threads of engines and groups,
+ * several at a time. A log's function runs without any lock of the library's, but must not wait for
+ * a transfer, nor destroy an engine, a tier or a group. Functions of ranges may run in the middle
+ * of a submit, and must call nothing of an engine, its tiers and its transfers. The functions here
+ * may be called from any thread, at any time.
+ *
+ * @par Ownership
+ * A hook is given when the engine is created, is copied then, and stays. What it points to is the
+ * caller's, and so are counters and labels.
+ *
+ * @par Lifetimes
+ * What a hook points to outlives the engine, its tiers and its transfers, and the groups that it
+ * has. The text of a line is valid during the call; names of levels and ranges are static.
+ *
+ * @par Errors
+ * Half a hook is INVALID where the engine is created. Hooks cannot fail, and errors that a call
+ * returns are the caller's to log. Printing returns a negative number for what it cannot print.
  */
 #ifndef KVFERRY_HOOKS_H
 #define KVFERRY_HOOKS_H
@@ -21,6 +35,7 @@ extern "C" {
 /** @name The log
  *  @{ */
 
+/** How much a line matters. */
 typedef enum kvf_log_level {
     KVF_LOG_ERROR,   /**< A transfer failed, or an engine or a group is beyond use. */
     KVF_LOG_WARNING, /**< It goes on, but otherwise than was asked for. */
@@ -30,18 +45,18 @@ typedef enum kvf_log_level {
 
 /**
  * Where log lines go. A line of an error is written once, for the transfer or the engine that it
- * ended; errors that a call returns are the caller's to log. Nothing is formatted for a level that
- * is off. Lines come soon after what they tell of, perhaps from
- * another thread when a wait for it returns, and all of them before kvf_engine_destroy does.
+ * ended. Nothing is formatted for a level that is off. Lines come soon after what they tell of,
+ * perhaps from another thread when a wait for it returns, and all of them before
+ * kvf_engine_destroy does.
  */
 typedef struct kvf_log {
-    /** One line without a newline, at most 511 bytes, valid during the call. */
+    /** One line without a newline, at most 511 bytes. */
     void (*write)(void *user, kvf_log_level level, const char *text);
-    void *user;
+    void *user;          /**< Given to it. */
     kvf_log_level level; /**< The last level that is written; zero: errors alone. */
 } kvf_log;
 
-/** The level's name: "error", "warning", "info", "debug"; NULL past the last. Static text. */
+/** The level's name: "error", "warning", "info", "debug"; NULL past the last. */
 KVF_API const char *kvf_log_level_name(kvf_log_level level);
 
 /** @}
@@ -50,7 +65,7 @@ KVF_API const char *kvf_log_level_name(kvf_log_level level);
 
 /**
  * Told when something begins and ends, on the thread that does it; ranges of one thread are nested.
- * Names are static text, the same pointer each time:
+ * A name is the same pointer each time:
  *
  *     plan     pairs are zipped; plans are checked and lowered
  *     submit   a whole submit: what of the above it does, registering, enqueueing
@@ -63,9 +78,9 @@ KVF_API const char *kvf_log_level_name(kvf_log_level level);
  * is created: these names, in the domain "kvferry".
  */
 typedef struct kvf_ranges {
-    void (*begin)(void *user, const char *name);
-    void (*end)(void *user);
-    void *user;
+    void (*begin)(void *user, const char *name); /**< A range begins. */
+    void (*end)(void *user);                     /**< The innermost one ends. */
+    void *user;                                  /**< Given to both. */
 } kvf_ranges;
 
 /** @}
@@ -133,14 +148,15 @@ typedef struct kvf_counters {
 /** A label for metrics. The name is one of Prometheus's, [a-zA-Z_][a-zA-Z0-9_]*, and none of
  *  direction, outcome, reason and strategy; the value is any UTF-8, escaped here. */
 typedef struct kvf_label {
-    const char *name, *value;
+    const char *name;  /**< As above. */
+    const char *value; /**< As above. */
 } kvf_label;
 
 /** One engine's counters, and the labels that tell it from others. */
 typedef struct kvf_labelled_counters {
-    const kvf_counters *counters;
-    const kvf_label *labels; /**< [label_count] */
-    size_t label_count;
+    const kvf_counters *counters; /**< A snapshot. */
+    const kvf_label *labels;      /**< [label_count] */
+    size_t label_count;           /**< 0: none. */
 } kvf_labelled_counters;
 
 /**
@@ -148,7 +164,7 @@ typedef struct kvf_labelled_counters {
  * terminated when `size` > 0: each metric once with its HELP and TYPE, then a sample for each
  * engine. Times are seconds. Returns the length of the whole text, as snprintf does; `text` may be
  * NULL when `size` is 0. Negative, and an empty text, for NULL, a label that may not be, or one
- * name twice. Any thread.
+ * name twice.
  */
 KVF_API int kvf_counters_print(const kvf_labelled_counters *engines, size_t count, char *text,
                                size_t size);

@@ -89,7 +89,7 @@ typedef struct kvf_channel {
 /** The largest message a group sends, in bytes. */
 #define KVF_CHANNEL_BYTES ((size_t)1024)
 
-/** Zero-initialise, then set what differs. */
+/** Options of kvf_channel_tcp_create: zero-initialise, then set what differs. */
 typedef struct kvf_channel_tcp_options {
     int rank;  /**< Which rank this is, from 0 on. */
     int ranks; /**< How many there are. */
@@ -124,7 +124,7 @@ KVF_API void kvf_channel_tcp_destroy(kvf_channel *channel);
 /** A rank of a group. */
 typedef struct kvf_group kvf_group;
 
-/** Zero-initialise, then set what differs. */
+/** Options of kvf_group_create: zero-initialise, then set what differs. */
 typedef struct kvf_group_options {
     int rank;                   /**< Which rank this is, from 0 on. */
     int ranks;                  /**< How many there are. */
@@ -210,9 +210,9 @@ KVF_API kvf_status kvf_group_counters_get(kvf_group *group, kvf_group_counters *
 
 /** One group's counters, and the labels that tell it from others. */
 typedef struct kvf_labelled_group_counters {
-    const kvf_group_counters *counters;
-    const kvf_label *labels; /**< [label_count] */
-    size_t label_count;
+    const kvf_group_counters *counters; /**< A snapshot. */
+    const kvf_label *labels;            /**< [label_count] */
+    size_t label_count;                 /**< 0: none. */
 } kvf_labelled_group_counters;
 
 /** As kvf_counters_print. */
@@ -226,7 +226,7 @@ KVF_API int kvf_group_counters_print(const kvf_labelled_group_counters *groups, 
 /** A wire. */
 typedef struct kvf_wire kvf_wire;
 
-/** Zero-initialise, then set what differs. */
+/** Options of kvf_wire_create: zero-initialise, then set what differs. */
 typedef struct kvf_wire_options {
     kvf_tier *device;     /**< Of the group's engine. */
     size_t device_layout; /**< Which of its layouts. */
@@ -259,7 +259,7 @@ typedef enum kvf_share {
     KVF_SHARE_FIRST,   /**< All are rank 0's. */
 } kvf_share;
 
-/** Zero-initialise, then set what differs. */
+/** Options of an operation: zero-initialise, then set what differs. */
 typedef struct kvf_wire_submit_options {
     uint64_t tag; /**< By which ranks know that they mean the same operation: those under one tag
                      are matched in each rank's order. A request's number, say. */

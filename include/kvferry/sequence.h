@@ -31,7 +31,7 @@ extern "C" {
 /** A sequence of tokens. */
 typedef struct kvf_sequence kvf_sequence;
 
-/** Zero-initialise, then set what differs. */
+/** Options of kvf_sequence_create: zero-initialise, then set what differs. */
 typedef struct kvf_sequence_options {
     size_t block_size;              /**< Tokens a block, 1 or more. */
     uint64_t salt;                  /**< Seeds the block hashes; 0 for none. */

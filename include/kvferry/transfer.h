@@ -39,7 +39,7 @@ extern "C" {
 /** One for several transfers, see below. */
 typedef struct kvf_completion kvf_completion;
 
-/** Zero-initialise, then set what differs. */
+/** Options of kvf_transfer_submit: zero-initialise, then set what differs. */
 typedef struct kvf_submit_options {
     size_t src_layout;     /**< Which of the source's layouts. */
     size_t dst_layout;     /**< Which of the destination's layouts. */
