@@ -58,6 +58,7 @@ need_for_lint() {
     need_for_clang
     need clang-format-14 command -v clang-format-14
     need clang-tidy-14 command -v clang-tidy-14
+    need doxygen command -v doxygen
 }
 
 has_clang_runtime() {

@@ -1,0 +1,94 @@
+#!/bin/sh
+# reference.sh DOXYFILE INCLUDE: the reference of the headers in INCLUDE is made without a warning, what
+# can be called, set or read has a comment, and each header says on top, in this order, what holds for
+# all of it of threads, ownership, lifetimes and errors. Then breaks a copy of them in each of these
+# ways, and wants to be told.
+set -eu
+doxyfile=$1
+include=$2
+if ! command -v doxygen >/dev/null; then
+    echo "skipped: there is no doxygen"
+    exit 77
+fi
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# make_reference FILE OR FOLDER...: of that alone, as XML.
+make_reference() {
+    rm -rf "$work/out"
+    mkdir "$work/out"
+    {
+        cat "$doxyfile"
+        printf '%s = %s\n' OUTPUT_DIRECTORY "$work/out" GENERATE_HTML NO GENERATE_XML YES \
+            INPUT "$*"
+    } | doxygen - 2>&1
+}
+
+# Values of enums, to which Doxygen itself does not look, without a comment.
+bare_values() {
+    awk '/<enumvalue / { inside = 1; text = "" }
+        inside { text = text $0 }
+        /<\/enumvalue>/ {
+            inside = 0
+            name = text
+            sub(/.*<name>/, "", name)
+            sub(/<\/name>.*/, "", name)
+            if (text !~ /<para>/)
+                print name ": the value has no comment"
+        }' "$work"/out/xml/*_8h.xml
+}
+
+# The paragraphs that a header has on top; `*/` ends them.
+paragraphs() {
+    sed -n -e '1!{/\*\//q;}' -e 's/^ \* @par //p' "$1" | tr '\n' ' '
+}
+
+# check FOLDER [INPUT...]: prints what is wrong; 0 when nothing is.
+check() {
+    folder=$1
+    shift
+    wrong=0
+    make_reference "$folder" "$@" || wrong=1
+    bare_values >"$work/bare"
+    cat "$work/bare"
+    [ ! -s "$work/bare" ] || wrong=1
+    for header in "$folder"/*.h; do
+        [ "$(sed 1q "$header")" = "/** @file" ] &&
+            [ "$(paragraphs "$header")" = "Threads Ownership Lifetimes Errors " ] && continue
+        echo "$(basename "$header"): not Threads, Ownership, Lifetimes, Errors on top"
+        wrong=1
+    done
+    return "$wrong"
+}
+
+check "$include/kvferry" "$include/../README.md" || exit 1
+
+# --- And it bites ---
+
+# bites WANTED SED SCRIPT: the copy of status.h, changed by the script, is told of by that word.
+bites() {
+    rm -rf "$work/kvferry"
+    mkdir "$work/kvferry"
+    sed "$2" "$include/kvferry/status.h" >"$work/kvferry/status.h"
+    if cmp -s "$include/kvferry/status.h" "$work/kvferry/status.h"; then
+        echo "nothing to break for: $1"
+        exit 1
+    fi
+    if check "$work/kvferry" >"$work/told"; then
+        echo "not found: $1"
+        exit 1
+    fi
+    grep -q -e "$1" "$work/told" || {
+        cat "$work/told"
+        echo "told of something else than: $1"
+        exit 1
+    }
+}
+
+bites 'Member kvf_bare_call' 's/^} kvf_range;/&\n\nKVF_API int kvf_bare_call(void);/'
+bites 'Compound kvf_bare_struct' 's/^} kvf_range;/&\n\nstruct kvf_bare_struct {\n    int bare;\n};/'
+bites 'Member bare_member' 's/^    uint64_t start;/    uint64_t bare_member;\n&/'
+bites 'KVF_BARE_VALUE' 's/^    KVF_ERROR_ID = /    KVF_BARE_VALUE = 1 << 9,\n&/'
+bites 'Member KVF_BARE_MACRO' 's/^} kvf_range;/&\n\n#define KVF_BARE_MACRO 1/'
+bites 'on top' 's/^ \* @par Lifetimes$/ * @par Life/'
+bites 'on top' '/^ \* @par Errors$/d'
