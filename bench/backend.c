@@ -22,7 +22,7 @@ static const backend_type *const types[] = {
 };
 
 static const struct argp_option engine_options[] = {
-    {"engine", KEY_ENGINE, "NAME", 0, "The engine that copies: host (the default) or cuda", 80},
+    {"engine", KEY_ENGINE, "NAME", 0, "What copies: host (the default) or cuda", 80},
     {"threads", KEY_THREADS, "N", 0,
      "Threads of engine host (default: one for each processor, 8 at most)", 80},
     {"device", KEY_DEVICE, "N", 0, "The GPU of engine cuda (default 0)", 80},
@@ -30,7 +30,8 @@ static const struct argp_option engine_options[] = {
      "Let engine cuda choose strategies by this model (default: what `kvferry calibrate` left in "
      "the cache directory for this GPU, else the built-in one)",
      80},
-    {"built-in-model", KEY_BUILTIN_MODEL, NULL, 0, "... by the library's built-in model", 80},
+    {"built-in-model", KEY_BUILTIN_MODEL, NULL, 0,
+     "Let engine cuda choose strategies by the library's built-in model", 80},
     {0},
 };
 
@@ -38,7 +39,9 @@ static const struct argp_option imitate_options[] = {
     {"imitate-gbps", KEY_IMITATE_GBPS, "GBPS", 0,
      "Imitate a link of this speed, in 10^9 bytes/s; its results are marked", 81},
     {"imitate-latency-us", KEY_IMITATE_LATENCY, "US", 0,
-     "... and of this delay before a transfer begins, in microseconds", 81},
+     "Imitate a link of this delay before a transfer begins, in microseconds; its results are "
+     "marked",
+     81},
     {0},
 };
 

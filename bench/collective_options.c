@@ -37,10 +37,13 @@ static const struct argp_option options[] = {
     {"pattern", KEY_PATTERN, "NAME", 0,
      "How block ids of the device advance: contiguous, run:K, stride:K, random (the default)", 1},
     {NULL, 0, NULL, 0, "How:", 2},
-    {"chunk-bytes", KEY_CHUNK_BYTES, "N", 0, "Of one rank's part of a collective (default 8M)", 2},
-    {"chunks", KEY_CHUNKS, "N", 0, "On their way at a time (default 3)", 2},
-    {"min-ctas", KEY_MIN_CTAS, "N", 0, "Thread blocks of NCCL's collectives, at least", 2},
-    {"max-ctas", KEY_MAX_CTAS, "N", 0, "... and at most (default for both: as NCCL likes)", 2},
+    {"chunk-bytes", KEY_CHUNK_BYTES, "N", 0,
+     "Bytes of one rank's part of a collective (default 8M)", 2},
+    {"chunks", KEY_CHUNKS, "N", 0, "Chunks on their way at a time (default 3)", 2},
+    {"min-ctas", KEY_MIN_CTAS, "N", 0,
+     "Thread blocks of NCCL's collectives, at least (default: as NCCL likes)", 2},
+    {"max-ctas", KEY_MAX_CTAS, "N", 0,
+     "Thread blocks of NCCL's collectives, at most (default: as NCCL likes)", 2},
     {"cta-policy", KEY_CTA_POLICY, "N", 0, "NCCL's number for its policy (default 0)", 2},
     {NULL, 0, NULL, 0, "Ranks:", 70},
     {NULL, 0, NULL, 0, "Engine and checks:", 80},
@@ -48,7 +51,8 @@ static const struct argp_option options[] = {
      "Let the engine choose strategies by this model (default: what `kvferry calibrate` left in "
      "the cache directory for this GPU, else the built-in one)",
      80},
-    {"built-in-model", KEY_BUILTIN_MODEL, NULL, 0, "... by the library's built-in model", 80},
+    {"built-in-model", KEY_BUILTIN_MODEL, NULL, 0,
+     "Let the engine choose strategies by the library's built-in model", 80},
     {"samples", KEY_SAMPLES, "N", 0, "Samples of each median (default 11); a p99 takes 100", 82},
     {"timeout-us", KEY_TIMEOUT, "US", 0,
      "For a rank to come, to answer and to finish (default 30000000)", 82},
@@ -78,7 +82,7 @@ static const char doc[] =
     "\n"
     "Examples:\n"
     "  kvferry bench collective --ranks 8\n"
-    "  kvferry bench collective --ranks 2 --devices 0,4 --mode striped --samples 100\n"
+    "  kvferry bench collective --ranks 2 --devices 0,4 --mode striped\n"
     "  kvferry bench collective --rank 1 --ranks 2 --address node0:29501 --device 0\n"
     "  mpirun -np 16 kvferry bench collective --address node0:29501\n";
 

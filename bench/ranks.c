@@ -22,9 +22,12 @@ static const struct argp_option options[] = {
      70},
     {"rank", KEY_RANK, "R", 0,
      "Be rank R of --ranks N that somebody else starts, and start none here", 70},
-    {"address", KEY_ADDRESS, "HOST:PORT", 0, "... of which rank 0 listens there", 70},
+    {"address", KEY_ADDRESS, "HOST:PORT", 0,
+     "Where rank 0 listens, for a rank that somebody else starts", 70},
     {"device", KEY_DEVICE, "N", 0,
-     "... on this GPU (default: its number among the ranks of this machine)", 70},
+     "The GPU of a rank that somebody else starts (default: its number among the ranks of this "
+     "machine)",
+     70},
     {0},
 };
 

@@ -39,7 +39,7 @@ static const struct argp_option options[] = {
      "stride:K, random (default contiguous,run:8,stride:2,random)",
      1},
     {"host-pattern", KEY_HOST_PATTERN, "LIST", 0,
-     "... and those of the host side (default contiguous)", 1},
+     "How block ids of the host side advance, as --pattern (default contiguous)", 1},
     {"regions", KEY_REGIONS, "LIST", 0, "Regions of a block (default 8)", 1},
     {"host-layout", KEY_HOST_LAYOUT, "LIST", 0,
      "Layouts of the host side: whole and layer (the library's recommendations), contiguous, "
@@ -49,10 +49,11 @@ static const struct argp_option options[] = {
     {"strategy", KEY_STRATEGY, "LIST", 0,
      "Ways of copying, taken in turn: auto (the default), loop, batch, kernel, staged; or all", 2},
     {"both-ways", KEY_BOTH_WAYS, NULL, 0,
-     "Against transfers of the same kind the other way, all the time", 2},
+     "Measure against transfers of the same kind the other way, all the time", 2},
     {"compute", KEY_COMPUTE, NULL, 0,
-     "Beside a computation as well: a matrix product by cuBLASLt where that can be had", 2},
-    {"latency", KEY_LATENCY, NULL, 0, "The first layer's and a single block's time as well", 2},
+     "Measure beside a computation as well: a matrix product by cuBLASLt where that can be had", 2},
+    {"latency", KEY_LATENCY, NULL, 0, "Measure the first layer's and a single block's time as well",
+     2},
     {"poll", KEY_POLL, NULL, 0, "Wait for transfers by polling, without ever resting", 2},
     {NULL, 0, NULL, 0, "Engine and checks:", 80},
     {"samples", KEY_SAMPLES, "N", 0, "Samples of each median (default 11); a p99 takes 100", 82},
@@ -77,8 +78,8 @@ static const char doc[] =
     "  kvferry bench transfer\n"
     "  kvferry bench transfer --fragment-bytes 4K --pattern random --samples 100\n"
     "  kvferry bench transfer --regions 64 --host-layout whole,layer --json -\n"
-    "  kvferry bench transfer --engine cuda --direction h2d,d2h --bytes 256M --strategy all\n"
-    "  kvferry bench transfer --engine cuda --direction h2d,d2h --both-ways --compute\n";
+    "  kvferry bench transfer --engine cuda --direction h2d,d2h --strategy all\n"
+    "  kvferry bench transfer --engine cuda --direction h2d --both-ways --compute\n";
 
 static void set_names(name_list *list, const char *text) {
     char *rest = strcpy(list->text = must_grow(list->text, strlen(text) + 1, 1), text);
