@@ -44,21 +44,23 @@ static const struct argp_option options[] = {
     {"kv-dtype", KEY_KV_DTYPE, "TYPE", 0,
      "What the cache keeps: auto (the model's own, the default), fp8, bf16, fp16, fp32", 1},
     {"layers", KEY_LAYERS, "WHICH", 0,
-     "Of models with windows: all (as if none had one, the default), or full (those without)", 1},
+     "Layers, of models with windows: all (as if none had one, the default), or full (those "
+     "without)",
+     1},
     {NULL, 0, NULL, 0, "Where blocks lie:", 2},
     {"pattern", KEY_PATTERN, "LIST", 0,
      "How block ids of the device side advance: contiguous, run:K, stride:K, random (default "
      "contiguous,random)",
      2},
     {"host-pattern", KEY_HOST_PATTERN, "PATTERN", 0,
-     "... and those of the host side (default contiguous)", 2},
+     "How block ids of the host side advance, as --pattern (default contiguous)", 2},
     {NULL, 0, NULL, 0, "What to predict by:", 3},
     {"model", KEY_MODEL, "FILE", 0,
      "A model that `kvferry calibrate` wrote, here or elsewhere (default: what is in the cache "
      "directory for the GPU, else the built-in one; without a GPU none)",
      3},
     {"built-in-model", KEY_BUILTIN_MODEL, NULL, 0,
-     "The library's own, of published figures, also without a GPU", 3},
+     "The library's own model, of published figures, also without a GPU", 3},
     {"results", KEY_RESULTS, "FILE", 0, "What `kvferry bench transfer --json FILE` measured", 3},
     {"device", KEY_DEVICE, "N", 0, "The GPU (default 0)", 3},
     {NULL, 0, NULL, 0, "Output:", 90},
@@ -83,7 +85,7 @@ static const char doc[] =
     "\n"
     "Examples:\n"
     "  kvferry advise --model-config config.json --tp 8\n"
-    "  kvferry advise --model-config config.json --model other-machine.json --kv-dtype fp8\n"
+    "  kvferry advise --model-config config.json --model other.json --kv-dtype fp8\n"
     "  kvferry advise --model-config config.json --results transfer.json --json -\n";
 
 /* Options */

@@ -118,7 +118,8 @@ int main(int argc, char **argv) {
         {"advise", advise_main}, {"report", report_main}, {0},
     };
     static const menu menu = {
-        "Replay traces through kvferry, and measure it.\v"
+        "Measure transfers of KV-cache blocks between memory tiers, and replay traces of requests "
+        "over them.\v"
         "Commands:\n"
         "  replay          serve a trace of requests over two tiers, verified\n"
         "  bench plan      measure bookkeeping\n"
@@ -127,7 +128,7 @@ int main(int argc, char **argv) {
         "  bench collective\n"
         "                  measure how fast the same blocks reach all GPUs of a group\n"
         "  calibrate       measure what transfers cost on a GPU, for the other commands\n"
-        "  advise          say how to lay a model's KV cache out, and what moving it takes\n"
+        "  advise          say how to lay a KV cache out, and what moving it takes\n"
         "  report          show results as a page for a browser\n"
         "\n"
         "A LIST is one or more of what it lists, with commas between. Whole numbers may end in K, "

@@ -15,7 +15,8 @@ if [ -n "${SOURCE_DATE_EPOCH-}" ]; then
     date=$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%d)
 fi
 export LC_ALL=C
-export ARGP_HELP_FMT=rmargin=32000,opt-doc-col=64 # a paragraph a line, options and texts far apart
+# A paragraph a line, options and texts far apart, and nothing that argp says by itself.
+export ARGP_HELP_FMT=rmargin=32000,opt-doc-col=64,no-dup-args-note
 
 # help COMMAND: what --help says, or why this tool does not have it.
 help() {

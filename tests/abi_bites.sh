@@ -36,7 +36,7 @@ change() {
     fi
 }
 
-change 1 transfer.h 's/src_layout, dst_layout;/dst_layout, src_layout;/'
+change 1 transfer.h -e 's/ src_layout;/ other;/' -e 's/ dst_layout;/ src_layout;/' -e 's/ other;/ dst_layout;/'
 change 1 transfer.h 's/    size_t event_count;/&\n    int one_more;/'
 change 1 transfer.h 's/bool background; /bool background, in_a_hole; /'
 change 1 transfer.h 's/unsigned priority;/unsigned of_another_name;/'

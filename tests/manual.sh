@@ -23,19 +23,25 @@ make_page() {
 }
 
 unset SOURCE_DATE_EPOCH
-make_page "$work/page"
-if [ ! -e "$work/page" ]; then
+make_page "$work/kvferry.1"
+if [ ! -e "$work/kvferry.1" ]; then
     echo "skipped: the tool does not run here"
     exit 77
 fi
 
 # As it is read, one line a paragraph, without what roff needs.
-sed -e 's/\\f[BIR]//g' -e 's/\\-/-/g' -e "s/\\\\(aq/'/g" -e 's/\\(../ /g' "$work/page" >"$work/text"
+sed -e 's/\\f[BIR]//g' -e 's/\\-/-/g' -e "s/\\\\(aq/'/g" -e 's/\\(../ /g' "$work/kvferry.1" >"$work/text"
 
 # has TEXT [SECTION]: a line of the page, or of one of its sections, has that word.
 has() {
     sed -n "/^\.SH ${2-.*}\$/,/^\.SH /p" "$work/text" | grep -qw -e "$1" ||
         complain "the page lacks $1${2:+ in $2}"
+}
+
+# has_option OPTION SECTION: an entry of its own.
+has_option() {
+    sed -n "/^\.SH $2\$/,/^\.SH /p" "$work/text" | grep -q -e "^\(-., \)*$1\([=[]\|\$\)" ||
+        complain "the page lacks $1 in $2"
 }
 
 # What the program knows as a command is named by its menus, and has a section.
@@ -49,7 +55,7 @@ while read -r function word; do
     has "kvferry $command" SYNOPSIS
     has "$command" DESCRIPTION
     # shellcheck disable=SC2086 # a command may be two words
-    if ! "$tool" $command --help >"$work/help" 2>"$work/why"; then
+    if ! ARGP_HELP_FMT=no-dup-args-note "$tool" $command --help >"$work/help" 2>"$work/why"; then
         grep -qF "$(sed -e 's/^kvferry: //' -e q "$work/why" | cut -c1-60)" "$work/text" ||
             complain "the page does not say why there is no $command"
         continue
@@ -58,8 +64,8 @@ while read -r function word; do
     [ "$(wc -l <"$work/options")" -gt 3 ] || complain "$command has no options"
     while read -r option; do
         case $option in
-        --help | --usage | --version) has "$option" OPTIONS ;;
-        *) has "$option" "$section" ;;
+        --help | --usage | --version) has_option "$option" OPTIONS ;;
+        *) has_option "$option" "$section" ;;
         esac
     done <"$work/options"
     # Nothing that it says is lost: words in the order of the alphabet.
@@ -80,8 +86,8 @@ done
 
 # Neither clock nor place nor language is in it.
 TZ=Pacific/Apia LC_ALL=de_DE.UTF-8 make_page "$work/again"
-cmp "$work/page" "$work/again" || complain "made twice, it differs"
-gzip -dc "$work/again.gz" | cmp - "$work/page" || complain "compressed, it differs"
+cmp "$work/kvferry.1" "$work/again" || complain "made twice, it differs"
+gzip -dc "$work/again.gz" | cmp - "$work/kvferry.1" || complain "compressed, it differs"
 SOURCE_DATE_EPOCH=86400 make_page "$work/dated"
 grep -q '^\.TH KVFERRY 1 1970-01-02 ' "$work/dated" || complain "SOURCE_DATE_EPOCH is not its date"
 
@@ -89,6 +95,6 @@ if ! command -v mandoc >/dev/null; then
     [ "$failures" -gt 0 ] || echo "skipped but for its contents: there is no mandoc"
     [ "$failures" -gt 0 ] || exit 77
 else
-    mandoc -Tlint -W warning "$work/page" || complain "mandoc complains"
+    mandoc -Tlint -W warning "$work/kvferry.1" || complain "mandoc complains"
 fi
 [ "$failures" -eq 0 ]

@@ -1,8 +1,8 @@
 #!/bin/sh
-# reference.sh DOXYFILE INCLUDE: the reference of the headers in INCLUDE is made without a warning, what
-# can be called, set or read has a comment, and each header says on top, in this order, what holds for
-# all of it of threads, ownership, lifetimes and errors. Then breaks a copy of them in each of these
-# ways, and wants to be told.
+# reference.sh DOXYFILE INCLUDE: the reference of the C headers in INCLUDE is made without a warning, what
+# can be called, set or read has a comment, and each header, of C++ too, says on top, in this order,
+# what holds for all of it of threads, ownership, lifetimes and errors. Then breaks a copy of one in
+# each of these ways, and wants to be told. Of C++ most names are those of C and need no comment.
 set -eu
 doxyfile=$1
 include=$2
@@ -52,7 +52,8 @@ check() {
     bare_values >"$work/bare"
     cat "$work/bare"
     [ ! -s "$work/bare" ] || wrong=1
-    for header in "$folder"/*.h; do
+    for header in "$folder"/*.h "$folder"/*.hpp; do
+        [ -e "$header" ] || continue
         [ "$(sed 1q "$header")" = "/** @file" ] &&
             [ "$(paragraphs "$header")" = "Threads Ownership Lifetimes Errors " ] && continue
         echo "$(basename "$header"): not Threads, Ownership, Lifetimes, Errors on top"

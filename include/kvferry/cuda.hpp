@@ -1,6 +1,18 @@
 /** @file
  * The CUDA module for C++17, as kvferry.hpp wraps the core: link it besides. No header of the
  * toolkit is needed.
+ *
+ * @par Threads
+ * As in cuda.h.
+ *
+ * @par Ownership
+ * As in kvferry.hpp: pinned memory, device memory and models have owners that free them.
+ *
+ * @par Lifetimes
+ * As in cuda.h: memory is declared before the tiers that lie in it.
+ *
+ * @par Errors
+ * As in kvferry.hpp.
  */
 #ifndef KVFERRY_CUDA_HPP
 #define KVFERRY_CUDA_HPP

@@ -12,24 +12,29 @@
  *     kvf_shape, kvf_submit_options       the same structs: shape, submit_options; begin with {}
  *     KVF_PENDING, KVF_MEMORY_HOST        as they are
  *
+ * @par Threads
+ * As of the objects of C. Moving, releasing, adopting or destroying an owner is a call on it.
+ *
+ * @par Ownership
  * Nothing is hidden: `get()` is the handle, for every function of C; `release()` hands it over, and
  * `adopt(handle)` takes one. Owners are moved, not copied (some can `clone()`). One that was made
  * from nullptr, moved from or released is empty, which is NULL in C: what can fail throws INVALID,
  * and readers must not be called.
  *
- * Errors. A call that does not do what it says throws kvferry::error and has changed nothing. How
- * something that takes its time stands, or ended, is no exception but a value: poll, wait and their
- * like return an `outcome`, which `check()` turns into an exception where that is wanted. A full
- * engine (AGAIN) is an exception of submit and an empty optional of try_submit. What C++ itself
- * cannot do throws its own: std::bad_alloc for the memory of a vector, say.
- *
- * Callbacks run inside functions of C, through which no exception can pass: one that leaves a
- * callable given to this header ends the program by std::terminate.
- *
+ * @par Lifetimes
  * Order of destruction is as free as in C. An engine, tier or bound transfer that is destroyed
  * waits for what runs. Memory must outlive the tiers over it, so it is declared before them; a
  * layout, a plan or an engine's options need not outlive the call that takes them; engines, tiers,
  * transfers and trackers may go in any order.
+ *
+ * @par Errors
+ * A call that does not do what it says throws kvferry::error and has changed nothing. How
+ * something that takes its time stands, or ended, is no exception but a value: poll, wait and their
+ * like return an `outcome`, which `check()` turns into an exception where that is wanted. A full
+ * engine (AGAIN) is an exception of submit and an empty optional of try_submit. What C++ itself
+ * cannot do throws its own: std::bad_alloc for the memory of a vector, say. Callbacks run inside
+ * functions of C, through which no exception can pass: one that leaves a callable given to this
+ * header ends the program by std::terminate.
  */
 #ifndef KVFERRY_KVFERRY_HPP
 #define KVFERRY_KVFERRY_HPP

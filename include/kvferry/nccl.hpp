@@ -2,8 +2,18 @@
  * The NCCL module for C++17, as kvferry.hpp wraps the core: link it besides. No header of NCCL is
  * needed.
  *
+ * @par Threads
+ * As in nccl.h.
+ *
+ * @par Ownership
+ * As in kvferry.hpp: channels, groups, wires and operations have owners that let go of them.
+ *
+ * @par Lifetimes
  * Here the order of destruction matters, as in C: a group's engine and channel outlive the group, a
  * wire's device tier the wire, and an operation's host tier the operation.
+ *
+ * @par Errors
+ * As in kvferry.hpp.
  */
 #ifndef KVFERRY_NCCL_HPP
 #define KVFERRY_NCCL_HPP
