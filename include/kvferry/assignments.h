@@ -155,8 +155,8 @@ KVF_API size_t kvf_assignments_memory(const kvf_assignments *assignments);
  *  @{ */
 
 /**
- * `ids` is the whole ordered list of the ids allocated so far: those known already, in whatever
- * phase, come first and are skipped; the new ones are appended to pending.
+ * `ids` is the whole ordered list of the ids allocated so far, or its end: those known already, in
+ * whatever phase, come first and are skipped; the new ones are appended to pending.
  *
  * Errors, the first offender in list order: ORDERING_VIOLATION for a known id behind a new one,
  * DUPLICATE_BLOCK_ID for a new id that comes twice; then RANGE when positions would pass 2^64 - 1;

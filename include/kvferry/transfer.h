@@ -95,7 +95,8 @@ KVF_API kvf_status kvf_transfer_wait_group(kvf_transfer *transfer, uint32_t grou
                                            int64_t timeout_us, kvf_error *error);
 
 /** What was not started is dropped, what runs is drained; then the transfer ends as CANCELLED (or
- *  as OK, if it was all but done). Does not wait. Safe at any time. */
+ *  as OK, if it was all but done). Does not wait. Safe at any time. On a CUDA device an ordered
+ *  transfer has started, whole, when its submit returned. */
 KVF_API void kvf_transfer_cancel(kvf_transfer *transfer);
 
 /**

@@ -46,6 +46,6 @@ fi
 # where pkg-config looks when cross compiling depends on the prefix of the build.
 if command -v lintian >/dev/null; then
     lintian --allow-root --fail-on error,warning --suppress-tags maintscript-calls-ldconfig \
-        --suppress-tags initial-upload-closes-no-bugs,no-manual-page \
+        --suppress-tags initial-upload-closes-no-bugs \
         --suppress-tags pkg-config-unavailable-for-cross-compilation "$@"
 fi
