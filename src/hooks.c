@@ -111,7 +111,7 @@ static void put_number(writer *w, uint64_t number, uint64_t per) {
     int digits = 0;
     for (uint64_t p = per; p > 1; p /= 10)
         digits++;
-    int length = per == 1 ? snprintf(text, sizeof text, " %" PRIu64 "\n", number)
+    int length = per <= 1 ? snprintf(text, sizeof text, " %" PRIu64 "\n", number)
                           : snprintf(text, sizeof text, " %" PRIu64 ".%0*" PRIu64 "\n",
                                      number / per, digits, number % per);
     put(w, text, (size_t)length);
