@@ -45,10 +45,11 @@ has_option() {
 }
 
 # What the program knows as a command is named by its menus, and has a section.
-sed -n 's/^ *{"\([a-z]*\)", \([a-z_]*\)_main},$/\2 \1/p' "$sources/main.c" >"$work/commands"
-[ -s "$work/commands" ] || complain "no command in main.c"
+grep -o '{"[a-z]*", [a-z_]*_main}' "$sources/main.c" |
+    sed -e 's/{"\(.*\)", \(.*\)_main}/\2 \1/' -e '/^bench bench$/d' >"$work/commands" # but for the menu
+[ "$(wc -l <"$work/commands")" -eq "$(grep -c '_main(int argc, char \*\*argv);$' "$sources/command.h")" ] ||
+    complain "main.c has other commands than command.h"
 while read -r function word; do
-    [ "$function" != bench ] || continue
     command=$word
     case $function in *"_$word") command="${function%_"$word"} $word" ;; esac
     section=$(echo "$command" | tr '[:lower:]' '[:upper:]')
