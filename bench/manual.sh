@@ -90,6 +90,8 @@ function flow() {
 BEGIN { gap = ".PP" }
 
 NR == 1 && !/^Usage: / {
+    if (part == "usage")
+        print "\\fBkvferry " command "\\fR\n.br"
     if (part == "text") {
         sub(/^kvferry: /, "")
         print ".PP\nNot in this build:"

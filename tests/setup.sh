@@ -59,6 +59,7 @@ need_for_lint() {
     need clang-format-14 command -v clang-format-14
     need clang-tidy-14 command -v clang-tidy-14
     need doxygen command -v doxygen
+    need mandoc command -v mandoc
 }
 
 has_clang_runtime() {
