@@ -110,7 +110,8 @@ KVF_API kvf_status kvf_engine_cuda_create(const kvf_cuda_options *options, kvf_e
 KVF_API kvf_status kvf_cuda_explain(const kvf_transfer *transfer, kvf_cuda_explanation *out,
                                     kvf_error *error);
 typedef struct kvf_cuda_strategy_stats {
-    uint64_t transfers, bytes;
+    uint64_t transfers;
+    uint64_t bytes;
     uint64_t compared;
     double median_error;
 } kvf_cuda_strategy_stats;

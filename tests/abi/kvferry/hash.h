@@ -10,7 +10,8 @@ typedef enum kvf_hash_layout {
     KVF_HASH_V1_3,
 } kvf_hash_layout;
 typedef struct kvf_hash {
-    uint64_t low, high;
+    uint64_t low;
+    uint64_t high;
 } kvf_hash;
 typedef struct kvf_mm_run {
     uint64_t mm_hash;

@@ -65,7 +65,8 @@ typedef struct kvf_counters {
 #undef KVF_X
 } kvf_counters;
 typedef struct kvf_label {
-    const char *name, *value;
+    const char *name;
+    const char *value;
 } kvf_label;
 typedef struct kvf_labelled_counters {
     const kvf_counters *counters;

@@ -21,7 +21,8 @@ typedef struct kvf_region {
     uint32_t part;
     uint32_t buffer;
     uint64_t kind;
-    size_t tokens, heads;
+    size_t tokens;
+    size_t heads;
     kvf_tile_order order;
 } kvf_region;
 typedef struct kvf_buffer {
@@ -36,7 +37,8 @@ typedef struct kvf_shape {
     const size_t *bytes_per_layer;
     size_t rows;
     uint64_t kind;
-    size_t tokens, heads;
+    size_t tokens;
+    size_t heads;
     kvf_tile_order order;
     const kvf_allocator *allocator;
 } kvf_shape;

@@ -7,7 +7,8 @@ extern "C" {
 #endif
 typedef struct kvf_move kvf_move;
 typedef struct kvf_move_spec {
-    const kvf_layout *src, *dst;
+    const kvf_layout *src;
+    const kvf_layout *dst;
     const kvf_plan *plans;
     size_t plan_count;
     uint32_t first_group;
@@ -18,9 +19,13 @@ typedef struct kvf_move_spec {
 typedef struct kvf_box {
     char *dst;
     const char *src;
-    size_t width, rows, slices;
-    ptrdiff_t dst_row_pitch, src_row_pitch;
-    ptrdiff_t dst_slice_pitch, src_slice_pitch;
+    size_t width;
+    size_t rows;
+    size_t slices;
+    ptrdiff_t dst_row_pitch;
+    ptrdiff_t src_row_pitch;
+    ptrdiff_t dst_slice_pitch;
+    ptrdiff_t src_slice_pitch;
 } kvf_box;
 typedef struct kvf_box_limits {
     size_t max_pitch;
@@ -36,8 +41,10 @@ typedef struct kvf_move_report {
     uint64_t blocks;
     uint64_t boxes;
     uint64_t fragments;
-    size_t smallest_box, median_box;
-    size_t smallest_fragment, median_fragment;
+    size_t smallest_box;
+    size_t median_box;
+    size_t smallest_fragment;
+    size_t median_fragment;
     size_t spans;
     size_t runs;
 } kvf_move_report;
@@ -46,8 +53,11 @@ KVF_API kvf_status kvf_move_create(const kvf_move_spec *spec, const kvf_box_limi
                                    kvf_error *error);
 KVF_API void kvf_move_destroy(kvf_move *move);
 typedef struct kvf_box_cursor {
-    size_t span, run;
-    size_t slice, row, column;
+    size_t span;
+    size_t run;
+    size_t slice;
+    size_t row;
+    size_t column;
 } kvf_box_cursor;
 KVF_API size_t kvf_move_next(const kvf_move *move, kvf_box_cursor *cursor, kvf_box *boxes,
                              size_t capacity);

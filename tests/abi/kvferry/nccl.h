@@ -16,7 +16,8 @@ typedef struct kvf_channel {
 } kvf_channel;
 #define KVF_CHANNEL_BYTES ((size_t)1024)
 typedef struct kvf_channel_tcp_options {
-    int rank, ranks;
+    int rank;
+    int ranks;
     const char *address;
     int64_t timeout_us;
     const kvf_allocator *allocator;
@@ -26,13 +27,15 @@ KVF_API kvf_status kvf_channel_tcp_create(const kvf_channel_tcp_options *options
 KVF_API void kvf_channel_tcp_destroy(kvf_channel *channel);
 typedef struct kvf_group kvf_group;
 typedef struct kvf_group_options {
-    int rank, ranks;
+    int rank;
+    int ranks;
     kvf_engine *engine;
     const kvf_channel *channel;
     struct ncclComm *parent;
     int64_t timeout_us;
     int64_t heartbeat_us;
-    int min_ctas, max_ctas;
+    int min_ctas;
+    int max_ctas;
     int cta_policy;
     const kvf_allocator *allocator;
 } kvf_group_options;

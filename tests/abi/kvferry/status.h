@@ -11,9 +11,9 @@ extern "C" {
 #else
 #define KVF_API
 #endif
-#define KVF_VERSION_MAJOR  0
-#define KVF_VERSION_MINOR  1
-#define KVF_VERSION_PATCH  0
+#define KVF_VERSION_MAJOR 0
+#define KVF_VERSION_MINOR 1
+#define KVF_VERSION_PATCH 0
 #define KVF_VERSION_STRING "0.1.0"
 KVF_API const char *kvf_version(void);
 #define KVF_STATUS_MAP(X)                                                                          \
@@ -73,7 +73,8 @@ typedef struct kvf_allocator {
     void *user;
 } kvf_allocator;
 typedef struct kvf_range {
-    uint64_t start, end;
+    uint64_t start;
+    uint64_t end;
 } kvf_range;
 #ifdef __cplusplus
 }

@@ -7,7 +7,8 @@ extern "C" {
 #endif
 typedef struct kvf_completion kvf_completion;
 typedef struct kvf_submit_options {
-    size_t src_layout, dst_layout;
+    size_t src_layout;
+    size_t dst_layout;
     uint32_t first_group;
     uint32_t group_count;
     bool by_group;
