@@ -80,6 +80,29 @@ static void test_a_strategy_that_gives_way(void **state) {
     rig_close(&rig);
 }
 
+/* However many transfers that ends, it is one line. */
+static void test_an_engine_beyond_use(void **state) {
+    (void)state;
+    if (!FAKECUDA)
+        skip();
+    lines l = {{0}, ""};
+    const kvf_log log = {write_line, &l, KVF_LOG_WARNING};
+    const kvf_cuda_options o = {.log = &log, .no_thread = true};
+    device_rig rig;
+    rig_open(&rig, &o);
+    fakecuda_hold_all(true);
+    kvf_transfer *t[] = {rig_submit(rig.pinned, rig.device, ids, ids, 3, NULL),
+                         rig_submit(rig.device, rig.pinned, ids, ids + 4, 2, NULL)};
+    fakecuda_lose_device(0, cudaErrorECCUncorrectable);
+    fakecuda_hold_all(false);
+    for (size_t i = 0; i < 2; i++)
+        rig_finish(t[i], KVF_ERR_BROKEN);
+    assert_int_equal(counters_of(rig.engine).transfers_failed, 2);
+    rig_close(&rig);
+    assert_int_equal(l.count[KVF_LOG_ERROR], 1);
+    assert_non_null(strstr(l.last, "the engine is beyond use"));
+}
+
 /* With a tool there are ranges, and without one the engine has none. */
 static void test_nvtx(void **state) {
     (void)state;
@@ -121,6 +144,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines_and_counters),
         cmocka_unit_test(test_a_strategy_that_gives_way),
+        cmocka_unit_test(test_an_engine_beyond_use),
         cmocka_unit_test(test_nvtx),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

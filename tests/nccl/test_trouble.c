@@ -4,6 +4,7 @@
 
 #include "group.h"
 
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -523,6 +524,11 @@ static void record_in_vain(rig_rank *k) {
     kvf_wire_op_release(op);
 }
 
+static void count_broken(void *user, kvf_log_level level, const char *text) {
+    if (level == KVF_LOG_ERROR && strstr(text, "is broken") != NULL)
+        atomic_fetch_add((atomic_size_t *)user, 1);
+}
+
 /* The last event that is recorded stands behind what takes blocks off the wire. Without it the
  * group's thread waits for the stream, and the guard has to break off what that waits for. */
 static void test_a_thread_that_is_stuck(void **state) {
@@ -530,9 +536,12 @@ static void test_a_thread_that_is_stuck(void **state) {
     failing = 0;
     for (int i = 0; i < 2; i++) {
         group_rig rig;
+        atomic_size_t lines = 0;
+        const kvf_log log = {count_broken, &lines, KVF_LOG_ERROR};
         (void)alarm(WATCHDOG_S);
         rig_open(&rig, 2,
-                 &(rig_options){.timeout_us = SHORT_US, .engine = {.strategy = KVF_CUDA_LOOP}});
+                 &(rig_options){.timeout_us = SHORT_US,
+                                .engine = {.strategy = KVF_CUDA_LOOP, .log = &log}});
         rig_on_all(&rig, record_in_vain);
         failing = fakecuda_calls("cudaEventRecord") - records;
         bool held_up = false;
@@ -540,6 +549,7 @@ static void test_a_thread_that_is_stuck(void **state) {
             held_up |= rig.of[r].group->rescued;
         assert_int_equal(held_up, i == 1);
         rig_close(&rig);
+        assert_int_equal(lines, i == 1 ? 2 : 0); /* a rank, a line */
     }
 }
 
