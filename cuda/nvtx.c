@@ -26,9 +26,14 @@ static void end(void *user) {
     (void)nvtxDomainRangePop(nvtx->domain);
 }
 
+/* NVTX sets itself up in the first call of it, and reads what it is setting up without a lock. */
+static pthread_mutex_t first_call = PTHREAD_MUTEX_INITIALIZER;
+
 /* The domain is never destroyed: a tool may have one for all engines. */
 bool kvf__cuda_attach_nvtx(kvf__cuda_nvtx *nvtx, kvf_ranges *ranges) {
+    pthread_mutex_lock(&first_call);
     nvtx->domain = nvtxDomainCreateA("kvferry");
+    pthread_mutex_unlock(&first_call);
     if (!nvtx->domain)
         return false;
     for (size_t i = 0; i < KVF__RANGES; i++)
