@@ -1,13 +1,8 @@
 /* The wrapper for C++: that it says what C says, and that what it owns is let go of once. Built as
  * C++17 and as C++20. */
-#include <kvferry/kvferry.hpp>
-
-extern "C" {
-#include "support.h"
-}
+#include "hpp_support.hpp"
 
 #include <array>
-#include <cstdlib>
 #include <functional>
 #include <list>
 #include <new>
@@ -54,22 +49,6 @@ static_assert(std::is_convertible_v<ids_span, std::span<const uint64_t>>);
 #endif
 
 /* --- Helpers --- */
-
-/* The error that a call throws; fails the test when it throws none. */
-template <class Call> kvferry::error thrown(Call call) {
-    try {
-        call();
-    } catch (const kvferry::error &error) {
-        return error;
-    }
-    fail_msg("nothing was thrown");
-    std::abort();
-}
-
-template <class Call> void throws(kvf_status status, Call call) {
-    kvferry::error error = thrown(call);
-    test_expect(status, error.status(), &error.details());
-}
 
 std::vector<uint32_t> some_tokens(size_t count) {
     std::vector<uint32_t> tokens(count);
@@ -455,15 +434,7 @@ void plans_and_flights(void ** /*state*/) {
 /* --- Layouts and moves --- */
 
 constexpr size_t BLOCKS = 8, LAYERS = 2, BYTES = 64;
-
-kvferry::shape small_shape() {
-    kvferry::shape shape{};
-    shape.blocks = BLOCKS;
-    shape.layers = LAYERS;
-    shape.parts = 2;
-    shape.bytes = BYTES;
-    return shape;
-}
+constexpr kvferry::shape small_shape = shape_of(BLOCKS, LAYERS, BYTES);
 
 void layouts_of_all_kinds(void ** /*state*/) {
     const size_t each = BLOCKS * BYTES;
@@ -474,7 +445,7 @@ void layouts_of_all_kinds(void ** /*state*/) {
         parts.push_back({memory.data() + i * each, each});
     std::array<kvferry::buffer, LAYERS> layers = {
         {{memory.data(), 2 * each}, {memory.data() + 2 * each, 2 * each}}};
-    kvferry::shape shape = small_shape();
+    kvferry::shape shape = small_shape;
 
     kvferry::layout contiguous = kvferry::layout_contiguous(shape, whole);
     assert_int_equal(contiguous.blocks(), BLOCKS);
@@ -501,7 +472,7 @@ void layouts_of_all_kinds(void ** /*state*/) {
 void layouts_want_their_buffers(void ** /*state*/) {
     std::vector<char> memory(BLOCKS * BYTES * 2);
     std::vector<kvferry::buffer> one = {{memory.data(), memory.size()}};
-    kvferry::shape shape = small_shape();
+    kvferry::shape shape = small_shape;
     auto wants_more = [](auto call) {
         kvferry::error error = thrown(call);
         assert_int_equal(error.status(), KVF_ERR_INVALID);
@@ -517,7 +488,7 @@ void layouts_want_their_buffers(void ** /*state*/) {
     shape.parts = 0;
     wants_more([&] { kvferry::layout_mla(shape, one); });
     kvferry::error error = thrown([&] {
-        kvferry::layout_contiguous(small_shape(), {memory.data(), memory.size()});
+        kvferry::layout_contiguous(small_shape, {memory.data(), memory.size()});
     });
     assert_int_equal(error.status(), KVF_ERR_RANGE);
     assert_int_equal(error.details().expected, BLOCKS * BYTES * LAYERS * 2);
@@ -525,8 +496,8 @@ void layouts_want_their_buffers(void ** /*state*/) {
 
 void moves_are_lowered(void ** /*state*/) {
     std::vector<char> a(BLOCKS * BYTES * 4), b(a.size());
-    kvferry::layout src = kvferry::layout_contiguous(small_shape(), {a.data(), a.size()});
-    kvferry::layout dst = kvferry::layout_page_first(small_shape(), {b.data(), b.size()});
+    kvferry::layout src = kvferry::layout_contiguous(small_shape, {a.data(), a.size()});
+    kvferry::layout dst = kvferry::layout_page_first(small_shape, {b.data(), b.size()});
     std::vector<uint64_t> ids = {0, 1, 5};
     kvferry::plan plan = kvferry::plan_of(0, ids, ids);
     kvferry::move_spec spec{};
@@ -570,8 +541,8 @@ struct stage {
     explicit stage(size_t max_transfers = 0, bool integrity = false)
         : near_memory(BLOCKS * BYTES * 4, 'n'), far_memory(near_memory.size(), 'f'),
           engine(kvferry::engine_host_create(options(max_transfers))),
-          near(engine, kvferry::layout_page_first(small_shape(), of(near_memory))),
-          far(engine, kvferry::layout_contiguous(small_shape(), of(far_memory)), KVF_MEMORY_HOST,
+          near(engine, kvferry::layout_page_first(small_shape, of(near_memory))),
+          far(engine, kvferry::layout_contiguous(small_shape, of(far_memory)), KVF_MEMORY_HOST,
               integrity) {
     }
     static kvferry::host_options options(size_t max_transfers) {
@@ -656,8 +627,8 @@ void waits_have_an_end(void ** /*state*/) {
     slow.imitate_gbps = 0.001;
     slow.imitate_latency_us = 1e7;
     kvferry::engine engine = kvferry::engine_host_create(slow);
-    kvferry::tier near(engine, kvferry::layout_page_first(small_shape(), stage::of(s.near_memory)));
-    kvferry::tier far(engine, kvferry::layout_contiguous(small_shape(), stage::of(s.far_memory)));
+    kvferry::tier near(engine, kvferry::layout_page_first(small_shape, stage::of(s.near_memory)));
+    kvferry::tier far(engine, kvferry::layout_contiguous(small_shape, stage::of(s.far_memory)));
     kvferry::transfer transfer = kvferry::transfer_submit(near, far, two_blocks());
     assert_int_equal(transfer.poll().status(), KVF_PENDING);
     assert_true(transfer.poll().pending());
@@ -700,8 +671,8 @@ void hooks_tell(void ** /*state*/) {
     kvferry::host_options options = stage::options(0);
     options.log = &log;
     kvferry::engine engine = kvferry::engine_host_create(options);
-    kvferry::tier near(engine, kvferry::layout_page_first(small_shape(), stage::of(s.near_memory)));
-    kvferry::tier far(engine, kvferry::layout_contiguous(small_shape(), stage::of(s.far_memory)));
+    kvferry::tier near(engine, kvferry::layout_page_first(small_shape, stage::of(s.near_memory)));
+    kvferry::tier far(engine, kvferry::layout_contiguous(small_shape, stage::of(s.far_memory)));
     kvferry::transfer_submit(near, far, two_blocks()).wait().check();
     kvferry::counters counters = engine.counters();
     assert_int_equal(counters.transfers_succeeded, 1);
@@ -939,9 +910,9 @@ void lifetimes_are_free(void ** /*state*/) {
         {
             kvferry::engine engine = kvferry::engine_host_create();
             kvferry::layout a =
-                kvferry::layout_page_first(small_shape(), {memory.data(), memory.size() / 2});
+                kvferry::layout_page_first(small_shape, {memory.data(), memory.size() / 2});
             kvferry::layout b = kvferry::layout_contiguous(
-                small_shape(), {memory.data() + memory.size() / 2, memory.size() / 2});
+                small_shape, {memory.data() + memory.size() / 2, memory.size() / 2});
             near = kvferry::tier(engine, a);
             std::array<const kvf_layout *, 1> layouts = {b.get()};
             kvferry::tier_options options{};

@@ -2,15 +2,12 @@
  * errors arrive. What the module does is tested in C. */
 #include <kvferry/cuda.hpp>
 
-extern "C" {
-#include "support.h"
-}
+#include "hpp_support.hpp"
 #include "fakecuda.h"
 
 #include <array>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <cuda_runtime_api.h>
 #include <sys/mman.h>
 
@@ -18,26 +15,8 @@ namespace {
 
 constexpr std::size_t BLOCKS = 16, LAYERS = 2, BYTES = 256;
 constexpr std::size_t TOTAL = BLOCKS * LAYERS * 2 * BYTES;
+constexpr kvferry::shape small_shape = shape_of(BLOCKS, LAYERS, BYTES);
 const std::array<std::uint64_t, 3> some_ids = {2, 3, 9};
-
-template <class Call> void throws(kvf_status status, Call call) {
-    kvf_status thrown = KVF_OK;
-    try {
-        call();
-    } catch (const kvferry::error &error) {
-        thrown = error.status();
-    }
-    assert_int_equal(thrown, status);
-}
-
-kvferry::shape small_shape() {
-    kvferry::shape shape{};
-    shape.blocks = BLOCKS;
-    shape.layers = LAYERS;
-    shape.parts = 2;
-    shape.bytes = BYTES;
-    return shape;
-}
 
 kvferry::cuda_pinned pinned_memory(kvferry::cuda_pinned_report *report = nullptr) {
     kvferry::cuda_pinned_options options{};
@@ -52,10 +31,9 @@ struct stage {
     kvferry::cuda_device_memory device_memory = kvferry::cuda_device_memory(0, TOTAL);
     kvferry::engine engine = kvferry::engine_cuda_create({});
     kvferry::tier host = kvferry::tier(
-        engine, kvferry::layout_contiguous(small_shape(), host_memory.buffer()), KVF_MEMORY_PINNED);
-    kvferry::tier device =
-        kvferry::tier(engine, kvferry::layout_page_first(small_shape(), device_memory.buffer()),
-                      KVF_MEMORY_DEVICE);
+        engine, kvferry::layout_contiguous(small_shape, host_memory.buffer()), KVF_MEMORY_PINNED);
+    kvferry::tier device = kvferry::tier(
+        engine, kvferry::layout_page_first(small_shape, device_memory.buffer()), KVF_MEMORY_DEVICE);
 };
 
 std::vector<kvferry::plan> three_blocks() {
@@ -101,8 +79,8 @@ void memory_is_adopted(void ** /*state*/) {
 
 void models_explain(void ** /*state*/) {
     std::vector<char> a(TOTAL), b(TOTAL);
-    kvferry::layout src = kvferry::layout_contiguous(small_shape(), {a.data(), TOTAL});
-    kvferry::layout dst = kvferry::layout_page_first(small_shape(), {b.data(), TOTAL});
+    kvferry::layout src = kvferry::layout_contiguous(small_shape, {a.data(), TOTAL});
+    kvferry::layout dst = kvferry::layout_page_first(small_shape, {b.data(), TOTAL});
     std::vector<kvferry::plan> plans = three_blocks();
     kvferry::move_spec spec{};
     spec.src = src.get();
@@ -179,7 +157,7 @@ void refusals_are_told(void ** /*state*/) {
     throws(KVF_ERR_INVALID, [&] { kvferry::cuda_stats_get(host); });
     std::vector<char> pageable(TOTAL);
     kvferry::engine engine = kvferry::engine_cuda_create({});
-    kvferry::layout layout = kvferry::layout_contiguous(small_shape(), {pageable.data(), TOTAL});
+    kvferry::layout layout = kvferry::layout_contiguous(small_shape, {pageable.data(), TOTAL});
     throws(KVF_ERR_UNSUPPORTED, [&] { kvferry::tier(engine, layout, KVF_MEMORY_PINNED); });
 }
 

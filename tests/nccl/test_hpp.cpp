@@ -2,9 +2,7 @@
  * what it owns is let go of once. What the module does is tested in C. */
 #include <kvferry/nccl.hpp>
 
-extern "C" {
-#include "support.h"
-}
+#include "hpp_support.hpp"
 #include "fakecuda.h"
 #include "fakenccl.h"
 
@@ -14,26 +12,8 @@ namespace {
 
 constexpr std::size_t BLOCKS = 16, LAYERS = 2, BYTES = 256;
 constexpr std::size_t BLOCK = LAYERS * 2 * BYTES, TOTAL = BLOCKS * BLOCK;
+constexpr kvferry::shape small_shape = shape_of(BLOCKS, LAYERS, BYTES);
 const std::array<std::uint64_t, 3> host_ids = {2, 3, 9}, slots = {0, 7, 5}, others = {1, 11, 12};
-
-template <class Call> void throws(kvf_status status, Call call) {
-    kvf_status thrown = KVF_OK;
-    try {
-        call();
-    } catch (const kvferry::error &error) {
-        thrown = error.status();
-    }
-    assert_int_equal(thrown, status);
-}
-
-kvferry::shape small_shape() {
-    kvferry::shape shape{};
-    shape.blocks = BLOCKS;
-    shape.layers = LAYERS;
-    shape.parts = 2;
-    shape.bytes = BYTES;
-    return shape;
-}
 
 /* In the order in which the one needs the other. */
 struct stage {
@@ -41,10 +21,9 @@ struct stage {
     kvferry::cuda_device_memory device_memory = kvferry::cuda_device_memory(0, TOTAL);
     kvferry::engine engine = kvferry::engine_cuda_create({});
     kvferry::tier host = kvferry::tier(
-        engine, kvferry::layout_contiguous(small_shape(), host_memory.buffer()), KVF_MEMORY_PINNED);
-    kvferry::tier device =
-        kvferry::tier(engine, kvferry::layout_page_first(small_shape(), device_memory.buffer()),
-                      KVF_MEMORY_DEVICE);
+        engine, kvferry::layout_contiguous(small_shape, host_memory.buffer()), KVF_MEMORY_PINNED);
+    kvferry::tier device = kvferry::tier(
+        engine, kvferry::layout_page_first(small_shape, device_memory.buffer()), KVF_MEMORY_DEVICE);
     kvferry::channel_tcp channel = alone();
     kvferry::group group = of_one(engine, channel);
     kvferry::wire wire = to(group, device);
