@@ -4,32 +4,10 @@
 # Whatever the engine, its threads and the sizes do to the schedule, sequences of one seed have the
 # same text; without threads of the host engine, all of the last line is the same every time.
 set -eu
-example=$1
+tool=$1
 shift
 engine=$*
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failures=0
-
-complain() {
-    echo "$*"
-    failures=$((failures + 1))
-}
-
-# run CODE OPTION...: the example with such sizes; its output is left in out and err.
-run() {
-    code=$1
-    shift
-    status=0
-    # One that fails need not give back what it has.
-    leaks=1
-    [ "$code" -eq 0 ] || leaks=0
-    ASAN_OPTIONS=detect_leaks=$leaks TSAN_OPTIONS="${TSAN_OPTIONS-} report_thread_leaks=$leaks" \
-        "$example" "$@" >"$work/out" 2>"$work/err" </dev/null || status=$?
-    [ "$status" -eq "$code" ] && return
-    complain "example $*: exit code $status, not $code"
-    cat "$work/out" "$work/err"
-}
+. "$(dirname -- "$0")/tool_support.sh"
 
 # count WORD: the number before it in the last line.
 count() {
@@ -50,7 +28,7 @@ sum_up() {
     done
 }
 
-if ! "$example" "$@" --sequences 1 >"$work/out" 2>"$work/err"; then
+if ! "$tool" "$@" --sequences 1 >"$work/out" 2>"$work/err"; then
     cat "$work/err"
     grep -q cudaGetDeviceCount "$work/err" && exit 77
     exit 1
@@ -58,9 +36,9 @@ fi
 
 # same OPTION...: sizes, with which the engine asked for makes the text that one thread makes.
 same() {
-    run 0 --engine host --no-threads "$@"
+    expect 0 --engine host --no-threads "$@"
     expected=$(text)
-    run 0 $engine "$@"
+    expect 0 $engine "$@"
     sum_up
     [ "$(text)" = "$expected" ] || complain "$engine $*: another text"
 }
@@ -83,7 +61,7 @@ for name in preempted offloaded onboarded shared; do
 done
 
 # A byte that is wrong is found, by attention ...
-run 1 $engine --rot 20 --sequences 40
+expect 1 $engine --rot 20 --sequences 40
 grep -q '^mismatch: sequence' "$work/err" || complain "no mismatch with rotten blocks"
 case $engine in
 *cuda*)
@@ -98,7 +76,7 @@ case $engine in
     KVFERRY_FAKE=slow
     same --sequences 10 --hang-ups 5
     unset KVFERRY_FAKE
-    case $example in
+    case $tool in
     *cuda_example) [ "$failed" -gt 0 ] || complain "no fault has made a transfer fail" ;;
     esac
     ;;
@@ -111,20 +89,20 @@ case $engine in
 esac
 case $engine in
 --no-threads)
-    run 0 $engine --seed 7
+    expect 0 $engine --seed 7
     mv "$work/out" "$work/first"
-    run 0 $engine --seed 7
+    expect 0 $engine --seed 7
     cmp -s "$work/out" "$work/first" || complain "two runs of one seed differ"
     ;;
 esac
 
 # Ending in the middle, and usage.
-run 0 $engine --steps 500
-run 0 $engine --seconds 1 --sequences 1000000 --offload-mbps 5
-run 2 --sequences 0
-run 2 --sequences many
-run 2 --token-bytes 12
-run 2 --device-blocks 10
-run 2 --engine nonsense
-run 0 --help
+expect 0 $engine --steps 500
+expect 0 $engine --seconds 1 --sequences 1000000 --offload-mbps 5
+expect 2 --sequences 0
+expect 2 --sequences many
+expect 2 --token-bytes 12
+expect 2 --device-blocks 10
+expect 2 --engine nonsense
+expect 0 --help
 [ "$failures" -eq 0 ]

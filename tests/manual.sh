@@ -4,14 +4,7 @@
 set -eu
 tool=$1
 sources=$2
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failures=0
-
-complain() {
-    echo "$*"
-    failures=$((failures + 1))
-}
+. "$(dirname -- "$0")/tool_support.sh"
 
 # The words of standard input, each once.
 words() {

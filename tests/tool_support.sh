@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sourced by tests of the tool, after `tool` is set: running it, and what to expect of it.
+# Sourced by tests of a program, after `tool` is set: running it, and what to expect of it.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 here=$(dirname -- "$0")
@@ -15,12 +15,13 @@ expect() {
     code=$1
     shift
     status=0
-    # A tool that ends with a message frees nothing.
+    # A tool that ends with a message frees nothing, and leaves its threads.
     leaks=1
     [ "$code" -eq 0 ] || leaks=0
-    ASAN_OPTIONS=detect_leaks=$leaks "$tool" "$@" >"$work/out" 2>"$work/err" </dev/null || status=$?
+    ASAN_OPTIONS=detect_leaks=$leaks TSAN_OPTIONS="${TSAN_OPTIONS-} report_thread_leaks=$leaks" \
+        "$tool" "$@" >"$work/out" 2>"$work/err" </dev/null || status=$?
     [ "$status" -eq "$code" ] && return
-    complain "kvferry $*: exit code $status, not $code"
+    complain "${tool##*/} $*: exit code $status, not $code"
     cat "$work/out" "$work/err"
 }
 
