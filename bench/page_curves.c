@@ -18,9 +18,7 @@ void curves_add(curves *curves, char *panel, char *series, point point) {
     if (!scale_takes(SCALE_LINEAR, point.limit)) {
         point.limit = NAN;
     }
-    if ((curves->count & (curves->count - 1)) == 0) { /* at powers of two */
-        curves->points = must_grow(curves->points, 2 * curves->count, sizeof(*curves->points));
-    }
+    curves->points = must_grow(curves->points, curves->count + 1, sizeof(*curves->points));
     curves->points[curves->count++] = point;
 }
 

@@ -16,9 +16,7 @@ void dots_add(dots *dots, char *line, char *series, dot dot) {
     if (!scale_takes(dots->type, dot.value)) {
         return;
     }
-    if ((dots->count & (dots->count - 1)) == 0) { /* at powers of two */
-        dots->all = must_grow(dots->all, 2 * dots->count, sizeof(*dots->all));
-    }
+    dots->all = must_grow(dots->all, dots->count + 1, sizeof(*dots->all));
     dots->all[dots->count++] = dot;
 }
 

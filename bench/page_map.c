@@ -26,9 +26,7 @@ void map_add(map *map, char *panel, char *line, char *strategy, entry entry) {
         !isfinite(entry.order)) {
         return;
     }
-    if ((map->count & (map->count - 1)) == 0) { /* at powers of two */
-        map->entries = must_grow(map->entries, 2 * map->count, sizeof(*map->entries));
-    }
+    map->entries = must_grow(map->entries, map->count + 1, sizeof(*map->entries));
     map->entries[map->count++] = entry;
 }
 
