@@ -1,5 +1,7 @@
 #include "model_config.h"
 
+#include "json_file.h"
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -474,11 +476,9 @@ bool model_config_parse(const json_t *root, const char *kv_dtype, layer_choice l
 
 bool model_config_read(const char *path, const char *kv_dtype, layer_choice layers,
                        model_config *out, char *message, size_t size) {
-    json_error_t error;
     char what[256];
-    json_t *root = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+    json_t *root = json_file_read(path, message, size);
     if (root == NULL) {
-        snprintf(message, size, "%s:%d: %s", path, error.line > 0 ? error.line : 0, error.text);
         return false;
     }
     bool good = model_config_parse(root, kv_dtype, layers, out, what, sizeof(what));

@@ -1,5 +1,6 @@
 #include "forecast.h"
 
+#include "json_file.h"
 #include "tool.h"
 
 #include <math.h>
@@ -98,11 +99,9 @@ stored *stored_parse(const json_t *root, char *message, size_t size) {
 }
 
 stored *stored_read(const char *path, char *message, size_t size) {
-    json_error_t error;
     char what[256];
-    json_t *root = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+    json_t *root = json_file_read(path, message, size);
     if (root == NULL) {
-        snprintf(message, size, "%s:%d: %s", path, error.line > 0 ? error.line : 0, error.text);
         return NULL;
     }
     stored *read = stored_parse(root, what, sizeof(what));
