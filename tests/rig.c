@@ -219,30 +219,38 @@ static char next_byte(stream *s) {
     return (char)(s->word >> 8 * (s->at++ % 8));
 }
 
-/* A region where host code finds it. */
-static kvf_region seen(const kvf_layout *layout, size_t region) {
-    kvf_region r = kvf_layout_regions(layout, NULL)[region];
-    r.base = rig_look(r.base);
-    return r;
-}
-
-static char *row_of(const kvf_region *r, uint64_t id, size_t row) {
-    return (char *)r->base + id * r->block_stride + row * r->row_pitch;
-}
-
 char *rig_byte(const kvf_layout *layout, size_t region, uint64_t id, size_t row, size_t column) {
-    const kvf_region r = seen(layout, region);
-    return row_of(&r, id, row) + column;
+    return model_address(&kvf_layout_regions(layout, NULL)[region], id, row) + column;
+}
+
+/* One block's part of a region in memory of our own, its rows touching: block 0 of what is
+ * returned, whose base the caller frees. */
+static kvf_region take(const kvf_region *r, uint64_t id) {
+    kvf_region taken = *r;
+    taken.base = malloc(model_bytes(r));
+    taken.row_pitch = r->bytes;
+    assert_non_null(taken.base);
+    for (size_t row = 0; row < model_rows(r); row++)
+        rig_read(model_address(&taken, 0, row), model_address(r, id, row), r->bytes);
+    return taken;
+}
+
+/* Puts it back, or into another block; frees it. */
+static void put(kvf_region *taken, const kvf_region *r, uint64_t id) {
+    for (size_t row = 0; row < model_rows(r); row++)
+        rig_write(model_address(r, id, row), model_address(taken, 0, row), r->bytes);
+    free(taken->base);
 }
 
 void rig_fill(const kvf_layout *layout, uint64_t id, uint64_t tag) {
     size_t count;
-    (void)kvf_layout_regions(layout, &count);
+    const kvf_region *r = kvf_layout_regions(layout, &count);
     stream s = {.tag = tag};
     for (size_t i = 0; i < count; i++) {
-        const kvf_region r = seen(layout, i);
-        for (size_t at = 0; at < model_bytes(&r); at++)
-            *model_byte(&r, id, at) = next_byte(&s);
+        kvf_region taken = take(&r[i], id);
+        for (size_t at = 0; at < model_bytes(&r[i]); at++)
+            *model_byte(&taken, 0, at) = next_byte(&s);
+        put(&taken, &r[i], id);
     }
 }
 
@@ -253,22 +261,26 @@ void rig_fill_all(const kvf_layout *layout, uint64_t tag) {
 
 bool rig_holds(const kvf_layout *layout, uint64_t id, uint64_t tag) {
     size_t count;
-    (void)kvf_layout_regions(layout, &count);
+    const kvf_region *r = kvf_layout_regions(layout, &count);
     stream s = {.tag = tag};
-    for (size_t i = 0; i < count; i++) {
-        const kvf_region r = seen(layout, i);
-        for (size_t at = 0; at < model_bytes(&r); at++)
-            if (*model_byte(&r, id, at) != next_byte(&s))
-                return false;
+    bool holds = true;
+    for (size_t i = 0; holds && i < count; i++) {
+        kvf_region taken = take(&r[i], id);
+        for (size_t at = 0; at < model_bytes(&r[i]); at++)
+            holds &= *model_byte(&taken, 0, at) == next_byte(&s);
+        free(taken.base);
     }
-    return true;
+    return holds;
 }
 
 static void copy_block(const kvf_layout *src, uint64_t src_id, const kvf_layout *dst,
                        uint64_t dst_id, size_t region) {
-    const kvf_region from = seen(src, region), to = seen(dst, region);
-    for (size_t at = 0; at < model_bytes(&from); at++)
-        *model_byte(&to, dst_id, at) = *model_byte(&from, src_id, at);
+    const kvf_region *r = &kvf_layout_regions(dst, NULL)[region];
+    kvf_region from = take(&kvf_layout_regions(src, NULL)[region], src_id), to = take(r, dst_id);
+    for (size_t at = 0; at < model_bytes(r); at++)
+        *model_byte(&to, 0, at) = *model_byte(&from, 0, at);
+    put(&to, r, dst_id);
+    free(from.base);
 }
 
 void rig_copy(const kvf_layout *src, const kvf_layout *dst, const kvf_plan *plans, size_t count,

@@ -23,6 +23,11 @@ typedef enum rig_ability {
 
 bool rig_has(rig_ability ability);
 
+/* Whether there is what the engine runs on; says what is missing. A program that lacks it returns
+ * RIG_SKIPPED at once. */
+bool rig_available(void);
+enum { RIG_SKIPPED = 77 };
+
 /* The engine's name. */
 extern const char *const rig_engine_name;
 
@@ -38,9 +43,9 @@ kvf_memory rig_kind(rig_side side);
 char *rig_allocate(rig_side side, size_t bytes);
 void rig_deallocate(rig_side side, char *memory);
 
-/* Where host code finds the byte at an address of such memory, and all others of the same piece at
- * the same distance. No order goes with it: wait first. */
-char *rig_look(const void *address);
+/* Copies to and from such memory, whichever side it is on. No order goes with it: wait first. */
+void rig_write(char *there, const char *from, size_t bytes);
+void rig_read(char *to, const char *there, size_t bytes);
 
 /* Seeds to run, as test_seeds; fewer where each takes longer. */
 uint64_t rig_seeds(uint64_t usual);
@@ -112,7 +117,7 @@ void rig_fill(const kvf_layout *layout, uint64_t id, uint64_t tag);
 void rig_fill_all(const kvf_layout *layout, uint64_t tag);
 bool rig_holds(const kvf_layout *layout, uint64_t id, uint64_t tag);
 
-/* A byte of a region's row, where host code finds it. */
+/* The address of a byte of a region's row. */
 char *rig_byte(const kvf_layout *layout, size_t region, uint64_t id, size_t row, size_t column);
 
 /* Copies what a transfer of these plans and groups should. */

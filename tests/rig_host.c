@@ -2,11 +2,16 @@
 #include "rig.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 const char *const rig_engine_name = "host";
 
 bool rig_has(rig_ability ability) {
     return ability != RIG_DEVICE;
+}
+
+bool rig_available(void) {
+    return true;
 }
 
 kvf_engine *rig_engine(const kvf_host_options *options) {
@@ -33,8 +38,12 @@ void rig_deallocate(rig_side side, char *memory) {
     free(memory);
 }
 
-char *rig_look(const void *address) {
-    return (char *)(uintptr_t)address;
+void rig_write(char *there, const char *from, size_t bytes) {
+    memcpy(there, from, bytes);
+}
+
+void rig_read(char *to, const char *there, size_t bytes) {
+    memcpy(to, there, bytes);
 }
 
 uint64_t rig_seeds(uint64_t usual) {

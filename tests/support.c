@@ -73,7 +73,8 @@ uint64_t test_random_below(test_random *random, uint64_t bound) {
 
 uint64_t test_seeds(uint64_t usual) {
     const char *text = getenv("KVF_TEST_SEEDS");
-    return text ? usual * strtoull(text, NULL, 10) : usual;
+    const double seeds = (double)usual * (text ? strtod(text, NULL) : 1);
+    return seeds > 1 ? (uint64_t)seeds : 1;
 }
 
 kvf_hash test_hash(uint64_t position, uint64_t salt) {

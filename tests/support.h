@@ -34,7 +34,8 @@ uint64_t test_random_next(test_random *random);
 /* Below `bound`, which is more than 0. */
 uint64_t test_random_below(test_random *random, uint64_t bound);
 
-/* Seeds to run: `usual`, times KVF_TEST_SEEDS from the environment. */
+/* Seeds to run: `usual` times KVF_TEST_SEEDS from the environment, which may be a fraction; 1 or
+ * more. */
 uint64_t test_seeds(uint64_t usual);
 
 /* A lineage hash of the position with arbitrary fragments, v1.2. */

@@ -32,6 +32,8 @@ static void fail_call(const char *fault) {
 __attribute__((constructor)) static void begin(void) {
     const char *asked_for = getenv("KVFERRY_FAKE");
     const fakecuda_config config = {.queue_entries = 1000, .forbid_legacy = true};
+    if (!FAKECUDA)
+        return;
     fakecuda_configure(&config);
     (void)on_exit(end, NULL);
     if (asked_for && strcmp(asked_for, "slow") == 0) {

@@ -75,7 +75,7 @@ static void make_memory(scene *s, size_t tier, size_t layout) {
     assert_non_null(t->expected[layout]);
     for (size_t i = 0; i < m->size; i++)
         t->expected[layout][i] = (char)test_random_next(&s->random);
-    memcpy(rig_look(m->bytes), t->expected[layout], m->size);
+    rig_write(m->bytes, t->expected[layout], m->size);
 }
 
 static void make_tier(scene *s, size_t tier) {
@@ -110,11 +110,14 @@ const char *scene_compare(const scene *s, size_t *offset) {
         const size_t tier = i / s->layout_count, layout = i % s->layout_count;
         const rig_memory *m = &s->tiers[tier].memories[layout];
         const char *expected = s->tiers[tier].expected[layout];
-        const char *there = rig_look(m->bytes);
-        if (memcmp(there, expected, m->size) != 0)
+        char *found = malloc(m->size);
+        assert_non_null(found);
+        rig_read(found, m->bytes, m->size);
+        if (memcmp(found, expected, m->size) != 0)
             differs = names[tier];
-        for (*offset = 0; differs && there[*offset] == expected[*offset];)
+        for (*offset = 0; differs && found[*offset] == expected[*offset];)
             ++*offset;
+        free(found);
     }
     return differs;
 }
@@ -256,7 +259,7 @@ kvf_cuda_direction scene_direction(const scene_move *m) {
                                   : KVF_CUDA_ON_DEVICE;
 }
 
-size_t scene_widest_span(const scene *s, const scene_move *m) {
+scene_copies scene_lower(const scene *s, const scene_move *m) {
     const kvf_move_spec spec = {.src = s->tiers[m->src].memories[m->layout].layout,
                                 .dst = s->tiers[m->dst].memories[m->layout].layout,
                                 .plans = m->plans,
@@ -266,12 +269,17 @@ size_t scene_widest_span(const scene *s, const scene_move *m) {
                                 .by_group = m->options.by_group};
     kvf_move *move = NULL;
     kvf_error e = {0};
-    size_t widest = 0;
+    scene_copies copies = {0};
     test_expect(KVF_OK, kvf_move_create(&spec, kvf_cuda_limits(), NULL, &move, &e), &e);
     for (size_t i = 0; i < move->span_count; i++) {
         const size_t bytes = move->spans[i].width * move->spans[i].rows;
-        widest = bytes > widest ? bytes : widest;
+        copies.widest = bytes > copies.widest ? bytes : copies.widest;
+    }
+    kvf_box box;
+    for (kvf_box_cursor cursor = {0}; kvf_move_next(move, &cursor, &box, 1) > 0;) {
+        copies.rows += box.rows > 1 && box.slices == 1;
+        copies.slices += box.slices > 1;
     }
     kvf_move_destroy(move);
-    return widest;
+    return copies;
 }

@@ -73,8 +73,14 @@ void scene_move_apply(scene *s, const scene_move *m);
 
 kvf_cuda_direction scene_direction(const scene_move *m);
 
-/* The most bytes that one span of the move has in a block. */
-size_t scene_widest_span(const scene *s, const scene_move *m);
+/* What a move is lowered to for `loop`. */
+typedef struct scene_copies {
+    size_t widest;   /* the most bytes that one span has in a block */
+    uint64_t rows;   /* copies in two dimensions */
+    uint64_t slices; /* ... and in three */
+} scene_copies;
+
+scene_copies scene_lower(const scene *s, const scene_move *m);
 
 uint64_t scene_below(scene *s, uint64_t bound);
 

@@ -1,12 +1,12 @@
-/* The seam of the rig on the CUDA engine, over pinned and the fake's device memory. Threads are
- * lanes, and an imitated link is the host engine's alone. */
+/* The seam of the rig on the CUDA engine, over pinned and device memory of whatever runtime there
+ * is. Threads are lanes, and an imitated link is the host engine's alone. */
 #include "rig.h"
 
 #include <kvferry/cuda.h>
 
 #include "fakecuda.h"
+#include "needs.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,12 +17,8 @@ bool rig_has(rig_ability ability) {
     return ability == RIG_DEVICE;
 }
 
-/* Device memory is looked at where only the fake keeps it. */
-static void need_fake(void) {
-    if (FAKECUDA)
-        return;
-    (void)fputs("this needs the fake runtime\n", stderr);
-    exit(77);
+bool rig_available(void) {
+    return needs_device();
 }
 
 kvf_engine *rig_engine(const kvf_host_options *options) {
@@ -39,7 +35,6 @@ kvf_engine *rig_engine(const kvf_host_options *options) {
     };
     kvf_engine *engine = NULL;
     kvf_error error = {0};
-    need_fake();
     assert_true(rig_offers(o));
     test_expect(KVF_OK, kvf_engine_cuda_create(&mine, &engine, &error), &error);
     return engine;
@@ -74,12 +69,15 @@ static void unregister_memory(char *memory) {
 }
 
 char *rig_allocate(rig_side side, size_t bytes) {
-    need_fake();
     if (side == RIG_FAR)
         return register_memory(bytes);
     void *memory = NULL;
     assert_int_equal(cudaMalloc(&memory, bytes), cudaSuccess);
-    memset(rig_look(memory), 0, bytes);
+    if (FAKECUDA)
+        memset(fakecuda_shadow(memory, bytes), 0, bytes);
+    else
+        assert_true(cudaMemset(memory, 0, bytes) == cudaSuccess &&
+                    cudaDeviceSynchronize() == cudaSuccess);
     return memory;
 }
 
@@ -90,9 +88,32 @@ void rig_deallocate(rig_side side, char *memory) {
         assert_int_equal(cudaFree(memory), cudaSuccess);
 }
 
-char *rig_look(const void *address) {
-    char *shadow = fakecuda_shadow(address, 1);
+/* Where host code may touch such memory: the host's anywhere, the device's in the fake only, which
+ * takes no call that a test's faults could hit. NULL: it takes a copy. */
+static char *touchable(const char *address, size_t bytes) {
+    struct cudaPointerAttributes found = {.type = cudaMemoryTypeUnregistered};
+    char *shadow = FAKECUDA ? fakecuda_shadow(address, bytes) : NULL;
+    if (!FAKECUDA)
+        assert_int_equal(cudaPointerGetAttributes(&found, address), cudaSuccess);
+    if (found.type == cudaMemoryTypeDevice)
+        return NULL;
     return shadow ? shadow : (char *)(uintptr_t)address;
+}
+
+void rig_write(char *there, const char *from, size_t bytes) {
+    char *at = touchable(there, bytes);
+    if (at)
+        memcpy(at, from, bytes);
+    else
+        assert_int_equal(cudaMemcpy(there, from, bytes, cudaMemcpyDefault), cudaSuccess);
+}
+
+void rig_read(char *to, const char *there, size_t bytes) {
+    const char *at = touchable(there, bytes);
+    if (at)
+        memcpy(to, at, bytes);
+    else
+        assert_int_equal(cudaMemcpy(to, there, bytes, cudaMemcpyDefault), cudaSuccess);
 }
 
 /* Every stream of the fake is a thread. */

@@ -1,5 +1,6 @@
 /* Beside stream captures: what belongs to one is refused, and what does not is left alone. */
 #include "device_rig.h"
+#include "needs.h"
 
 typedef struct beside {
     device_rig rig;
@@ -101,6 +102,8 @@ static void test_everything_goes_on_beside_a_capture(void **state) {
 }
 
 int main(void) {
+    if (!needs_device())
+        return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_capturing_stream_is_refused),
         cmocka_unit_test(test_a_captured_event_is_refused),

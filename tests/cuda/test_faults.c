@@ -6,8 +6,8 @@
  * failed, with three errors each; under sanitizers fewer, with one or three. With KVF_TEST_SEEDS
  * above 1 all calls are, with all errors; of the hundreds that make the events of lanes, 64. */
 #include "fault_scene.h"
+#include "needs.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -316,16 +316,14 @@ static void test_every_allocation_fails(void **state) {
 }
 
 int main(int argc, char **argv) {
+    if (!needs_fake())
+        return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_every_operation_fails, scene_tell),
         cmocka_unit_test_teardown(test_every_allocation_fails, scene_tell),
         cmocka_unit_test_teardown(test_every_call_fails_once, scene_tell),
         cmocka_unit_test_teardown(test_every_call_fails_for_ever, scene_tell),
     };
-    if (!FAKECUDA) {
-        (void)fputs("this needs the fake runtime\n", stderr);
-        return 77;
-    }
     chosen = argc > 1 ? argv[1] : "";
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include "device_rig.h"
 
 #include "nvtx_tool.h"
+#include "needs.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -137,6 +138,8 @@ static void test_nvtx(void **state) {
 }
 
 int main(int argc, char **argv) {
+    if (!needs_device())
+        return NEEDS_SKIPPED;
     if (argc > 1) /* the tool's path */
         assert_int_equal(setenv("NVTX_INJECTION64_PATH", argv[1], 1), 0);
     else

@@ -4,6 +4,7 @@
 
 #include "hpp_support.hpp"
 #include "fakecuda.h"
+#include "needs.h"
 
 #include <array>
 #include <cmath>
@@ -171,6 +172,8 @@ int done(void ** /*state*/) {
 } // namespace
 
 int main() {
+    if (!needs_device())
+        return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_is_owned),   cmocka_unit_test(memory_is_adopted),
         cmocka_unit_test(models_explain),    cmocka_unit_test(transfers_are_ordered_with_streams),

@@ -4,6 +4,7 @@
 #include "device_rig.h"
 
 #include "hide.h"
+#include "needs.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -311,6 +312,8 @@ static void test_looked_at_while_enqueuing(void **state) {
 }
 
 int main(void) {
+    if (!needs_device())
+        return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_schedules),
         cmocka_unit_test(test_cancelled_half_way),

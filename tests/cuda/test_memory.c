@@ -1,5 +1,6 @@
 /* What memory, devices and drivers the module takes, and what it says about the others. */
 #include "device_rig.h"
+#include "needs.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -263,6 +264,8 @@ static void test_slots_of_a_destroyed_engine(void **state) {
 }
 
 int main(void) {
+    if (!needs_device())
+        return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pageable_memory_is_refused),
         cmocka_unit_test(test_kinds_of_memory),

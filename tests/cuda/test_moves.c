@@ -1,8 +1,9 @@
 /* Random moves by every strategy, in every direction, checked by content: what was to move has
  * moved, and nothing else has changed. */
+#include "device_rig.h"
 #include "move_scene.h"
+#include "needs.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -23,8 +24,9 @@ typedef struct coverage {
     uint64_t by[KVF_CUDA_STRATEGIES][KVF_CUDA_DIRECTIONS][2][2]; /* [background][by group] */
     uint64_t widths[WIDTHS];                                     /* of kernels' vectors */
     uint64_t fell_back[KVF_CUDA_STRATEGIES];
-    uint64_t too_wide; /* for a packing buffer */
-    uint64_t rings;    /* for the lists of kernels */
+    uint64_t too_wide;     /* for a packing buffer */
+    uint64_t rings;        /* for the lists of kernels */
+    uint64_t rows, slices; /* copies in two and three dimensions by `loop` */
 } coverage;
 
 typedef struct trial {
@@ -50,6 +52,8 @@ static void set_up_fake(trial *t, test_random *r) {
                                     .batch_copies = BATCH,
                                     .queue_entries = entries[below(r, 4)],
                                     .forbid_legacy = true};
+    if (!FAKECUDA)
+        return;
     fakecuda_configure(&config);
     if (below(r, 4) == 0)
         fakecuda_set_attribute(cudaDevAttrCanUseHostPointerForRegisteredMem, 0);
@@ -65,7 +69,7 @@ static void set_up_fake(trial *t, test_random *r) {
 
 /* The lists of kernels get a ring of pinned memory, or none. */
 static void forbid_ring(trial *t) {
-    if (t->seed / SCENE_KINDS % 4 == 1)
+    if (FAKECUDA && t->seed / SCENE_KINDS % 4 == 1)
         fakecuda_fail_call("cudaHostAlloc", 1, cudaErrorMemoryAllocation, true);
 }
 
@@ -135,7 +139,7 @@ static bool can(trial *t, const scene_move *m, kvf_cuda_strategy strategy, cover
         return t->has_batch;
     if (strategy != KVF_CUDA_STAGED)
         return true;
-    const bool too_wide = scene_widest_span(&t->scene, m) > buffer_bytes(t);
+    const bool too_wide = scene_lower(&t->scene, m).widest > buffer_bytes(t);
     seen->too_wide += too_wide && scene_direction(m) != KVF_CUDA_ON_DEVICE;
     return !too_wide && scene_direction(m) != KVF_CUDA_ON_DEVICE;
 }
@@ -170,6 +174,11 @@ static void expect_strategy(trial *t, size_t i, coverage *seen) {
     seen->by[x.chosen][scene_direction(m)][m->options.background][m->options.by_group]++;
     for (size_t w = 0; x.chosen == KVF_CUDA_KERNEL && w < WIDTHS; w++)
         seen->widths[w] += t->scene.unit == (size_t)1 << w;
+    if (x.chosen == KVF_CUDA_LOOP) {
+        const scene_copies copies = scene_lower(&t->scene, m);
+        seen->rows += copies.rows;
+        seen->slices += copies.slices;
+    }
     t->stats[x.chosen]++;
     t->bytes += x.bytes;
 }
@@ -197,14 +206,16 @@ static void run(uint64_t seed, coverage *seen) {
     set_up_fake(&t, &r);
     kvf_engine *engine = make_engine(&t, &r);
     scene_open(&t.scene, seed + 1000000, (scene_kind)(seed % SCENE_KINDS), engine);
-    const uint64_t before = fakecuda_calls("cudaHostAlloc");
+    const uint64_t before = FAKECUDA ? fakecuda_calls("cudaHostAlloc") : 0;
     forbid_ring(&t);
     for (size_t i = 0; i < MOVES; i++)
         submit(&t, i);
     for (size_t i = MOVES; i > 0; i--)
         wait_in_parts(&t, i - 1);
-    fakecuda_fail_nothing();
-    seen->rings += fakecuda_calls("cudaHostAlloc") > before;
+    if (FAKECUDA) {
+        fakecuda_fail_nothing();
+        seen->rings += fakecuda_calls("cudaHostAlloc") > before;
+    }
     const char *differs = scene_compare(&t.scene, &offset);
     if (differs)
         fail_msg("seed %llu: the %s tier at byte %zu", (unsigned long long)seed, differs, offset);
@@ -216,7 +227,7 @@ static void run(uint64_t seed, coverage *seen) {
         scene_move_free(&t.moves[i]);
     }
     scene_close(&t.scene);
-    if (fakecuda_reset() > 0)
+    if (FAKECUDA && fakecuda_reset() > 0)
         fail_msg("seed %llu: violations", (unsigned long long)seed);
     (void)alarm(0);
 }
@@ -231,9 +242,12 @@ static void expect_everything_seen(const coverage *seen) {
     }
     for (size_t w = 0; w < WIDTHS; w++)
         assert_true(seen->widths[w] > 0);
-    assert_true(seen->fell_back[KVF_CUDA_BATCH] > 0 && seen->fell_back[KVF_CUDA_STAGED] > 0);
     assert_true(seen->fell_back[KVF_CUDA_LOOP] == 0 && seen->fell_back[KVF_CUDA_KERNEL] == 0);
-    assert_true(seen->too_wide > 0 && seen->rings > 0);
+    assert_true(seen->fell_back[KVF_CUDA_STAGED] > 0 && seen->too_wide > 0);
+    assert_true(seen->rows > 0 && seen->slices > 0);
+    /* What only a fake can take away or count. */
+    assert_int_equal(seen->fell_back[KVF_CUDA_BATCH] > 0, FAKECUDA);
+    assert_int_equal(seen->rings > 0, FAKECUDA);
 }
 
 static void random_moves(void **state) {
@@ -276,7 +290,7 @@ static void chunks_of_very_many_pairs(void **state) {
     rig_tier_free(&near);
     rig_tier_free(&far);
     kvf_engine_destroy(engine);
-    assert_int_equal(fakecuda_reset(), 0);
+    rig_reset();
 }
 
 /* Addresses */
@@ -338,7 +352,7 @@ static void close_pair(pair *p) {
     for (size_t i = 0; i < 2; i++)
         if (p->pieces[i])
             rig_deallocate(RIG_FAR, p->pieces[i]);
-    assert_int_equal(fakecuda_reset(), 0);
+    rig_reset();
 }
 
 static kvf_cuda_explanation move_pair(const pair *p, bool out, kvf_cuda_strategy strategy) {
@@ -360,6 +374,7 @@ static kvf_cuda_explanation move_pair(const pair *p, bool out, kvf_cuda_strategy
 /* The host's own addresses are closed meanwhile. */
 static void kernels_know_the_devices_addresses(void **state) {
     (void)state;
+    rig_needs_fake();
     enum { ALL = 2 * BLOCKS * BYTES };
     for (size_t out = 0; out < 2; out++) {
         pair p = open_pair(1);
@@ -378,6 +393,7 @@ static void kernels_know_the_devices_addresses(void **state) {
  * batches do it. */
 static void memory_at_two_distances_is_left_to_others(void **state) {
     (void)state;
+    rig_needs_fake();
     for (unsigned k = KVF_CUDA_LOOP; k < KVF_CUDA_STRATEGIES; k++) {
         const bool can = k == KVF_CUDA_LOOP || k == KVF_CUDA_STAGED;
         for (size_t out = 0; out < 2; out++) {
@@ -395,10 +411,8 @@ static void memory_at_two_distances_is_left_to_others(void **state) {
 }
 
 int main(void) {
-    if (!FAKECUDA) {
-        (void)fputs("this needs the fake runtime\n", stderr);
-        return 77;
-    }
+    if (!needs_device())
+        return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kernels_know_the_devices_addresses),
         cmocka_unit_test(memory_at_two_distances_is_left_to_others),

@@ -1,6 +1,7 @@
 /* Random schedules of transfers and compute on shared slots, checked by content against a model
  * that does one thing after the other. */
 #include "device_rig.h"
+#include "needs.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -446,6 +447,8 @@ static void test_random_schedules(void **state) {
 }
 
 int main(void) {
+    if (!needs_device())
+        return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_random_schedules, tell_seed),
     };

@@ -1,5 +1,6 @@
 /* Transfers between device and pinned memory, by every strategy. */
 #include "device_rig.h"
+#include "needs.h"
 
 static const uint64_t scattered[] = {3, 9, 4, 5, 6, 20, 31, 0};
 static const uint64_t rising[] = {0, 1, 2, 3, 4, 5, 6, 7};
@@ -92,6 +93,8 @@ static void test_begins_behind_events(void **state) {
 }
 
 int main(void) {
+    if (!needs_device())
+        return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_strategy_both_ways),
         cmocka_unit_test(test_on_the_device),

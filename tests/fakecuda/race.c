@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "fakecuda.h"
+#include "needs.h"
 #include "sample.h"
 
 #define BYTES ((size_t)4096)
@@ -129,6 +130,8 @@ static void reuse_memory_after_a_failure(program *p) {
 
 int main(int argc, char **argv) {
     program p = {.mistake = argc > 1 ? argv[1] : "none"};
+    if (!needs_fake())
+        return NEEDS_SKIPPED;
     ok(cudaStreamCreateWithFlags(&p.a, cudaStreamNonBlocking));
     ok(cudaStreamCreateWithFlags(&p.b, cudaStreamNonBlocking));
     ok(cudaEventCreateWithFlags(&p.event, cudaEventDisableTiming));

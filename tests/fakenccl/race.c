@@ -12,6 +12,7 @@
 
 #include "fakecuda.h"
 #include "fakenccl.h"
+#include "needs.h"
 
 #define BYTES ((size_t)4096)
 
@@ -151,6 +152,8 @@ int main(int argc, char **argv) {
     rank both[2];
     pthread_t threads[2];
     ncclUniqueId id;
+    if (!needs_fake() || !needs(FAKENCCL, "the fake NCCL"))
+        return NEEDS_SKIPPED;
     fakecuda_configure(&(fakecuda_config){.devices = 2});
     good(ncclGetUniqueId(&id));
     for (int i = 0; i < 2; i++) {

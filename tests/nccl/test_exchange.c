@@ -1,5 +1,6 @@
 /* Handing over: rings, all to all, several hands to one peer, a rank to itself, other layouts. */
 #include "group_rig.h"
+#include "needs.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -332,6 +333,8 @@ static void test_refusals_change_nothing(void **state) {
 }
 
 int main(void) {
+    if (!needs_fake() || !needs(FAKENCCL, "the fake NCCL"))
+        return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rings),
         cmocka_unit_test(test_all_to_all),

@@ -2,6 +2,7 @@
 #include "group_rig.h"
 
 #include "group.h"
+#include "needs.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -397,6 +398,8 @@ static void test_many_lives(void **state) {
 }
 
 int main(void) {
+    if (!needs_fake() || !needs(FAKENCCL, "the fake NCCL"))
+        return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_collectives_may_take),
         cmocka_unit_test(test_a_group_of_one),

@@ -4,6 +4,7 @@
 
 #include "hpp_support.hpp"
 #include "fakecuda.h"
+#include "needs.h"
 #include "fakenccl.h"
 
 #include <array>
@@ -146,6 +147,8 @@ int done(void ** /*state*/) {
 } // namespace
 
 int main() {
+    if (!needs_fake() || !needs(FAKENCCL, "the fake NCCL"))
+        return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(channels_are_owned),
         cmocka_unit_test(blocks_come_and_go),

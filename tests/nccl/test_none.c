@@ -1,5 +1,6 @@
 /* The module as it is built without NCCL: a group of one is whole, others are refused at once. */
 #include "group_rig.h"
+#include "needs.h"
 
 static void refuse(rig_rank *k) {
     kvf_error e = {0};
@@ -59,6 +60,8 @@ static void test_a_group_of_one_works(void **state) {
 }
 
 int main(void) {
+    if (!needs_fake() || !needs(FAKENCCL, "the fake NCCL"))
+        return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ranks_are_refused),
         cmocka_unit_test(test_a_parent_is_refused),

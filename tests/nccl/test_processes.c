@@ -1,6 +1,7 @@
 /* Ranks as processes over TCP, one of which is killed in the middle: the others are told in time,
  * and can go their own way. Only the children use CUDA. */
 #include "group_rig.h"
+#include "needs.h"
 
 #include <signal.h>
 #include <stdatomic.h>
@@ -149,6 +150,8 @@ static void test_a_process_that_dies_in_a_collective(void **state) {
 }
 
 int main(void) {
+    if (!needs_fake() || !needs(FAKENCCL, "the fake NCCL"))
+        return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_processes),
         cmocka_unit_test(test_a_process_that_is_killed),

@@ -1,6 +1,7 @@
 /* A group of one with a communicator: what a single GPU can show of the real libraries, that our
  * calls are legal and in their order. On the fakes the same. With --real it is for these only. */
 #include "group_rig.h"
+#include "needs.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -158,24 +159,14 @@ static void test_aborting(void **state) {
     }
 }
 
-static bool there_is_a_device(void) {
-    int devices = 0;
-    return cudaGetDeviceCount(&devices) == cudaSuccess && devices > 0;
-}
-
 int main(int argc, char **argv) {
+    const bool real = argc > 1 && strcmp(argv[1], "--real") == 0;
+    if (!needs_device() || !needs(!real || !(FAKECUDA || FAKENCCL), "the real libraries"))
+        return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_group_of_one_with_a_communicator),
         cmocka_unit_test(test_a_group_of_one_without),
         cmocka_unit_test(test_aborting),
     };
-    if (argc > 1 && strcmp(argv[1], "--real") == 0 && (FAKECUDA || FAKENCCL)) {
-        (void)puts("this runs on the fakes");
-        return 77;
-    }
-    if (!there_is_a_device()) {
-        (void)puts("there is no GPU");
-        return 77;
-    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* Random operations of all kinds at once, in another order and at another pace on every rank,
  * against a model that knows what is in every block. */
 #include "group_rig.h"
+#include "needs.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -269,6 +270,8 @@ static void test_random_schedules(void **state) {
 }
 
 int main(void) {
+    if (!needs_fake() || !needs(FAKENCCL, "the fake NCCL"))
+        return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_random_schedules)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 #include "group_rig.h"
 
 #include "assignments.h"
+#include "needs.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -696,6 +697,8 @@ static void test_refusals_change_nothing(void **state) {
 }
 
 int main(void) {
+    if (!needs_fake() || !needs(FAKENCCL, "the fake NCCL"))
+        return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_onboard_striped),
         cmocka_unit_test(test_onboard_from_the_first),

@@ -1,6 +1,7 @@
 /* Everything that a rank calls fails in turn, once and for ever: NCCL, the control channel, CUDA,
  * memory. Everybody gets an answer, nothing is left, nothing is stuck. */
 #include "ordeal.h"
+#include "needs.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -193,6 +194,8 @@ static void test_every_allocation_fails(void **state) {
 }
 
 int main(void) {
+    if (!needs_fake() || !needs(FAKENCCL, "the fake NCCL"))
+        return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing_fails),
         cmocka_unit_test(test_every_nccl_call_fails),

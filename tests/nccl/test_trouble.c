@@ -3,6 +3,7 @@
 #include "ordeal.h"
 
 #include "group.h"
+#include "needs.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -602,6 +603,8 @@ static void test_a_destroyed_wire_is_told(void **state) {
 }
 
 int main(void) {
+    if (!needs_fake() || !needs(FAKENCCL, "the fake NCCL"))
+        return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_disagreement),
         cmocka_unit_test(test_hands_that_do_not_pair),
