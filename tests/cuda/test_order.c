@@ -1,5 +1,6 @@
 /* Random schedules of transfers and compute on shared slots, checked by content against a model
  * that does one thing after the other. */
+#include "compute.h"
 #include "device_rig.h"
 #include "needs.h"
 
@@ -17,6 +18,7 @@ enum {
     MOST_READS = STEPS,
     LAYER = 2 * RIG_BYTES,
     PATIENCE_US = 20 * 1000 * 1000,
+    COMPUTE_NS = 200 * 1000, /* that compute works before it touches a block, at most */
 };
 
 /* What is in a block: one byte a layer. */
@@ -40,7 +42,7 @@ typedef struct schedule {
     size_t written_by[SLOTS];           /* host blocks: by flights[this - 1]; 0 by others */
     cudaStream_t streams[STREAMS];
     cudaEvent_t events[STREAMS];
-    char *results; /* pinned, a block for every read by compute */
+    unsigned char *results; /* pinned, a block for every read by compute */
     content expected[MOST_READS];
     size_t reads;
     flight flights[STEPS];
@@ -58,8 +60,8 @@ static uint64_t below(schedule *s, uint64_t bound) {
     return test_random_below(&s->random, bound);
 }
 
-static char *layer_of(schedule *s, size_t id, size_t layer) {
-    return (char *)s->rig.layers[layer] + id * LAYER;
+static unsigned char *layer_of(schedule *s, size_t id, size_t layer) {
+    return (unsigned char *)s->rig.layers[layer] + id * LAYER;
 }
 
 static void cuda_ok(cudaError_t code) {
@@ -137,13 +139,28 @@ static size_t pick(schedule *s, uint64_t ids[SLOTS]) {
     return 1 + below(s, 3);
 }
 
+/* Compute takes its time before the first layer it touches, and touches it by a kernel as often as
+ * by a copy. */
+static void compute_layer(schedule *s, cudaStream_t stream, const compute_work *how) {
+    compute_work work = *how;
+    work.bytes = LAYER;
+    work.ns = below(s, 4) == 0 ? below(s, COMPUTE_NS) : 0;
+    if (below(s, 2) == 0)
+        cuda_ok(compute_enqueue(&work, stream));
+    else if (work.from)
+        cuda_ok(cudaMemcpyAsync(work.to, work.from, LAYER, cudaMemcpyDefault, stream));
+    else
+        cuda_ok(cudaMemsetAsync(work.to, work.value, LAYER, stream));
+}
+
 static void write_blocks(schedule *s, cudaStream_t stream, const uint64_t *ids, size_t count) {
     kvf_error e = {0};
     ok(kvf_cuda_wait_slots(s->rig.device, ids, count, true, stream, &e), &e);
     for (size_t i = 0; i < count; i++)
         for (size_t l = 0; l < RIG_LAYERS; l++)
-            cuda_ok(cudaMemsetAsync(layer_of(s, ids[i], l), fresh(s, &s->device[ids[i]], l), LAYER,
-                                    stream));
+            compute_layer(s, stream,
+                          &(compute_work){.to = layer_of(s, ids[i], l),
+                                          .value = fresh(s, &s->device[ids[i]], l)});
 }
 
 static void compute_writes(schedule *s) {
@@ -157,8 +174,9 @@ static void compute_writes(schedule *s) {
 
 /* Enqueues the reading of a layer of a block for the end. */
 static void read_layer(schedule *s, cudaStream_t stream, size_t id, size_t layer) {
-    cuda_ok(cudaMemcpyAsync(s->results + s->reads * RIG_BLOCK + layer * LAYER,
-                            layer_of(s, id, layer), LAYER, cudaMemcpyDeviceToHost, stream));
+    compute_layer(s, stream,
+                  &(compute_work){.to = s->results + s->reads * RIG_BLOCK + layer * LAYER,
+                                  .from = layer_of(s, id, layer)});
 }
 
 static void compute_reads(schedule *s) {
@@ -341,12 +359,16 @@ static void let_go(schedule *s) {
     s->held = false;
 }
 
-static void expect_layer(const char *block, const content *expected, size_t layer) {
+static void expect_layer(const unsigned char *block, const content *expected, size_t layer) {
     for (size_t i = 0; i < LAYER && !expected->unknown; i++)
-        assert_int_equal((unsigned char)block[layer * LAYER + i], expected->layer[layer]);
+        assert_int_equal(block[layer * LAYER + i], expected->layer[layer]);
 }
 
-static void expect_block(const char *block, const content *expected) {
+static const unsigned char *host_of(const schedule *s) {
+    return (const unsigned char *)s->rig.host;
+}
+
+static void expect_block(const unsigned char *block, const content *expected) {
     for (size_t l = 0; l < RIG_LAYERS; l++)
         expect_layer(block, expected, l);
 }
@@ -355,7 +377,7 @@ static void expect_block(const char *block, const content *expected) {
 static void expect_landed(const schedule *s, const flight *f, size_t layer) {
     for (size_t i = 0; i < f->count; i++)
         if (s->written_by[f->to[i]] == (size_t)(f - s->flights) + 1)
-            expect_layer(s->rig.host + f->to[i] * RIG_BLOCK, &s->host[f->to[i]], layer);
+            expect_layer(host_of(s) + f->to[i] * RIG_BLOCK, &s->host[f->to[i]], layer);
 }
 
 /* Waits for a flight, by layers, and looks at once. */
@@ -396,7 +418,7 @@ static void finish_flights(schedule *s) {
 }
 
 static void finish(schedule *s) {
-    static char block[RIG_BLOCK];
+    static unsigned char block[RIG_BLOCK];
     let_go(s);
     finish_flights(s);
     for (size_t i = 0; i < STREAMS; i++)
@@ -404,7 +426,7 @@ static void finish(schedule *s) {
     for (size_t i = 0; i < s->reads; i++)
         expect_block(s->results + i * RIG_BLOCK, &s->expected[i]);
     for (size_t id = 0; id < SLOTS; id++) {
-        expect_block(s->rig.host + id * RIG_BLOCK, &s->host[id]);
+        expect_block(host_of(s) + id * RIG_BLOCK, &s->host[id]);
         for (size_t l = 0; l < RIG_LAYERS; l++)
             cuda_ok(
                 cudaMemcpy(block + l * LAYER, layer_of(s, id, l), LAYER, cudaMemcpyDeviceToHost));
