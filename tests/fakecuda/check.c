@@ -81,10 +81,3 @@ void *check_entry(const char *symbol, unsigned version) {
     assert_int_equal(result == cudaDriverEntryPointSuccess, function != NULL);
     return function;
 }
-
-int check_skip_without_fake(void) {
-    if (FAKECUDA)
-        return 0;
-    puts("this is a real CUDA runtime");
-    return 77;
-}

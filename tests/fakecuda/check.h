@@ -38,7 +38,4 @@ bool check_filled(const char *bytes, size_t size, unsigned seed);
 /* Asks for a driver's function; NULL when it is not there. */
 void *check_entry(const char *symbol, unsigned version);
 
-/* 77 and a word why, when this is not the fake; else 0. */
-int check_skip_without_fake(void);
-
 #endif

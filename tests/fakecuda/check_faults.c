@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "needs.h"
 
 static void the_nth_call_fails(void **state) {
     (void)state;
@@ -253,6 +254,7 @@ int main(void) {
         CHECK(there_may_be_no_device),
         CHECK(delays_delay),
     };
-    int skip = check_skip_without_fake();
-    return skip ? skip : cmocka_run_group_tests(tests, NULL, NULL);
+    if (!needs_fake())
+        return NEEDS_SKIPPED;
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,7 +29,7 @@ static inline bool needs_device(void) {
 /* Says what is missing when it is not there. */
 static inline bool needs(bool there, const char *what) {
     if (!there)
-        (void)fprintf(stderr, "skipped: this runs on %s alone\n", what);
+        (void)fprintf(stderr, "skipped: this needs %s\n", what);
     return there;
 }
 

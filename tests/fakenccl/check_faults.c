@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "ranks.h"
+#include "needs.h"
 
 static double now_ms(void) {
     struct timespec now;
@@ -523,6 +524,7 @@ int main(void) {
         RANKS(a_lost_device_ends_its_operations),
         RANKS(configurations_are_kept),
     };
-    int skip = ranks_skip_without_fake();
-    return skip ? skip : cmocka_run_group_tests(tests, NULL, NULL);
+    if (!needs_fake() || !needs(FAKENCCL, "the fake NCCL"))
+        return NEEDS_SKIPPED;
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

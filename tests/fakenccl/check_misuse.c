@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "ranks.h"
+#include "needs.h"
 
 /* The communicator fails by and by, and can only be aborted. */
 static void expect_failure(rank *self, ncclResult_t expected) {
@@ -441,6 +442,7 @@ int main(void) {
         RANKS(captures_are_refused),
         RANKS(a_group_blocks_or_does_not),
     };
-    int skip = ranks_skip_without_fake();
-    return skip ? skip : cmocka_run_group_tests(tests, NULL, NULL);
+    if (!needs_fake() || !needs(FAKENCCL, "the fake NCCL"))
+        return NEEDS_SKIPPED;
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ranks.h"
+#include "needs.h"
 
 #define PART (CHECK_BYTES / 8)
 
@@ -479,9 +480,8 @@ int main(void) {
         RANKS(aborting_ends_what_waits),
         RANKS(buffers_can_be_registered),
     };
-    if (ranks_available() < 2 || FAKECUDA != FAKENCCL) {
-        puts("there are no two devices, or only one of the libraries is the fake");
-        return 77;
-    }
+    if (!needs_device() || !needs(ranks_available() > 1, "two devices") ||
+        !needs(FAKECUDA == FAKENCCL, "both fakes or both real libraries"))
+        return NEEDS_SKIPPED;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

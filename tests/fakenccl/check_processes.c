@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "ranks.h"
+#include "needs.h"
 
 #define MOST 4
 
@@ -267,9 +268,8 @@ int main(void) {
         RANKS(a_death_leaves_the_others_waiting), RANKS(a_death_in_the_middle_harms_nobody_else),
         RANKS(a_death_can_be_asked_for),          RANKS(a_rank_that_died_before_is_missed),
     };
-    int skip = ranks_skip_without_fake();
-    if (skip)
-        return skip;
+    if (!needs_fake() || !needs(FAKENCCL, "the fake NCCL"))
+        return NEEDS_SKIPPED;
     if (!mkdtemp(folder) || setenv("TMPDIR", folder, 1) != 0) {
         perror(folder);
         return 1;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "ranks.h"
+#include "needs.h"
 
 #define LINES 12
 #define LINE  ((size_t)1024)
@@ -112,6 +113,7 @@ int main(void) {
         RANKS(communicators_count_apart),
         RANKS(calls_are_counted),
     };
-    int skip = ranks_skip_without_fake();
-    return skip ? skip : cmocka_run_group_tests(tests, NULL, NULL);
+    if (!needs_fake() || !needs(FAKENCCL, "the fake NCCL"))
+        return NEEDS_SKIPPED;
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -107,13 +107,6 @@ int ranks_available(void) {
     return devices < 4 ? devices : 4;
 }
 
-int ranks_skip_without_fake(void) {
-    if (FAKECUDA && FAKENCCL)
-        return 0;
-    puts("these are not the fakes");
-    return 77;
-}
-
 void ranks_upload(rank *self, char *device, size_t bytes) {
     ok(cudaMemcpyAsync(device, self->host, bytes, cudaMemcpyHostToDevice, self->stream));
     ok(cudaStreamSynchronize(self->stream));

@@ -47,9 +47,6 @@ int ranks_end(void **state);
 /* How many ranks tests on either library have devices for. */
 int ranks_available(void);
 
-/* Prints why and returns 77 when these are not the fakes; or returns 0. */
-int ranks_skip_without_fake(void);
-
 #define RANKS(test) cmocka_unit_test_setup_teardown(test, ranks_begin, ranks_end)
 
 /* Copies between the device and `host`, and waits. */
