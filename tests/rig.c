@@ -223,6 +223,11 @@ char *rig_byte(const kvf_layout *layout, size_t region, uint64_t id, size_t row,
     return model_address(&kvf_layout_regions(layout, NULL)[region], id, row) + column;
 }
 
+/* Pieces that a block's part of a region is copied by: one where its rows touch. */
+static size_t pieces_of(const kvf_region *r) {
+    return model_solid(r) ? 1 : model_rows(r);
+}
+
 /* One block's part of a region in memory of our own, its rows touching: block 0 of what is
  * returned, whose base the caller frees. */
 static kvf_region take(const kvf_region *r, uint64_t id) {
@@ -230,15 +235,15 @@ static kvf_region take(const kvf_region *r, uint64_t id) {
     taken.base = malloc(model_bytes(r));
     taken.row_pitch = r->bytes;
     assert_non_null(taken.base);
-    for (size_t row = 0; row < model_rows(r); row++)
-        rig_read(model_address(&taken, 0, row), model_address(r, id, row), r->bytes);
+    for (size_t i = 0, pieces = pieces_of(r); i < pieces; i++)
+        rig_read(model_address(&taken, 0, i), model_address(r, id, i), model_bytes(r) / pieces);
     return taken;
 }
 
 /* Puts it back, or into another block; frees it. */
 static void put(kvf_region *taken, const kvf_region *r, uint64_t id) {
-    for (size_t row = 0; row < model_rows(r); row++)
-        rig_write(model_address(r, id, row), model_address(taken, 0, row), r->bytes);
+    for (size_t i = 0, pieces = pieces_of(r); i < pieces; i++)
+        rig_write(model_address(r, id, i), model_address(taken, 0, i), model_bytes(r) / pieces);
     free(taken->base);
 }
 
