@@ -27,7 +27,6 @@ static void nothing_happens_before_the_call_returns(void **state) {
     assert_int_equal(fakecuda_operations(FAKECUDA_COPY), 0);
     assert_int_equal(fakecuda_pending(t.a), 1);
     assert_int_equal(cudaStreamQuery(t.a), cudaErrorNotReady);
-    assert_int_equal(cudaGetLastError(), cudaErrorNotReady);
     fakecuda_release(t.a);
     ok(cudaStreamSynchronize(t.a));
     assert_int_equal(t.out[1], t.in[1]);
@@ -95,7 +94,27 @@ static void waits_follow_the_recording_they_saw(void **state) {
     ok(cudaEventSynchronize(event));
     ok(cudaEventDestroy(event));
     check_buffers_free(&t);
-    assert_int_equal(cudaGetLastError(), cudaErrorNotReady);
+}
+
+static void not_ready_is_no_error(void **state) {
+    (void)state;
+    cudaStream_t stream;
+    cudaEvent_t event;
+    ok(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    ok(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+    fakecuda_hold(stream);
+    ok(cudaEventRecord(event, stream));
+    assert_int_equal(cudaEventQuery(event), cudaErrorNotReady);
+    assert_int_equal(cudaStreamQuery(stream), cudaErrorNotReady);
+    ok(cudaPeekAtLastError());
+    assert_int_equal(cudaStreamWaitEvent(stream, event, 77), cudaErrorInvalidValue);
+    assert_int_equal(cudaEventQuery(event), cudaErrorNotReady);
+    assert_int_equal(cudaStreamQuery(stream), cudaErrorNotReady);
+    assert_int_equal(cudaGetLastError(), cudaErrorInvalidValue); /* still there */
+    fakecuda_release(stream);
+    ok(cudaEventSynchronize(event));
+    ok(cudaEventDestroy(event));
+    ok(cudaStreamDestroy(stream));
 }
 
 static void the_legacy_stream_is_between(void **state) {
@@ -121,7 +140,6 @@ static void the_legacy_stream_is_between(void **state) {
     ok(cudaStreamDestroy(blocking));
     ok(cudaStreamDestroy(other));
     ok(cudaStreamDestroy(free_running));
-    assert_int_equal(cudaGetLastError(), cudaErrorNotReady);
 }
 
 static void synchronising_the_legacy_stream_waits_for_blocking_ones(void **state) {
@@ -302,6 +320,7 @@ int main(void) {
         CHECK(a_held_stream_can_be_stepped),
         CHECK(all_streams_can_be_held),
         CHECK(waits_follow_the_recording_they_saw),
+        CHECK(not_ready_is_no_error),
         CHECK(the_legacy_stream_is_between),
         CHECK(synchronising_the_legacy_stream_waits_for_blocking_ones),
         CHECK(each_thread_has_a_stream),

@@ -180,7 +180,7 @@ FAKE_EXPORT cudaError_t cudaEventQuery(cudaEvent_t handle) {
         else
             error = cudaErrorNotReady;
     }
-    return fake_leave(error);
+    return fake_leave_query(error);
 }
 
 /* The ticket is kept: the event may be recorded again meanwhile. */

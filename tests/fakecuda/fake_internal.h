@@ -59,6 +59,9 @@ cudaError_t fake_leave(cudaError_t error);
 /* The same for the driver's functions, which have no last error. */
 cudaError_t fake_leave_driver(cudaError_t error);
 
+/* The same for a query: that something is not ready is no error. */
+cudaError_t fake_leave_query(cudaError_t error);
+
 /* Whether a call that gives back goes on in spite of the error that fake_enter returned. */
 bool fake_gives_back(void);
 

@@ -9,6 +9,7 @@
  * - misuse that a GPU would answer with silence or garbage is recorded as a violation;
  * - under ThreadSanitizer only the order that CUDA promises is an order: enqueuing before running,
  *   running before a successful wait or query, an event's work before those who wait for it;
+ * - a query that answers NotReady leaves the thread's last error alone;
  * - a call that gives something back (free, destroy, unregister) gives it back whatever error it
  *   returns, unless it is refused (inside a host function, or by a capture).
  *

@@ -127,6 +127,10 @@ cudaError_t fake_leave(cudaError_t error) {
     return fake_leave_driver(error);
 }
 
+cudaError_t fake_leave_query(cudaError_t error) {
+    return error == cudaErrorNotReady ? fake_leave_driver(error) : fake_leave(error);
+}
+
 cudaError_t fake_first(cudaError_t first, cudaError_t second) {
     return first != cudaSuccess ? first : second;
 }

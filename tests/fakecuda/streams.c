@@ -320,7 +320,7 @@ FAKE_EXPORT cudaError_t cudaStreamQuery(cudaStream_t handle) {
         error = fake_capture_synchronize(stream);
     if (error == cudaSuccess)
         error = query(stream);
-    return fake_leave(error);
+    return fake_leave_query(error);
 }
 
 FAKE_EXPORT cudaError_t cudaLaunchHostFunc(cudaStream_t handle, cudaHostFn_t function, void *user) {
