@@ -285,6 +285,46 @@ static void devices_are_apart(void **state) {
     check_buffers_free(&t);
 }
 
+static int contexts(void) {
+    int bits = 0;
+    for (int i = 0; i < FAKECUDA_DEVICES; i++)
+        bits |= fakecuda_has_context(i) << i;
+    return bits;
+}
+
+static void *free_nothing(void *user) {
+    return cudaFree(NULL) == cudaSuccess ? user : NULL;
+}
+
+static void contexts_are_made_when_needed(void **state) {
+    (void)state;
+    int value = 0;
+    pthread_t thread;
+    void *result = NULL;
+    fakecuda_configure(&(fakecuda_config){.devices = 4});
+    ok(cudaGetDeviceCount(&value));
+    ok(cudaGetDevice(&value));
+    ok(cudaDeviceGetAttribute(&value, cudaDevAttrWarpSize, 1));
+    ok(cudaDriverGetVersion(&value));
+    ok(cudaGetLastError());
+    assert_int_equal(contexts(), 0);
+    assert_int_equal(cudaSetDevice(4), cudaErrorInvalidDevice);
+    assert_int_equal(cudaGetLastError(), cudaErrorInvalidDevice);
+    assert_int_equal(contexts(), 0);
+    ok(cudaSetDevice(3));
+    assert_int_equal(contexts(), 8);
+    ok(cudaFree(NULL));
+    assert_int_equal(contexts(), 8);
+    /* A thread that never chose a device. */
+    assert_int_equal(pthread_create(&thread, NULL, free_nothing, &value), 0);
+    assert_int_equal(pthread_join(thread, &result), 0);
+    assert_ptr_equal(result, &value);
+    assert_int_equal(contexts(), 9);
+    assert_int_equal(fakecuda_reset(), 0);
+    fakecuda_configure(&(fakecuda_config){.devices = 4});
+    assert_int_equal(contexts(), 0);
+}
+
 #define STREAMS 6
 
 static void many_streams_run_at_once(void **state) {
@@ -330,6 +370,7 @@ int main(void) {
         CHECK(patience_has_an_end),
         CHECK(what_was_destroyed_is_known),
         CHECK(devices_are_apart),
+        CHECK(contexts_are_made_when_needed),
         CHECK(many_streams_run_at_once),
     };
     if (!needs_fake())

@@ -6,6 +6,7 @@
 #include <string.h>
 
 typedef struct context {
+    bool made;
     cudaError_t dead;
     unsigned busy; /* operations that touch memory right now */
     pthread_cond_t quiet;
@@ -76,6 +77,17 @@ bool fake_device_valid(int device) {
 
 /* ---- contexts ---- */
 
+void fake_context_make(int device) {
+    contexts[device].made = true;
+}
+
+FAKE_EXPORT bool fakecuda_has_context(int device) {
+    fake_lock();
+    bool made = fake_device_valid(device) && contexts[device].made;
+    fake_unlock();
+    return made;
+}
+
 cudaError_t fake_context_error(int device) {
     context *self = &contexts[device];
     if (self->dead == cudaSuccess)
@@ -140,8 +152,10 @@ FAKE_EXPORT cudaError_t cudaSetDevice(int device) {
     cudaError_t error = fake_enter(__func__, FAKE_NO_CONTEXT);
     if (error == cudaSuccess && !fake_device_valid(device))
         error = cudaErrorInvalidDevice;
-    if (error == cudaSuccess)
+    if (error == cudaSuccess) {
         fake_self()->device = device;
+        fake_context_make(device);
+    }
     return fake_leave(error);
 }
 

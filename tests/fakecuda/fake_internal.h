@@ -45,7 +45,7 @@ fake_thread *fake_self(void);
 
 enum {
     FAKE_UNSAFE = 1,     /* prohibited beside certain captures */
-    FAKE_NO_CONTEXT = 2, /* works on a device whose context is dead */
+    FAKE_NO_CONTEXT = 2, /* makes no context, and works on a device whose context is dead */
     FAKE_NO_DEVICE = 4   /* works without any device */
 };
 
@@ -87,6 +87,8 @@ void fake_faults_reset(void);
 
 int fake_attribute(enum cudaDeviceAttr name);
 bool fake_device_valid(int device);
+
+void fake_context_make(int device);
 
 /* The error of a dead context, or success. Waits first until nothing runs there, since the caller
  * may then reuse memory. */

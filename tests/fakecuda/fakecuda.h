@@ -9,6 +9,8 @@
  * - misuse that a GPU would answer with silence or garbage is recorded as a violation;
  * - under ThreadSanitizer only the order that CUDA promises is an order: enqueuing before running,
  *   running before a successful wait or query, an event's work before those who wait for it;
+ * - a device's context is made by cudaSetDevice, and by the first call that needs one while the
+ *   device is the thread's current one, which is 0 until it is set;
  * - a query that answers NotReady leaves the thread's last error alone;
  * - a call that gives something back (free, destroy, unregister) gives it back whatever error it
  *   returns, unless it is refused (inside a host function, or by a capture).
@@ -148,6 +150,10 @@ FAKECUDA_API uint64_t fakecuda_empty_waits(void);
 
 /* Live objects: allocations and registrations, streams that were created, events. */
 FAKECUDA_API size_t fakecuda_live(void);
+
+/* Whether anything has made the device's context, which takes much memory on a real GPU. Asking
+ * about devices, versions and last errors does not make one. */
+FAKECUDA_API bool fakecuda_has_context(int device);
 
 /* Where the bytes of device memory really are, for a test to look at; NULL when they are not all
  * in live memory. No order goes with it. */

@@ -100,8 +100,10 @@ cudaError_t fake_enter(const char *function, unsigned traits) {
     if (error == cudaSuccess)
         error = refusal(function, traits);
     thread->refused = error != cudaSuccess;
-    if (error == cudaSuccess && !(traits & FAKE_NO_CONTEXT))
+    if (error == cudaSuccess && !(traits & FAKE_NO_CONTEXT)) {
+        fake_context_make(thread->device);
         error = fake_context_error(thread->device);
+    }
     if (error == cudaSuccess) {
         error = fake_call_fault(function);
         if (fake_is_sticky(error)) {
