@@ -194,6 +194,44 @@ static void a_full_queue_blocks(void **state) {
     ok(cudaStreamDestroy(stream));
 }
 
+static void *call_one_more(void *user) {
+    cudaStream_t stream = user;
+    static atomic_int calls;
+    return cudaLaunchHostFunc(stream, add_one, &calls) == cudaSuccess ? user : NULL;
+}
+
+static void a_queue_has_an_end_and_others_go_on(void **state) {
+    (void)state;
+    check_buffers t;
+    check_buffers_make(&t);
+    atomic_int calls = 0;
+    pthread_t thread;
+    void *result = NULL;
+    fakecuda_hold(t.a);
+    for (int i = 0; i < 1024; i++)
+        ok(cudaLaunchHostFunc(t.a, add_one, &calls));
+    assert_int_equal(fakecuda_full_queues(), 0);
+    assert_int_equal(pthread_create(&thread, NULL, call_one_more, t.a), 0);
+    for (int i = 0; i < 50000 && fakecuda_full_queues() == 0; i++)
+        usleep(100);
+    assert_int_equal(fakecuda_full_queues(), 1);
+    ok(cudaMemcpyAsync(t.out, t.in, 16, cudaMemcpyHostToHost, t.b));
+    ok(cudaStreamSynchronize(t.b));
+    assert_int_equal(fakecuda_pending(t.a), 1024); /* it waits still */
+    fakecuda_step(t.a, 1);
+    assert_int_equal(pthread_join(thread, &result), 0);
+    assert_ptr_equal(result, t.a);
+    assert_int_equal(fakecuda_pending(t.a), 1024);
+    fakecuda_configure(&(fakecuda_config){.queue_entries = SIZE_MAX});
+    for (int i = 0; i < 1024; i++)
+        ok(cudaLaunchHostFunc(t.a, add_one, &calls));
+    assert_int_equal(fakecuda_full_queues(), 1);
+    fakecuda_release(t.a);
+    check_buffers_free(&t);
+    ok(cudaDeviceSynchronize());
+    assert_int_equal(value(&calls), 2048);
+}
+
 static void a_full_queue_can_be_a_violation(void **state) {
     (void)state;
     cudaStream_t stream;
@@ -365,6 +403,7 @@ int main(void) {
         CHECK(synchronising_the_legacy_stream_waits_for_blocking_ones),
         CHECK(each_thread_has_a_stream),
         CHECK(a_full_queue_blocks),
+        CHECK(a_queue_has_an_end_and_others_go_on),
         CHECK(a_full_queue_can_be_a_violation),
         CHECK(the_legacy_stream_can_be_forbidden),
         CHECK(patience_has_an_end),

@@ -5,6 +5,8 @@
  *
  * What it does behind cuda_runtime_api.h:
  * - a stream is a thread: when a call returns, its copy or kernel has not happened;
+ * - a stream takes so many entries, about as many as a real one; then a call waits for room, while
+ *   those of other threads go on;
  * - device memory cannot be touched by host code (the program dies), its addresses come only once;
  * - misuse that a GPU would answer with silence or garbage is recorded as a violation;
  * - under ThreadSanitizer only the order that CUDA promises is an order: enqueuing before running,
@@ -53,7 +55,7 @@ typedef struct fakecuda_config {
     size_t device_bytes;    /* memory of a device, 1 GiB when 0 */
     size_t pinned_bytes;    /* that can be pinned in all; 0 no limit */
     size_t register_bytes;  /* largest single registration; 0 no limit */
-    size_t queue_entries;   /* a stream takes before calls block; 0 no limit */
+    size_t queue_entries;   /* a stream takes before calls block; 1024 when 0, SIZE_MAX no limit */
     bool full_is_violation; /* a full queue is a violation and does not block */
     size_t batch_copies;    /* more in one batch call is a violation; 0 no limit */
     bool forbid_legacy;     /* work on the legacy stream is a violation */

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define QUEUE_ENTRIES 1024 /* of a stream, usually */
+
 static fake_stream *streams; /* newest first, destroyed ones too */
 static uint64_t numbers, full_queues;
 
@@ -168,8 +170,8 @@ static void order_with_legacy(fake_stream *stream) {
 
 static void wait_for_room(fake_stream *stream) {
     const fakecuda_config *config = fake_config();
-    size_t room = config->queue_entries;
-    if (room == 0 || stream->submitted - stream->completed < room)
+    size_t room = config->queue_entries ? config->queue_entries : QUEUE_ENTRIES;
+    if (stream->submitted - stream->completed < room)
         return;
     full_queues++;
     if (config->full_is_violation) {
