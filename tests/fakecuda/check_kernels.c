@@ -222,6 +222,35 @@ static void kernels_have_attributes(void **state) {
     assert_int_equal(cudaGetLastError(), cudaErrorInvalidDeviceFunction);
 }
 
+static void launch_on(cudaStream_t stream) {
+    uint32_t *nowhere = NULL, count = 0, value = 0;
+    void *arguments[] = {&nowhere, &count, &value};
+    dim3 one = {1, 1, 1};
+    ok(cudaLaunchKernel(fill_kernel(), one, one, arguments, 0, stream));
+}
+
+static void a_kernel_is_loaded_by_its_first_launch(void **state) {
+    (void)state;
+    struct cudaFuncAttributes attributes;
+    fakecuda_configure(&(fakecuda_config){.devices = 3});
+    launch_on(NULL);
+    launch_on(NULL);
+    assert_int_equal(fakecuda_loads(), 1);
+    ok(gather(NULL, 0, BLOCK, NULL));
+    assert_int_equal(fakecuda_loads(), 2);
+    ok(cudaSetDevice(1)); /* loads its own */
+    launch_on(NULL);
+    assert_int_equal(fakecuda_loads(), 3);
+    ok(cudaSetDevice(2));
+    ok(cudaFuncGetAttributes(&attributes, fill_kernel()));
+    launch_on(NULL);
+    assert_int_equal(fakecuda_loads(), 3);
+    assert_int_equal(fakecuda_reset(), 0);
+    assert_int_equal(fakecuda_loads(), 0);
+    launch_on(NULL);
+    assert_int_equal(fakecuda_loads(), 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         CHECK(kernels_touch_both_sides),
@@ -233,6 +262,7 @@ int main(void) {
         CHECK(nothing_runs_behind_the_error_of_a_dead_context),
         CHECK(parameters_have_a_limit),
         CHECK(kernels_have_attributes),
+        CHECK(a_kernel_is_loaded_by_its_first_launch),
     };
     if (!needs_fake())
         return NEEDS_SKIPPED;

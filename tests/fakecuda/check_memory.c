@@ -126,6 +126,36 @@ static void freeing_what_is_in_use_is_found_out(void **state) {
     check_buffers_free(&t);
 }
 
+static void calls_that_may_wait_are_counted(void **state) {
+    (void)state;
+    check_buffers t;
+    cudaEvent_t event;
+    ok(cudaEventCreate(&event));
+    assert_int_equal(fakecuda_heavy_calls(), 0);
+    check_buffers_make(&t); /* two streams, three buffers */
+    assert_int_equal(fakecuda_heavy_calls(), 5);
+    ok(cudaMemcpyAsync(t.device, t.in, 16, cudaMemcpyHostToDevice, t.a));
+    ok(cudaEventRecord(event, t.a));
+    ok(cudaStreamWaitEvent(t.b, event, 0));
+    (void)cudaEventQuery(event);
+    (void)cudaStreamQuery(t.b);
+    assert_int_equal(fakecuda_heavy_calls(), 5);
+    ok(cudaEventSynchronize(event));
+    ok(cudaStreamSynchronize(t.b));
+    ok(cudaDeviceSynchronize());
+    ok(cudaMemcpy(t.out, t.device, 16, cudaMemcpyDeviceToHost));
+    ok(cudaMemset(t.device, 0, 16));
+    assert_int_equal(fakecuda_heavy_calls(), 10);
+    void *host = malloc(4096);
+    ok(cudaHostRegister(host, 4096, 0));
+    ok(cudaHostUnregister(host));
+    free(host);
+    assert_int_equal(fakecuda_heavy_calls(), 12);
+    ok(cudaEventDestroy(event));
+    check_buffers_free(&t);
+    assert_int_equal(fakecuda_heavy_calls(), 17);
+}
+
 static void what_is_left_behind_is_found_out(void **state) {
     (void)state;
     void *block = NULL;
@@ -304,6 +334,7 @@ int main(void) {
         CHECK(copies_stay_inside_registrations),
         CHECK(pageable_memory_is_found_out),
         CHECK(freeing_what_is_in_use_is_found_out),
+        CHECK(calls_that_may_wait_are_counted),
         CHECK(what_is_left_behind_is_found_out),
         CHECK(shadows_show_device_memory),
         CHECK(device_addresses_can_differ_for_private_memory),

@@ -265,6 +265,9 @@ void fake_streams_reset(void);
 size_t fake_events_live(void);
 void fake_events_reset(void);
 
+/* kernels.c */
+void fake_kernels_reset(void);
+
 /* ---- capture.c ---- */
 
 typedef struct fake_captured fake_captured; /* an event's place in a capture */

@@ -13,6 +13,7 @@
  *   running before a successful wait or query, an event's work before those who wait for it;
  * - a device's context is made by cudaSetDevice, and by the first call that needs one while the
  *   device is the thread's current one, which is 0 until it is set;
+ * - a kernel is loaded by its first launch on a device;
  * - a query that answers NotReady leaves the thread's last error alone;
  * - a call that gives something back (free, destroy, unregister) gives it back whatever error it
  *   returns, unless it is refused (inside a host function, or by a capture).
@@ -92,6 +93,15 @@ FAKECUDA_API uint64_t fakecuda_calls(const char *function);
 
 /* The function of the call of that index among all, 0 the first; NULL behind the last. */
 FAKECUDA_API const char *fakecuda_call(uint64_t index);
+
+/* Of these calls, those that allocate, free or may wait for the device: cudaMalloc, cudaHostAlloc,
+ * cudaMallocHost, cudaHostRegister, their opposites, making and destroying streams (not events),
+ * the three kinds of Synchronize, cudaMemcpy and cudaMemset. */
+FAKECUDA_API uint64_t fakecuda_heavy_calls(void);
+
+/* Launches so far that had to load their kernel first, which may wait for the device too: the first
+ * of a kernel on each device, unless cudaFuncGetAttributes has loaded it there. */
+FAKECUDA_API uint64_t fakecuda_loads(void);
 
 /* The nth call from now (1 the next) of a function, or of any when NULL, returns the error and does
  * nothing; all behind it too with `for_ever`. A sticky error ends the current device's context. */

@@ -126,6 +126,23 @@ FAKE_EXPORT uint64_t fakecuda_calls(const char *function) {
     return calls;
 }
 
+FAKE_EXPORT uint64_t fakecuda_heavy_calls(void) {
+    static const char *const heavy[] = {
+        "cudaMalloc",           "cudaFree",
+        "cudaHostAlloc",        "cudaMallocHost",
+        "cudaFreeHost",         "cudaHostRegister",
+        "cudaHostUnregister",   "cudaStreamCreate",
+        "cudaStreamDestroy",    "cudaStreamCreateWithFlags",
+        "cudaMemcpy",           "cudaStreamCreateWithPriority",
+        "cudaMemset",           "cudaStreamSynchronize",
+        "cudaEventSynchronize", "cudaDeviceSynchronize",
+    };
+    uint64_t calls = 0;
+    for (size_t i = 0; i < sizeof heavy / sizeof *heavy; i++)
+        calls += fakecuda_calls(heavy[i]);
+    return calls;
+}
+
 FAKE_EXPORT const char *fakecuda_call(uint64_t index) {
     fake_lock();
     const char *function = index < call_count && index < LOG_MAX ? call_log[index] : NULL;

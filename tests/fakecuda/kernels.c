@@ -11,6 +11,7 @@
 #define REGISTERS      32     /* a thread, of the usual kernel */
 
 static fake_kernel *kernels;
+static uint64_t loads; /* at launches */
 
 fake_kernel *fake_kernel_named(const char *name) {
     fake_kernel *kernel = kernels;
@@ -91,9 +92,27 @@ static void **keep_arguments(const fake_kernel *kernel, void **arguments) {
     return kept;
 }
 
+static void load(fake_kernel *kernel, int device) {
+    loads += !kernel->loaded[device];
+    kernel->loaded[device] = true;
+}
+
+FAKE_EXPORT uint64_t fakecuda_loads(void) {
+    fake_lock();
+    uint64_t count = loads;
+    fake_unlock();
+    return count;
+}
+
+void fake_kernels_reset(void) {
+    for (fake_kernel *kernel = kernels; kernel; kernel = kernel->next)
+        memset(kernel->loaded, 0, sizeof kernel->loaded);
+    loads = 0;
+}
+
 /* Unlike copies, kernels go to streams of the current device only. */
-static cudaError_t launch_on(const fake_kernel *kernel, const fakecuda_launch *launch,
-                             void **arguments, fake_stream *stream) {
+static cudaError_t launch_on(fake_kernel *kernel, const fakecuda_launch *launch, void **arguments,
+                             fake_stream *stream) {
     if (stream->device != fake_self()->device)
         return cudaErrorInvalidResourceHandle;
     if (!shape_valid(launch))
@@ -101,6 +120,7 @@ static cudaError_t launch_on(const fake_kernel *kernel, const fakecuda_launch *l
     void **kept = keep_arguments(kernel, arguments);
     if (!kept)
         return cudaErrorInvalidValue;
+    load(kernel, stream->device);
     fake_op *op = fake_op_make(FAKECUDA_KERNEL);
     op->launch = *launch;
     op->launch.shuffle = fake_config()->shuffle ? fake_config()->shuffle + fake_call_number() : 0;
@@ -109,8 +129,8 @@ static cudaError_t launch_on(const fake_kernel *kernel, const fakecuda_launch *l
     return fake_submit(stream, op);
 }
 
-cudaError_t fake_kernel_launch(const fake_kernel *kernel, const fakecuda_launch *launch,
-                               void **arguments, cudaStream_t handle) {
+cudaError_t fake_kernel_launch(fake_kernel *kernel, const fakecuda_launch *launch, void **arguments,
+                               cudaStream_t handle) {
     if (!kernel || !kernel->body) {
         fake_violation("%s: the kernel %s has no body here", fake_function(),
                        kernel ? kernel->name : "");
@@ -154,10 +174,12 @@ FAKE_EXPORT cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *out,
     cudaError_t error = fake_enter("cudaFuncGetAttributes", 0);
     if (error == cudaSuccess && !out)
         error = cudaErrorInvalidValue;
-    if (error == cudaSuccess && !fake_kernel_of(function))
+    fake_kernel *kernel = fake_kernel_of(function);
+    if (error == cudaSuccess && !kernel)
         error = cudaErrorInvalidDeviceFunction;
     if (error != cudaSuccess)
         return fake_leave(error);
+    kernel->loaded[fake_self()->device] = true;
     memset(out, 0, sizeof *out);
     out->maxThreadsPerBlock = fake_attribute(cudaDevAttrMaxThreadsPerBlock);
     out->numRegs = REGISTERS;

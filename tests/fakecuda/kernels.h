@@ -13,13 +13,14 @@ typedef struct fake_kernel {
     size_t function_count;
     fakecuda_body body; /* NULL until somebody brings one */
     size_t sizes[FAKE_ARGUMENTS], count;
+    bool loaded[FAKECUDA_DEVICES]; /* on a device */
 } fake_kernel;
 
 /* Made when there is none. */
 fake_kernel *fake_kernel_named(const char *name);
 fake_kernel *fake_kernel_of(const void *function);
 void fake_kernel_alias(fake_kernel *kernel, const void *function);
-cudaError_t fake_kernel_launch(const fake_kernel *kernel, const fakecuda_launch *launch,
-                               void **arguments, cudaStream_t handle);
+cudaError_t fake_kernel_launch(fake_kernel *kernel, const fakecuda_launch *launch, void **arguments,
+                               cudaStream_t handle);
 
 #endif

@@ -161,6 +161,7 @@ FAKE_EXPORT size_t fakecuda_reset(void) {
     fake_arenas_reset();
     fake_devices_reset();
     fake_entries_reset();
+    fake_kernels_reset();
     size_t violations = fake_violations_report();
     fake_faults_reset();
     config = (fakecuda_config){0};

@@ -103,6 +103,6 @@ cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void 
     cudaError_t error = fake_enter("cudaLaunchKernel", 0);
     fakecuda_launch launch = {.grid = grid, .block = block, .shared_bytes = shared};
     if (error == cudaSuccess)
-        error = fake_kernel_launch((const fake_kernel *)(void *)kernel, &launch, arguments, stream);
+        error = fake_kernel_launch((fake_kernel *)(void *)kernel, &launch, arguments, stream);
     return fake_leave(error);
 }
