@@ -31,7 +31,7 @@ static void fail_call(const char *fault) {
 
 __attribute__((constructor)) static void begin(void) {
     const char *asked_for = getenv("KVFERRY_FAKE");
-    const fakecuda_config config = {.queue_entries = 1000, .forbid_legacy = true};
+    const fakecuda_config config = {.forbid_legacy = true};
     if (!FAKECUDA)
         return;
     fakecuda_configure(&config);

@@ -1,8 +1,7 @@
 /* What a submit does apart from enqueuing: loading kernels, and calls that allocate or may wait for
  * the device. The first transfer by a strategy in a direction does some of it, later ones none. */
 #include "device_rig.h"
-
-#include <stdio.h>
+#include "needs.h"
 
 enum { COUNT = 4 };
 
@@ -71,14 +70,12 @@ static void test_packing(void **state) {
 }
 
 int main(void) {
+    if (!needs_fake())
+        return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_copies),
         cmocka_unit_test(test_kernels),
         cmocka_unit_test(test_packing),
     };
-    if (!FAKECUDA) {
-        (void)fputs("this needs the fake runtime\n", stderr);
-        return 77;
-    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -93,7 +93,6 @@ struct machine {
         if (asked_for("no-driver"))
             config.no_device = cudaErrorInsufficientDriver;
         config.devices = 4;
-        config.queue_entries = 1000;
         fakecuda_configure(&config);
         on_exit(end, nullptr);
         if (number_asked_for("fail-") > 0)
