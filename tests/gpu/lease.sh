@@ -1,0 +1,227 @@
+# shellcheck shell=sh disable=SC2154 # what .ci/gpu sets
+# Sourced by .ci/gpu: the steps of a lease, in the order of what is most wanted, since the time may be
+# over before the last of them. Machinery is in steps.sh.
+# shellcheck source=tests/gpu/steps.sh
+. "$root/tests/gpu/steps.sh"
+
+all_steps="facts smoke calibrate torch-link large small calibrate-warm predictions tests-short \
+tests-random strategies strategies-large memcheck nccl collective totals compute both-ways example tool \
+scattered waited replay pinned driver library"
+
+# Programs that draw schedules and moves; all others are short.
+random_programs="cuda_background cuda_large cuda_moves cuda_order cuda_rig_schedule \
+cuda_rig_transfer cuda_segments cuda_tiles"
+
+# --- What is run, and with which libraries ---
+
+# folder_of LIBRARY: where python packages, the loader or the toolkit have it.
+folder_of() {
+    for at in $(python3 -c 'import glob, sysconfig
+print(*glob.glob(sysconfig.get_paths()["purelib"] + "/nvidia/*/lib"))' 2>/dev/null) \
+        $(ldconfig -p 2>/dev/null | sed -n "s|.*=> \(/.*\)/$1\$|\1|p") /usr/local/cuda/lib64; do
+        if [ -e "$at/$1" ]; then
+            echo "$at"
+            return 0
+        fi
+    done
+}
+
+find_libraries() {
+    libraries_before=${LD_LIBRARY_PATH-}
+    preload='' driver_preload='' nccl='' blas=''
+    if [ -n "$dry" ]; then
+        libraries=$folder/fake:$folder/lib
+        preload=$folder/fake/libtool_on_fake.so
+        driver_preload=$folder/fake/libgpu_on_fake.so
+        [ ! -e "$folder/fake/libnccl.so.2" ] || nccl=$folder/fake
+    else
+        nccl=$(folder_of libnccl.so.2)
+        blas=$(folder_of libcublasLt.so.13)
+        libraries=$folder/lib${blas:+:$blas}${nccl:+:$nccl}
+    fi
+    export LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+}
+
+# run NAME SECONDS PROGRAM [ARGUMENT...]: a step with a program of ours.
+run() {
+    name=$1 most=$2
+    shift 2
+    step "$name" "$most" env LD_PRELOAD="$preload" "$@"
+}
+
+# transfers NAME SECONDS ARGUMENT...: both directions, 256 MiB a transfer, random ids on the device.
+# The tool begins nothing new when three quarters of the time are over: cut off, it would leave no JSON.
+transfers() {
+    name=$1 most=$2
+    shift 2
+    most=$(at_most "$most")
+    [ -z "$dry" ] || set -- "$@" --bytes 256K --samples 2 --link-bytes 256K
+    run "$name" "$most" "$folder/bin/kvferry" bench transfer --engine cuda --direction h2d,d2h \
+        --pattern random --bytes 256M --samples 9 --seconds $((most * 3 / 4 + 1)) "$@" \
+        --json "$results/$name.json"
+}
+
+# calibrate NAME SECONDS [ARGUMENT...]
+calibrate() {
+    name=$1 most=$2
+    shift 2
+    run "$name" "$most" "$folder/bin/kvferry" calibrate ${dry:+--scratch-bytes 8M} "$@" \
+        --json "$results/$name.json"
+}
+
+# programs NAME SECONDS PROGRAM...: test programs, each of which has three quarters of that time.
+programs() {
+    name=$1 most=$2
+    shift 2
+    most=$(at_most "$most")
+    step "$name" "$most" env KVF_TEST_SEEDS="${KVF_TEST_SEEDS:-${dry:+0.}1}" \
+        sh "$root/tests/gpu/programs.sh" $((most * 3 / 4)) "$details" "$@"
+}
+
+# python NAME SECONDS SCRIPT [ARGUMENT...]: PyTorch brings its own libraries.
+python() {
+    if command -v python3 >/dev/null; then
+        name=$1 most=$2
+        shift 2
+        step "$name" "$most" env LD_LIBRARY_PATH="$libraries_before" python3 "$@"
+    else
+        skip "$1" "there is no python3"
+    fi
+}
+
+# on_gpu HOW NAME SECONDS COMMAND...: a step that tells nothing on the fake runtime.
+on_gpu() {
+    if [ -n "$dry" ]; then
+        skip "$2" "needs a GPU"
+    else
+        "$@"
+    fi
+}
+
+# with_nccl NAME SECONDS PROGRAM [ARGUMENT...]
+with_nccl() {
+    if [ -n "$nccl" ] && [ -x "$3" ]; then
+        run "$@"
+    else
+        skip "$1" "there is no NCCL"
+    fi
+}
+
+# --- The steps ---
+
+# shellcheck disable=SC2016 # for the inner shell
+facts() {
+    step facts 20 sh -c 'exec >"$1/facts.txt" 2>&1
+        cat "$2/about.txt"
+        date -u
+        uname -a
+        lscpu
+        free -m
+        cat /sys/kernel/mm/transparent_hugepage/enabled /sys/devices/system/node/online
+        ldd --version | head -n 1
+        echo "LD_LIBRARY_PATH: $LD_LIBRARY_PATH"
+        ldd "$2"/bin/kvferry* "$2/tests/cuda_moves"
+        command -v nvcc gcc cmake python3 compute-sanitizer
+        nvidia-smi -q
+        true' sh "$out" "$folder"
+}
+
+keep_model() {
+    cp "$XDG_CACHE_HOME"/kvferry/*.json "$out/model.json" 2>/dev/null || true
+}
+
+# Sorts the test programs into those with random schedules and the others. On the fake runtime two of
+# them take long, and are tests of their own.
+sort_programs() {
+    short='' random=''
+    for program in "$folder"/tests/cuda_*; do
+        case $dry:${program##*/} in
+        yes:cuda_calibrate | yes:cuda_faults) continue ;;
+        esac
+        case " $random_programs " in
+        *" ${program##*/} "*) random="$random $program" ;;
+        *) short="$short $program" ;;
+        esac
+    done
+}
+
+measure_first() {
+    calibrate calibrate 40
+    keep_model
+    on_gpu python torch-link 40 "$root/tests/gpu/torch_link.py" "$results/torch-link.json"
+    transfers large 40 --regions 1 --fragment-bytes 64K,256K,1M,4M --poll
+    transfers small 60 --regions 64 --fragment-bytes 1K,4K,8K,16K,28K --poll
+    calibrate calibrate-warm 30 --output "$out/model-warm.json"
+    python predictions 10 "$root/tests/gpu/predictions.py" "$results" "$out/predictions.txt"
+}
+
+# shellcheck disable=SC2086 # lists of words
+test_correctness() {
+    sort_programs
+    programs tests-short 40 $short
+    programs tests-random 100 $random
+}
+
+measure_strategies() {
+    transfers strategies 90 --regions 64 --fragment-bytes 1K,4K,16K,28K --strategy all --poll
+    transfers strategies-large 40 --regions 1 --fragment-bytes 64K,128K,512K --strategy all --poll
+}
+
+measure_more() {
+    counts=64,512,4096 sizes=4K,256K
+    [ -z "$dry" ] || counts=64,128 sizes=4K
+    transfers totals 50 --regions 64 --fragment-bytes 4K,16K --count $counts --samples 51 \
+        --strategy all --latency --poll --link-bytes 32M
+    transfers compute 60 --regions 64 --fragment-bytes $sizes --strategy all --samples 3 --compute
+    transfers both-ways 40 --regions 64 --fragment-bytes 4K,256K --strategy all --both-ways
+}
+
+# On the fake runtime the example has kernels that run there.
+test_programs() {
+    if [ -n "$dry" ]; then
+        step example 60 sh "$root/tests/example.sh" "$folder/bin/cuda_example" --engine cuda
+        step tool 60 sh "$root/tests/cuda/tool.sh" "$folder/bin/kvferry" "$preload" "$folder/fake"
+        return 0
+    fi
+    step example 40 sh "$root/tests/example.sh" "$folder/bin/kvferry_example" --engine cuda
+    if command -v cmake >/dev/null; then
+        step tool 60 sh "$root/tests/cuda/tool.sh" "$folder/bin/kvferry"
+    else
+        skip tool "there is no cmake, which reads its JSON"
+    fi
+}
+
+measure_rest() {
+    transfers scattered 60 --regions 64 --fragment-bytes 1K,4K --host-layout region \
+        --host-pattern random --strategy all --poll
+    transfers waited 30 --regions 64 --fragment-bytes 4K,256K
+    set -- --block-bytes 64K --regions 16
+    [ -z "$dry" ] || set -- --block-bytes 8K --requests 50
+    run replay 60 "$folder/bin/kvferry" replay --engine cuda --synthetic "$@" \
+        --json "$results/replay.json"
+    run pinned 40 "$folder/bin/kvferry" bench pinned ${dry:+--bytes 8M} --json "$results/pinned.json"
+}
+
+lease() {
+    begin
+    find_libraries
+    facts
+    transfers smoke 40 --bytes 32M --regions 16 --fragment-bytes 2K,64K --samples 2 \
+        --link-bytes 64M --strategy all --built-in-model
+    [ "$word" = passed ] || stop_after_smoke
+    measure_first
+    test_correctness
+    measure_strategies
+    on_gpu step memcheck 60 sh "$root/tests/gpu/memcheck.sh" "$folder/tests/cuda_moves"
+    set -- --real
+    [ -z "$dry" ] || set --
+    with_nccl nccl 30 "$folder/tests/nccl_real" "$@"
+    with_nccl collective 30 "$folder/bin/kvferry-nccl" bench collective --ranks 1 --samples 3 \
+        ${dry:+--bytes 600K --link-bytes 64K} --json "$results/collective.json"
+    measure_more
+    test_programs
+    measure_rest
+    step driver 150 env LD_PRELOAD="$driver_preload" "$folder/bin/gpu_driver" ${dry:+tiny}
+    run library 120 "$folder/bin/gpu_library" ${dry:+tiny}
+    finish
+}

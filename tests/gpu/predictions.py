@@ -1,0 +1,107 @@
+"""predictions.py FOLDER FILE: a lease's first results against what was predicted beforehand.
+
+FOLDER has the JSON of its steps; the table goes to FILE and standard output. A prediction that was
+missed is a finding, not a failure; only results that are not there at all are one. Every prediction is
+of an H200 at PCIe 5.0 x16, and was written before the library had run on any GPU.
+"""
+import json
+import os
+import sys
+
+LINK_GBPS = (50, 56)
+LINK_TO_TORCH = 0.02  # apart at most
+MODEL_ERROR = 0.10  # of the model's predictions, and of a cold model against a warm one
+DIRECTIONS = ("h2d", "d2h")
+
+
+def least_fraction(fragment_bytes):
+    """Of the link that the engine's own choice reaches with 256 MiB in pieces of that size."""
+    kib = fragment_bytes / 1024
+    return 0.97 if kib >= 256 else 0.93 if kib >= 64 else 0.95 if kib >= 4 else 0.90
+
+
+def load(folder, step):
+    path = os.path.join(folder, step + ".json")
+    if not os.path.exists(path):
+        return None
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def within(value, least, most):
+    return value is not None and least <= value <= most
+
+
+def link(large, torch):
+    """Lines (what, predicted, measured or None, whether it was met)."""
+    for direction in DIRECTIONS:
+        measured = (large["context"].get("link_gbps") or {}).get(direction)
+        yield ("link %s, GB/s" % direction, "%g to %g" % LINK_GBPS, measured,
+               within(measured, *LINK_GBPS))
+        ratio = measured / torch[direction] if torch and measured else None
+        yield ("link %s / PyTorch's" % direction, "1 within %g" % LINK_TO_TORCH, ratio,
+               within(ratio, 1 - LINK_TO_TORCH, 1 + LINK_TO_TORCH))
+
+
+def table(rows):
+    for row in rows:
+        name = "%s %g KiB" % (row["direction"], row["fragment_bytes"] / 1024)
+        least = least_fraction(row["fragment_bytes"])
+        fraction, error = row["fraction_of_link"], row["prediction_error"]
+        yield ("auto %s (%s) / link" % (name, row["taken"]), "%g or more" % least, fraction,
+               within(fraction, least, float("inf")))
+        yield ("time %s / model's - 1" % name, "0 within %g" % MODEL_ERROR, error,
+               within(error, -MODEL_ERROR, MODEL_ERROR))
+
+
+def models(cold, warm):
+    """How far two calibrations are apart, where each says what its choice takes."""
+    worst = {}
+    for before, after in zip(cold["rows"], warm["rows"]):
+        ratio = after["expected_gbps"] / before["expected_gbps"] - 1
+        if abs(ratio) >= abs(worst.get(before["direction"], 0)):
+            worst[before["direction"]] = ratio
+    for direction, ratio in worst.items():
+        yield ("model %s warm / cold - 1, worst" % direction, "0 within %g" % MODEL_ERROR, ratio,
+               within(ratio, -MODEL_ERROR, MODEL_ERROR))
+
+
+def gather(folder):
+    steps = {name: load(folder, name) for name in
+             ("large", "small", "calibrate", "calibrate-warm", "torch-link")}
+    lines = []
+    if steps["large"]:
+        lines += link(steps["large"], steps["torch-link"])
+    for name in ("large", "small"):
+        if steps[name]:
+            lines += table(steps[name]["rows"])
+    if steps["calibrate"] and steps["calibrate-warm"]:
+        lines += models(steps["calibrate"], steps["calibrate-warm"])
+    imitated = any(found and found.get("context", {}).get("imitated") for found in steps.values())
+    return lines, imitated
+
+
+def text_of(lines, imitated):
+    text = "IMITATED: these figures are of the fake runtime\n" if imitated else ""
+    text += "%-40s %-14s %9s\n" % ("what", "predicted", "measured")
+    for what, predicted, measured, met in lines:
+        figure = "-" if measured is None else "%.3f" % measured
+        word = "not measured" if measured is None else "met" if met else "MISSED"
+        text += "%-40s %-14s %9s  %s\n" % (what, predicted, figure, word)
+    met = [met for _, _, measured, met in lines if measured is not None]
+    return text + "%d of %d predictions missed\n" % (met.count(False), len(met))
+
+
+def main(folder, path):
+    lines, imitated = gather(folder)
+    if not lines:
+        print("there are no results to compare")
+        return 1
+    text = text_of(lines, imitated)
+    print(text, end="")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    return 0
+
+
+sys.exit(main(*sys.argv[1:]))
