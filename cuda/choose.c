@@ -84,6 +84,7 @@ void kvf__cuda_tell(kvf__cuda *e, kvf_transfer *t) {
     kvf_cuda_explanation *x = &j->explained;
     if (t->error.status != KVF_OK || x->chosen == KVF_CUDA_AUTO)
         return;
+    kvf__cuda_learn_pace(e, t);
     if (j->alone && was_watched(t))
         x->measured_us = (double)(t->end_time - t->submit_time) / 1e3;
     double error = fabs(x->measured_us / x->us[KVF_CUDA_AUTO] - 1);

@@ -141,6 +141,8 @@ static kvf_status cuda_submit(kvf_engine *engine, kvf_transfer *t, kvf_error *er
         j->state = KVF__CUDA_ENQUEUED;
     if (status == KVF_OK)
         kvf__transfer_accepted(t, kvf__now());
+    if (status == KVF_OK)
+        kvf__cuda_note_start(e, t);
     if (status != KVF_OK && t->background)
         atomic_fetch_sub(&e->waiting, 1);
     if (t->background)
@@ -216,6 +218,7 @@ static const kvf__engine_ops cuda_ops = {
     .submit = cuda_submit,
     .wake = cuda_wake,
     .progress = kvf__cuda_progress,
+    .expect = kvf__cuda_expect,
     .count = kvf__cuda_count,
     .close = cuda_close,
     .free = cuda_free,

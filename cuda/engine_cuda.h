@@ -42,6 +42,7 @@ typedef struct kvf__cuda_lane {
     cudaEvent_t ring[KVF__CUDA_RING];
     kvf_transfer *head, **tail; /* not retired; under `lock` */
     size_t count;
+    uint64_t since;          /* when the last to retire was over, or about; under `lock` */
     uint64_t enqueued;       /* background: up to here nothing is left to enqueue; under `order` */
     _Atomic uint64_t marked; /* marks: the newest whose event is recorded */
 } kvf__cuda_lane;
@@ -58,6 +59,12 @@ typedef struct kvf__cuda_score {
     uint64_t transfers, bytes, boxes, fallbacks, compared;
     uint64_t errors[101];
 } kvf__cuda_score;
+
+/* What the last two transfers took, over what was predicted; 0: none yet. The lower counts: now and
+ * then something is in the way that nobody foresees. */
+typedef struct kvf__cuda_pace {
+    double last, before;
+} kvf__cuda_pace;
 
 /* Ranges for an NVTX tool; see nvtx.c. */
 typedef struct kvf__cuda_nvtx {
@@ -96,7 +103,8 @@ typedef struct kvf__cuda {
     bool has_thread, stop; /* under `lock` */
     pthread_cond_t work;   /* there may be something to do; with `lock` */
 
-    kvf__cuda_score scores[KVF_CUDA_STRATEGIES]; /* AUTO: all; under `lock` */
+    kvf__cuda_score scores[KVF_CUDA_STRATEGIES];                   /* AUTO: all; under `lock` */
+    kvf__cuda_pace pace[KVF_CUDA_DIRECTIONS][KVF_CUDA_STRATEGIES]; /* under `lock` */
 } kvf__cuda;
 
 typedef enum kvf__cuda_state {
@@ -120,8 +128,9 @@ typedef struct kvf__cuda_job {
     uint64_t number;  /* in the order of submitting */
     kvf__cuda_copier copier;
     kvf_cuda_explanation explained;
-    bool alone;    /* nothing else was on its way when it was submitted */
-    uint64_t seen; /* when it was last seen not to be over; under `lock` */
+    bool alone;       /* nothing else was on its way when it was submitted */
+    uint64_t seen;    /* when it was last seen not to be over; under `lock` */
+    uint64_t started; /* when nothing was in its way any more, or about; 0: not yet, or unknown */
 } kvf__cuda_job;
 
 /* What the engine keeps of a tier's layout. */
@@ -132,6 +141,10 @@ typedef struct kvf__cuda_place {
 
 static inline kvf__cuda_job *kvf__cuda_job_of(kvf_transfer *t) {
     return (kvf__cuda_job *)t->job;
+}
+
+static inline const kvf__cuda_job *kvf__cuda_job_in(const kvf_transfer *t) {
+    return (const kvf__cuda_job *)t->job;
 }
 
 static inline bool kvf__cuda_is_background(unsigned lane) {
@@ -209,6 +222,15 @@ void kvf__cuda_stop_thread(kvf__cuda *engine);
 
 /* progress.c: the seam's. */
 bool kvf__cuda_progress(kvf_engine *engine);
+
+/* expect.c; with `lock` held. Something is first in its lane, or was: notes when it could start;
+ * says when the lane's first, which is over now, ended; learns from it. */
+void kvf__cuda_note_start(kvf__cuda *engine, kvf_transfer *transfer);
+uint64_t kvf__cuda_end_of(const kvf__cuda *engine, const kvf_transfer *transfer);
+void kvf__cuda_learn_pace(kvf__cuda *engine, const kvf_transfer *transfer);
+/* The seam's. */
+kvf__expectation kvf__cuda_expect(const kvf_engine *engine, const kvf_transfer *transfer,
+                                  double share);
 
 /* choose.c: which strategy, what is expected of it, and how that was met. */
 void kvf__cuda_choose(kvf__cuda *engine, kvf_transfer *transfer);

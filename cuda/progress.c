@@ -74,8 +74,10 @@ static bool advance(kvf__cuda *e, kvf__cuda_lane *l, kvf_transfer **left) {
             return any;
         if (!is_through(e, t)) {
             j->seen = kvf__now();
+            kvf__cuda_note_start(e, t);
             return land_groups(e, t) || any;
         }
+        l->since = kvf__cuda_end_of(e, t);
         l->head = j->next;
         if (!j->next)
             l->tail = &l->head;
@@ -89,12 +91,13 @@ static bool advance(kvf__cuda *e, kvf__cuda_lane *l, kvf_transfer **left) {
 
 static bool advance_marks(kvf__cuda *e, unsigned lane) {
     _Atomic uint64_t *retired = &e->base.retired[lane];
-    const kvf__cuda_lane *l = &e->lanes[lane];
+    kvf__cuda_lane *l = &e->lanes[lane];
     kvf_error failed;
     bool any = false;
     while (atomic_load(retired) < atomic_load(&l->marked) &&
            has_fired(e, l->ring[(atomic_load(retired) + 1) % KVF__CUDA_RING], &failed)) {
         atomic_fetch_add(retired, 1);
+        l->since = kvf__now();
         any = true;
     }
     return any;

@@ -1,5 +1,6 @@
 #include "engine.h"
 
+#include <sys/prctl.h>
 #include <time.h>
 
 /* Time */
@@ -8,6 +9,10 @@ enum {
     SPIN_NS = 20 * 1000,
     SHORTEST_NAP_NS = 10 * 1000,
     LONGEST_NAP_NS = 1000 * 1000,
+    OVERDUE_NS = 50 * 1000, /* past what was expected, before a wait rests again */
+    MARGIN = 8, /* ... and a part in so many of what was expected, on both sides: models err */
+    USUAL_SLACK_NS = 50 * 1000,
+    OWN_SLACK_NS = 1000,
 };
 
 uint64_t kvf__now(void) {
@@ -34,6 +39,16 @@ bool kvf__cond_init(pthread_cond_t *cond) {
 void kvf__cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t time) {
     struct timespec t = timespec_of(time);
     pthread_cond_timedwait(cond, mutex, &t);
+}
+
+/* How late the calling thread's timers may fire. */
+static uint64_t timer_slack(void) {
+    int slack = prctl(PR_GET_TIMERSLACK);
+    return slack >= 0 ? (uint64_t)slack : USUAL_SLACK_NS;
+}
+
+void kvf__timers_be_exact(void) {
+    (void)prctl(PR_SET_TIMERSLACK, (unsigned long)OWN_SLACK_NS);
 }
 
 /* Life */
@@ -222,50 +237,78 @@ bool kvf__engine_reached(const kvf_engine *engine, const uint64_t after[KVF__LAN
     return true;
 }
 
-static bool check(kvf_engine *engine, bool (*done)(void *context), void *context) {
+/* Waiting */
+
+/* When it is not done yet, says when that is expected. */
+static bool check(kvf_engine *engine, const kvf__wait *w, kvf__expectation *expected) {
+    *expected = (kvf__expectation){0};
     pthread_mutex_lock(&engine->lock);
-    bool yes = done(context);
+    bool yes = w->done(w->context);
+    if (!yes && w->transfer && engine->ops->expect)
+        *expected = engine->ops->expect(engine, w->transfer, w->share);
     pthread_mutex_unlock(&engine->lock);
     return yes;
 }
 
-/* Sleeps until something changes or the time has come; not at all once `done`. */
-static void nap(kvf_engine *engine, bool (*done)(void *context), void *context, uint64_t until) {
+/*
+ *     |--- naps, each shorter than `rest` + `slack` ---|--- looks ---|--- looks ---|--- naps
+ *                                                       length / 8   ^  length / 8
+ *                                                       + SPIN_NS    |  + OVERDUE_NS
+ *                                                                expected
+ */
+uint64_t kvf__nap_until(uint64_t now, uint64_t waited, kvf__expectation expected, uint64_t slack,
+                        uint64_t rest) {
+    const uint64_t margin = expected.length / MARGIN;
+    if (waited < SPIN_NS)
+        return now;
+    if (expected.time == 0 || now > expected.time + margin + OVERDUE_NS)
+        return now + rest;
+    if (expected.time <= now + margin + SPIN_NS + slack)
+        return now;
+    uint64_t look = expected.time - margin - SPIN_NS - slack;
+    return look < now + rest ? look : now + rest;
+}
+
+/* Sleeps until something changes or the time has come; not at all once it is done. */
+static void nap(kvf_engine *engine, const kvf__wait *w, uint64_t until) {
     pthread_mutex_lock(&engine->lock);
-    if (!done(context) && !engine->due && !engine->notes)
+    if (!w->done(w->context) && !engine->due && !engine->notes)
         kvf__cond_wait_until(&engine->changed, &engine->lock, until);
     pthread_mutex_unlock(&engine->lock);
 }
 
 /* `*waited`: whether it was not done at the first look, and there was time to wait. */
-static bool wait_for(kvf_engine *engine, bool (*done)(void *context), void *context, uint64_t start,
-                     uint64_t end, bool *waited) {
-    uint64_t rest = SHORTEST_NAP_NS;
+static bool wait_for(kvf_engine *engine, const kvf__wait *w, uint64_t start, uint64_t end,
+                     bool *waited) {
+    uint64_t rest = SHORTEST_NAP_NS, slack = 0;
     uint64_t longest = engine->ops->longest_nap ? engine->ops->longest_nap : LONGEST_NAP_NS;
     for (;;) {
+        kvf__expectation expected;
         bool moved = kvf__engine_step(engine);
-        if (check(engine, done, context))
+        if (check(engine, w, &expected))
             return true;
         uint64_t now = kvf__now();
         if (now >= end)
             return false;
+        if (!*waited)
+            slack = timer_slack();
         *waited = true;
-        if (moved || now - start < SPIN_NS)
+        uint64_t until = moved ? now : kvf__nap_until(now, now - start, expected, slack, rest);
+        if (until == now)
             continue;
-        nap(engine, done, context, now + rest < end ? now + rest : end);
+        nap(engine, w, until < end ? until : end);
         rest = rest * 2 < longest ? rest * 2 : longest;
     }
 }
 
-bool kvf__engine_wait(kvf_engine *engine, bool (*done)(void *context), void *context,
-                      int64_t timeout_us) {
+bool kvf__engine_wait(kvf_engine *engine, const kvf__wait *w, int64_t timeout_us) {
     uint64_t start = kvf__now();
     bool forever = timeout_us < 0 || timeout_us > INT64_MAX / 2000, waited = false;
     uint64_t end = forever ? UINT64_MAX : start + (uint64_t)timeout_us * 1000;
     if (timeout_us == 0)
-        return wait_for(engine, done, context, start, end, &waited);
+        return wait_for(engine, w, start, end, &waited);
     kvf__range_begin(&engine->hooks, KVF__RANGE_WAIT);
-    bool finished = wait_for(engine, done, context, start, end, &waited);
+    bool finished = wait_for(engine, w, start, end, &waited);
     kvf__range_end(&engine->hooks);
     if (waited)
         count_wait(engine, start, finished);

@@ -34,6 +34,12 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+/* When an engine expects something to be over. */
+typedef struct kvf__expectation {
+    uint64_t time;   /* 0: it cannot tell */
+    uint64_t length; /* nanoseconds from its beginning to that */
+} kvf__expectation;
+
 typedef struct kvf__engine_ops {
     const char *name;
     const kvf_box_limits *limits;
@@ -59,6 +65,10 @@ typedef struct kvf__engine_ops {
     void (*wake)(kvf_engine *engine);
     /* With no lock held: does what can be done without waiting. false: there was nothing. */
     bool (*progress)(kvf_engine *engine);
+    /* With `lock` held: when that share of the transfer is expected to have landed or, while
+     * something is in its way, when that is expected to be over. NULL: the engine cannot tell. */
+    kvf__expectation (*expect)(const kvf_engine *engine, const kvf_transfer *transfer,
+                               double share);
     /* With `lock` held: fills in the counters that only the engine can. NULL: there are none. */
     void (*count)(const kvf_engine *engine, kvf_counters *counters);
     /* Nothing is open any more: ends threads. */
@@ -146,10 +156,24 @@ KVF__MODULES void kvf__engine_write_notes(kvf_engine *engine);
 /* A submit was refused. */
 void kvf__engine_count_refusal(kvf_engine *engine, kvf_status status);
 
-/* Steps, and sleeps in between, until `done` says so (called with `lock` held) or the time is over.
- * false for the latter. */
-bool kvf__engine_wait(kvf_engine *engine, bool (*done)(void *context), void *context,
-                      int64_t timeout_us);
+/* What a wait waits for. */
+typedef struct kvf__wait {
+    bool (*done)(void *context); /* with `lock` held */
+    void *context;
+    const kvf_transfer *transfer; /* ... and that is this share of a transfer; NULL: of none */
+    double share;
+} kvf__wait;
+
+/* Steps, and sleeps in between, until it is done or the time is over. false for the latter. */
+bool kvf__engine_wait(kvf_engine *engine, const kvf__wait *wait, int64_t timeout_us);
+
+/* Until when a wait sleeps that has taken `waited` so far; `now`: it looks again at once. `rest`
+ * is the next nap where nothing is expected; timers fire up to `slack` late. */
+uint64_t kvf__nap_until(uint64_t now, uint64_t waited, kvf__expectation expected, uint64_t slack,
+                        uint64_t rest);
+
+/* For threads of the library's own: their timers fire within some microseconds. */
+KVF__MODULES void kvf__timers_be_exact(void);
 
 /* Whether every lane has retired what after[] asks for. */
 KVF__MODULES bool kvf__engine_reached(const kvf_engine *engine, const uint64_t after[KVF__LANES]);

@@ -39,7 +39,7 @@ void kvf_engine_destroy(kvf_engine *engine) {
     atomic_store(&engine->closed, true);
     pthread_mutex_unlock(&engine->order);
     cancel_all(engine, NULL);
-    kvf__engine_wait(engine, nothing_left, engine, -1);
+    kvf__engine_wait(engine, &(kvf__wait){.done = nothing_left, .context = engine}, -1);
     engine->ops->close(engine);
     write_end(engine);
     kvf__engine_release(engine);
@@ -136,7 +136,7 @@ void kvf_tier_destroy(kvf_tier *tier) {
     if (!tier)
         return;
     cancel_all(tier->engine, tier);
-    kvf__engine_wait(tier->engine, tier_unused, tier, -1);
+    kvf__engine_wait(tier->engine, &(kvf__wait){.done = tier_unused, .context = tier}, -1);
     free_tier(tier);
 }
 

@@ -257,8 +257,9 @@ kvf_status kvf_transfer_poll(kvf_transfer *t, kvf_error *error) {
 kvf_status kvf_transfer_wait(kvf_transfer *t, int64_t timeout_us, kvf_error *error) {
     if (!t)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
+    const kvf__wait w = {.done = is_over, .context = t, .transfer = t, .share = 1};
     kvf__transfer_hold(t);
-    if (!kvf__engine_wait(t->engine, is_over, t, timeout_us))
+    if (!kvf__engine_wait(t->engine, &w, timeout_us))
         return let_go(t, KVF__FAIL(error, .status = KVF_ERR_TIMEOUT));
     kvf__engine_call_back(t->engine);
     return let_go(t, result(t, error));
@@ -294,9 +295,13 @@ kvf_status kvf_transfer_wait_group(kvf_transfer *t, uint32_t group, int64_t time
     if (group < t->first_group || group - t->first_group >= t->group_count)
         return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_INDEX, .index = group,
                          .what = "the transfer does not move this group");
-    group_wait w = {t, group - t->first_group};
+    group_wait g = {t, group - t->first_group};
+    const kvf__wait w = {.done = group_landed,
+                         .context = &g,
+                         .transfer = t,
+                         .share = t->group_left ? (g.group + 1.0) / t->group_count : 1};
     kvf__transfer_hold(t);
-    if (!kvf__engine_wait(t->engine, group_landed, &w, timeout_us))
+    if (!kvf__engine_wait(t->engine, &w, timeout_us))
         return let_go(t, KVF__FAIL(error, .status = KVF_ERR_TIMEOUT));
     return let_go(t, group_result(t, error));
 }

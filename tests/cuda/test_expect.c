@@ -1,0 +1,146 @@
+/* When the engine expects transfers to be over. Times of the fake mean nothing: what is compared is
+ * what the engine itself has noted. */
+#include "device_rig.h"
+
+#include "engine_cuda.h"
+
+#include <math.h>
+#include <sys/prctl.h>
+
+static const uint64_t ids[] = {0, 1, 2, 3}, others[] = {8, 9, 10, 11};
+
+static kvf__expectation expect(kvf_transfer *t, double share) {
+    pthread_mutex_lock(&t->engine->lock);
+    kvf__expectation x = t->engine->ops->expect(t->engine, t, share);
+    pthread_mutex_unlock(&t->engine->lock);
+    return x;
+}
+
+static uint64_t predicted_ns(const kvf_transfer *t) {
+    kvf_cuda_explanation x = {0};
+    kvf_error e = {0};
+    test_expect(KVF_OK, kvf_cuda_explain(t, &x, &e), &e);
+    return (uint64_t)(x.us[KVF_CUDA_AUTO] * 1e3);
+}
+
+static void expect_same(kvf__expectation a, kvf__expectation b) {
+    assert_true(a.time == b.time && a.length == b.length);
+}
+
+static kvf_transfer *onboard(device_rig *rig, const uint64_t *blocks,
+                             const kvf_submit_options *options) {
+    return rig_submit(rig->pinned, rig->device, blocks, blocks, 4, options);
+}
+
+static void open_one_lane(device_rig *rig) {
+    rig_needs_fake();
+    rig_open(rig, &(kvf_cuda_options){.lanes = 1, .strategy = KVF_CUDA_LOOP});
+    fakecuda_hold_all(true);
+}
+
+static void finish(device_rig *rig, kvf_transfer **transfers, size_t count) {
+    fakecuda_hold_all(false);
+    for (size_t i = 0; i < count; i++)
+        rig_finish(transfers[i], KVF_OK);
+    rig_close(rig);
+}
+
+/* From submit, as the model has it; layers in proportion. */
+static void test_alone(void **state) {
+    (void)state;
+    device_rig rig;
+    open_one_lane(&rig);
+    kvf_transfer *t = onboard(&rig, ids, &(kvf_submit_options){.by_group = true});
+    uint64_t ns = predicted_ns(t);
+    assert_true(ns > 0);
+    expect_same(expect(t, 1), (kvf__expectation){t->submit_time + ns, ns});
+    kvf__expectation half = expect(t, 0.5);
+    assert_in_range(half.length, ns / 2 - 1, ns / 2 + 1);
+    assert_true(half.time == t->submit_time + half.length);
+    finish(&rig, &t, 1);
+}
+
+/* In one lane: first the one before, then from when that was over. */
+static void test_in_turn(void **state) {
+    (void)state;
+    device_rig rig;
+    open_one_lane(&rig);
+    kvf_transfer *t[] = {onboard(&rig, ids, NULL), onboard(&rig, others, NULL)};
+    expect_same(expect(t[1], 1), expect(t[0], 1));
+    kvf__cuda_lane *lane = &kvf__cuda_of(rig.engine)->lanes[t[0]->lane];
+    kvf_error e = {0};
+    while (kvf_transfer_poll(t[0], &e) == KVF_PENDING)
+        fakecuda_step(lane->stream, 1);
+    fakecuda_release(lane->stream);
+    kvf__expectation x = expect(t[1], 1);
+    assert_true(lane->since > t[0]->submit_time && lane->since <= t[0]->end_time);
+    assert_true(x.time == lane->since + x.length && x.length > 0);
+    finish(&rig, t, 2);
+}
+
+/* The other way over the same blocks waits in another lane. */
+static void test_other_lane(void **state) {
+    (void)state;
+    device_rig rig;
+    open_one_lane(&rig);
+    kvf_transfer *t[] = {onboard(&rig, ids, NULL),
+                         rig_submit(rig.device, rig.pinned, ids, others, 4, NULL)};
+    assert_true(t[0]->lane != t[1]->lane);
+    expect_same(expect(t[1], 1), expect(t[0], 1));
+    finish(&rig, t, 2);
+}
+
+/* When compute is over, and when the thread gets to it, nobody knows. */
+static void test_unknown(void **state) {
+    (void)state;
+    device_rig rig;
+    cudaStream_t stream;
+    cudaEvent_t event;
+    kvf_error e = {0};
+    open_one_lane(&rig);
+    assert_int_equal(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
+    assert_int_equal(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), cudaSuccess);
+    assert_int_equal(cudaEventRecord(event, stream), cudaSuccess);
+    void *events[] = {event};
+    test_expect(KVF_OK, kvf_cuda_mark_slots(rig.device, others, 4, true, event, &e), &e);
+    kvf_transfer *t[] = {
+        onboard(&rig, ids, &(kvf_submit_options){.events = events, .event_count = 1}),
+        onboard(&rig, others, NULL),
+        onboard(&rig, (const uint64_t[]){16, 17, 18, 19},
+                &(kvf_submit_options){.background = true}),
+    };
+    for (size_t i = 0; i < 3; i++)
+        assert_true(expect(t[i], 1).time == 0);
+    assert_int_equal(cudaEventDestroy(event), cudaSuccess);
+    assert_int_equal(cudaStreamDestroy(stream), cudaSuccess);
+    finish(&rig, t, 3);
+}
+
+/* Copies take far longer than the model says: the next one is expected to, as well. */
+static void test_pace(void **state) {
+    (void)state;
+    device_rig rig;
+    rig_needs_fake();
+    rig_open(&rig, &(kvf_cuda_options){.lanes = 1, .strategy = KVF_CUDA_LOOP});
+    fakecuda_delay(FAKECUDA_COPY, 2000);
+    int slack = prctl(PR_GET_TIMERSLACK);
+    for (int i = 0; i < 8; i++)
+        rig_finish(onboard(&rig, ids, NULL), KVF_OK);
+    assert_int_equal(prctl(PR_GET_TIMERSLACK), slack); /* the caller's stays as it is */
+    fakecuda_hold_all(true);
+    kvf_transfer *t = onboard(&rig, ids, NULL);
+    kvf__expectation x = expect(t, 1);
+    /* The delay of one copy is the least that it took. */
+    assert_true(x.length > 2000 * 1000 && predicted_ns(t) < 1000 * 1000);
+    assert_true(x.time == t->submit_time + x.length);
+    finish(&rig, &t, 1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_alone),      cmocka_unit_test(test_in_turn),
+        cmocka_unit_test(test_other_lane), cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_pace),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
