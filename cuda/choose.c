@@ -44,7 +44,7 @@ void kvf__cuda_choose(kvf__cuda *e, kvf_transfer *t) {
     unsigned all = at_hand(c);
     kvf__cuda_load load;
     kvf__cuda_load_of(t->move, c->direction, &load);
-    kvf__cuda_model_choose(e->model, c->direction, &load, all, &j->explained);
+    kvf__cuda_model_choose(e->model, c->direction, &load, all, c->computing, &j->explained);
     if (asked != KVF_CUDA_AUTO && all & 1u << asked) {
         j->explained.chosen = asked;
         j->explained.us[KVF_CUDA_AUTO] = j->explained.us[asked];

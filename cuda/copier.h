@@ -99,11 +99,12 @@ typedef struct kvf__cuda_copier {
     uint64_t sequence;
     ptrdiff_t src_shift, dst_shift; /* from an address to the device's name for it */
     bool reachable;                 /* by kernels and batches, on both sides */
-    bool beside_compute;
-    bool settled;  /* nobody writes the sources any more */
-    bool enqueued; /* at least one operation on memory was accepted */
-    bool in_boxes; /* batch: rows stay together */
-    bool forked;   /* the side has work that the stream does not wait for yet */
+    bool beside_compute;            /* or behind what may take as long */
+    bool computing;                 /* compute is waited for, or marked */
+    bool settled;                   /* nobody writes the sources any more */
+    bool enqueued;                  /* at least one operation on memory was accepted */
+    bool in_boxes;                  /* batch: rows stay together */
+    bool forked;                    /* the side has work that the stream does not wait for yet */
     cudaStream_t stream, side;
     cudaStream_t last; /* what is enqueued so far is over when this one is */
 

@@ -55,12 +55,10 @@ static kvf_status ready_copier(kvf__cuda *e, kvf_transfer *t, kvf_error *error) 
     return status;
 }
 
-/* Whether nobody writes the sources any more. A background transfer that somebody waits for begins
- * before its gate has fired. */
-static bool is_settled(const kvf__cuda *e, const kvf_transfer *t, const kvf__cuda_job *j) {
-    bool events_fired =
-        t->event_count == 0 || (j->gate && kvf__cuda_query(j->gate, NULL) == KVF_OK);
-    return events_fired && kvf__engine_reached(&e->base, t->after);
+/* Whether the caller's events are over. A background transfer that somebody waits for begins before
+ * its gate has fired. */
+static bool have_fired(const kvf_transfer *t, const kvf__cuda_job *j) {
+    return t->event_count == 0 || (j->gate && kvf__cuda_query(j->gate, NULL) == KVF_OK);
 }
 
 kvf_status kvf__cuda_begin(kvf__cuda *e, kvf_transfer *t, kvf_error *error) {
@@ -73,8 +71,10 @@ kvf_status kvf__cuda_begin(kvf__cuda *e, kvf_transfer *t, kvf_error *error) {
     c->lane = t->lane;
     c->sequence = t->sequence;
     c->stream = e->lanes[t->lane].stream;
-    c->settled = is_settled(e, t, j);
-    c->beside_compute = !c->settled || kvf__cuda_has_marks(e);
+    bool fired = have_fired(t, j), marks = kvf__cuda_has_marks(e);
+    c->settled = fired && kvf__engine_reached(&e->base, t->after);
+    c->computing = !fired || marks;
+    c->beside_compute = !c->settled || marks;
     kvf_status status = demand_groups(e, t, error);
     if (status == KVF_OK && t->move->runs.pairs > 0)
         status = ready_copier(e, t, error);

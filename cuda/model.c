@@ -164,8 +164,52 @@ void kvf__cuda_model_predict(const kvf_cuda_model *model, kvf_cuda_direction dir
 
 /* Choosing */
 
+/* What a strategy that takes thread blocks may cost, to one that leaves them to compute. */
+static const double most_idle = 0.9, most_computing = 0.75;
+
+enum {
+    WITHOUT_BLOCKS = 1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_BATCH,
+    WITH_BLOCKS = 1u << KVF_CUDA_KERNEL | 1u << KVF_CUDA_STAGED,
+};
+
+/* The cheapest of some; AUTO when there are none. */
+static kvf_cuda_strategy cheapest(const double us[KVF_CUDA_STRATEGIES], unsigned some) {
+    kvf_cuda_strategy best = KVF_CUDA_AUTO;
+    for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++) {
+        bool known = !isnan(us[s]), best_known = best != KVF_CUDA_AUTO && !isnan(us[best]);
+        if (some & 1u << s &&
+            (best == KVF_CUDA_AUTO || (known && (!best_known || us[s] < us[best]))))
+            best = s;
+    }
+    return best;
+}
+
+/* Of both kinds of strategies the cheapest is at hand: whether the one without thread blocks is
+ * good enough. */
+static bool spares(const double us[KVF_CUDA_STRATEGIES], kvf_cuda_strategy without,
+                   kvf_cuda_strategy with, bool computing) {
+    if (isnan(us[without]) || isnan(us[with]))
+        return isnan(us[with]);
+    return us[with] > us[without] * (computing ? most_computing : most_idle);
+}
+
+static void choose(unsigned at_hand, bool computing, kvf_cuda_explanation *out) {
+    kvf_cuda_strategy without = cheapest(out->us, at_hand & WITHOUT_BLOCKS);
+    kvf_cuda_strategy with = cheapest(out->us, at_hand & WITH_BLOCKS);
+    assert(without != KVF_CUDA_AUTO || with != KVF_CUDA_AUTO);
+    out->reason = at_hand & (at_hand - 1) ? KVF_CUDA_CHEAPEST : KVF_CUDA_ONLY;
+    if (with == KVF_CUDA_AUTO || without == KVF_CUDA_AUTO) {
+        out->chosen = with == KVF_CUDA_AUTO ? without : with;
+        return;
+    }
+    bool spared = spares(out->us, without, with, computing);
+    out->chosen = spared ? without : with;
+    if (spared && out->us[with] < out->us[without])
+        out->reason = KVF_CUDA_SPARING;
+}
+
 void kvf__cuda_model_choose(const kvf_cuda_model *model, kvf_cuda_direction direction,
-                            const kvf__cuda_load *load, unsigned at_hand,
+                            const kvf__cuda_load *load, unsigned at_hand, bool computing,
                             kvf_cuda_explanation *out) {
     *out = (kvf_cuda_explanation){
         .calibrated = model->calibrated,
@@ -176,18 +220,10 @@ void kvf__cuda_model_choose(const kvf_cuda_model *model, kvf_cuda_direction dire
         .measured_us = NAN,
     };
     kvf__cuda_model_predict(model, direction, load, out->us, &out->wire_us);
-    unsigned count = 0;
-    for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++) {
-        if (!(at_hand & 1u << s)) {
+    for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++)
+        if (!(at_hand & 1u << s))
             out->us[s] = NAN;
-            continue;
-        }
-        bool known = !isnan(out->us[s]), best_known = count > 0 && !isnan(out->us[out->chosen]);
-        if (count++ == 0 || (known && (!best_known || out->us[s] < out->us[out->chosen])))
-            out->chosen = s;
-    }
-    assert(count > 0);
-    out->reason = count == 1 ? KVF_CUDA_ONLY : KVF_CUDA_CHEAPEST;
+    choose(at_hand, computing, out);
     out->us[KVF_CUDA_AUTO] = out->us[out->chosen];
 }
 
@@ -203,6 +239,6 @@ kvf_status kvf_cuda_model_explain(const kvf_cuda_model *model, const kvf_move *m
         all |= 1u << KVF_CUDA_STAGED;
     kvf__cuda_load load;
     kvf__cuda_load_of(move, direction, &load);
-    kvf__cuda_model_choose(model, direction, &load, all, out);
+    kvf__cuda_model_choose(model, direction, &load, all, false, out);
     return KVF_OK;
 }

@@ -110,10 +110,12 @@ void kvf__cuda_model_predict(const kvf_cuda_model *model, kvf_cuda_direction dir
                              double *wire_us);
 
 /* The cheapest of the strategies at hand: bit 1 << KVF_CUDA_LOOP, ... of `at_hand`, which is not
- * empty. Those the model does not know come last. Fills in everything of the explanation; the
- * caller changes `chosen`, `reason` and us[AUTO] where something else decides. */
+ * empty; but one that takes thread blocks must be cheaper than all others by a tenth, or by a
+ * quarter while there is compute that would miss them. Those the model does not know come last.
+ * Fills in everything of the explanation; the caller changes `chosen`, `reason` and us[AUTO] where
+ * something else decides. */
 void kvf__cuda_model_choose(const kvf_cuda_model *model, kvf_cuda_direction direction,
-                            const kvf__cuda_load *load, unsigned at_hand,
+                            const kvf__cuda_load *load, unsigned at_hand, bool computing,
                             kvf_cuda_explanation *out);
 
 /* Fitting */

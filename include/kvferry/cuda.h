@@ -120,7 +120,9 @@ KVF_API void kvf_cuda_device_free(int device, void *memory);
 
 /** How bytes are moved. */
 typedef enum kvf_cuda_strategy {
-    KVF_CUDA_AUTO,  /**< Whichever the model expects to be quickest. */
+    KVF_CUDA_AUTO,  /**< Whichever the model expects to be quickest; one that takes thread blocks
+                      (KERNEL, STAGED) only when it saves a tenth of the time of those that take
+                      none, or a quarter while the transfer waits for compute or any is marked. */
     KVF_CUDA_LOOP,  /**< A cudaMemcpyAsync, 2DAsync or 3DAsync for every box. */
     KVF_CUDA_BATCH, /**< cuMemcpyBatchAsync or cuMemcpy3DBatchAsync, some thousand copies a call. */
     KVF_CUDA_KERNEL, /**< A few thread blocks read or write pinned host memory themselves. */
@@ -196,6 +198,8 @@ typedef enum kvf_cuda_reason {
     KVF_CUDA_FORCED,    /**< The submit or the engine's options asked for it. */
     KVF_CUDA_ONLY,      /**< Nothing else can do this. */
     KVF_CUDA_FELL_BACK, /**< What was asked for cannot do this. */
+    KVF_CUDA_SPARING,   /**< Something else is expected to be quicker, but takes thread blocks and
+                           saves   too little. */
 } kvf_cuda_reason;
 
 /** What a model says of a move. Times are microseconds from submit to the last byte, with nothing
@@ -218,7 +222,8 @@ typedef struct kvf_cuda_explanation {
 KVF_API const kvf_box_limits *kvf_cuda_limits(void);
 
 /** What a model says of a move, of which `direction` tells where it goes. Every strategy is taken
- *  to be at hand, but for STAGED on the device. `host_boxes` is an estimate. Errors: INVALID. */
+ *  to be at hand, but for STAGED on the device, and no compute to be there. `host_boxes` is an
+ * estimate. Errors: INVALID. */
 KVF_API kvf_status kvf_cuda_model_explain(const kvf_cuda_model *model, const kvf_move *move,
                                           kvf_cuda_direction direction, kvf_cuda_explanation *out,
                                           kvf_error *error);

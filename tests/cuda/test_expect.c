@@ -1,5 +1,5 @@
-/* When the engine expects transfers to be over. Times of the fake mean nothing: what is compared is
- * what the engine itself has noted. */
+/* When the engine expects transfers to be over, and what it spares compute. Times of the fake mean
+ * nothing: what is compared is what the engine itself has noted. */
 #include "device_rig.h"
 
 #include "engine_cuda.h"
@@ -136,11 +136,64 @@ static void test_pace(void **state) {
     finish(&rig, &t, 1);
 }
 
+/* A model by which `kernel` takes 0.85 of what `loop` takes, and there is nothing else. */
+static kvf_cuda_model *make_model(void) {
+    kvf_cuda_model *m = NULL;
+    kvf_error e = {0};
+    test_expect(KVF_OK, kvf_cuda_model_builtin(NULL, &m, &e), &e);
+    for (unsigned s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++)
+        m->cost[KVF_CUDA_TO_DEVICE][s] = (kvf__cuda_cost){0};
+    const kvf__cuda_curve none = {.count = 1, .bytes = {512}, .ns = {1}};
+    m->cost[KVF_CUDA_TO_DEVICE][KVF_CUDA_LOOP] = (kvf__cuda_cost){.fixed_ns = 1e6, .piece = none};
+    m->cost[KVF_CUDA_TO_DEVICE][KVF_CUDA_KERNEL] =
+        (kvf__cuda_cost){.fixed_ns = 850e3, .piece = none};
+    kvf__cuda_model_seal(m);
+    return m;
+}
+
+static void expect_choice(kvf_transfer *t, kvf_cuda_strategy chosen, kvf_cuda_reason reason) {
+    kvf_cuda_explanation x = {0};
+    kvf_error e = {0};
+    test_expect(KVF_OK, kvf_cuda_explain(t, &x, &e), &e);
+    assert_int_equal(x.chosen, chosen);
+    assert_int_equal(x.reason, reason);
+}
+
+/* Compute that is waited for, or marked on other blocks, keeps its thread blocks; other transfers
+ * do not count. */
+static void test_spares_compute(void **state) {
+    (void)state;
+    device_rig rig;
+    cudaEvent_t event;
+    kvf_error e = {0};
+    rig_needs_fake();
+    kvf_cuda_model *model = make_model();
+    rig_open(&rig, &(kvf_cuda_options){.lanes = 1, .model = model});
+    kvf_cuda_model_destroy(model);
+    fakecuda_hold_all(true);
+    assert_int_equal(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), cudaSuccess);
+    cudaStream_t stream;
+    assert_int_equal(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
+    assert_int_equal(cudaEventRecord(event, stream), cudaSuccess);
+    void *events[] = {event};
+    kvf_transfer *t[4] = {onboard(&rig, ids, NULL), onboard(&rig, ids, NULL)};
+    expect_choice(t[0], KVF_CUDA_KERNEL, KVF_CUDA_CHEAPEST);
+    expect_choice(t[1], KVF_CUDA_KERNEL, KVF_CUDA_CHEAPEST);
+    t[2] = onboard(&rig, ids, &(kvf_submit_options){.events = events, .event_count = 1});
+    expect_choice(t[2], KVF_CUDA_LOOP, KVF_CUDA_SPARING);
+    test_expect(KVF_OK, kvf_cuda_mark_slots(rig.device, others, 4, false, event, &e), &e);
+    t[3] = onboard(&rig, ids, NULL);
+    expect_choice(t[3], KVF_CUDA_LOOP, KVF_CUDA_SPARING);
+    assert_int_equal(cudaEventDestroy(event), cudaSuccess);
+    assert_int_equal(cudaStreamDestroy(stream), cudaSuccess);
+    finish(&rig, t, 4);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_alone),      cmocka_unit_test(test_in_turn),
         cmocka_unit_test(test_other_lane), cmocka_unit_test(test_unknown),
-        cmocka_unit_test(test_pace),
+        cmocka_unit_test(test_pace),       cmocka_unit_test(test_spares_compute),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

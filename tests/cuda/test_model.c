@@ -193,7 +193,7 @@ static kvf_cuda_strategy chosen(const kvf_cuda_model *m, kvf_cuda_direction d, s
         1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_BATCH | 1u << KVF_CUDA_KERNEL | 1u << KVF_CUDA_STAGED;
     kvf__cuda_load load = load_of(bytes, count);
     kvf_cuda_explanation x;
-    kvf__cuda_model_choose(m, d, &load, all, &x);
+    kvf__cuda_model_choose(m, d, &load, all, false, &x);
     return x.chosen;
 }
 
@@ -215,19 +215,35 @@ static void test_builtin_choices(void **state) {
 
 /* Choosing */
 
+/* One that takes thread blocks is chosen where it saves a tenth, or a quarter. */
+static void check_crossing(kvf_cuda_model *m, kvf_cuda_strategy without, kvf_cuda_strategy with) {
+    static const uint64_t last[] = {123, 152};
+    m->cost[to][KVF_CUDA_LOOP] = m->cost[to][KVF_CUDA_BATCH] = (kvf__cuda_cost){0};
+    m->cost[to][KVF_CUDA_STAGED] = m->cost[to][KVF_CUDA_KERNEL] = (kvf__cuda_cost){0};
+    /* 1 us a piece against 100 us and 0.1 us a piece: they cross at 110. */
+    m->cost[to][without] =
+        (kvf__cuda_cost){.fixed_ns = 1000, .piece = {.count = 1, .bytes = {KIB}, .ns = {1000}}};
+    m->cost[to][with] =
+        (kvf__cuda_cost){.fixed_ns = 100000, .piece = {.count = 1, .bytes = {KIB}, .ns = {100}}};
+    kvf__cuda_model_seal(m);
+    for (uint64_t n = 1; n < 300; n++)
+        for (size_t computing = 0; computing < 2; computing++) {
+            kvf__cuda_load load = load_of(KIB, n);
+            kvf_cuda_explanation x;
+            kvf__cuda_model_choose(m, to, &load, 1u << without | 1u << with, computing, &x);
+            assert_int_equal(x.chosen, n <= last[computing] ? without : with);
+            assert_int_equal(x.reason,
+                             n > 110 && x.chosen == without ? KVF_CUDA_SPARING : KVF_CUDA_CHEAPEST);
+            assert_true(x.us[KVF_CUDA_AUTO] == x.us[x.chosen]);
+        }
+}
+
 static void test_choice_flips_where_costs_cross(void **state) {
     (void)state;
     kvf_cuda_model *m = builtin();
     m->link[to] = 1e6;
-    /* 1 us a piece against 100 us and 0.1 us a piece: they cross at 110. */
-    m->cost[to][KVF_CUDA_LOOP] =
-        (kvf__cuda_cost){.fixed_ns = 1000, .piece = {.count = 1, .bytes = {KIB}, .ns = {1000}}};
-    m->cost[to][KVF_CUDA_STAGED] = m->cost[to][KVF_CUDA_BATCH] = (kvf__cuda_cost){0};
-    m->cost[to][KVF_CUDA_KERNEL] =
-        (kvf__cuda_cost){.fixed_ns = 100000, .piece = {.count = 1, .bytes = {KIB}, .ns = {100}}};
-    kvf__cuda_model_seal(m);
-    for (uint64_t n = 1; n < 300; n++)
-        assert_int_equal(chosen(m, to, KIB, n), n <= 110 ? KVF_CUDA_LOOP : KVF_CUDA_KERNEL);
+    check_crossing(m, KVF_CUDA_LOOP, KVF_CUDA_KERNEL);
+    check_crossing(m, KVF_CUDA_BATCH, KVF_CUDA_KERNEL);
     kvf_cuda_model_destroy(m);
 }
 
@@ -238,7 +254,7 @@ static void test_choose_of_what_is_at_hand(void **state) {
     load.row_calls = 2;
     kvf__cuda_tally_add(&load.rows, 60, 60 * KIB);
     kvf_cuda_explanation x;
-    kvf__cuda_model_choose(m, to, &load, 1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_BATCH, &x);
+    kvf__cuda_model_choose(m, to, &load, 1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_BATCH, false, &x);
     assert_int_equal(x.chosen, KVF_CUDA_BATCH);
     assert_int_equal(x.reason, KVF_CUDA_CHEAPEST);
     assert_false(x.calibrated);
@@ -250,15 +266,15 @@ static void test_choose_of_what_is_at_hand(void **state) {
     assert_int_equal(x.fragments, 10060);
     assert_int_equal(x.host_boxes, 1);
     assert_int_equal(x.bytes, load.bytes);
-    kvf__cuda_model_choose(m, to, &load, 1u << KVF_CUDA_LOOP, &x);
+    kvf__cuda_model_choose(m, to, &load, 1u << KVF_CUDA_LOOP, false, &x);
     assert_int_equal(x.chosen, KVF_CUDA_LOOP);
     assert_int_equal(x.reason, KVF_CUDA_ONLY);
     /* What the model does not know is taken only when there is nothing else. */
     m->cost[to][KVF_CUDA_LOOP].piece.count = 0;
-    kvf__cuda_model_choose(m, to, &load, 1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_KERNEL, &x);
+    kvf__cuda_model_choose(m, to, &load, 1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_KERNEL, false, &x);
     assert_int_equal(x.chosen, KVF_CUDA_KERNEL);
     m->cost[to][KVF_CUDA_KERNEL].piece.count = 0;
-    kvf__cuda_model_choose(m, to, &load, 1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_KERNEL, &x);
+    kvf__cuda_model_choose(m, to, &load, 1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_KERNEL, false, &x);
     assert_int_equal(x.chosen, KVF_CUDA_LOOP);
     assert_true(isnan(x.us[KVF_CUDA_AUTO]));
     kvf_cuda_model_destroy(m);
