@@ -23,6 +23,7 @@ enum { MOST_PINNED = 8 };
 typedef struct cuda {
     device device;
     char *model_from;
+    double model_noise;
     size_t link_bytes;
     link_limit *link; /* made when first asked for */
     compute *compute;
@@ -50,6 +51,7 @@ static void cuda_open(backend *backend, const backend_options *options) {
     kvf_cuda_model *model = model_choose(options, own->device.name, &own->model_from);
     kvf_cuda_options chosen = {.device = options->device, .model = model};
     must(kvf_engine_cuda_create(&chosen, &backend->engine, &error), &error, "opening the engine");
+    own->model_noise = kvf_cuda_model_noise(model);
     kvf_cuda_model_destroy(model);
     own->contents = device_contents_open();
     backend->own = own;
@@ -207,6 +209,7 @@ static void cuda_describe(backend *backend, json_t *context) {
     cuda *own = backend->own;
     facts_describe(&own->device, backend->link_known ? 0 : own->link_bytes, context);
     json_object_set_new(context, "model", json_string(own->model_from));
+    json_object_set_new(context, "model_noise", real_or_null(own->model_noise));
 }
 
 static void cuda_conclude(backend *backend, json_t *context) {

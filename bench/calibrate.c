@@ -13,14 +13,16 @@
 #include "tool.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { KEY_DEVICE = 1, KEY_OUTPUT, KEY_SCRATCH_BYTES };
+enum { KEY_DEVICE = 1, KEY_OUTPUT, KEY_SCRATCH_BYTES, KEY_MOST_NOISE };
 
 typedef struct calibrate_options {
     const char *output; /* NULL: the cache's */
+    double most_noise;  /* 0: the usual */
     kvf_cuda_calibrate_options calibrate;
     report_options report;
 } calibrate_options;
@@ -30,15 +32,25 @@ static const struct argp_option options[] = {
     {"output", KEY_OUTPUT, "FILE", 0,
      "Write the model to FILE, for --model (default: to the cache directory, for this GPU)", 0},
     {"scratch-bytes", KEY_SCRATCH_BYTES, "N", 0,
-     "Memory to take meanwhile, of the GPU and pinned (default 96M, 8M at least)", 0},
+     "Memory to take meanwhile, of the GPU and pinned (default 256M, 8M at least; with less the "
+     "largest transfers are not measured)",
+     0},
+    {"most-noise", KEY_MOST_NOISE, "F", 0,
+     "Keep the model only if what was measured several times differs by no more than F (default "
+     "0.1; no limit on an imitated GPU)",
+     0},
     {0},
 };
 
 static const char doc[] =
     "Measure what transfers cost on a GPU, by every strategy, and keep the model."
     "\v"
-    "Takes about a second. The GPU and its link should have nothing else to do meanwhile. The "
-    "model goes to $XDG_CACHE_HOME/kvferry/cuda-NAME.json (~/.cache without that variable), where "
+    "Takes about two seconds. The GPU and its link should have nothing else to do meanwhile: a "
+    "model "
+    "that is noisier than --most-noise is not kept, what was kept before stays, and the exit "
+    "status "
+    "is 1. The model goes to $XDG_CACHE_HOME/kvferry/cuda-NAME.json (~/.cache without that "
+    "variable), where "
     "the other commands find it when they run on a GPU of that name, with that driver and behind "
     "such a link. The library itself reads no file that it was not given.\n"
     "\n"
@@ -65,6 +77,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case KEY_SCRATCH_BYTES:
         chosen->calibrate.scratch_bytes = (size_t)option_number(
             state, "scratch-bytes", argument, (uint64_t)8 << 20, UINT64_C(1) << 40);
+        return 0;
+    case KEY_MOST_NOISE:
+        chosen->most_noise = option_real(state, "most-noise", argument);
         return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "'%s' is one argument too many", argument);
@@ -117,32 +132,56 @@ static void save(const kvf_cuda_model *model, const char *path) {
     }
 }
 
+static double most_noise(const calibrate_options *chosen, const device *device) {
+    return chosen->most_noise > 0 ? chosen->most_noise
+           : device->imitated     ? INFINITY
+                                  : KVF_CUDA_NOISY;
+}
+
+/* Returns the noise. A model with more than `most` is not kept, and what was there stays. */
+static double calibrate(const calibrate_options *chosen, double most, const char *path,
+                        report *report) {
+    json_t *context = report_context(report);
+    kvf_cuda_model *model = NULL;
+    kvf_error error = {0};
+    uint64_t start = clock_ns();
+    must(kvf_cuda_model_calibrate(&chosen->calibrate, &model, &error), &error, "calibrating");
+    double seconds = (double)(clock_ns() - start) / 1e9, noise = kvf_cuda_model_noise(model);
+    if (noise <= most) {
+        save(model, path);
+    } else {
+        json_object_set_new(context, "model", json_null());
+    }
+    expectation_rows(model, report);
+    json_object_set_new(context, "calibration_seconds", json_real(seconds));
+    json_object_set_new(context, "calibration_noise", json_real(noise));
+    kvf_cuda_model_destroy(model);
+    return noise;
+}
+
 int calibrate_main(int argc, char **argv) {
     static const struct argp_child children[] = {{&report_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {
         .options = options, .parser = parse, .doc = doc, .children = children};
     calibrate_options chosen = {0};
-    kvf_cuda_model *model = NULL;
-    kvf_error error = {0};
     device device;
     argp_parse(&argp, argc, argv, 0, NULL, &chosen);
     device_open(&device, chosen.calibrate.device);
     report *report = report_open(&chosen.report, "calibrate", "cuda");
     char *path = choose_path(&chosen, device.name);
-    json_t *context = report_context(report);
-    facts_describe(&device, (size_t)8 << 20, context);
-    json_object_set_new(context, "model", json_string(path));
+    facts_describe(&device, (size_t)8 << 20, report_context(report));
+    json_object_set_new(report_context(report), "model", json_string(path));
     report_begin(report);
-    uint64_t start = clock_ns();
-    must(kvf_cuda_model_calibrate(&chosen.calibrate, &model, &error), &error, "calibrating");
-    double seconds = (double)(clock_ns() - start) / 1e9;
-    save(model, path);
-    expectation_rows(model, report);
-    json_object_set_new(context, "calibration_seconds", json_real(seconds));
+    double most = most_noise(&chosen, &device), noise = calibrate(&chosen, most, path, report);
     report_note(report, "_us: microseconds the model expects; wire_us: at the link's best");
     report_close(report);
-    kvf_cuda_model_destroy(model);
     device_close(&device);
+    if (noise > most) {
+        fail(EXIT_CHECK,
+             "%s: not written: what was measured several times differs by %.1f %%, more than "
+             "%.1f %% (--most-noise): was anything else using the GPU, its link or the processors?",
+             path, noise * 100, most * 100);
+    }
     free(path);
     return 0;
 }

@@ -8,7 +8,13 @@
  * Boxes with rows are the same, but that a share has as many pieces at a constant distance as a box
  * has rows, in the host's order. Each transfer is timed by the host's clock, from before submitting
  * to having seen the end, without naps in between.
+ *
+ * Machines warm up, and slow down when they are hot. So there is work before the first sample,
+ * sizes come in random order, and ways of copying (direction times strategy) in turn, sample by
+ * sample. What is measured first is measured once more at the end: how far the two are apart, or
+ * how far the samples of a cell, is the noise.
  */
+#include "copier.h"
 #include "hooks.h"
 #include "model.h"
 
@@ -20,16 +26,22 @@
 
 enum {
     MOST_PIECES = 2048,
+    MOST_LARGE_PIECES = 2 * KVF__CUDA_BATCH, /* more than one call takes */
     SAMPLES = 3,
-    USUAL_SCRATCH = 96 << 20,
+    USUAL_SCRATCH = 256 << 20,
     LEAST_SCRATCH = 1 << 20,
     MOST_CELL = 16 << 20,
-    ROOMINESS = 6, /* the scratch has room for as many cells */
-    FEWEST = 4,    /* pieces in the largest cell of a size; otherwise the size is left out */
+    ROOMINESS = 6,       /* the scratch has room for as many cells */
+    LARGE_ROOMINESS = 2, /* ... or large ones */
+    FEWEST = 4,          /* pieces in the largest cell of a size; otherwise the size is left out */
     GROUPS = 16,
     GROUP_BLOCKS = 16,
     GROUP_BYTES = 1024,
     MOST_SAMPLES = 2048,
+    WAYS = KVF_CUDA_DIRECTIONS * (KVF_CUDA_STRATEGIES - 1),
+    WARM_UP_NS = 300 * 1000 * 1000,
+    WARM_UP_BYTES = 256 << 10, /* ... but no more transfers than the scratch has room for these */
+    REFERENCE = 16 << 10,      /* bytes of a piece of what is measured twice */
 };
 
 #define KIB ((size_t)1 << 10)
@@ -43,6 +55,12 @@ static const size_t widths[] = {512,     1 * KIB,  2 * KIB,  4 * KIB,
                                 8 * KIB, 16 * KIB, 64 * KIB, 256 * KIB};
 static const size_t rows_a_box[] = {8, 64};
 
+/* Sizes of which there is a large cell as well, as many MiB as fit in its pieces: 64, 64, 64, 128.
+ */
+static const struct {
+    size_t bytes, pieces;
+} large[] = {{8 * KIB, MOST_LARGE_PIECES}, {64 * KIB, 1024}, {1024 * KIB, 64}, {4096 * KIB, 32}};
+
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* Pieces of one transfer. */
@@ -53,6 +71,8 @@ typedef struct cell {
     size_t rows; /* of a box; 1: pieces */
     size_t groups;
 } cell;
+
+_Static_assert(USUAL_SCRATCH / LARGE_ROOMINESS >= 128 << 20, "cells of 64 and 128 MiB fit");
 
 typedef struct bench {
     int device;
@@ -65,9 +85,11 @@ typedef struct bench {
     size_t blocks;        /* of both */
     size_t turn;          /* which part of the far memory is next */
     uint64_t random;
-    uint64_t near_ids[MOST_PIECES], far_ids[MOST_PIECES];
+    uint64_t near_ids[MOST_LARGE_PIECES], far_ids[MOST_LARGE_PIECES];
     kvf__cuda_sample samples[MOST_SAMPLES];
+    double spreads[MOST_SAMPLES]; /* of each: (largest - smallest) / median */
     size_t count;
+    double noise;
 } bench;
 
 static double now(void) {
@@ -139,21 +161,46 @@ static int by_time(const void *a, const void *b) {
     return (*x > *y) - (*x < *y);
 }
 
-/* The median of some transfers behind one to warm up. What cannot be had gives no sample. */
-static kvf_status measure(bench *b, const cell *c, kvf_error *error) {
-    double ns[SAMPLES];
-    bool taken = true;
-    kvf_status status = KVF_OK;
-    for (int i = -1; status == KVF_OK && taken && i < SAMPLES; i++) {
-        choose_ids(b, c);
-        status = time_once(b, c, &ns[i < 0 ? 0 : i], &taken, error);
+/* The samples of one cell. */
+typedef struct series {
+    double ns[WAYS][SAMPLES];
+    bool left_out[WAYS]; /* cannot be had */
+} series;
+
+static void set_way(cell *c, size_t way) {
+    c->direction = (kvf_cuda_direction)(way / (KVF_CUDA_STRATEGIES - 1));
+    c->strategy = (kvf_cuda_strategy)(KVF_CUDA_LOOP + way % (KVF_CUDA_STRATEGIES - 1));
+}
+
+static bool is_wanted(const cell *c, kvf_cuda_strategy last) {
+    bool packs_for_nothing = c->direction == KVF_CUDA_ON_DEVICE && c->strategy == KVF_CUDA_STAGED;
+    bool takes_too_long = c->strategy == KVF_CUDA_LOOP && c->pieces > MOST_PIECES;
+    return c->strategy <= last && !packs_for_nothing && !takes_too_long;
+}
+
+/* A sample of each way, in turn; `sample` -1 is to warm up. */
+static kvf_status take_samples(bench *b, cell c, int sample, series *s, kvf_error *error) {
+    size_t first = below(b, WAYS);
+    for (size_t i = 0; i < WAYS; i++) {
+        size_t way = (first + i) % WAYS;
+        bool taken = true;
+        if (s->left_out[way])
+            continue;
+        set_way(&c, way);
+        choose_ids(b, &c);
+        kvf_status status = time_once(b, &c, &s->ns[way][sample < 0 ? 0 : sample], &taken, error);
+        if (status != KVF_OK && status != KVF_ERR_UNSUPPORTED)
+            return status;
+        s->left_out[way] = status == KVF_ERR_UNSUPPORTED || !taken;
     }
-    if (status == KVF_ERR_UNSUPPORTED || (status == KVF_OK && !taken))
-        return KVF_OK;
-    if (status != KVF_OK)
-        return status;
+    return KVF_OK;
+}
+
+static void keep(bench *b, const cell *c, double ns[SAMPLES]) {
     qsort(ns, SAMPLES, sizeof *ns, by_time);
+    double middle = fmax(ns[SAMPLES / 2], 1);
     assert(b->count < MOST_SAMPLES);
+    b->spreads[b->count] = (ns[SAMPLES - 1] - ns[0]) / middle;
     b->samples[b->count++] = (kvf__cuda_sample){
         .direction = c->direction,
         .strategy = c->strategy,
@@ -161,23 +208,26 @@ static kvf_status measure(bench *b, const cell *c, kvf_error *error) {
         .pieces = (uint64_t)c->pieces * c->groups,
         .row_calls = c->rows > 1 ? c->pieces / c->rows : 0,
         .groups = (uint32_t)c->groups,
-        .ns = fmax(ns[SAMPLES / 2], 1),
+        .ns = middle,
     };
-    return KVF_OK;
 }
 
-/* By every strategy, in every direction. */
+/* By every strategy, in every direction. What cannot be had gives no sample. */
 static kvf_status measure_all(bench *b, cell c, kvf_cuda_strategy last, kvf_error *error) {
-    for (c.direction = KVF_CUDA_TO_DEVICE; c.direction < KVF_CUDA_DIRECTIONS; c.direction++) {
-        for (c.strategy = KVF_CUDA_LOOP; c.strategy <= last; c.strategy++) {
-            if (c.direction == KVF_CUDA_ON_DEVICE && c.strategy == KVF_CUDA_STAGED)
-                continue;
-            kvf_status status = measure(b, &c, error);
-            if (status != KVF_OK)
-                return status;
-        }
+    series s;
+    kvf_status status = KVF_OK;
+    for (size_t way = 0; way < WAYS; way++) {
+        set_way(&c, way);
+        s.left_out[way] = !is_wanted(&c, last);
     }
-    return KVF_OK;
+    for (int i = -1; status == KVF_OK && i < SAMPLES; i++)
+        status = take_samples(b, c, i, &s, error);
+    for (size_t way = 0; status == KVF_OK && way < WAYS; way++) {
+        set_way(&c, way);
+        if (!s.left_out[way])
+            keep(b, &c, s.ns[way]);
+    }
+    return status;
 }
 
 /* Tiers */
@@ -255,6 +305,20 @@ static kvf_status measure_rows(bench *b, size_t bytes, kvf_error *error) {
     return status;
 }
 
+/* As large as transfers are, and with more pieces than the driver is given at a time. */
+static kvf_status measure_large(bench *b, size_t bytes, kvf_error *error) {
+    kvf_status status = KVF_OK;
+    for (size_t i = 0; status == KVF_OK && i < COUNT(large); i++) {
+        size_t most = b->scratch / LARGE_ROOMINESS / bytes;
+        size_t pieces = large[i].pieces < most ? large[i].pieces : most;
+        if (large[i].bytes == bytes && pieces > most_pieces(b, bytes))
+            status =
+                measure_all(b, (cell){.bytes = bytes, .pieces = pieces, .rows = 1, .groups = 1},
+                            KVF_CUDA_STAGED, error);
+    }
+    return status;
+}
+
 static kvf_status measure_size(bench *b, size_t bytes, kvf_error *error) {
     if (most_pieces(b, bytes) < FEWEST)
         return KVF_OK;
@@ -263,6 +327,8 @@ static kvf_status measure_size(bench *b, size_t bytes, kvf_error *error) {
         status = measure_pieces(b, bytes, error);
     if (status == KVF_OK && has_rows(bytes))
         status = measure_rows(b, bytes, error);
+    if (status == KVF_OK)
+        status = measure_large(b, bytes, error);
     close_tiers(b);
     return status;
 }
@@ -276,12 +342,63 @@ static kvf_status measure_groups(bench *b, kvf_error *error) {
     return status;
 }
 
-static kvf_status measure_everything(bench *b, kvf_error *error) {
+static kvf_status measure_sizes(bench *b, kvf_error *error) {
+    size_t order[COUNT(sizes) + 1];             /* the last: groups */
+    for (size_t i = 0; i < COUNT(order); i++) { /* each goes to a random place */
+        size_t at = below(b, i + 1);
+        order[i] = order[at];
+        order[at] = i;
+    }
     kvf_status status = KVF_OK;
-    for (size_t i = 0; status == KVF_OK && i < COUNT(sizes); i++)
-        status = measure_size(b, sizes[i], error);
+    for (size_t i = 0; status == KVF_OK && i < COUNT(order); i++)
+        status = order[i] < COUNT(sizes) ? measure_size(b, sizes[order[i]], error)
+                                         : measure_groups(b, error);
+    return status;
+}
+
+/* Noise */
+
+static cell reference(const bench *b) {
+    return (cell){.bytes = REFERENCE, .pieces = most_pieces(b, REFERENCE), .rows = 1, .groups = 1};
+}
+
+/* Clocks rise with work of the GPU's, the link's and the processor's. */
+static kvf_status warm_up(bench *b, kvf_error *error) {
+    cell c = reference(b);
+    kvf_status status = open_tiers(b, c.bytes, 1, error);
+    double ns, start = now();
+    size_t most = b->scratch / WARM_UP_BYTES;
+    for (size_t i = 0; status == KVF_OK && i < most && now() - start < WARM_UP_NS; i++) {
+        bool taken;
+        set_way(&c, i % WAYS);
+        choose_ids(b, &c);
+        if (is_wanted(&c, KVF_CUDA_STAGED))
+            status = time_once(b, &c, &ns, &taken, error);
+        status = status == KVF_ERR_UNSUPPORTED ? KVF_OK : status;
+    }
+    close_tiers(b);
+    return status;
+}
+
+static kvf_status measure_reference(bench *b, kvf_error *error) {
+    kvf_status status = open_tiers(b, REFERENCE, 1, error);
     if (status == KVF_OK)
-        status = measure_groups(b, error);
+        status = measure_all(b, reference(b), KVF_CUDA_STAGED, error);
+    close_tiers(b);
+    return status;
+}
+
+static kvf_status measure_everything(bench *b, kvf_error *error) {
+    kvf_status status = warm_up(b, error);
+    if (status == KVF_OK)
+        status = measure_reference(b, error);
+    if (status == KVF_OK)
+        status = measure_sizes(b, error);
+    size_t again = b->count;
+    if (status == KVF_OK)
+        status = measure_reference(b, error);
+    if (status == KVF_OK)
+        b->noise = kvf__cuda_noise(b->samples, b->spreads, b->count, b->count - again);
     return status;
 }
 
@@ -325,7 +442,9 @@ static void write_result(const bench *b, const kvf_log *log) {
         if (!has_samples(b, (kvf_cuda_strategy)s))
             kvf__log(log, KVF_LOG_WARNING, "calibrating device %d: strategy %s cannot be had there",
                      b->device, kvf_cuda_strategy_name((kvf_cuda_strategy)s));
-    kvf__log(log, KVF_LOG_INFO, "calibrated device %d: %zu samples", b->device, b->count);
+    kvf__log(log, b->noise > KVF_CUDA_NOISY ? KVF_LOG_WARNING : KVF_LOG_INFO,
+             "calibrated device %d: %zu samples, noise %.1f %%%s", b->device, b->count,
+             b->noise * 100, b->noise > KVF_CUDA_NOISY ? ": something else was going on" : "");
 }
 
 static kvf_status make_model(bench *b, kvf_cuda_model **out, kvf_error *error) {
@@ -345,6 +464,7 @@ static kvf_status make_model(bench *b, kvf_cuda_model **out, kvf_error *error) {
         return status;
     }
     set_date(m);
+    m->noise_ppm = (int32_t)fmin(ceil(b->noise * 1e6), INT32_MAX);
     *out = m;
     return KVF_OK;
 }

@@ -1,6 +1,7 @@
 /* From what was measured to a model. */
 #include "model.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -65,7 +66,7 @@ static double fit_shared(const fitting *f) {
     }
     if (!(under > 1e-9 * all))
         return 0;
-    return fmin(fmax(over / under, 0), most);
+    return fmax(fmin(over / under, most), 0); /* noise may make `most` less than nothing */
 }
 
 /* Both parts. Curves have room for so many sizes; more are left out. */
@@ -196,6 +197,15 @@ static int by_size(const void *a, const void *b) {
 static double median(double *values, size_t count) {
     qsort(values, count, sizeof *values, by_size);
     return count > 0 ? values[count / 2] : 0;
+}
+
+double kvf__cuda_noise(const kvf__cuda_sample *samples, double *spreads, size_t count,
+                       size_t again) {
+    double apart[KVF__CUDA_AGAIN];
+    assert(again <= KVF__CUDA_AGAIN && again <= count);
+    for (size_t i = 0; i < again; i++)
+        apart[i] = fabs(samples[count - again + i].ns / samples[i].ns - 1);
+    return fmax(median(apart, again), median(spreads, count));
 }
 
 /* What each chunk behind the first takes. The first one's is in the fixed time so far. */

@@ -15,8 +15,10 @@ const char *kvf_cuda_strategy_name(kvf_cuda_strategy strategy) {
 kvf_cuda_model *kvf__cuda_model_make(const kvf_allocator *allocator) {
     kvf_allocator own = kvf__allocator(allocator);
     kvf_cuda_model *model = kvf__alloc_zero(&own, 1, sizeof *model);
-    if (model)
+    if (model) {
         model->allocator = own;
+        model->noise_ppm = -1;
+    }
     return model;
 }
 
@@ -35,6 +37,10 @@ void kvf_cuda_model_destroy(kvf_cuda_model *model) {
         return;
     kvf_allocator allocator = model->allocator;
     kvf__free(&allocator, model, 1, sizeof *model);
+}
+
+double kvf_cuda_model_noise(const kvf_cuda_model *model) {
+    return model && model->noise_ppm >= 0 ? model->noise_ppm / 1e6 : NAN;
 }
 
 static double whole_picoseconds(double ns) {

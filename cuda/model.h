@@ -25,6 +25,7 @@
 #include "memory.h"
 
 enum {
+    KVF__CUDA_AGAIN = 32,      /* samples that are measured twice, at most */
     KVF__CUDA_SIZES = 128,     /* classes of a tally */
     KVF__CUDA_POINTS = 32,     /* of a curve, at most */
     KVF__CUDA_NAME = 256,      /* bytes of the texts of a key */
@@ -92,6 +93,7 @@ struct kvf_cuda_model {
     bool calibrated;
     kvf__cuda_key key;
     char date[32];                    /* of calibrating; "" */
+    int32_t noise_ppm;                /* of calibrating, in millionths; -1: not known */
     double link[KVF_CUDA_DIRECTIONS]; /* the best that was seen */
     kvf__cuda_cost cost[KVF_CUDA_DIRECTIONS][KVF_CUDA_STRATEGIES];
 };
@@ -137,6 +139,12 @@ typedef struct kvf__cuda_sample {
  * for some direction, without which no move can be judged. */
 kvf_status kvf__cuda_model_fit(kvf_cuda_model *model, const kvf__cuda_sample *samples, size_t count,
                                kvf_error *error);
+
+/* How noisy samples are: the median of their spreads, each (largest - smallest) / median, or of how
+ * far the last `again` are from the first, of which they are the same once more, whichever is more.
+ * Reorders the spreads. */
+double kvf__cuda_noise(const kvf__cuda_sample *samples, double *spreads, size_t count,
+                       size_t again);
 
 /* Keys */
 

@@ -1,8 +1,9 @@
 /*
  * Models as JSON.
  *
- *     {"kind": "kvferry-cuda-model", "schema_version": 1, "library": "0.1.0", "date": "...",
- *      "calibrated": true, "gpu": "NVIDIA H100 ...", "driver": 13000, "link": "32.0 GT/s PCIe x16",
+ *     {"kind": "kvferry-cuda-model", "schema_version": 2, "library": "0.1.0", "date": "...",
+ *      "calibrated": true, "noise_ppm": 21000,
+ *      "gpu": "NVIDIA H100 ...", "driver": 13000, "link": "32.0 GT/s PCIe x16",
  *      "to_device": {"link_bytes_per_us": 55000,
  *          "loop": {"fixed_ps": ..., "group_ps": ..., "chunk_ps": 0, "row_call_ps": ...,
  *                   "piece": {"bytes": [512, ...], "ps": [2300000, ...]},
@@ -11,7 +12,7 @@
  *      "from_device": ..., "on_device": ...}
  *
  * What is not known is null. All numbers are integers, so that a program's locale has no say in how
- * they are written or read, and what is read is exactly what was written.
+ * they are written or read, and what is read is exactly what was written. Version 1 had no noise.
  */
 #include "model.h"
 
@@ -29,7 +30,7 @@ static const char *const directions[KVF_CUDA_DIRECTIONS] = {"to_device", "from_d
                                                             "on_device"};
 
 enum {
-    SCHEMA = 1,
+    SCHEMA = 2,
     LONGEST_FILE = 1 << 20,
     LONGEST_PIECE = 1 << 30,
     ATTEMPTS = 100, /* at a name that is not taken */
@@ -91,16 +92,20 @@ static json_t *direction_to_json(const kvf_cuda_model *m, size_t direction) {
     return complete(object, ok);
 }
 
+static json_t *noise_to_json(const kvf_cuda_model *m) {
+    return m->noise_ppm < 0 ? json_null() : json_integer(m->noise_ppm);
+}
+
 static json_t *to_json(const kvf_cuda_model *m) {
     json_t *root = json_object();
-    bool ok = put(root, "kind", json_string(kind)) &&
-              put(root, "schema_version", json_integer(SCHEMA)) &&
-              put(root, "library", json_string(KVF_VERSION_STRING)) &&
-              put(root, "date", json_string(m->date)) &&
-              put(root, "calibrated", json_boolean(m->calibrated)) &&
-              put(root, "gpu", json_string(m->key.gpu)) &&
-              put(root, "driver", json_integer(m->key.driver)) &&
-              put(root, "link", json_string(m->key.link));
+    bool ok =
+        put(root, "kind", json_string(kind)) && put(root, "schema_version", json_integer(SCHEMA)) &&
+        put(root, "library", json_string(KVF_VERSION_STRING)) &&
+        put(root, "date", json_string(m->date)) &&
+        put(root, "calibrated", json_boolean(m->calibrated)) &&
+        put(root, "noise_ppm", noise_to_json(m)) && put(root, "gpu", json_string(m->key.gpu)) &&
+        put(root, "driver", json_integer(m->key.driver)) &&
+        put(root, "link", json_string(m->key.link));
     for (size_t d = 0; ok && d < KVF_CUDA_DIRECTIONS; d++)
         ok = put(root, directions[d], direction_to_json(m, d));
     return complete(root, ok);
@@ -288,13 +293,15 @@ static void read_model(reading *r, const json_t *root, kvf_cuda_model *m) {
     }
     if (member(r, root, "schema_version", 1, INT32_MAX) != SCHEMA)
         complain(r, "the file is of another version of kvferry");
-    object(r, root, 8 + KVF_CUDA_DIRECTIONS);
+    object(r, root, 9 + KVF_CUDA_DIRECTIONS);
     text(r, root, "library", library, sizeof library);
     text(r, root, "date", m->date, sizeof m->date);
     text(r, root, "gpu", m->key.gpu, sizeof m->key.gpu);
     text(r, root, "link", m->key.link, sizeof m->key.link);
     m->key.driver = (int)member(r, root, "driver", 0, INT32_MAX);
     m->calibrated = json_is_true(calibrated);
+    if (!json_is_null(json_object_get(root, "noise_ppm")))
+        m->noise_ppm = (int32_t)member(r, root, "noise_ppm", 0, INT32_MAX);
     if (!json_is_boolean(calibrated))
         complain(r, "the file does not say whether it was calibrated");
     for (size_t d = 0; d < KVF_CUDA_DIRECTIONS; d++)

@@ -156,22 +156,33 @@ KVF_API kvf_status kvf_cuda_model_builtin(const kvf_allocator *allocator, kvf_cu
 /** Options of kvf_cuda_model_calibrate: zero-initialise, then set what differs. */
 typedef struct kvf_cuda_calibrate_options {
     int device; /**< The device's index in the runtime. */
-    /** Bytes of device memory and as many of pinned memory that it may take meanwhile, beside what
-     *  any engine takes. More than 96 MiB are not used. With fewer, down to 1 MiB, the largest
-     * sizes are not measured but extrapolated. 0 means 96 MiB. */
+    /** Bytes of device memory and as many of pinned memory that it may take meanwhile, in addition
+     * to what any engine takes. More than 256 MiB are not used: half of it is the largest transfer.
+     *  With fewer, down to 1 MiB, the largest sizes are not measured but extrapolated, and there is
+     *  less work to warm up. 0 means 256 MiB. */
     size_t scratch_bytes;
     const kvf_allocator *allocator; /**< NULL: malloc. */
-    const kvf_log *log;             /**< Told of strategies that cannot be had; NULL: nobody. */
+    const kvf_log *log;             /**< Told of strategies that cannot be had, and of noise; NULL:
+                                         nobody. */
 } kvf_cuda_calibrate_options;
 
+/** Noise from which on a calibrated model is not to be relied on. */
+#define KVF_CUDA_NOISY 0.1
+
 /**
- * Measures every strategy on a device, for about a second, with engines and memory of its own. What
- * runs on the device or the link meanwhile spoils the result. A strategy that cannot be had there
- * is marked so.
- * Errors: INVALID; RANGE for a device that does not exist; NO_MEMORY; UNSUPPORTED; ENGINE, BROKEN.
+ * Measures every strategy on a device, with engines and memory of its own: after 0.3 s of work to
+ * warm up, for one to two seconds more on an H100's link, where the last are a fixed number of
+ * transfers, so that a slower link takes longer. What runs on the device or the link meanwhile
+ * spoils the result, and the model's noise tells: whoever keeps a model looks at it first. A
+ * strategy that cannot be had there is marked so. Errors: INVALID; RANGE for a device that does not
+ * exist; NO_MEMORY; UNSUPPORTED; ENGINE, BROKEN.
  */
 KVF_API kvf_status kvf_cuda_model_calibrate(const kvf_cuda_calibrate_options *options,
                                             kvf_cuda_model **out, kvf_error *error);
+
+/** How far apart what was measured several times was while calibrating, relatively: 0.02 is quiet,
+ * and from KVF_CUDA_NOISY on something disturbed it. NaN for the built-in model and for NULL. */
+KVF_API double kvf_cuda_model_noise(const kvf_cuda_model *model);
 
 /** Writes a model as JSON, keyed by GPU, driver and link; another file of that name is replaced
  *  whole or not at all. Errors: INVALID; ENGINE (`native_code` is errno); NO_MEMORY. */

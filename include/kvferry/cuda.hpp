@@ -168,6 +168,10 @@ class cuda_model : public detail::owner<cuda_model, kvf_cuda_model, kvf_cuda_mod
     void save(const std::string &path) const {
         detail::call(kvf_cuda_model_save, get(), path.c_str());
     }
+    /** NaN for the built-in model. */
+    double noise() const noexcept {
+        return kvf_cuda_model_noise(get());
+    }
     cuda_explanation explain(const move &move, cuda_direction direction) const {
         cuda_explanation out{};
         detail::call(kvf_cuda_model_explain, get(), move.get(), direction, &out);

@@ -280,6 +280,25 @@ static void test_choose_of_what_is_at_hand(void **state) {
     kvf_cuda_model_destroy(m);
 }
 
+/* What was measured again tells of what has changed, spreads of what comes and goes. */
+static void test_noise(void **state) {
+    (void)state;
+    kvf__cuda_sample samples[8] = {{.ns = 100}, {.ns = 200}, {.ns = 300}, {.ns = 7},
+                                   {.ns = 8},   {.ns = 101}, {.ns = 240}, {.ns = 270}};
+    double quiet[8] = {0.01, 0.02, 0.9, 0.01, 0.02, 0.01, 0.02, 0.01};
+    double loud[8] = {0.3, 0.2, 0.9, 0.01, 0.25, 0.3, 0.2, 0.01};
+    expect_near(kvf__cuda_noise(samples, quiet, 8, 3), 0.1, 1e-9);
+    expect_near(kvf__cuda_noise(samples, loud, 8, 3), 0.25, 1e-9);
+    samples[6].ns = 199;
+    samples[7].ns = 301;
+    expect_near(kvf__cuda_noise(samples, quiet, 8, 3), 0.02, 1e-9);
+    kvf_cuda_model *m = builtin();
+    assert_true(isnan(kvf_cuda_model_noise(m)) && isnan(kvf_cuda_model_noise(NULL)));
+    m->noise_ppm = 12500;
+    assert_true(kvf_cuda_model_noise(m) == 0.0125);
+    kvf_cuda_model_destroy(m);
+}
+
 static void test_names(void **state) {
     (void)state;
     assert_string_equal(kvf_cuda_strategy_name(KVF_CUDA_AUTO), "auto");
@@ -592,6 +611,31 @@ static void test_fit_finds_every_part(void **state) {
     kvf_cuda_model_destroy(m);
 }
 
+/* Samples so noisy that they contradict each other still make a model without negative times. */
+static void test_fit_of_noise(void **state) {
+    (void)state;
+    static kvf__cuda_sample samples[MOST];
+    for (uint64_t seed = 0; seed < 50; seed++) {
+        machine machines[KVF_CUDA_DIRECTIONS] = {gen5, gen5, inside};
+        test_random random = test_random_make(seed);
+        for (size_t d = 0; d < KVF_CUDA_DIRECTIONS; d++)
+            machines[d].random = test_random_make(seed + d);
+        size_t count = measure(samples, machines);
+        for (size_t i = 0; i < count; i++)
+            samples[i].ns *= (double)(1 + test_random_below(&random, 1000)) / 100;
+        kvf_cuda_model *m = builtin();
+        kvf_error e = {0};
+        test_expect(KVF_OK, kvf__cuda_model_fit(m, samples, count, &e), &e);
+        for (kvf_cuda_direction d = to; d <= on; d++)
+            for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s <= KVF_CUDA_STAGED; s++) {
+                const kvf__cuda_cost *c = &m->cost[d][s];
+                assert_true(c->fixed_ns >= 0 && c->group_ns >= 0 && c->row_call_ns >= 0);
+                assert_true(c->chunk_ns >= 0);
+            }
+        kvf_cuda_model_destroy(m);
+    }
+}
+
 static void test_fit_refuses_nothing(void **state) {
     (void)state;
     kvf_cuda_model *m = builtin();
@@ -666,10 +710,12 @@ int main(void) {
         cmocka_unit_test(test_builtin_choices),
         cmocka_unit_test(test_choice_flips_where_costs_cross),
         cmocka_unit_test(test_choose_of_what_is_at_hand),
+        cmocka_unit_test(test_noise),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_fit_is_exact),
         cmocka_unit_test(test_fit_finds_every_part),
         cmocka_unit_test(test_machines_are_learnt),
+        cmocka_unit_test(test_fit_of_noise),
         cmocka_unit_test(test_fit_refuses_nothing),
         cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_out_of_memory),

@@ -37,6 +37,7 @@ static kvf_cuda_model *of_device(int device) {
     test_expect(KVF_OK, kvf__cuda_key_of(device, &m->key, &e), &e);
     (void)snprintf(m->date, sizeof m->date, "2026-11-23T00:00:00Z");
     m->calibrated = true;
+    m->noise_ppm = 12345;
     return m;
 }
 
@@ -82,6 +83,7 @@ static size_t read_text(char *text) {
 
 static void expect_equal(const kvf_cuda_model *a, const kvf_cuda_model *b) {
     assert_int_equal(a->calibrated, b->calibrated);
+    assert_int_equal(a->noise_ppm, b->noise_ppm);
     assert_memory_equal(&a->key, &b->key, sizeof a->key);
     assert_string_equal(a->date, b->date);
     assert_memory_equal(a->link, b->link, sizeof a->link);
@@ -310,7 +312,7 @@ static void test_damage_by_hand(void **state) {
     json_object_set_new(root, "kind", json_string("kvferry"));
     expect_refused(root, "the file is no model of kvferry's");
     root = json_deep_copy(saved);
-    json_object_set_new(root, "schema_version", json_integer(2));
+    json_object_set_new(root, "schema_version", json_integer(3));
     expect_refused(root, "the file is of another version of kvferry");
     root = json_deep_copy(saved);
     json_object_set_new(at(root, "to_device/loop"), "more", json_null());

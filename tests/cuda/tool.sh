@@ -132,6 +132,7 @@ expect 0 calibrate --scratch-bytes 8M --json -
 read_json
 has context.gpu STRING
 has context.calibration_seconds NUMBER
+has context.calibration_noise NUMBER
 has rows.0.chosen STRING
 has rows.0.calibrated BOOLEAN ON
 has_numbers rows.0. loop_us batch_us kernel_us staged_us wire_us
@@ -144,9 +145,20 @@ esac
 transfers 0 --fragment-bytes 4K --count 64
 read_json
 has context.model STRING "$model"
+has context.model_noise NUMBER
 transfers 0 --fragment-bytes 4K --count 64 --built-in-model
 read_json
 has context.model STRING built-in
+has context.model_noise NULL
+# A noisy one says so, and does not replace what there is.
+cp "$model" "$work/before"
+expect 1 calibrate --scratch-bytes 8M --most-noise 1e-9 --json "$work/noisy"
+says err "$model: not written: "
+cmp -s "$model" "$work/before" || complain "a noisy model was kept"
+cp "$work/noisy" "$work/out"
+read_json
+has context.model NULL
+has context.calibration_noise NUMBER
 has context.link_gbps.h2d NUMBER
 has context.link_gbps.d2h NUMBER
 expect 0 calibrate --scratch-bytes 8M --output "$work/model.json"
