@@ -134,6 +134,15 @@ static void note_formulas(const transfer_options *chosen, const backend *backend
     report_note(report, "gbps = bytes / median_us, 10^9 bytes/s; fraction_of_link = gbps / "
                         "link_gbps; wire_us = bytes / link_gbps");
     report_note(report, backend->type->link_formula);
+    report_note(report, chosen->common.poll
+                            ? "polled: the end of a transfer was looked for without a rest"
+                            : "not polled: the end of a transfer was waited for by "
+                              "kvf_transfer_wait, which rests; --poll does not");
+    if (chosen->common.both_ways) {
+        report_note(report, "opposing_gbps: what moved the other way between a transfer's submit "
+                            "and its end; of transfers that began before or ended after, the "
+                            "part of their bytes that their time in between is of all their time");
+    }
     if (backend->type->strategies != NULL) {
         report_note(report, "prediction_error = median_us / predicted_us - 1; of_best_forced = "
                             "median_us of the best strategy that was forced / that of auto");

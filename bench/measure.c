@@ -61,6 +61,12 @@ summary summarize(double *values, size_t count) {
     return summary;
 }
 
+double part_within(uint64_t begin, uint64_t end, uint64_t from, uint64_t to) {
+    uint64_t first = begin > from ? begin : from;
+    uint64_t last = end < to ? end : to;
+    return last > first ? (double)(last - first) / (double)(end - begin) : 0;
+}
+
 static uint64_t time_repeats(const measured *measured, size_t repeats) {
     uint64_t start = clock_ns();
     for (size_t i = 0; i < repeats; i++) {

@@ -28,6 +28,9 @@ summary summarize(double *values, size_t count);
 /* Sorts `values`. NaN when there are none. */
 double median(double *values, size_t count);
 
+/* What part of [begin, end) lies within [from, to): 0 to 1. */
+double part_within(uint64_t begin, uint64_t end, uint64_t from, uint64_t to);
+
 /* Tells the compiler that `pointer`'s target is read, so that making it cannot be dropped. */
 static inline void consume(const void *pointer) {
     __asm__ volatile("" : : "r"(pointer) : "memory");

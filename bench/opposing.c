@@ -4,6 +4,8 @@
 #include "tool.h"
 
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +20,18 @@ typedef enum stage {
     CLOSING,
 } stage;
 
+/* A transfer on its way. */
+typedef struct flight {
+    kvf_transfer *transfer; /* NULL: none */
+    uint64_t submitted;
+    _Atomic uint64_t ended; /* set by whichever thread notices it */
+} flight;
+
+/* When a transfer had the link: not before the one in front of it was over. */
+typedef struct turn {
+    uint64_t begin, end;
+} turn;
+
 struct opposing {
     route *route;
     pthread_t thread;
@@ -25,7 +39,9 @@ struct opposing {
     pthread_cond_t changed;
     stage stage;
     const kvf_submit_options *options;
-    uint64_t transfers, ns; /* of the last run */
+    flight flights[DEPTH];
+    turn *turns; /* of the last run */
+    size_t count, capacity;
 };
 
 static void set_stage(opposing *opposing, stage stage) {
@@ -50,27 +66,57 @@ static void wait_while(opposing *opposing, stage stage) {
     pthread_mutex_unlock(&opposing->lock);
 }
 
+static void note_end(void *user, const kvf_error *error) {
+    flight *flight = user;
+    (void)error;
+    atomic_store(&flight->ended, clock_ns());
+}
+
+static void submit(opposing *opposing, flight *flight) {
+    kvf_submit_options options = *opposing->options;
+    options.callback = note_end;
+    options.user = flight;
+    atomic_store(&flight->ended, 0);
+    flight->submitted = clock_ns();
+    flight->transfer = route_submit(opposing->route, opposing->route->count, &options);
+}
+
+static void add_turn(opposing *opposing, uint64_t submitted, uint64_t end) {
+    uint64_t before = opposing->count > 0 ? opposing->turns[opposing->count - 1].end : 0;
+    if (opposing->count == opposing->capacity) {
+        opposing->capacity = opposing->capacity > 0 ? 2 * opposing->capacity : 64;
+        opposing->turns = must_grow(opposing->turns, opposing->capacity, sizeof(*opposing->turns));
+    }
+    opposing->turns[opposing->count++] =
+        (turn){.begin = submitted > before ? submitted : before, .end = end};
+}
+
+static void finish(opposing *opposing, flight *flight) {
+    if (flight->transfer == NULL) {
+        return;
+    }
+    route_finish(flight->transfer);
+    flight->transfer = NULL;
+    while (atomic_load(&flight->ended) == 0) { /* the other thread is about to say it */
+        sched_yield();
+    }
+    add_turn(opposing, flight->submitted, atomic_load(&flight->ended));
+}
+
 static void run(opposing *opposing) {
-    kvf_transfer *in_flight[DEPTH] = {NULL};
     size_t next = 0;
-    uint64_t start = clock_ns();
-    opposing->transfers = 0;
+    opposing->count = 0;
     do {
-        if (in_flight[next] != NULL) {
-            route_finish(in_flight[next]);
-        }
-        in_flight[next] = route_submit(opposing->route, opposing->route->count, opposing->options);
+        finish(opposing, &opposing->flights[next]);
+        submit(opposing, &opposing->flights[next]);
         next = (next + 1) % DEPTH;
-        if (opposing->transfers++ == 0) {
+        if (get_stage(opposing) == WANTED) {
             set_stage(opposing, RUNNING);
         }
     } while (get_stage(opposing) == RUNNING);
     for (size_t i = 0; i < DEPTH; i++, next = (next + 1) % DEPTH) {
-        if (in_flight[next] != NULL) {
-            route_finish(in_flight[next]);
-        }
+        finish(opposing, &opposing->flights[next]);
     }
-    opposing->ns = clock_ns() - start;
     set_stage(opposing, RESTING);
 }
 
@@ -102,6 +148,7 @@ void opposing_close(opposing *opposing) {
     pthread_join(opposing->thread, NULL);
     pthread_cond_destroy(&opposing->changed);
     pthread_mutex_destroy(&opposing->lock);
+    free(opposing->turns);
     free(opposing);
 }
 
@@ -111,8 +158,12 @@ void opposing_begin(opposing *opposing, const kvf_submit_options *options) {
     wait_while(opposing, WANTED);
 }
 
-double opposing_end(opposing *opposing) {
+double opposing_end(opposing *opposing, uint64_t from, uint64_t to) {
+    double turns = 0;
     set_stage(opposing, ENDING);
     wait_while(opposing, ENDING);
-    return (double)(opposing->transfers * opposing->route->bytes) / (double)opposing->ns;
+    for (size_t i = 0; i < opposing->count; i++) {
+        turns += part_within(opposing->turns[i].begin, opposing->turns[i].end, from, to);
+    }
+    return turns * (double)opposing->route->bytes / (double)(to - from);
 }

@@ -21,8 +21,7 @@
  *     link_gbps                                  {"h2d": 55.1, "d2h": 54.7}: large pinned copies
  *                                                before the work
  *     model, model_noise, strategies             of engine cuda
- *     calibration_seconds, calibration_noise     of calibrate; `model` is null when it was too noisy to
- *                                                be kept
+ *     calibration_seconds, calibration_noise     of calibrate; too noisy to be kept: null for model
  *     ranks, nccl, links_gbps                    of bench collective
  *     imitated                                   times are of no machine
  *     config, predicted_by, choose, ...          of advise: what the model's file says, and advice

@@ -146,7 +146,7 @@ static void wait(const bench *bench, kvf_transfer *transfer) {
     must(kvf_transfer_wait(transfer, -1, &error), &error, "transfer failed");
 }
 
-/* The transfer itself, to its end. */
+/* The transfer itself, to its end, and what went the other way meanwhile. */
 static void time_transfer(bench *bench, size_t strategy, size_t sample) {
     series *series = &bench->series[strategy];
     uint64_t cpu = cpu_ns();
@@ -158,6 +158,8 @@ static void time_transfer(bench *bench, size_t strategy, size_t sample) {
     series->cpus[sample] = bench->opposing != NULL ? NAN : (double)(cpu_ns() - cpu);
     series->submits[sample] = (double)(submitted - start);
     series->times[sample] = (double)(end - start);
+    series->opposing[sample] =
+        bench->opposing != NULL ? opposing_end(bench->opposing, start, end) : NAN;
     note_transfer(bench, strategy, transfer);
     kvf_transfer_release(transfer);
 }
@@ -169,7 +171,6 @@ static void sample_transfer(bench *bench, size_t strategy, size_t sample) {
         opposing_begin(bench->opposing, &series->options);
     }
     time_transfer(bench, strategy, sample);
-    series->opposing[sample] = bench->opposing != NULL ? opposing_end(bench->opposing) : NAN;
     check(bench, strategy, bench->route.count, bench->opposing != NULL);
 }
 
@@ -250,10 +251,18 @@ static void choose_units(bench *bench) {
     bench->units = units < MOST_UNITS ? (size_t)units : MOST_UNITS;
 }
 
+/* Another begins each time, and the order is reversed every other time: none always comes after the
+ * same one. */
+static size_t whose_turn(size_t turn, size_t sample, size_t count) {
+    size_t place = sample % 2 == 0 ? turn : count - 1 - turn;
+    return (place + sample / 2) % count;
+}
+
 static void take_samples(bench *bench, size_t sample) {
     const transfer_case *chosen = bench->chosen;
     sample_link(bench, sample);
-    for (size_t i = 0; i < chosen->strategy_count; i++) {
+    for (size_t turn = 0; turn < chosen->strategy_count; turn++) {
+        size_t i = whose_turn(turn, sample, chosen->strategy_count);
         sample_transfer(bench, i, sample);
         if (chosen->latency) {
             sample_layer(bench, i, sample);

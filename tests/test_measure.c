@@ -88,11 +88,23 @@ static void measures_so_many_samples(void **state) {
     assert_true(found.median > 0 && found.max >= found.median);
 }
 
+static void parts_lie_within(void **state) {
+    (void)state;
+    assert_true(part_within(10, 20, 0, 100) == 1);
+    assert_true(part_within(10, 20, 10, 20) == 1);
+    assert_true(part_within(10, 20, 0, 15) == 0.5);
+    assert_true(part_within(10, 20, 12, 100) == 0.8);
+    assert_true(part_within(10, 20, 14, 16) == 0.2);
+    assert_true(part_within(10, 20, 20, 30) == 0);
+    assert_true(part_within(10, 20, 0, 10) == 0);
+    assert_true(part_within(10, 10, 0, 20) == 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(none_tell_nothing),        cmocka_unit_test(one_has_no_spread),
         cmocka_unit_test(takes_nearest_ranks),      cmocka_unit_test(knows_spread_from_a_stray),
-        cmocka_unit_test(measures_so_many_samples),
+        cmocka_unit_test(measures_so_many_samples), cmocka_unit_test(parts_lie_within),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
