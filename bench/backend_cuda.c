@@ -249,9 +249,9 @@ const backend_type backend_cuda = {
     .link_ways = cuda_link_ways,
     .link_ns = cuda_link_ns,
     .link_formula =
-        "link_gbps: the median of large pinned copies in the row's direction, timed by events, "
-        "queued while their stream is held, in turn with the row's samples; --both-ways: with "
-        "twice as much going the other way",
+        "link_gbps: the median of large copies in the row's direction, from or to memory that is "
+        "pinned as the tiers' is, timed by events, queued while their stream is held, in turn with "
+        "the row's samples; --both-ways: with twice as much going the other way",
     .moved_by = cuda_moved_by,
     .describe = cuda_describe,
     .conclude = cuda_conclude,

@@ -2,6 +2,7 @@
 
 #include "tool.h"
 
+#include <kvferry/cuda.h>
 #include <stdlib.h>
 
 enum {
@@ -9,11 +10,14 @@ enum {
     ATTEMPTS = 3, /* to take one without a hold ending by itself */
 };
 
-_Static_assert(3 * COPIES + 4 <= DEVICE_HELD_ENTRIES, "held streams take no more");
+/* Each copy may be two, see copy. */
+_Static_assert(2 * 3 * COPIES + 4 <= DEVICE_HELD_ENTRIES, "held streams take no more");
 
-/* A buffer on each side, and the stream that copies between them. */
+/* A buffer on each side, and the stream that copies between them. The host's is memory as the
+ * tiers': near the device, in huge pages. */
 typedef struct way {
-    char *device, *pinned;
+    char *device;
+    kvf_cuda_pinned *pinned;
     cudaStream_t stream;
 } way;
 
@@ -24,8 +28,13 @@ struct link {
     cudaEvent_t begin, end;
 };
 
-static way open_way(size_t bytes) {
-    way opened = {.pinned = device_pinned(bytes), .stream = device_stream()};
+static way open_way(const device *device, size_t bytes) {
+    const kvf_cuda_pinned_options options = {
+        .bytes = bytes, .device = device->index, .near_device = true};
+    kvf_error error = {0};
+    way opened = {.stream = device_stream()};
+    must(kvf_cuda_pinned_create(&options, &opened.pinned, NULL, &error), &error,
+         "pinning memory to measure the link");
     must_cuda(cudaMalloc((void **)&opened.device, bytes), "cudaMalloc");
     return opened;
 }
@@ -33,14 +42,14 @@ static way open_way(size_t bytes) {
 static void close_way(const way *way) {
     must_cuda(cudaStreamDestroy(way->stream), "cudaStreamDestroy");
     must_cuda(cudaFree(way->device), "cudaFree");
-    must_cuda(cudaFreeHost(way->pinned), "cudaFreeHost");
+    kvf_cuda_pinned_destroy(way->pinned);
 }
 
 link_limit *link_open(device *device, size_t bytes) {
     link_limit *link = must_grow(NULL, 1, sizeof(*link));
     *link = (link_limit){.device = device, .bytes = bytes / 2 > 0 ? bytes / 2 : 1};
-    link->measured = open_way(link->bytes);
-    link->other = open_way(link->bytes);
+    link->measured = open_way(device, link->bytes);
+    link->other = open_way(device, link->bytes);
     link->begin = device_event();
     link->end = device_event();
     return link;
@@ -54,14 +63,23 @@ void link_close(link_limit *link) {
     free(link);
 }
 
+static void copy_piece(const way *way, bool to_device, size_t at, size_t bytes) {
+    char *host = (char *)kvf_cuda_pinned_base(way->pinned) + at, *device = way->device + at;
+    must_cuda(cudaMemcpyAsync(to_device ? device : host, to_device ? host : device, bytes,
+                              to_device ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToHost,
+                              way->stream),
+              "cudaMemcpyAsync");
+}
+
+/* No copy crosses the end of a registration. */
 static void copy(const link_limit *link, const way *way, bool to_device, int copies) {
-    void *dst = to_device ? way->device : way->pinned;
-    const void *src = to_device ? way->pinned : way->device;
+    size_t end = KVF_CUDA_SEGMENT - (uintptr_t)kvf_cuda_pinned_base(way->pinned) % KVF_CUDA_SEGMENT;
+    size_t first = end < link->bytes ? end : link->bytes;
     for (int i = 0; i < copies; i++) {
-        must_cuda(cudaMemcpyAsync(dst, src, link->bytes,
-                                  to_device ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToHost,
-                                  way->stream),
-                  "cudaMemcpyAsync");
+        copy_piece(way, to_device, 0, first);
+        if (first < link->bytes) {
+            copy_piece(way, to_device, first, link->bytes - first);
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-/* What the link itself can do: large pinned copies, timed by events behind a hold. */
+/* What the link itself can do: large copies of memory as the tiers', timed by events behind a hold.
+ */
 #ifndef KVF_BENCH_LINK_H
 #define KVF_BENCH_LINK_H
 
