@@ -11,7 +11,11 @@
 #if __has_include(<cublasLt.h>)
 #include <cublasLt.h>
 
-enum { SIDE = 8192, ELEMENT = 2 };
+enum {
+    SIDE = 8192,
+    ELEMENT = 2,
+    PIECE = (2 << 20) + 4099, /* numbers that are made up; no multiple of SIDE */
+};
 #define NAME        "cuBLASLt bf16 8192 x 8192 x 8192"
 #define WORKSPACE   ((size_t)32 << 20)
 #define MATRIX      ((size_t)SIDE * SIDE * ELEMENT)
@@ -99,12 +103,26 @@ static bool describe(matmul *matmul) {
            find_algorithm(matmul);
 }
 
-/* Zeros make a GPU quicker than data does, since it then draws less power: any pattern will do. */
-static char *make_matrix(int byte) {
+static char *make_matrix(void) {
     char *matrix = NULL;
     must_cuda(cudaMalloc((void **)&matrix, MATRIX), "cudaMalloc");
-    must_cuda(cudaMemset(matrix, byte, MATRIX), "cudaMemset");
     return matrix;
+}
+
+/* Zeros and patterns make a GPU quicker than data does, since it then draws less power. The same
+ * random numbers are there again and again, at a distance that no row or column has. */
+static void fill(char *matrix, uint64_t state) {
+    uint16_t *numbers = must_grow(NULL, PIECE, ELEMENT);
+    for (size_t i = 0; i < PIECE; i++) {
+        numbers[i] = mix_bf16(random_next(&state));
+    }
+    for (size_t at = 0; at < MATRIX; at += (size_t)PIECE * ELEMENT) {
+        size_t left = MATRIX - at, bytes = (size_t)PIECE * ELEMENT;
+        must_cuda(
+            cudaMemcpy(matrix + at, numbers, left < bytes ? left : bytes, cudaMemcpyHostToDevice),
+            "cudaMemcpy");
+    }
+    free(numbers);
 }
 
 matmul *matmul_open(void) {
@@ -114,9 +132,11 @@ matmul *matmul_open(void) {
         matmul_close(opened);
         return NULL;
     }
-    opened->a = make_matrix(0x3b);
-    opened->b = make_matrix(0xbb);
-    opened->c = make_matrix(0);
+    opened->a = make_matrix();
+    opened->b = make_matrix();
+    opened->c = make_matrix();
+    fill(opened->a, 1);
+    fill(opened->b, 2);
     must_cuda(cudaMalloc((void **)&opened->workspace, WORKSPACE), "cudaMalloc");
     matmul_enqueue(opened, NULL); /* the first one loads kernels, and shows whether it works */
     must_cuda(cudaDeviceSynchronize(), "a matrix product");

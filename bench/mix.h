@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef __CUDACC__
 #define MIX_BOTH __host__ __device__
@@ -27,6 +28,14 @@ MIX_BOTH static inline uint64_t pattern_word(uint64_t seed, uint64_t i) {
 /* The seed of the index'th piece of a block. */
 MIX_BOTH static inline uint64_t pattern_piece_seed(uint64_t seed, uint64_t index) {
     return mix64(seed + index);
+}
+
+/* A bfloat16, which is the upper half of a float, from random bits: even between -1 and 1. */
+static inline uint16_t mix_bf16(uint64_t random) {
+    float number = (float)((int32_t)(random >> 40) - (1 << 23)) / (float)(1 << 23);
+    uint32_t bits;
+    memcpy(&bits, &number, sizeof(bits));
+    return (uint16_t)(bits >> 16);
 }
 
 /* Poison for destinations; never what a pattern holds but by chance. */

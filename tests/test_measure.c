@@ -3,6 +3,8 @@
 
 #include <math.h>
 #include <measure.h>
+#include <mix.h>
+#include <string.h>
 
 /* 1 to `count`, in random order. */
 static void count_up(double *values, size_t count) {
@@ -100,11 +102,37 @@ static void parts_lie_within(void **state) {
     assert_true(part_within(10, 10, 0, 20) == 0);
 }
 
+/* What a matrix product works on: finite, of a sane size, and every bit of a fraction changes. */
+static void makes_numbers(void **state) {
+    enum { COUNT = 100000 };
+    double sum = 0, squares = 0;
+    size_t ones[16] = {0};
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++) {
+        uint32_t bits = (uint32_t)mix_bf16(mix64(i)) << 16;
+        float number;
+        memcpy(&number, &bits, sizeof number);
+        assert_true(number >= -1 && number <= 1);
+        sum += number;
+        squares += (double)number * number;
+        for (size_t bit = 0; bit < 16; bit++)
+            ones[bit] += bits >> (16 + bit) & 1;
+    }
+    assert_true(fabs(sum / COUNT) < 0.01 && fabs(squares / COUNT - 1.0 / 3) < 0.01);
+    for (size_t bit = 0; bit < 7; bit++) /* the fraction */
+        assert_true(ones[bit] > COUNT / 4 && ones[bit] < COUNT / 4 * 3);
+    assert_true(ones[15] > COUNT / 4 && ones[15] < COUNT / 4 * 3); /* the sign */
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(none_tell_nothing),        cmocka_unit_test(one_has_no_spread),
-        cmocka_unit_test(takes_nearest_ranks),      cmocka_unit_test(knows_spread_from_a_stray),
-        cmocka_unit_test(measures_so_many_samples), cmocka_unit_test(parts_lie_within),
+        cmocka_unit_test(none_tell_nothing),
+        cmocka_unit_test(one_has_no_spread),
+        cmocka_unit_test(takes_nearest_ranks),
+        cmocka_unit_test(knows_spread_from_a_stray),
+        cmocka_unit_test(measures_so_many_samples),
+        cmocka_unit_test(parts_lie_within),
+        cmocka_unit_test(makes_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
