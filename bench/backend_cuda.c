@@ -29,6 +29,7 @@ typedef struct cuda {
     compute *compute;
     device_contents *contents;
     kvf_cuda_pinned *pinned[MOST_PINNED]; /* what was allocated and not released */
+    uint64_t pinned_bytes, huge_bytes;    /* all that ever was */
 } cuda;
 
 static void check_options(const backend_options *options) {
@@ -72,10 +73,15 @@ static void cuda_close(backend *backend) {
 static void *allocate_pinned(cuda *own, size_t bytes) {
     kvf_cuda_pinned_options options = {
         .bytes = bytes, .device = own->device.index, .near_device = true};
+    kvf_cuda_pinned_report report;
     for (size_t i = 0; i < MOST_PINNED; i++) {
         if (own->pinned[i] == NULL) {
-            kvf_status status = kvf_cuda_pinned_create(&options, &own->pinned[i], NULL, NULL);
-            return status == KVF_OK ? kvf_cuda_pinned_base(own->pinned[i]) : NULL;
+            if (kvf_cuda_pinned_create(&options, &own->pinned[i], &report, NULL) != KVF_OK) {
+                return NULL;
+            }
+            own->pinned_bytes += report.bytes;
+            own->huge_bytes += report.huge_bytes;
+            return kvf_cuda_pinned_base(own->pinned[i]);
         }
     }
     return NULL;
@@ -213,6 +219,9 @@ static void cuda_describe(backend *backend, json_t *context) {
 }
 
 static void cuda_conclude(backend *backend, json_t *context) {
+    const cuda *own = backend->own;
+    json_object_set_new(context, "pinned_bytes", json_integer((json_int_t)own->pinned_bytes));
+    json_object_set_new(context, "pinned_huge_bytes", json_integer((json_int_t)own->huge_bytes));
     json_object_set_new(context, "strategies", describe_strategies(backend->engine));
 }
 

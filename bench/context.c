@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <dirent.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,25 +18,82 @@
 #define COMPILER "gcc " __VERSION__
 #endif
 
-/* The first "model name" of the kernel's list; null where it names none. */
-static json_t *cpu_model(void) {
-    json_t *model = NULL;
-    char *line = NULL;
+/* What the kernel's list says first of `what`, without spaces before it; the caller frees it. NULL
+ * where it says nothing. */
+static char *cpu_says(const char *what) {
+    char *line = NULL, *said = NULL;
     size_t capacity = 0;
     FILE *list = fopen("/proc/cpuinfo", "r");
-    while (list != NULL && model == NULL && getline(&line, &capacity, list) >= 0) {
+    while (list != NULL && said == NULL && getline(&line, &capacity, list) >= 0) {
         char *value = strchr(line, ':');
-        if (value != NULL && strncmp(line, "model name", strlen("model name")) == 0) {
+        if (value != NULL && strncmp(line, what, strlen(what)) == 0) {
             value += 1 + strspn(value + 1, " ");
             value[strcspn(value, "\n")] = '\0';
-            model = json_string(value);
+            said = strdup(value);
         }
     }
     free(line);
     if (list != NULL) {
         fclose(list);
     }
-    return model != NULL ? model : json_null();
+    return said;
+}
+
+static json_t *cpu_model(void) {
+    char *name = cpu_says("model name");
+    json_t *model = name != NULL ? json_string(name) : json_null();
+    free(name);
+    return model;
+}
+
+/* Processors of x86 have a flag for it, others say nothing. */
+static json_t *virtual_machine(void) {
+    char *flags = cpu_says("flags");
+    json_t *is_one =
+        flags != NULL ? json_boolean(strstr(flags, " hypervisor") != NULL) : json_null();
+    free(flags);
+    return is_one;
+}
+
+/* The word in brackets of "always [madvise] never". */
+static json_t *huge_pages(void) {
+    char line[128] = "";
+    FILE *file = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "r");
+    if (file != NULL) {
+        (void)!fgets(line, sizeof(line), file);
+        fclose(file);
+    }
+    char *first = strchr(line, '['), *last = first != NULL ? strchr(first, ']') : NULL;
+    return last != NULL ? json_stringn(first + 1, (size_t)(last - first - 1)) : json_null();
+}
+
+/* The processors that the process may run on, as "0-3,8". */
+static json_t *affinity(void) {
+    cpu_set_t set;
+    char *text = NULL;
+    size_t size = 0;
+    if (sched_getaffinity(0, sizeof(set), &set) != 0) {
+        return json_null(); /* more than a set has */
+    }
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL) {
+        return json_null();
+    }
+    for (size_t cpu = 0, end; cpu < CPU_SETSIZE; cpu = end + 1) {
+        for (end = cpu; end < CPU_SETSIZE && CPU_ISSET(end, &set);) {
+            end++;
+        }
+        const char *comma = ftell(out) > 0 ? "," : "";
+        if (end == cpu + 1) {
+            fprintf(out, "%s%zu", comma, cpu);
+        } else if (end > cpu) {
+            fprintf(out, "%s%zu-%zu", comma, cpu, end - 1);
+        }
+    }
+    fclose(out);
+    json_t *list = json_string(text);
+    free(text);
+    return list;
 }
 
 static json_t *date(void) {
@@ -79,6 +137,9 @@ json_t *context_make(const char *engine) {
     json_object_set_new(context, "cores", json_integer(sysconf(_SC_NPROCESSORS_ONLN)));
     json_object_set_new(context, "memory_bytes", json_integer(memory));
     json_object_set_new(context, "numa_nodes", numa_nodes());
+    json_object_set_new(context, "affinity", affinity());
+    json_object_set_new(context, "huge_pages", huge_pages());
+    json_object_set_new(context, "virtual_machine", virtual_machine());
     json_object_set_new(context, "kernel", kernel());
     json_object_set_new(context, "compiler", json_string(COMPILER));
     json_object_set_new(context, "flags", json_string(KVF_BUILD_FLAGS));
@@ -107,6 +168,12 @@ static void print_machine(const json_t *context, FILE *out) {
         fprintf(out, ", NUMA nodes %lld", number_of(context, "numa_nodes"));
     }
     fprintf(out, ", %s\n", text_of(context, "kernel"));
+    const json_t *is_one = json_object_get(context, "virtual_machine");
+    fprintf(out, "processors %s, transparent huge pages %s%s\n", text_of(context, "affinity"),
+            text_of(context, "huge_pages"),
+            json_is_true(is_one)    ? ", a virtual machine"
+            : json_is_false(is_one) ? ", no virtual machine"
+                                    : "");
 }
 
 static void print_engine(const json_t *context, FILE *out) {
@@ -128,6 +195,27 @@ static void print_link(const json_t *context, FILE *out) {
     fputc('\n', out);
 }
 
+/* "SM 1980 of 1980 MHz"; what is not known is "-". */
+static void print_state(const json_t *context, FILE *out) {
+    static const struct {
+        const char *what, *now, *most, *unit;
+    } states[] = {
+        {"SM", "sm_clock_mhz", "sm_clock_most_mhz", "MHz"},
+        {"memory", "memory_clock_mhz", "memory_clock_most_mhz", "MHz"},
+        {"power", "power_w", "power_limit_w", "W"},
+    };
+    for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+        if (json_is_integer(json_object_get(context, states[i].now))) {
+            fprintf(out, "%s %lld of %lld %s, ", states[i].what, number_of(context, states[i].now),
+                    number_of(context, states[i].most), states[i].unit);
+        }
+    }
+    const json_t *persistence = json_object_get(context, "persistence");
+    fprintf(out, "persistence %s, virtualisation %s\n",
+            json_is_boolean(persistence) ? json_is_true(persistence) ? "on" : "off" : "-",
+            text_of(context, "gpu_virtualisation"));
+}
+
 static void print_gpu(const json_t *context, FILE *out) {
     if (!json_is_string(json_object_get(context, "gpu"))) {
         return;
@@ -136,6 +224,7 @@ static void print_gpu(const json_t *context, FILE *out) {
             text_of(context, "driver"), text_of(context, "cuda_runtime"),
             text_of(context, "cuda_driver"), text_of(context, "model"));
     print_link(context, out);
+    print_state(context, out);
 }
 
 static void print_group(const json_t *context, FILE *out) {

@@ -35,9 +35,28 @@ static json_t *measure_link(device *device, size_t bytes) {
     return limits;
 }
 
+static json_t *known(unsigned number) {
+    return number > 0 ? json_integer(number) : json_null();
+}
+
+/* Right after the link was measured: an idle GPU's clocks are low. */
+static void describe_state(const gpu_facts *facts, json_t *context) {
+    json_object_set_new(context, "sm_clock_mhz", known(facts->sm_mhz));
+    json_object_set_new(context, "sm_clock_most_mhz", known(facts->most_sm_mhz));
+    json_object_set_new(context, "memory_clock_mhz", known(facts->memory_mhz));
+    json_object_set_new(context, "memory_clock_most_mhz", known(facts->most_memory_mhz));
+    json_object_set_new(context, "power_w", known(facts->power_mw / 1000));
+    json_object_set_new(context, "power_limit_w", known(facts->power_limit_mw / 1000));
+    json_object_set_new(context, "persistence",
+                        facts->persistence >= 0 ? json_boolean(facts->persistence) : json_null());
+    json_object_set_new(context, "gpu_virtualisation",
+                        facts->virtualisation != NULL ? json_string(facts->virtualisation)
+                                                      : json_null());
+}
+
 void facts_describe(device *device, size_t link_bytes, json_t *context) {
     json_t *limits = link_bytes > 0 ? measure_link(device, link_bytes) : NULL;
-    gpu_facts facts = {0};
+    gpu_facts facts = {.persistence = -1};
     char bus_id[32];
     int driver = 0, runtime = 0;
     must_cuda(cudaDeviceGetPCIBusId(bus_id, sizeof(bus_id), device->index),
@@ -58,5 +77,6 @@ void facts_describe(device *device, size_t link_bytes, json_t *context) {
     if (limits != NULL) {
         json_object_set_new(context, "link_gbps", limits);
     }
+    describe_state(&facts, context);
     json_object_set_new(context, "imitated", json_boolean(device->imitated));
 }

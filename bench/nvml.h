@@ -10,6 +10,11 @@ typedef struct gpu_facts {
     unsigned pcie_width;      /* lanes */
     unsigned most_generation; /* that the GPU and its slot can have */
     unsigned most_width;
+    unsigned sm_mhz, most_sm_mhz; /* clocks now, and at most; 0 when unknown, as what follows */
+    unsigned memory_mhz, most_memory_mhz;
+    unsigned power_mw, power_limit_mw; /* drawn now, and enforced */
+    int persistence;                   /* 0, 1; -1 when unknown */
+    const char *virtualisation;        /* static text; NULL when unknown */
 } gpu_facts;
 
 /* `bus_id` as "0000:01:00.0". What cannot be found out stays empty. */

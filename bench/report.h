@@ -14,12 +14,19 @@
  *     version, compiler, flags, build_type       of kvferry
  *     date, kernel, cpu                          text
  *     cores, numa_nodes, memory_bytes            of the machine
+ *     affinity                                   processors that the tool may run on: "0-3,8"
+ *     huge_pages                                 transparent ones: "always", "madvise", "never"
+ *     virtual_machine                            whether the processor says that it is one
  *     engine                                     "host" or "cuda"
  *     threads                                    of engine host, beside its caller's
  *     gpu, driver, cuda_driver, cuda_runtime     text; null without a GPU
  *     link, link_at_most                         "PCIe gen 5 x16": now, and what both ends can do
  *     link_gbps                                  {"h2d": 55.1, "d2h": 54.7}: large pinned copies
  *                                                before the work
+ *     sm_clock_mhz, memory_clock_mhz, power_w    of the GPU, after its link was measured; _most_mhz and
+ *                                                power_limit_w beside them; null when not known
+ *     persistence, gpu_virtualisation            "none", "passthrough", "vgpu", ...
+ *     pinned_bytes, pinned_huge_bytes            of engine cuda's tiers, and of that in huge pages
  *     model, model_noise, strategies             of engine cuda
  *     calibration_seconds, calibration_noise     of calibrate; too noisy to be kept: null for model
  *     ranks, nccl, links_gbps                    of bench collective

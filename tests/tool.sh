@@ -75,6 +75,13 @@ for name in version cpu compiler flags build_type kernel engine; do
     has "context.$name" STRING
 done
 has context.gpu NULL
+has context.affinity STRING "$(sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' /proc/self/status)\$"
+if [ -r /sys/kernel/mm/transparent_hugepage/enabled ]; then
+    has context.huge_pages STRING '[a-z]*$'
+fi
+if grep -q '^flags.* hypervisor' /proc/cpuinfo; then
+    has context.virtual_machine BOOLEAN ON
+fi
 has rows.0.requests NUMBER '2$'
 has rows.0.blocks NUMBER '6$'
 has rows.0.device_hits NUMBER '2$'

@@ -58,6 +58,9 @@ has context.cuda_runtime STRING
 has context.model STRING built-in
 has context.link_gbps.h2d NUMBER
 has context.link_gbps.d2h NUMBER
+has context.pinned_bytes NUMBER '[1-9]'
+has_numbers context. pinned_huge_bytes sm_clock_mhz sm_clock_most_mhz memory_clock_mhz \
+    memory_clock_most_mhz power_w power_limit_w
 has rows.0.direction STRING 'h2d$'
 has rows.3.direction STRING 'd2h$'
 has rows.0.strategy STRING 'auto$'
