@@ -343,11 +343,13 @@ static kvf_status measure_groups(bench *b, kvf_error *error) {
 }
 
 static kvf_status measure_sizes(bench *b, kvf_error *error) {
-    size_t order[COUNT(sizes) + 1];             /* the last: groups */
-    for (size_t i = 0; i < COUNT(order); i++) { /* each goes to a random place */
-        size_t at = below(b, i + 1);
-        order[i] = order[at];
-        order[at] = i;
+    size_t order[COUNT(sizes) + 1]; /* the last: groups */
+    for (size_t i = 0; i < COUNT(order); i++)
+        order[i] = i;
+    for (size_t i = COUNT(order); i > 1; i--) {
+        size_t at = below(b, i), last = order[i - 1];
+        order[i - 1] = order[at];
+        order[at] = last;
     }
     kvf_status status = KVF_OK;
     for (size_t i = 0; status == KVF_OK && i < COUNT(order); i++)
