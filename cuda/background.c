@@ -279,7 +279,7 @@ bool kvf__cuda_background(kvf__cuda *e) {
 
 static void *run(void *context) {
     kvf__cuda *e = context;
-    kvf__timers_be_exact();
+    (void)kvf__timers_be_exact();
     pthread_mutex_lock(&e->base.lock);
     while (!e->stop) {
         if (atomic_load(&e->waiting) == 0) {

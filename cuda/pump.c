@@ -466,7 +466,7 @@ void *kvf__group_run(void *context) {
     kvf__cuda_guard guard;
     kvf_error error;
     bool entered = kvf__cuda_enter(g->engine->options.device, &guard, &error) == KVF_OK;
-    kvf__timers_be_exact();
+    (void)kvf__timers_be_exact();
     pthread_mutex_lock(&g->lock);
     if (!entered)
         kvf__group_doubt(g, &error);

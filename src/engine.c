@@ -10,9 +10,10 @@ enum {
     SHORTEST_NAP_NS = 10 * 1000,
     LONGEST_NAP_NS = 1000 * 1000,
     OVERDUE_NS = 50 * 1000, /* past what was expected, before a wait rests again */
-    MARGIN = 8, /* ... and a part in so many of what was expected, on both sides: models err */
-    USUAL_SLACK_NS = 50 * 1000,
-    OWN_SLACK_NS = 1000,
+    MARGIN = 8,    /* ... and a part in so many of what was expected, on both sides: models err */
+    NAP_PART = 64, /* a nap may be as late as a part in so many of the time waited so far */
+    TOLD_PART = 8, /* ... where the engine tells the end */
+    EXACT_SLACK_NS = 1000,
 };
 
 uint64_t kvf__now(void) {
@@ -41,14 +42,16 @@ void kvf__cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t
     pthread_cond_timedwait(cond, mutex, &t);
 }
 
-/* How late the calling thread's timers may fire. */
-static uint64_t timer_slack(void) {
+int kvf__timers_be_exact(void) {
     int slack = prctl(PR_GET_TIMERSLACK);
-    return slack >= 0 ? (uint64_t)slack : USUAL_SLACK_NS;
+    if (slack > EXACT_SLACK_NS)
+        (void)prctl(PR_SET_TIMERSLACK, (unsigned long)EXACT_SLACK_NS);
+    return slack;
 }
 
-void kvf__timers_be_exact(void) {
-    (void)prctl(PR_SET_TIMERSLACK, (unsigned long)OWN_SLACK_NS);
+void kvf__timers_be_as_before(int slack) {
+    if (slack > EXACT_SLACK_NS)
+        (void)prctl(PR_SET_TIMERSLACK, (unsigned long)slack);
 }
 
 /* Life */
@@ -251,21 +254,20 @@ static bool check(kvf_engine *engine, const kvf__wait *w, kvf__expectation *expe
 }
 
 /*
- *     |--- naps, each shorter than `rest` + `slack` ---|--- looks ---|--- looks ---|--- naps
- *                                                       length / 8   ^  length / 8
- *                                                       + SPIN_NS    |  + OVERDUE_NS
- *                                                                expected
+ *     |--- naps of `rest` or less ---|--- looks ---|--- looks ---|--- naps
+ *                                     length / 8   ^  length / 8
+ *                                     + SPIN_NS    |  + OVERDUE_NS
+ *                                              expected
  */
-uint64_t kvf__nap_until(uint64_t now, uint64_t waited, kvf__expectation expected, uint64_t slack,
-                        uint64_t rest) {
+uint64_t kvf__nap_until(uint64_t now, uint64_t waited, kvf__expectation expected, uint64_t rest) {
     const uint64_t margin = expected.length / MARGIN;
     if (waited < SPIN_NS)
         return now;
     if (expected.time == 0 || now > expected.time + margin + OVERDUE_NS)
         return now + rest;
-    if (expected.time <= now + margin + SPIN_NS + slack)
+    if (expected.time <= now + margin + SPIN_NS)
         return now;
-    uint64_t look = expected.time - margin - SPIN_NS - slack;
+    uint64_t look = expected.time - margin - SPIN_NS;
     return look < now + rest ? look : now + rest;
 }
 
@@ -277,11 +279,15 @@ static void nap(kvf_engine *engine, const kvf__wait *w, uint64_t until) {
     pthread_mutex_unlock(&engine->lock);
 }
 
+static uint64_t rest_after(const kvf_engine *engine, uint64_t waited) {
+    const uint64_t longest = engine->ops->longest_nap ? engine->ops->longest_nap : LONGEST_NAP_NS;
+    const uint64_t rest = waited / (engine->ops->longest_nap ? NAP_PART : TOLD_PART);
+    return rest < SHORTEST_NAP_NS ? SHORTEST_NAP_NS : rest < longest ? rest : longest;
+}
+
 /* `*waited`: whether it was not done at the first look, and there was time to wait. */
 static bool wait_for(kvf_engine *engine, const kvf__wait *w, uint64_t start, uint64_t end,
                      bool *waited) {
-    uint64_t rest = SHORTEST_NAP_NS, slack = 0;
-    uint64_t longest = engine->ops->longest_nap ? engine->ops->longest_nap : LONGEST_NAP_NS;
     for (;;) {
         kvf__expectation expected;
         bool moved = kvf__engine_step(engine);
@@ -290,14 +296,11 @@ static bool wait_for(kvf_engine *engine, const kvf__wait *w, uint64_t start, uin
         uint64_t now = kvf__now();
         if (now >= end)
             return false;
-        if (!*waited)
-            slack = timer_slack();
         *waited = true;
-        uint64_t until = moved ? now : kvf__nap_until(now, now - start, expected, slack, rest);
-        if (until == now)
-            continue;
-        nap(engine, w, until < end ? until : end);
-        rest = rest * 2 < longest ? rest * 2 : longest;
+        uint64_t rest = rest_after(engine, now - start);
+        uint64_t until = moved ? now : kvf__nap_until(now, now - start, expected, rest);
+        if (until > now)
+            nap(engine, w, until < end ? until : end);
     }
 }
 
@@ -308,7 +311,9 @@ bool kvf__engine_wait(kvf_engine *engine, const kvf__wait *w, int64_t timeout_us
     if (timeout_us == 0)
         return wait_for(engine, w, start, end, &waited);
     kvf__range_begin(&engine->hooks, KVF__RANGE_WAIT);
+    int slack = kvf__timers_be_exact();
     bool finished = wait_for(engine, w, start, end, &waited);
+    kvf__timers_be_as_before(slack);
     kvf__range_end(&engine->hooks);
     if (waited)
         count_wait(engine, start, finished);

@@ -168,12 +168,14 @@ typedef struct kvf__wait {
 bool kvf__engine_wait(kvf_engine *engine, const kvf__wait *wait, int64_t timeout_us);
 
 /* Until when a wait sleeps that has taken `waited` so far; `now`: it looks again at once. `rest`
- * is the next nap where nothing is expected; timers fire up to `slack` late. */
-uint64_t kvf__nap_until(uint64_t now, uint64_t waited, kvf__expectation expected, uint64_t slack,
-                        uint64_t rest);
+ * is the next nap where nothing is expected. */
+uint64_t kvf__nap_until(uint64_t now, uint64_t waited, kvf__expectation expected, uint64_t rest);
 
-/* For threads of the library's own: their timers fire within some microseconds. */
-KVF__MODULES void kvf__timers_be_exact(void);
+/* The calling thread's timers fire within some microseconds, and not 50 us late, from here on;
+ * returns what _be_as_before wants. In threads of the library's own for good, in others while they
+ * wait. */
+KVF__MODULES int kvf__timers_be_exact(void);
+void kvf__timers_be_as_before(int slack);
 
 /* Whether every lane has retired what after[] asks for. */
 KVF__MODULES bool kvf__engine_reached(const kvf_engine *engine, const uint64_t after[KVF__LANES]);

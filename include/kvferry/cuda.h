@@ -276,15 +276,14 @@ typedef struct kvf_cuda_options {
  * kvf_submit_options.strategy is a kvf_cuda_strategy; one that cannot do the move gives way to one
  * that can (see kvf_cuda_explain).
  *
- * A wait sleeps for at most 50 us at a time, which with the usual timer slack of 50 us may become
- * 100, and looks without a rest around the time at which the transfer is expected to be over: from
- * an eighth of its expected duration and 20 us (and the timer slack, when that is all that is left)
- * before, to an eighth and 50 us after. Within that the end is seen at once, and a wait that was
- * promised well costs an eighth of its time on a core. Past it, and for background transfers, for
- * those behind events or marks of the caller's, and for lanes that share the link, a wait sleeps as
- * before. What is expected is the model's prediction, corrected by how the last transfers alone
- * have met it. Threads of the engine's own have a timer slack of 1 us; the caller's threads keep
- * theirs.
+ * A wait sleeps for 1/64 of the time that it has taken so far, but 10 to 50 us at a time, and
+ * looks without a rest around the time at which the transfer is expected to be over: from 20 us and
+ * an eighth of its expected duration before, to 50 us and an eighth after. So an end that comes as
+ * expected is seen at once, for a quarter of the duration on a core at the most, and any other one
+ * after one nap: so are those of background transfers, of transfers after events or marks of the
+ * caller's, and of lanes that share the link. What is expected is the model's prediction, corrected
+ * by how the last transfers that were alone have met it. The timer slack of a thread (prctl) is 1
+ * us while it waits.
  *
  * A tier's regions are checked when it is made: UNSUPPORTED for pageable memory, INVALID for memory
  * of another kind or device, for memory that is not mapped all through, and for host regions that

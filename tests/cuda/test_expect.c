@@ -3,6 +3,7 @@
 #include "device_rig.h"
 
 #include "engine_cuda.h"
+#include "needs.h"
 
 #include <math.h>
 #include <sys/prctl.h>
@@ -33,7 +34,6 @@ static kvf_transfer *onboard(device_rig *rig, const uint64_t *blocks,
 }
 
 static void open_one_lane(device_rig *rig) {
-    rig_needs_fake();
     rig_open(rig, &(kvf_cuda_options){.lanes = 1, .strategy = KVF_CUDA_LOOP});
     fakecuda_hold_all(true);
 }
@@ -120,7 +120,6 @@ static void test_unknown(void **state) {
 static void test_pace(void **state) {
     (void)state;
     device_rig rig;
-    rig_needs_fake();
     rig_open(&rig, &(kvf_cuda_options){.lanes = 1, .strategy = KVF_CUDA_LOOP});
     fakecuda_delay(FAKECUDA_COPY, 2000);
     int slack = prctl(PR_GET_TIMERSLACK);
@@ -166,7 +165,6 @@ static void test_spares_compute(void **state) {
     device_rig rig;
     cudaEvent_t event;
     kvf_error e = {0};
-    rig_needs_fake();
     kvf_cuda_model *model = make_model();
     rig_open(&rig, &(kvf_cuda_options){.lanes = 1, .model = model});
     kvf_cuda_model_destroy(model);
@@ -190,6 +188,8 @@ static void test_spares_compute(void **state) {
 }
 
 int main(void) {
+    if (!needs_fake())
+        return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_alone),      cmocka_unit_test(test_in_turn),
         cmocka_unit_test(test_other_lane), cmocka_unit_test(test_unknown),
