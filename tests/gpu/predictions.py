@@ -10,6 +10,7 @@ import sys
 
 LINK_GBPS = (50, 56)
 LINK_TO_TORCH = 0.02  # apart at most
+NOISE = 0.10  # of a calibration, at most
 MODEL_ERROR = 0.10  # of the model's predictions, and of a cold model against a warm one
 DIRECTIONS = ("h2d", "d2h")
 
@@ -55,7 +56,11 @@ def table(rows):
 
 
 def models(cold, warm):
-    """How far two calibrations are apart, where each says what its choice takes."""
+    """Their noise, and how far they are apart where each says what its choice takes."""
+    for name, found in (("cold", cold), ("warm", warm)):
+        noise = found["context"]["calibration_noise"]
+        yield ("noise of calibrating, %s" % name, "%g or less" % NOISE, noise,
+               within(noise, 0, NOISE))
     worst = {}
     for before, after in zip(cold["rows"], warm["rows"]):
         ratio = after["expected_gbps"] / before["expected_gbps"] - 1
