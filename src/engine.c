@@ -1,5 +1,6 @@
 #include "engine.h"
 
+#include <sched.h>
 #include <sys/prctl.h>
 #include <time.h>
 
@@ -273,10 +274,12 @@ uint64_t kvf__nap_until(uint64_t now, uint64_t waited, kvf__expectation expected
 
 /* Sleeps until something changes or the time has come; not at all once it is done. */
 static void nap(kvf_engine *engine, const kvf__wait *w, uint64_t until) {
+    int slack = kvf__timers_be_exact();
     pthread_mutex_lock(&engine->lock);
     if (!w->done(w->context) && !engine->due && !engine->notes)
         kvf__cond_wait_until(&engine->changed, &engine->lock, until);
     pthread_mutex_unlock(&engine->lock);
+    kvf__timers_be_as_before(slack);
 }
 
 static uint64_t rest_after(const kvf_engine *engine, uint64_t waited) {
@@ -301,6 +304,8 @@ static bool wait_for(kvf_engine *engine, const kvf__wait *w, uint64_t start, uin
         uint64_t until = moved ? now : kvf__nap_until(now, now - start, expected, rest);
         if (until > now)
             nap(engine, w, until < end ? until : end);
+        else
+            (void)sched_yield(); /* others want the processor, or the lock */
     }
 }
 
@@ -311,9 +316,7 @@ bool kvf__engine_wait(kvf_engine *engine, const kvf__wait *w, int64_t timeout_us
     if (timeout_us == 0)
         return wait_for(engine, w, start, end, &waited);
     kvf__range_begin(&engine->hooks, KVF__RANGE_WAIT);
-    int slack = kvf__timers_be_exact();
     bool finished = wait_for(engine, w, start, end, &waited);
-    kvf__timers_be_as_before(slack);
     kvf__range_end(&engine->hooks);
     if (waited)
         count_wait(engine, start, finished);

@@ -173,7 +173,7 @@ uint64_t kvf__nap_until(uint64_t now, uint64_t waited, kvf__expectation expected
 
 /* The calling thread's timers fire within some microseconds, and not 50 us late, from here on;
  * returns what _be_as_before wants. In threads of the library's own for good, in others while they
- * wait. */
+ * sleep. */
 KVF__MODULES int kvf__timers_be_exact(void);
 void kvf__timers_be_as_before(int slack);
 
