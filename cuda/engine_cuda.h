@@ -31,6 +31,7 @@ enum {
     KVF__CUDA_MARKS = 28,
     KVF__CUDA_MARK_LANES = 4,
     KVF__CUDA_RING = 256,
+    KVF__CUDA_LENGTHS = 8,   /* classes of how long transfers are expected to take */
     KVF__CUDA_WINDOWS = 2,   /* of background work in its streams at a time, each way */
     KVF__CUDA_PATIENCE = 64, /* failures in a row to ask for progress before the engine gives up */
 };
@@ -60,8 +61,8 @@ typedef struct kvf__cuda_score {
     uint64_t errors[101];
 } kvf__cuda_score;
 
-/* What the last two transfers took, over what was predicted; 0: none yet. The lower counts: now and
- * then something is in the way that nobody foresees. */
+/* What the last two transfers of some length took, over what was predicted; 0: none yet. The lower
+ * counts: now and then something is in the way that was not foreseen. */
 typedef struct kvf__cuda_pace {
     double last, before;
 } kvf__cuda_pace;
@@ -103,8 +104,8 @@ typedef struct kvf__cuda {
     bool has_thread, stop; /* under `lock` */
     pthread_cond_t work;   /* there may be something to do; with `lock` */
 
-    kvf__cuda_score scores[KVF_CUDA_STRATEGIES];                   /* AUTO: all; under `lock` */
-    kvf__cuda_pace pace[KVF_CUDA_DIRECTIONS][KVF_CUDA_STRATEGIES]; /* under `lock` */
+    kvf__cuda_score scores[KVF_CUDA_STRATEGIES]; /* AUTO: all; under `lock` */
+    kvf__cuda_pace pace[KVF_CUDA_DIRECTIONS][KVF_CUDA_STRATEGIES][KVF__CUDA_LENGTHS]; /* too */
 } kvf__cuda;
 
 typedef enum kvf__cuda_state {

@@ -11,7 +11,9 @@
 
 #include <math.h>
 
-enum { WATCHED_NS = 150 * 1000 }; /* between looks: a wait's naps are shorter */
+/* A transfer whose end is known to within this part of what it took has a pace: half of it is what
+ * a wait allows for on either side. */
+enum { PART = 4 };
 
 static bool has_started(const kvf_transfer *t) {
     const kvf__cuda_job *j = kvf__cuda_job_in(t);
@@ -22,9 +24,17 @@ static double predicted_ns(const kvf_transfer *t) {
     return kvf__cuda_job_in(t)->explained.us[KVF_CUDA_AUTO] * 1e3;
 }
 
+/* Transfers of one direction, strategy and predicted length: up to 32 us, 128 us, ... */
+static size_t pace_index(const kvf_transfer *t) {
+    size_t length = 0;
+    for (double most = 32e3; length < KVF__CUDA_LENGTHS - 1 && predicted_ns(t) > most; most *= 4)
+        length++;
+    return length;
+}
+
 static double pace_of(const kvf__cuda *e, const kvf_transfer *t) {
     const kvf__cuda_job *j = kvf__cuda_job_in(t);
-    const kvf__cuda_pace *pace = &e->pace[j->copier.direction][j->explained.chosen];
+    const kvf__cuda_pace *pace = &e->pace[j->copier.direction][j->explained.chosen][pace_index(t)];
     return pace->last > 0 ? fmin(pace->last, pace->before) : 1;
 }
 
@@ -75,8 +85,8 @@ void kvf__cuda_learn_pace(kvf__cuda *e, const kvf_transfer *t) {
     const kvf__cuda_job *j = kvf__cuda_job_in(t);
     double took = (double)(t->end_time - t->submit_time), unsure = (double)(t->end_time - j->seen);
     double ratio = (took - unsure / 2) / predicted_ns(t);
-    kvf__cuda_pace *pace = &e->pace[j->copier.direction][j->explained.chosen];
-    if (!j->alone || unsure > fmax(WATCHED_NS, took / 10) || !(ratio > 0 && isfinite(ratio)))
+    kvf__cuda_pace *pace = &e->pace[j->copier.direction][j->explained.chosen][pace_index(t)];
+    if (!j->alone || unsure > took / PART || !(ratio > 0 && isfinite(ratio)))
         return;
     pace->before = pace->last > 0 ? pace->last : ratio;
     pace->last = ratio;

@@ -210,7 +210,7 @@ typedef enum kvf_cuda_reason {
     KVF_CUDA_ONLY,      /**< Nothing else can do this. */
     KVF_CUDA_FELL_BACK, /**< What was asked for cannot do this. */
     KVF_CUDA_SPARING,   /**< Something else is expected to be quicker, but takes thread blocks and
-                           saves   too little. */
+                           saves too little. */
 } kvf_cuda_reason;
 
 /** What a model says of a move. Times are microseconds from submit to the last byte, with nothing
@@ -277,13 +277,13 @@ typedef struct kvf_cuda_options {
  * that can (see kvf_cuda_explain).
  *
  * A wait sleeps for 1/64 of the time that it has taken so far, but 10 to 50 us at a time, and
- * looks without a rest around the time at which the transfer is expected to be over: from 20 us and
- * an eighth of its expected duration before, to 50 us and an eighth after. So an end that comes as
- * expected is seen at once, for a quarter of the duration on a core at the most, and any other one
- * after one nap: so are those of background transfers, of transfers after events or marks of the
- * caller's, and of lanes that share the link. What is expected is the model's prediction, corrected
- * by how the last transfers that were alone have met it. The timer slack of a thread (prctl) is 1
- * us while it waits.
+ * looks without sleeping around the time at which the transfer is expected to be over: from 20 us
+ * and an eighth of its expected duration before, to 50 us and an eighth after. So an end that comes
+ * as expected is seen at once, and any other one after one nap: so are those of background
+ * transfers, of transfers after events or marks of the caller's, and of lanes that share the link.
+ * What is expected is the model's prediction, corrected by how the last transfers of some such
+ * length that were alone have met it. While it sleeps the thread has a timer slack (prctl) of 1 us
+ * at the most.
  *
  * A tier's regions are checked when it is made: UNSUPPORTED for pageable memory, INVALID for memory
  * of another kind or device, for memory that is not mapped all through, and for host regions that
