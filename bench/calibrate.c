@@ -22,7 +22,7 @@ enum { KEY_DEVICE = 1, KEY_OUTPUT, KEY_SCRATCH_BYTES, KEY_MOST_NOISE };
 
 typedef struct calibrate_options {
     const char *output; /* NULL: the cache's */
-    double most_noise;  /* 0: the usual */
+    double most_noise;  /* NaN: the usual */
     kvf_cuda_calibrate_options calibrate;
     report_options report;
 } calibrate_options;
@@ -46,13 +46,10 @@ static const char doc[] =
     "Measure what transfers cost on a GPU, by every strategy, and keep the model."
     "\v"
     "Takes about two seconds. The GPU and its link should have nothing else to do meanwhile: a "
-    "model "
-    "that is noisier than --most-noise is not kept, what was kept before stays, and the exit "
-    "status "
-    "is 1. The model goes to $XDG_CACHE_HOME/kvferry/cuda-NAME.json (~/.cache without that "
-    "variable), where "
-    "the other commands find it when they run on a GPU of that name, with that driver and behind "
-    "such a link. The library itself reads no file that it was not given.\n"
+    "model that is noisier than --most-noise is not kept, what was kept before stays, and the exit "
+    "status is 1. The model goes to $XDG_CACHE_HOME/kvferry/cuda-NAME.json (~/.cache without that "
+    "variable), where the other commands find it when they run on a GPU of that name, with that "
+    "driver and behind such a link. The library itself reads no file that it was not given.\n"
     "\n"
     "The table is what the model says of moving 64 MiB in blocks of 64 regions, with random ids on "
     "the device and whole blocks in pinned memory.\n"
@@ -133,9 +130,9 @@ static void save(const kvf_cuda_model *model, const char *path) {
 }
 
 static double most_noise(const calibrate_options *chosen, const device *device) {
-    return chosen->most_noise > 0 ? chosen->most_noise
-           : device->imitated     ? INFINITY
-                                  : KVF_CUDA_NOISY;
+    return !isnan(chosen->most_noise) ? chosen->most_noise
+           : device->imitated         ? INFINITY
+                                      : KVF_CUDA_NOISY;
 }
 
 /* Returns the noise. A model with more than `most` is not kept, and what was there stays. */
@@ -163,7 +160,7 @@ int calibrate_main(int argc, char **argv) {
     static const struct argp_child children[] = {{&report_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {
         .options = options, .parser = parse, .doc = doc, .children = children};
-    calibrate_options chosen = {0};
+    calibrate_options chosen = {.most_noise = NAN};
     device device;
     argp_parse(&argp, argc, argv, 0, NULL, &chosen);
     device_open(&device, chosen.calibrate.device);

@@ -40,6 +40,7 @@ enum {
     MOST_SAMPLES = 2048,
     WAYS = KVF_CUDA_DIRECTIONS * (KVF_CUDA_STRATEGIES - 1),
     WARM_UP_NS = 300 * 1000 * 1000,
+    SHORT_NS = 100 * 1000,     /* the spread of what is shorter is taken as a part of this */
     WARM_UP_BYTES = 256 << 10, /* ... but no more transfers than the scratch has room for these */
     REFERENCE = 16 << 10,      /* bytes of a piece of what is measured twice */
 };
@@ -87,7 +88,7 @@ typedef struct bench {
     uint64_t random;
     uint64_t near_ids[MOST_LARGE_PIECES], far_ids[MOST_LARGE_PIECES];
     kvf__cuda_sample samples[MOST_SAMPLES];
-    double spreads[MOST_SAMPLES]; /* of each: (largest - smallest) / median */
+    double spreads[MOST_SAMPLES]; /* of each: (largest - smallest) / median, or SHORT_NS */
     size_t count;
     double noise;
 } bench;
@@ -200,7 +201,7 @@ static void keep(bench *b, const cell *c, double ns[SAMPLES]) {
     qsort(ns, SAMPLES, sizeof *ns, by_time);
     double middle = fmax(ns[SAMPLES / 2], 1);
     assert(b->count < MOST_SAMPLES);
-    b->spreads[b->count] = (ns[SAMPLES - 1] - ns[0]) / middle;
+    b->spreads[b->count] = (ns[SAMPLES - 1] - ns[0]) / fmax(middle, SHORT_NS);
     b->samples[b->count++] = (kvf__cuda_sample){
         .direction = c->direction,
         .strategy = c->strategy,

@@ -199,13 +199,24 @@ static double median(double *values, size_t count) {
     return count > 0 ? values[count / 2] : 0;
 }
 
+static bool are_alike(const kvf__cuda_sample *a, const kvf__cuda_sample *b) {
+    return is_of(a, b->direction, b->strategy) && a->bytes == b->bytes && a->pieces == b->pieces &&
+           a->row_calls == b->row_calls && a->groups == b->groups;
+}
+
 double kvf__cuda_noise(const kvf__cuda_sample *samples, double *spreads, size_t count,
                        size_t again) {
     double apart[KVF__CUDA_AGAIN];
+    size_t pairs = 0;
     assert(again <= KVF__CUDA_AGAIN && again <= count);
-    for (size_t i = 0; i < again; i++)
-        apart[i] = fabs(samples[count - again + i].ns / samples[i].ns - 1);
-    return fmax(median(apart, again), median(spreads, count));
+    for (size_t i = count - again; i < count; i++) {
+        const kvf__cuda_sample *s = samples;
+        while (s < samples + i && !are_alike(s, &samples[i]))
+            s++;
+        if (s < samples + count - again)
+            apart[pairs++] = fabs(samples[i].ns / s->ns - 1);
+    }
+    return fmax(median(apart, pairs), median(spreads, count));
 }
 
 /* What each chunk behind the first takes. The first one's is in the fixed time so far. */

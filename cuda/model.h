@@ -141,8 +141,9 @@ kvf_status kvf__cuda_model_fit(kvf_cuda_model *model, const kvf__cuda_sample *sa
                                kvf_error *error);
 
 /* How noisy samples are: the median of their spreads, each (largest - smallest) / median, or of how
- * far the last `again` are from the first, of which they are the same once more, whichever is more.
- * Reorders the spreads. */
+ * far the last `again` are from the first of the same kind, whichever is more. Reorders the
+ * spreads.
+ */
 double kvf__cuda_noise(const kvf__cuda_sample *samples, double *spreads, size_t count,
                        size_t again);
 

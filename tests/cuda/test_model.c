@@ -283,14 +283,18 @@ static void test_choose_of_what_is_at_hand(void **state) {
 /* What was measured again tells of what has changed, spreads of what comes and goes. */
 static void test_noise(void **state) {
     (void)state;
-    kvf__cuda_sample samples[8] = {{.ns = 100}, {.ns = 200}, {.ns = 300}, {.ns = 7},
-                                   {.ns = 8},   {.ns = 101}, {.ns = 240}, {.ns = 270}};
+    kvf__cuda_sample samples[8] = {{.bytes = 1, .ns = 100}, {.bytes = 2, .ns = 200},
+                                   {.bytes = 3, .ns = 300}, {.bytes = 9, .ns = 7},
+                                   {.bytes = 9, .ns = 8},   {.bytes = 3, .ns = 270},
+                                   {.bytes = 2, .ns = 240}, {.bytes = 1, .ns = 101}};
     double quiet[8] = {0.01, 0.02, 0.9, 0.01, 0.02, 0.01, 0.02, 0.01};
     double loud[8] = {0.3, 0.2, 0.9, 0.01, 0.25, 0.3, 0.2, 0.01};
     expect_near(kvf__cuda_noise(samples, quiet, 8, 3), 0.1, 1e-9);
     expect_near(kvf__cuda_noise(samples, loud, 8, 3), 0.25, 1e-9);
+    samples[5].ns = 301;
     samples[6].ns = 199;
-    samples[7].ns = 301;
+    expect_near(kvf__cuda_noise(samples, quiet, 8, 3), 0.02, 1e-9);
+    samples[5].bytes = 4; /* was not measured the first time */
     expect_near(kvf__cuda_noise(samples, quiet, 8, 3), 0.02, 1e-9);
     kvf_cuda_model *m = builtin();
     assert_true(isnan(kvf_cuda_model_noise(m)) && isnan(kvf_cuda_model_noise(NULL)));
