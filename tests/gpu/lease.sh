@@ -16,8 +16,8 @@ cuda_rig_transfer cuda_segments cuda_tiles"
 
 # folder_of LIBRARY: where python packages, the loader or the toolkit have it.
 folder_of() {
-    for at in $(python3 -c 'import glob, sysconfig
-print(*glob.glob(sysconfig.get_paths()["purelib"] + "/nvidia/*/lib"))' 2>/dev/null) \
+    for at in $(python3 -c 'import glob, nvidia
+print(*(at for root in nvidia.__path__ for at in glob.glob(root + "/*/lib")))' 2>/dev/null) \
         $(ldconfig -p 2>/dev/null | sed -n "s|.*=> \(/.*\)/$1\$|\1|p") /usr/local/cuda/lib64; do
         if [ -e "$at/$1" ]; then
             echo "$at"
@@ -50,7 +50,7 @@ run() {
 }
 
 # transfers NAME SECONDS ARGUMENT...: both directions, 256 MiB a transfer, random ids on the device.
-# The tool begins nothing new when three quarters of the time are over: cut off, it would leave no JSON.
+# The tool begins nothing new when three quarters of the time are over: cut off, it leaves an empty JSON.
 transfers() {
     name=$1 most=$2
     shift 2
@@ -69,13 +69,14 @@ calibrate() {
         ${dry:+--scratch-bytes 8M} "$@" --json "$results/$name.json"
 }
 
-# programs NAME SECONDS PROGRAM...: test programs, each of which has three quarters of that time.
+# programs NAME SECONDS JOBS PROGRAM...: test programs, so many at a time, each of which has three
+# quarters of that time. Processes share a GPU by turns, so more of them are not quicker for long.
 programs() {
-    name=$1 most=$2
-    shift 2
+    name=$1 most=$2 jobs=$3
+    shift 3
     most=$(at_most "$most")
     step "$name" "$most" env KVF_TEST_SEEDS="${KVF_TEST_SEEDS:-${dry:+0.}1}" \
-        sh "$root/tests/gpu/programs.sh" $((most * 3 / 4)) "$details" "$@"
+        sh "$root/tests/gpu/programs.sh" $((most * 3 / 4)) "$jobs" "$details" "$@"
 }
 
 # python NAME SECONDS SCRIPT [ARGUMENT...]: PyTorch brings its own libraries.
@@ -158,8 +159,8 @@ measure_first() {
 # shellcheck disable=SC2086 # lists of words
 test_correctness() {
     sort_programs
-    programs tests-short 40 $short
-    programs tests-random 100 $random
+    programs tests-short 40 4 $short
+    programs tests-random 100 2 $random
 }
 
 measure_strategies() {
@@ -202,8 +203,16 @@ measure_rest() {
     run pinned 40 "$folder/bin/kvferry" bench pinned ${dry:+--bytes 8M} --json "$results/pinned.json"
 }
 
+# Without a process that has it open, a GPU's driver ends, and begins anew with the next program.
+keep_gpu_awake() {
+    if (exec 8</dev/nvidia0) 2>/dev/null; then
+        exec 8</dev/nvidia0
+    fi
+}
+
 lease() {
     begin
+    keep_gpu_awake
     find_libraries
     facts
     transfers smoke 40 --bytes 32M --regions 16 --fragment-bytes 2K,64K --samples 2 \

@@ -22,11 +22,12 @@ def least_fraction(fragment_bytes):
 
 
 def load(folder, step):
-    path = os.path.join(folder, step + ".json")
-    if not os.path.exists(path):
+    """None for a step that was left out, or cut before its JSON was complete."""
+    try:
+        with open(os.path.join(folder, step + ".json"), encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError):
         return None
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
 
 
 def within(value, least, most):

@@ -1,16 +1,16 @@
 #!/bin/sh
-# programs.sh SECONDS FILE PROGRAM...: runs test programs, four at a time, each for that long at most.
+# programs.sh SECONDS JOBS FILE PROGRAM...: runs test programs, each for that long at most.
 # A line for each goes to FILE. Fails when one fails, is skipped (77) when all are.
 set -u
-seconds=$1 file=$2
-shift 2
+seconds=$1 jobs=$2 file=$3
+shift 3
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'cat "$work"/*; exit 143' TERM # programs that were cut off
 
 # In the foreground, so that what ends this script ends the programs too.
 # shellcheck disable=SC2016 # for the inner shell
-printf '%s\0' "$@" | xargs -0 -n 1 -P 4 sh -c '
+printf '%s\0' "$@" | xargs -0 -n 1 -P "$jobs" sh -c '
     name=${4##*/} output=$1/${4##*/} code=0
     timeout --foreground -k 2 "$2" "$4" >"$output" 2>&1 </dev/null || code=$?
     case $code in

@@ -14,6 +14,7 @@ begin() {
         *) bad_usage "no step is called '$name'" ;;
         esac
     done
+    chmod -R u+x "$folder/bin" "$folder/tests" 2>/dev/null || true # what carried it may drop that
     [ -x "$folder/bin/kvferry" ] || bad_usage "$folder was not made by 'pack'"
     folder=$(CDPATH='' cd -- "$folder" && pwd)
     mkdir -p "$out"
