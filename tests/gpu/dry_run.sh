@@ -78,6 +78,13 @@ tar -tzf "$out/results.tgz" >"$work/names"
 for name in smoke large small strategies totals replay pinned; do
     grep -q "^results/$name.json$" "$work/names" || complain "results.tgz has no $name.json"
 done
+# What was cut off while it measured leaves no JSON that can be read.
+mkdir "$work/cut"
+tar -xzf "$out/results.tgz" -C "$work/cut"
+: >"$work/cut/results/calibrate.json"
+python3 "$root/tests/gpu/predictions.py" "$work/cut/results" "$work/cut/table" >"$work/cut/out" ||
+    complain "predictions.py gives up: $(cat "$work/cut/out")"
+grep -q "^link h2d" "$work/cut/table" || complain "predictions.py leaves out what was measured"
 
 # Some of it, in the usual order.
 lease 0 --only "large smoke" "$packed"
