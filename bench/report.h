@@ -23,9 +23,10 @@
  *     link, link_at_most                         "PCIe gen 5 x16": now, and what both ends can do
  *     link_gbps                                  {"h2d": 55.1, "d2h": 54.7}: large pinned copies
  *                                                before the work
- *     sm_clock_mhz, memory_clock_mhz, power_w    of the GPU, after its link was measured; _most_mhz and
- *                                                power_limit_w beside them; null when not known
- *     persistence, gpu_virtualisation            "none", "passthrough", "vgpu", ...
+ *     sm_clock_mhz, memory_clock_mhz, power_w    of the GPU, after its link was measured; null when
+ *                                                not known, as what follows
+ *     sm_clock_most_mhz, memory_clock_most_mhz, power_limit_w    the most of these
+ *     persistence, gpu_virtualisation            true or false; "none", "passthrough", "vgpu", ...
  *     pinned_bytes, pinned_huge_bytes            of engine cuda's tiers, and of that in huge pages
  *     model, model_noise, strategies             of engine cuda
  *     calibration_seconds, calibration_noise     of calibrate; too noisy to be kept: null for model
