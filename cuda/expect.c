@@ -27,8 +27,8 @@ static double predicted_ns(const kvf_transfer *t) {
 /* Transfers of one direction, strategy and predicted length: up to 32 us, 128 us, ... */
 static size_t pace_index(const kvf_transfer *t) {
     size_t length = 0;
-    for (double most = 32e3; length < KVF__CUDA_LENGTHS - 1 && predicted_ns(t) > most; most *= 4)
-        length++;
+    for (double ns = predicted_ns(t); length < KVF__CUDA_LENGTHS - 1 && ns > 32e3; length++)
+        ns /= 4;
     return length;
 }
 
