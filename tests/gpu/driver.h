@@ -53,7 +53,6 @@ void priorities(int *usual, int *highest);
 /* Keeps the stream busy until release(), but no longer than `most_ms`. One stream at a time. */
 void hold(cudaStream_t stream, double most_ms);
 void release(void);
-bool was_released(void);
 
 char *device_memory(size_t bytes);
 char *pinned_memory(size_t bytes);

@@ -53,10 +53,6 @@ void release(void) {
     __atomic_store_n(flag, 1, __ATOMIC_RELEASE);
 }
 
-bool was_released(void) {
-    return __atomic_load_n(flag, __ATOMIC_ACQUIRE) != 0;
-}
-
 char *device_memory(size_t bytes) {
     void *memory = NULL;
     TRY(cudaMalloc(&memory, bytes));

@@ -78,6 +78,11 @@ tar -tzf "$out/results.tgz" >"$work/names"
 for name in smoke large small strategies totals replay pinned; do
     grep -q "^results/$name.json$" "$work/names" || complain "results.tgz has no $name.json"
 done
+grep -q '^waited h2d 4 KiB' "$out/predictions.txt" || complain "predictions.txt has no waiting"
+if grep -q 'left out' "$out/summary.txt"; then
+    complain "not all was measured:
+$(cat "$out/summary.txt")"
+fi
 # What was cut off while it measured leaves no JSON that can be read.
 mkdir "$work/cut"
 tar -xzf "$out/results.tgz" -C "$work/cut"

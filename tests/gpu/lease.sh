@@ -49,16 +49,21 @@ run() {
     step "$name" "$most" env LD_PRELOAD="$preload" "$@"
 }
 
-# transfers NAME SECONDS ARGUMENT...: both directions, 256 MiB a transfer, random ids on the device.
-# The tool begins nothing new when three quarters of the time are over: cut off, it leaves an empty JSON.
-transfers() {
+# all_transfers NAME SECONDS ARGUMENT...: both directions, 256 MiB a transfer, random ids on the device.
+all_transfers() {
     name=$1 most=$2
     shift 2
-    most=$(at_most "$most")
     [ -z "$dry" ] || set -- "$@" --bytes 256K --samples 2 --link-bytes 256K
     run "$name" "$most" "$folder/bin/kvferry" bench transfer --engine cuda --direction h2d,d2h \
-        --pattern random --bytes 256M --samples 9 --seconds $((most * 3 / 4 + 1)) "$@" \
-        --json "$results/$name.json"
+        --pattern random --bytes 256M --samples 9 "$@" --json "$results/$name.json"
+}
+
+# transfers NAME SECONDS ARGUMENT...: the same, but the tool begins nothing new when three quarters of
+# the time are over, and says what it left out: cut off, it leaves an empty JSON.
+transfers() {
+    name=$1 most=$(at_most "$2")
+    shift 2
+    all_transfers "$name" "$most" --seconds $((most * 3 / 4 + 1)) "$@"
 }
 
 # calibrate NAME SECONDS [ARGUMENT...]: the model is kept whatever its noise, which predictions.txt has.
@@ -203,6 +208,13 @@ measure_rest() {
     run pinned 40 "$folder/bin/kvferry" bench pinned ${dry:+--bytes 8M} --json "$results/pinned.json"
 }
 
+# What came later has predictions too: default waiting.
+compare_again() {
+    [ ! -s "$out/predictions.txt" ] ||
+        python3 "$root/tests/gpu/predictions.py" "$results" "$out/predictions.txt" >>"$log" 2>&1 ||
+        echo "predictions.txt is as it was" >>"$log"
+}
+
 # Without a process that has it open, a GPU's driver ends, and begins anew with the next program.
 keep_gpu_awake() {
     if (exec 8</dev/nvidia0) 2>/dev/null; then
@@ -215,7 +227,7 @@ lease() {
     keep_gpu_awake
     find_libraries
     facts
-    transfers smoke 40 --bytes 32M --regions 16 --fragment-bytes 2K,64K --samples 2 \
+    all_transfers smoke 40 --bytes 32M --regions 16 --fragment-bytes 2K,64K --samples 2 \
         --link-bytes 64M --strategy all --built-in-model
     [ "$word" = passed ] || stop_after_smoke
     measure_first
@@ -232,5 +244,6 @@ lease() {
     measure_rest
     step driver 150 env LD_PRELOAD="$driver_preload" "$folder/bin/gpu_driver" ${dry:+tiny}
     run library 120 "$folder/bin/gpu_library" ${dry:+tiny}
+    compare_again
     finish
 }

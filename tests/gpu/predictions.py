@@ -9,6 +9,7 @@ import os
 import sys
 
 LINK_GBPS = (50, 56)
+WAITED_US = 20  # that default waiting may add to polling
 LINK_TO_TORCH = 0.02  # apart at most
 NOISE = 0.10  # of a calibration, at most
 MODEL_ERROR = 0.10  # of the model's predictions, and of a cold model against a warm one
@@ -56,6 +57,17 @@ def table(rows):
                within(error, -MODEL_ERROR, MODEL_ERROR))
 
 
+def waiting(small, waited):
+    """The same transfers, polled and waited for."""
+    polled = {(row["direction"], row["fragment_bytes"]): row["median_us"] for row in small["rows"]}
+    for row in waited["rows"]:
+        before = polled.get((row["direction"], row["fragment_bytes"]))
+        if before is not None:
+            late = row["median_us"] - before
+            yield ("waited %s %g KiB - polled, us" % (row["direction"], row["fragment_bytes"] / 1024),
+                   "%g or less" % WAITED_US, late, within(late, float("-inf"), WAITED_US))
+
+
 def models(cold, warm):
     """Their noise, and how far they are apart where each says what its choice takes."""
     for name, found in (("cold", cold), ("warm", warm)):
@@ -74,7 +86,7 @@ def models(cold, warm):
 
 def gather(folder):
     steps = {name: load(folder, name) for name in
-             ("large", "small", "calibrate", "calibrate-warm", "torch-link")}
+             ("large", "small", "calibrate", "calibrate-warm", "torch-link", "waited")}
     lines = []
     if steps["large"]:
         lines += link(steps["large"], steps["torch-link"])
@@ -83,6 +95,8 @@ def gather(folder):
             lines += table(steps[name]["rows"])
     if steps["calibrate"] and steps["calibrate-warm"]:
         lines += models(steps["calibrate"], steps["calibrate-warm"])
+    if steps["small"] and steps["waited"]:
+        lines += waiting(steps["small"], steps["waited"])
     imitated = any(found and found.get("context", {}).get("imitated") for found in steps.values())
     return lines, imitated
 

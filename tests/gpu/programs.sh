@@ -16,7 +16,7 @@ printf '%s\0' "$@" | xargs -0 -n 1 -P "$jobs" sh -c '
     case $code in
     0) word=passed ;;
     77) word="skipped ($(tail -n 1 "$output"))" ;;
-    124) word="CUT at $2 s" ;;
+    124 | 137) word="CUT at $2 s" ;;
     *) word="FAILED ($code)" ;;
     esac
     echo "== $name" | cat - "$output"

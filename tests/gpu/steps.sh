@@ -93,6 +93,7 @@ step() {
     echo "-- $name: $*" >>"$log"
     timeout -k 2 "$most" "$@" >>"$log" 2>&1 </dev/null || code=$?
     took=$(($(now) - began))
+    tail -c "+$log_from" "$log" | grep -a ' combinations left out' >>"$details" || true
     judge "$code" "$took" "$most"
     tell "$name: $word, $took s"
     while read -r line; do
