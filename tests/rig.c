@@ -228,19 +228,25 @@ static size_t pieces_of(const kvf_region *r) {
     return model_solid(r) ? 1 : model_rows(r);
 }
 
-/* One block's part of a region in memory of our own, its rows touching: block 0 of what is
+/* Memory of our own for one block's part of a region, its rows touching: block 0 of what is
  * returned, whose base the caller frees. */
+static kvf_region make_room(const kvf_region *r) {
+    kvf_region room = *r;
+    room.base = malloc(model_bytes(r));
+    room.row_pitch = r->bytes;
+    assert_non_null(room.base);
+    return room;
+}
+
+/* What a block has there. */
 static kvf_region take(const kvf_region *r, uint64_t id) {
-    kvf_region taken = *r;
-    taken.base = malloc(model_bytes(r));
-    taken.row_pitch = r->bytes;
-    assert_non_null(taken.base);
+    kvf_region taken = make_room(r);
     for (size_t i = 0, pieces = pieces_of(r); i < pieces; i++)
         rig_read(model_address(&taken, 0, i), model_address(r, id, i), model_bytes(r) / pieces);
     return taken;
 }
 
-/* Puts it back, or into another block; frees it. */
+/* Puts that into a block, and frees it. */
 static void put(kvf_region *taken, const kvf_region *r, uint64_t id) {
     for (size_t i = 0, pieces = pieces_of(r); i < pieces; i++)
         rig_write(model_address(r, id, i), model_address(taken, 0, i), model_bytes(r) / pieces);
@@ -252,10 +258,10 @@ void rig_fill(const kvf_layout *layout, uint64_t id, uint64_t tag) {
     const kvf_region *r = kvf_layout_regions(layout, &count);
     stream s = {.tag = tag};
     for (size_t i = 0; i < count; i++) {
-        kvf_region taken = take(&r[i], id);
+        kvf_region filled = make_room(&r[i]);
         for (size_t at = 0; at < model_bytes(&r[i]); at++)
-            *model_byte(&taken, 0, at) = next_byte(&s);
-        put(&taken, &r[i], id);
+            *model_byte(&filled, 0, at) = next_byte(&s);
+        put(&filled, &r[i], id);
     }
 }
 
@@ -281,7 +287,7 @@ bool rig_holds(const kvf_layout *layout, uint64_t id, uint64_t tag) {
 static void copy_block(const kvf_layout *src, uint64_t src_id, const kvf_layout *dst,
                        uint64_t dst_id, size_t region) {
     const kvf_region *r = &kvf_layout_regions(dst, NULL)[region];
-    kvf_region from = take(&kvf_layout_regions(src, NULL)[region], src_id), to = take(r, dst_id);
+    kvf_region from = take(&kvf_layout_regions(src, NULL)[region], src_id), to = make_room(r);
     for (size_t at = 0; at < model_bytes(r); at++)
         *model_byte(&to, 0, at) = *model_byte(&from, 0, at);
     put(&to, r, dst_id);

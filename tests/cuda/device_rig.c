@@ -63,7 +63,8 @@ static void write_part(const device_rig *rig, size_t id, size_t piece, const cha
     if (FAKECUDA)
         memcpy(fakecuda_shadow(at, RIG_BYTES), bytes, RIG_BYTES);
     else
-        assert_int_equal(cudaMemcpy(at, bytes, RIG_BYTES, cudaMemcpyDefault), cudaSuccess);
+        assert_true(cudaMemcpy(at, bytes, RIG_BYTES, cudaMemcpyDefault) == cudaSuccess &&
+                    cudaStreamSynchronize(NULL) == cudaSuccess);
 }
 
 static void read_part(const device_rig *rig, size_t id, size_t piece, char *bytes) {

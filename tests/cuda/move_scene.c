@@ -275,11 +275,14 @@ scene_copies scene_lower(const scene *s, const scene_move *m) {
         const size_t bytes = move->spans[i].width * move->spans[i].rows;
         copies.widest = bytes > copies.widest ? bytes : copies.widest;
     }
-    kvf_box box;
-    for (kvf_box_cursor cursor = {0}; kvf_move_next(move, &cursor, &box, 1) > 0;) {
-        copies.rows += box.rows > 1 && box.slices == 1;
-        copies.slices += box.slices > 1;
-    }
+    enum { AT_ONCE = 64 };
+    kvf_box boxes[AT_ONCE];
+    kvf_box_cursor cursor = {0};
+    for (size_t count; (count = kvf_move_next(move, &cursor, boxes, AT_ONCE)) > 0;)
+        for (size_t i = 0; i < count; i++) {
+            copies.rows += boxes[i].rows > 1 && boxes[i].slices == 1;
+            copies.slices += boxes[i].slices > 1;
+        }
     kvf_move_destroy(move);
     return copies;
 }

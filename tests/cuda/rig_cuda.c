@@ -100,12 +100,15 @@ static char *touchable(const char *address, size_t bytes) {
     return shadow ? shadow : (char *)(uintptr_t)address;
 }
 
+/* A copy from pageable memory may return before its bytes are there, and no stream of the engine
+ * waits for the legacy one. */
 void rig_write(char *there, const char *from, size_t bytes) {
     char *at = touchable(there, bytes);
     if (at)
         memcpy(at, from, bytes);
     else
-        assert_int_equal(cudaMemcpy(there, from, bytes, cudaMemcpyDefault), cudaSuccess);
+        assert_true(cudaMemcpy(there, from, bytes, cudaMemcpyDefault) == cudaSuccess &&
+                    cudaStreamSynchronize(NULL) == cudaSuccess);
 }
 
 void rig_read(char *to, const char *there, size_t bytes) {

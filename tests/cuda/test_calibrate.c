@@ -215,13 +215,9 @@ int main(void) {
     if (!needs_fake())
         return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_calibrate),
-        cmocka_unit_test(test_without_batch),
-        cmocka_unit_test(test_copies_are_counted),
-
-        cmocka_unit_test(test_arguments),
-        cmocka_unit_test(test_out_of_memory),
-        cmocka_unit_test(test_every_function_fails),
+        cmocka_unit_test(test_calibrate),          cmocka_unit_test(test_without_batch),
+        cmocka_unit_test(test_copies_are_counted), cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_out_of_memory),      cmocka_unit_test(test_every_function_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

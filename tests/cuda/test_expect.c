@@ -5,7 +5,6 @@
 #include "engine_cuda.h"
 #include "needs.h"
 
-#include <math.h>
 #include <sys/prctl.h>
 
 static const uint64_t ids[] = {0, 1, 2, 3}, others[] = {8, 9, 10, 11};
@@ -90,7 +89,7 @@ static void test_other_lane(void **state) {
     finish(&rig, t, 2);
 }
 
-/* When compute is over, and when the thread gets to it, nobody knows. */
+/* The end of compute, and the background thread's turn, are not known. */
 static void test_unknown(void **state) {
     (void)state;
     device_rig rig;

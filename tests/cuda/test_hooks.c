@@ -84,8 +84,7 @@ static void test_a_strategy_that_gives_way(void **state) {
 /* However many transfers that ends, it is one line. */
 static void test_an_engine_beyond_use(void **state) {
     (void)state;
-    if (!FAKECUDA)
-        skip();
+    rig_needs_fake();
     lines l = {{0}, ""};
     const kvf_log log = {write_line, &l, KVF_LOG_WARNING};
     const kvf_cuda_options o = {.log = &log, .no_thread = true};

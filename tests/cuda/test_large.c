@@ -260,8 +260,7 @@ static void cancel_half_way(kvf_cuda_strategy strategy) {
 
 static void test_cancelled_half_way(void **state) {
     (void)state;
-    if (!FAKECUDA)
-        skip();
+    rig_needs_fake();
     for (unsigned s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++)
         cancel_half_way((kvf_cuda_strategy)s);
 }
@@ -307,8 +306,7 @@ static void look_while_enqueuing(uint64_t seed) {
 
 static void test_looked_at_while_enqueuing(void **state) {
     (void)state;
-    if (!FAKECUDA)
-        skip();
+    rig_needs_fake();
     for (uint64_t seed = 0; seed < 4; seed++)
         look_while_enqueuing(seed);
 }

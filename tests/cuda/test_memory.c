@@ -63,8 +63,10 @@ static void test_kinds_of_memory(void **state) {
     expect_tier(KVF_OK, engine, pinned, KVF_MEMORY_PINNED);
     expect_tier(KVF_ERR_INVALID, engine, device, KVF_MEMORY_PINNED);
     expect_tier(KVF_ERR_INVALID, engine, pinned, KVF_MEMORY_DEVICE);
-    expect_tier(KVF_ERR_INVALID, engine, device + BLOCK, KVF_MEMORY_DEVICE);
-    expect_tier(KVF_ERR_UNSUPPORTED, engine, pinned + BLOCK, KVF_MEMORY_PINNED);
+    if (FAKECUDA) { /* a driver may cut both out of larger mappings */
+        expect_tier(KVF_ERR_INVALID, engine, device + BLOCK, KVF_MEMORY_DEVICE);
+        expect_tier(KVF_ERR_UNSUPPORTED, engine, pinned + BLOCK, KVF_MEMORY_PINNED);
+    }
     kvf_engine_destroy(engine);
     assert_int_equal(cudaFree(device), cudaSuccess);
     assert_int_equal(cudaFreeHost(pinned), cudaSuccess);

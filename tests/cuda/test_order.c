@@ -18,7 +18,7 @@ enum {
     MOST_READS = STEPS,
     LAYER = 2 * RIG_BYTES,
     PATIENCE_US = 20 * 1000 * 1000,
-    COMPUTE_NS = 200 * 1000, /* that compute works before it touches a block, at most */
+    COMPUTE_NS = 200 * 1000, /* that compute works before it touches a layer, at most */
 };
 
 /* What is in a block: one byte a layer. */
@@ -139,18 +139,19 @@ static size_t pick(schedule *s, uint64_t ids[SLOTS]) {
     return 1 + below(s, 3);
 }
 
-/* Compute takes its time before the first layer it touches, and touches it by a kernel as often as
- * by a copy. */
+/* Compute touches a layer by a kernel, before which it takes its time now and then, as often as by
+ * a copy. */
 static void compute_layer(schedule *s, cudaStream_t stream, const compute_work *how) {
     compute_work work = *how;
     work.bytes = LAYER;
-    work.ns = below(s, 4) == 0 ? below(s, COMPUTE_NS) : 0;
-    if (below(s, 2) == 0)
+    if (below(s, 2) == 0) {
+        work.ns = below(s, 2) * below(s, COMPUTE_NS);
         cuda_ok(compute_enqueue(&work, stream));
-    else if (work.from)
+    } else if (work.from) {
         cuda_ok(cudaMemcpyAsync(work.to, work.from, LAYER, cudaMemcpyDefault, stream));
-    else
+    } else {
         cuda_ok(cudaMemsetAsync(work.to, work.value, LAYER, stream));
+    }
 }
 
 static void write_blocks(schedule *s, cudaStream_t stream, const uint64_t *ids, size_t count) {

@@ -31,7 +31,7 @@ typedef struct strip {
     kvf_tier *device, *host;
     kvf_layout *near, *far;
     char *memory, *pinned, *mapping;
-    size_t bytes, segments, stride;
+    size_t bytes, segments;
     size_t layer; /* bytes of a block in it */
 } strip;
 

@@ -1,4 +1,5 @@
-/* The end of a program on the pseudo-real runtime, which cannot ask for the fake's verdict. */
+/* Programs on the pseudo-real runtime cannot call fakecuda_reset: misuse and leaks make them exit
+ * with 99 here. */
 #include "fakecuda.h"
 
 #include <stdio.h>

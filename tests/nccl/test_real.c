@@ -161,7 +161,8 @@ static void test_aborting(void **state) {
 
 int main(int argc, char **argv) {
     const bool real = argc > 1 && strcmp(argv[1], "--real") == 0;
-    if (!needs_device() || !needs(!real || !(FAKECUDA || FAKENCCL), "the real libraries"))
+    if (!needs_device() || !needs(FAKECUDA == FAKENCCL, "both fakes or both real libraries") ||
+        !needs(!real || !(FAKECUDA || FAKENCCL), "the real libraries"))
         return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_group_of_one_with_a_communicator),
