@@ -135,13 +135,11 @@ static void note_formulas(const transfer_options *chosen, const backend *backend
                         "link_gbps; wire_us = bytes / link_gbps");
     report_note(report, backend->type->link_formula);
     report_note(report, chosen->common.poll
-                            ? "polled: the end of a transfer was looked for without a rest"
-                            : "not polled: the end of a transfer was waited for by "
-                              "kvf_transfer_wait, which rests; --poll does not");
+                            ? "polled: transfers were polled without sleeping"
+                            : "waited: by kvf_transfer_wait, which naps; use --poll to poll");
     if (chosen->common.both_ways) {
-        report_note(report, "opposing_gbps: what moved the other way between a transfer's submit "
-                            "and its end; of transfers that began before or ended after, the "
-                            "part of their bytes that their time in between is of all their time");
+        report_note(report, "opposing_gbps: bytes moved the other way between a transfer's submit "
+                            "and its end; a transfer only partly inside counts in proportion");
     }
     if (backend->type->strategies != NULL) {
         report_note(report, "prediction_error = median_us / predicted_us - 1; of_best_forced = "

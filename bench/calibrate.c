@@ -32,12 +32,12 @@ static const struct argp_option options[] = {
     {"output", KEY_OUTPUT, "FILE", 0,
      "Write the model to FILE, for --model (default: to the cache directory, for this GPU)", 0},
     {"scratch-bytes", KEY_SCRATCH_BYTES, "N", 0,
-     "Memory to take meanwhile, of the GPU and pinned (default 256M, 8M at least; with less the "
+     "GPU memory, and as much pinned memory, to use (default 256M, 8M at least; with less the "
      "largest transfers are not measured)",
      0},
     {"most-noise", KEY_MOST_NOISE, "F", 0,
-     "Keep the model only if what was measured several times differs by no more than F (default "
-     "0.1; no limit on an imitated GPU)",
+     "Store the model only if repeated measurements differ by at most F (default 0.1; no limit on "
+     "an imitated GPU)",
      0},
     {0},
 };
@@ -175,7 +175,7 @@ int calibrate_main(int argc, char **argv) {
     device_close(&device);
     if (noise > most) {
         fail(EXIT_CHECK,
-             "%s: not written: what was measured several times differs by %.1f %%, more than "
+             "%s: not written: repeated measurements differ by %.1f %%, more than "
              "%.1f %% (--most-noise): was anything else using the GPU, its link or the processors?",
              path, noise * 100, most * 100);
     }

@@ -13,9 +13,8 @@ void opposing_close(opposing *opposing);
 /* Begins; on return the first transfer is submitted. The options are read until the end. */
 void opposing_begin(opposing *opposing, const kvf_submit_options *options);
 
-/* Lets what was submitted finish and returns 10^9 bytes/s over [from, to), of clock_ns: of
- * transfers that began before or ended after, the part of their bytes that their time in it is of
- * all their time. */
+/* Lets what was submitted finish and returns 10^9 bytes/s over [from, to), of clock_ns. A transfer
+ * only partly inside counts in proportion. */
 double opposing_end(opposing *opposing, uint64_t from, uint64_t to);
 
 #endif

@@ -224,10 +224,12 @@ void kvf__cuda_stop_thread(kvf__cuda *engine);
 /* progress.c: the seam's. */
 bool kvf__cuda_progress(kvf_engine *engine);
 
-/* expect.c; with `lock` held. Something is first in its lane, or was: notes when it could start;
- * says when the lane's first, which is over now, ended; learns from it. */
+/* expect.c; with `lock` held. */
+/* Notes when the first transfer of a lane could start. */
 void kvf__cuda_note_start(kvf__cuda *engine, kvf_transfer *transfer);
+/* When the lane's first transfer, which is over now, ended. */
 uint64_t kvf__cuda_end_of(const kvf__cuda *engine, const kvf_transfer *transfer);
+/* Updates the pace by it. */
 void kvf__cuda_learn_pace(kvf__cuda *engine, const kvf_transfer *transfer);
 /* The seam's. */
 kvf__expectation kvf__cuda_expect(const kvf_engine *engine, const kvf_transfer *transfer,

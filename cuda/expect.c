@@ -3,9 +3,9 @@
  *
  *     submit ... in the way ... | started |------ predicted * pace ------| expected
  *
- * The first of a lane starts when it was submitted or when the last thing in its way was over. What
- * waits for events of the caller's starts nobody knows when. Lanes that share a link slow each
- * other down, which is not foreseen: then a wait goes back to its naps.
+ * The first of a lane starts when it was submitted or when the last thing in its way was over. When
+ * a transfer that waits for events of the caller's starts is not known. Lanes that share a link
+ * slow each other down, which is not foreseen: then a wait goes back to its naps.
  */
 #include "engine_cuda.h"
 
@@ -39,7 +39,7 @@ static double pace_of(const kvf__cuda *e, const kvf_transfer *t) {
 }
 
 static kvf__expectation expectation(const kvf__cuda *e, const kvf_transfer *t, double share) {
-    const double most = 1e15; /* of nobody's patience */
+    const double most = 1e15; /* ns; no wait is that long */
     double ns = predicted_ns(t) * pace_of(e, t) * share;
     if (!has_started(t) || !(ns >= 0 && ns < most))
         return (kvf__expectation){0};

@@ -167,13 +167,13 @@ typedef struct kvf__wait {
 /* Steps, and sleeps in between, until it is done or the time is over. false for the latter. */
 bool kvf__engine_wait(kvf_engine *engine, const kvf__wait *wait, int64_t timeout_us);
 
-/* Until when a wait sleeps that has taken `waited` so far; `now`: it looks again at once. `rest`
- * is the next nap where nothing is expected. */
+/* The time until which a wait that has taken `waited` so far may sleep; `now` means look again at
+ * once. `rest` is the next nap where nothing is expected. */
 uint64_t kvf__nap_until(uint64_t now, uint64_t waited, kvf__expectation expected, uint64_t rest);
 
-/* The calling thread's timers fire within some microseconds, and not 50 us late, from here on;
- * returns what _be_as_before wants. In threads of the library's own for good, in others while they
- * sleep. */
+/* Lowers the calling thread's timer slack, usually 50 us, to 1 us; returns the argument for
+ * kvf__timers_be_as_before. Permanent in the library's own threads, only for naps in the caller's.
+ */
 KVF__MODULES int kvf__timers_be_exact(void);
 void kvf__timers_be_as_before(int slack);
 

@@ -120,10 +120,10 @@ KVF_API void kvf_cuda_device_free(int device, void *memory);
 
 /** How bytes are moved. */
 typedef enum kvf_cuda_strategy {
-    KVF_CUDA_AUTO,  /**< Whichever the model expects to be quickest; one that takes thread blocks
-                      (KERNEL, STAGED) only when it saves a tenth of the time of those that take
-                      none, or a quarter while the transfer waits for compute or any is marked. */
-    KVF_CUDA_LOOP,  /**< A cudaMemcpyAsync, 2DAsync or 3DAsync for every box. */
+    KVF_CUDA_AUTO, /**< The strategy that the model predicts to be fastest. KERNEL and STAGED occupy
+                      thread blocks and are chosen only if they save 10 % over the best of the
+                      others, or 25 % while the transfer waits for compute or compute is marked. */
+    KVF_CUDA_LOOP, /**< A cudaMemcpyAsync, 2DAsync or 3DAsync for every box. */
     KVF_CUDA_BATCH, /**< cuMemcpyBatchAsync or cuMemcpy3DBatchAsync, some thousand copies a call. */
     KVF_CUDA_KERNEL, /**< A few thread blocks read or write pinned host memory themselves. */
     KVF_CUDA_STAGED, /**< Packed on the device by a kernel, then few large copies; or the reverse.
@@ -156,32 +156,31 @@ KVF_API kvf_status kvf_cuda_model_builtin(const kvf_allocator *allocator, kvf_cu
 /** Options of kvf_cuda_model_calibrate: zero-initialise, then set what differs. */
 typedef struct kvf_cuda_calibrate_options {
     int device; /**< The device's index in the runtime. */
-    /** Bytes of device memory and as many of pinned memory that it may take meanwhile, in addition
-     * to what any engine takes. More than 256 MiB are not used: half of it is the largest transfer.
-     *  With fewer, down to 1 MiB, the largest sizes are not measured but extrapolated, and there is
-     *  less work to warm up. 0 means 256 MiB. */
+    /** Bytes of device memory, and as many of pinned memory, to use while calibrating, on top of
+     * what an engine takes. 0 means 256 MiB, which is also the most that is used; the largest
+     * transfer is half of it. With less, down to 1 MiB, the largest sizes are extrapolated and the
+     * warm-up is shorter. */
     size_t scratch_bytes;
     const kvf_allocator *allocator; /**< NULL: malloc. */
-    const kvf_log *log;             /**< Told of strategies that cannot be had, and of noise; NULL:
-                                         nobody. */
+    const kvf_log *log; /**< Gets the result, and warnings of noise and of strategies that
+                             are not available; NULL: no log. */
 } kvf_cuda_calibrate_options;
 
-/** Noise from which on a calibrated model is not to be relied on. */
+/** A calibrated model with more noise than this is unreliable. */
 #define KVF_CUDA_NOISY 0.1
 
 /**
- * Measures every strategy on a device, with engines and memory of its own: after 0.3 s of work to
- * warm up, for one to two seconds more on an H100's link, where the last are a fixed number of
- * transfers, so that a slower link takes longer. What runs on the device or the link meanwhile
- * spoils the result, and the model's noise tells: whoever keeps a model looks at it first. A
- * strategy that cannot be had there is marked so. Errors: INVALID; RANGE for a device that does not
- * exist; NO_MEMORY; UNSUPPORTED; ENGINE, BROKEN.
+ * Measures every strategy on a device, with its own engines and memory. Warms up for 0.3 s, then
+ * runs a fixed number of transfers: an estimated one to two seconds on an H100's link, longer on a
+ * slower one. Other work on the device or the link spoils the result: check kvf_cuda_model_noise
+ * before storing a model. Strategies that are not available are marked as such.
+ * Errors: INVALID; RANGE for a device that does not exist; NO_MEMORY; UNSUPPORTED; ENGINE, BROKEN.
  */
 KVF_API kvf_status kvf_cuda_model_calibrate(const kvf_cuda_calibrate_options *options,
                                             kvf_cuda_model **out, kvf_error *error);
 
-/** How far apart what was measured several times was while calibrating, relatively: 0.02 is quiet,
- * and from KVF_CUDA_NOISY on something disturbed it. NaN for the built-in model and for NULL. */
+/** The relative difference between repeated measurements of a calibration: 0.02 is quiet; above
+ *  KVF_CUDA_NOISY something disturbed it. NaN for the built-in model and for NULL. */
 KVF_API double kvf_cuda_model_noise(const kvf_cuda_model *model);
 
 /** Writes a model as JSON, keyed by GPU, driver and link; another file of that name is replaced
@@ -209,8 +208,8 @@ typedef enum kvf_cuda_reason {
     KVF_CUDA_FORCED,    /**< The submit or the engine's options asked for it. */
     KVF_CUDA_ONLY,      /**< Nothing else can do this. */
     KVF_CUDA_FELL_BACK, /**< What was asked for cannot do this. */
-    KVF_CUDA_SPARING,   /**< Something else is expected to be quicker, but takes thread blocks and
-                           saves too little. */
+    KVF_CUDA_SPARING, /**< A strategy that occupies thread blocks is predicted to be faster, but by
+                         too little. */
 } kvf_cuda_reason;
 
 /** What a model says of a move. Times are microseconds from submit to the last byte, with nothing
@@ -232,9 +231,9 @@ typedef struct kvf_cuda_explanation {
 /** What a copy of the CUDA engine can do: moves to be explained are lowered for it. */
 KVF_API const kvf_box_limits *kvf_cuda_limits(void);
 
-/** What a model says of a move, of which `direction` tells where it goes. Every strategy is taken
- *  to be at hand, but for STAGED on the device, and no compute to be there. `host_boxes` is an
- * estimate. Errors: INVALID. */
+/** What a model says of a move, of which `direction` tells where it goes. Assumes that
+ *  every strategy is available, except STAGED on the device, and that no compute runs. `host_boxes`
+ *  is an estimate. Errors: INVALID. */
 KVF_API kvf_status kvf_cuda_model_explain(const kvf_cuda_model *model, const kvf_move *move,
                                           kvf_cuda_direction direction, kvf_cuda_explanation *out,
                                           kvf_error *error);
@@ -276,14 +275,13 @@ typedef struct kvf_cuda_options {
  * kvf_submit_options.strategy is a kvf_cuda_strategy; one that cannot do the move gives way to one
  * that can (see kvf_cuda_explain).
  *
- * A wait sleeps for 1/64 of the time that it has taken so far, but 10 to 50 us at a time, and
- * looks without sleeping around the time at which the transfer is expected to be over: from 20 us
- * and an eighth of its expected duration before, to 50 us and an eighth after. So an end that comes
- * as expected is seen at once, and any other one after one nap: so are those of background
- * transfers, of transfers after events or marks of the caller's, and of lanes that share the link.
- * What is expected is the model's prediction, corrected by how the last transfers of some such
- * length that were alone have met it. While it sleeps the thread has a timer slack (prctl) of 1 us
- * at the most.
+ * A wait naps for 1/64 of the time waited so far, at least 10 and at most 50 us. Near the predicted
+ * end it polls without sleeping: from 20 us and 1/8 of the predicted duration before it, to 50 us
+ * and 1/8 after. An end that was predicted is therefore seen at once, any other after one nap.
+ * Background transfers, transfers after events or marks of the caller's, and lanes that share a
+ * link are not predicted. The prediction is the model's, scaled by how the last two transfers of
+ * similar length that ran alone compared with theirs. While it naps, the thread's timer slack
+ * (prctl) is at most 1 us.
  *
  * A tier's regions are checked when it is made: UNSUPPORTED for pageable memory, INVALID for memory
  * of another kind or device, for memory that is not mapped all through, and for host regions that

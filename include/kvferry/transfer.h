@@ -81,8 +81,8 @@ KVF_API kvf_status kvf_transfer_submit(kvf_tier *src, kvf_tier *dst, const kvf_p
 KVF_API kvf_status kvf_transfer_poll(kvf_transfer *transfer, kvf_error *error);
 
 /** Waits for the end. `timeout_us` in microseconds, negative for ever, 0 to poll. The calling
- * thread spins for 20 us, then sleeps until it is woken. Nothing wakes it when bytes have landed by
- * the CUDA engine, so there it looks now and then: see kvf_engine_cuda_create. Errors: TIMEOUT (the
+ * thread spins for 20 us, then sleeps until it is woken. The CUDA engine is not notified when
+ *  bytes land, so there it polls between naps: see kvf_engine_cuda_create. Errors: TIMEOUT (the
  *  transfer goes on), else as poll. */
 KVF_API kvf_status kvf_transfer_wait(kvf_transfer *transfer, int64_t timeout_us, kvf_error *error);
 
