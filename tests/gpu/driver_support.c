@@ -1,12 +1,13 @@
 #include "driver.h"
 
+#include "measure.h"
+
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
 enum { PAGE = 4096, HUGE_PAGE = 2 << 20, TOUCHERS = 8 };
 
@@ -19,9 +20,7 @@ bool try_call(cudaError_t code, const char *call) {
 }
 
 double now_us(void) {
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
+    return (double)clock_ns() / 1e3;
 }
 
 cudaStream_t new_stream(int priority) {

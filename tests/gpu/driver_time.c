@@ -1,6 +1,8 @@
 /* How long calls take, and what they wait for. */
 #include "driver.h"
 
+#include "measure.h"
+
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -112,11 +114,6 @@ static cudaError_t copy_until_done(scene *s) {
     return until_done(s, copy);
 }
 
-static int compare(const void *left, const void *right) {
-    const double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
 /* The median of calls into streams that are empty at first and never full. */
 static double median_us(scene *s, timed_call *call) {
     double us[CALLS];
@@ -128,8 +125,7 @@ static double median_us(scene *s, timed_call *call) {
         us[i] = now_us() - begin;
     }
     TRY(cudaDeviceSynchronize());
-    qsort(us, CALLS, sizeof *us, compare);
-    return us[CALLS / 2];
+    return median(us, CALLS);
 }
 
 void ask_call_costs(void) {

@@ -1,41 +1,12 @@
 #include "kernels.h"
 
-#ifdef __CUDACC__
-#define GPU_KERNEL(kernel) static_assert(true, "")
-
-static __device__ unsigned long long now_ns() {
-    unsigned long long now;
-    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
-    return now;
-}
-
-static __device__ bool is_set(const unsigned *flag) {
-    return *static_cast<const volatile unsigned *>(flag) != 0;
-}
-#else // on the fake runtime
-#include "emulate.hpp"
-
-#include <time.h>
-
-#define GPU_KERNEL(kernel) FAKECUDA_KERNEL(kernel)
-
-static unsigned long long now_ns() {
-    timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return static_cast<unsigned long long>(now.tv_sec) * 1000000000u +
-           static_cast<unsigned long long>(now.tv_nsec);
-}
-
-static bool is_set(const unsigned *flag) {
-    return __atomic_load_n(flag, __ATOMIC_ACQUIRE) != 0;
-}
-#endif
+#include "kernel_clock.h"
 
 template <size_t size> struct parameters { char bytes[size]; };
 
 extern "C" __global__ void kvferry_gpu_hold(const unsigned *flag, uint64_t most_ns) {
     const unsigned long long begin = now_ns();
-    while (!is_set(flag) && now_ns() - begin < most_ns)
+    while (read_flag(flag) == 0 && now_ns() - begin < most_ns)
         ;
 }
 
@@ -53,11 +24,11 @@ extern "C" __global__ void kvferry_gpu_take_32000(parameters<32000> unused) {
 extern "C" __global__ void kvferry_gpu_other() {
 }
 
-GPU_KERNEL(kvferry_gpu_hold);
-GPU_KERNEL(kvferry_gpu_nothing);
-GPU_KERNEL(kvferry_gpu_take_4000);
-GPU_KERNEL(kvferry_gpu_take_32000);
-GPU_KERNEL(kvferry_gpu_other);
+KERNEL_REGISTER(kvferry_gpu_hold);
+KERNEL_REGISTER(kvferry_gpu_nothing);
+KERNEL_REGISTER(kvferry_gpu_take_4000);
+KERNEL_REGISTER(kvferry_gpu_take_32000);
+KERNEL_REGISTER(kvferry_gpu_other);
 
 template <class Kernel>
 static cudaError_t launch(Kernel *kernel, void **arguments, cudaStream_t stream) {

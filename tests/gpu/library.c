@@ -2,6 +2,8 @@
  * measure and judge nothing. */
 #include "library_scene.h"
 
+#include "tool.h"
+
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -184,7 +186,7 @@ static void try_pool(size_t gib, bool small_pages) {
     scene s;
     char what[64];
     scene_open(&s, &shape);
-    scene_shuffle(s.host_ids, shape.host_blocks);
+    shuffle(s.host_ids, shape.host_blocks, &(uint64_t){2});
     (void)snprintf(what, sizeof what, "%zu MiB, %s pages", shape.host_blocks * s.block_bytes >> 20,
                    small_pages ? "4 KiB" : "huge");
     printf("    %s: pinned in %.2f s\n", what, s.pin_seconds);

@@ -1,47 +1,23 @@
 #include "library_scene.h"
 
+#include "measure.h"
+#include "tool.h"
+
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { GAP = 4096, WARM_UP = 2, MOST_SAMPLES = 512 };
 
 double scene_now_us(void) {
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
+    return (double)clock_ns() / 1e3;
 }
 
 static void ok(kvf_status status, const kvf_error *error) {
-    char text[256];
-    if (status == KVF_OK)
-        return;
-    kvf_error_format(error, text, sizeof text);
-    printf("failed: %s\n", text);
-    exit(1);
-}
-
-static void *must(void *memory) {
-    if (!memory)
-        abort();
-    return memory;
-}
-
-void scene_shuffle(uint64_t *ids, size_t count) {
-    static uint64_t random = UINT64_C(88172645463325252);
-    for (size_t i = count; i > 1; i--) {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        const size_t other = random % i;
-        const uint64_t id = ids[i - 1];
-        ids[i - 1] = ids[other];
-        ids[other] = id;
-    }
+    must(status, error, "an experiment");
 }
 
 static uint64_t *make_ids(size_t count) {
-    uint64_t *ids = must(malloc(count * sizeof *ids));
+    uint64_t *ids = must_grow(NULL, count, sizeof *ids);
     for (size_t i = 0; i < count; i++)
         ids[i] = i;
     return ids;
@@ -62,7 +38,7 @@ static kvf_layout *make_device_layout(scene *s, const scene_shape *shape) {
                             .parts = 1,
                             .bytes = shape->fragment_bytes};
     const size_t each = shape->device_blocks * shape->fragment_bytes;
-    kvf_buffer *buffers = must(calloc(shape->layers, sizeof *buffers));
+    kvf_buffer *buffers = must_grow(NULL, shape->layers, sizeof *buffers);
     kvf_layout *layout = NULL;
     kvf_error error = {0};
     ok(kvf_cuda_device_alloc(0, shape->layers * (each + GAP), &s->memory, &error), &error);
@@ -96,7 +72,7 @@ void scene_open(scene *s, const scene_shape *shape) {
     kvf_layout_destroy(far);
     s->device_ids = make_ids(shape->device_blocks);
     s->host_ids = make_ids(shape->host_blocks);
-    scene_shuffle(s->device_ids, shape->device_blocks);
+    shuffle(s->device_ids, shape->device_blocks, &(uint64_t){1});
 }
 
 void scene_close(scene *s) {
@@ -134,16 +110,6 @@ void scene_finish(kvf_transfer *transfer, scene_waiting waiting) {
         status = kvf_transfer_poll(transfer, &error);
     ok(status, &error);
     kvf_transfer_release(transfer);
-}
-
-static int compare(const void *left, const void *right) {
-    const double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
-static double median(double *values, size_t count) {
-    qsort(values, count, sizeof *values, compare);
-    return values[count / 2];
 }
 
 scene_time scene_measure(const scene *s, const scene_move *move, size_t samples,

@@ -32,9 +32,6 @@ typedef struct scene {
 void scene_open(scene *s, const scene_shape *shape);
 void scene_close(scene *s);
 
-/* Any order, from the same numbers in every run. */
-void scene_shuffle(uint64_t *ids, size_t count);
-
 /* Which blocks go where: of the ids, `count` from these positions on. */
 typedef struct scene_move {
     bool to_device;
