@@ -36,10 +36,10 @@ static inline bool needs(bool there, const char *what) {
 static inline bool needs_device(void) {
     int devices = 0;
     const cudaError_t code = cudaGetDeviceCount(&devices);
-    if (code == cudaSuccess && devices > 0)
-        return needs(true, NULL);
-    (void)fprintf(stderr, "%s: ", cudaGetErrorString(code));
-    return needs(false, "a GPU");
+    const bool there = code == cudaSuccess && devices > 0;
+    if (!there)
+        (void)fprintf(stderr, "%s: ", cudaGetErrorString(code));
+    return needs(there, "a GPU");
 }
 
 static inline bool needs_fake(void) {
