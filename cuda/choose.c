@@ -63,7 +63,7 @@ void kvf__cuda_choose(kvf__cuda *e, kvf_transfer *t) {
 
 /* Whether its end was noticed soon enough to say how long it took. */
 static bool was_watched(const kvf_transfer *t) {
-    uint64_t seen = kvf__cuda_job_of((kvf_transfer *)t)->seen;
+    uint64_t seen = kvf__cuda_job_in(t)->seen;
     return t->end_time - seen <= (t->end_time - t->submit_time) / 10;
 }
 
@@ -108,7 +108,7 @@ kvf_status kvf_cuda_explain(const kvf_transfer *t, kvf_cuda_explanation *out, kv
         return KVF__FAIL(error, .status = KVF_ERR_INVALID,
                          .what = "NULL argument or a transfer of another kind of engine");
     pthread_mutex_lock(&e->base.lock);
-    const kvf__cuda_job *j = kvf__cuda_job_of((kvf_transfer *)t);
+    const kvf__cuda_job *j = kvf__cuda_job_in(t);
     bool decided = j->state == KVF__CUDA_ENQUEUED || kvf__transfer_is_over(t);
     if (decided)
         *out = j->explained;

@@ -139,10 +139,10 @@ static kvf_status cuda_submit(kvf_engine *engine, kvf_transfer *t, kvf_error *er
         j->state = KVF__CUDA_REFUSED;
     else if (!t->background)
         j->state = KVF__CUDA_ENQUEUED;
-    if (status == KVF_OK)
+    if (status == KVF_OK) {
         kvf__transfer_accepted(t, kvf__now());
-    if (status == KVF_OK)
         kvf__cuda_note_start(e, t);
+    }
     if (status != KVF_OK && t->background)
         atomic_fetch_sub(&e->waiting, 1);
     if (t->background)
