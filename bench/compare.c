@@ -2,7 +2,6 @@
 
 #include "table.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,11 +44,6 @@ static const identity identities[] = {
      {"device_layout", "host_layout", "pattern", "block_bytes", "layer_bytes"}},
 };
 
-/* What the first schema did not say of a row, and what it was then. */
-static const struct {
-    const char *key, *text; /* NULL: false */
-} unsaid[] = {{"host_pattern", "contiguous"}, {"both_ways", NULL}, {"polled", NULL}};
-
 /* Of the context: figures are of different things where one of these differs. */
 static const char *const circumstances[] = {
     "version",  "compiler",      "flags",   "build_type", "kernel",   "cpu",         "cores",
@@ -63,124 +57,6 @@ static const identity *find_identity(const char *command) {
             return &identities[i];
         }
     }
-    return NULL;
-}
-
-/* Reading */
-
-/* Whether a row has the figure and the first key; by that the first schema's command is known. */
-static bool is_row_of(const identity *of, const json_t *row) {
-    return json_is_number(json_object_get(row, of->figure)) &&
-           json_object_get(row, of->keys[0]) != NULL;
-}
-
-/* The command of a document of the first schema, which does not say; NULL for none. */
-static const char *guess_command(const json_t *document) {
-    const json_t *row = json_array_get(json_object_get(document, "rows"), 0);
-    for (size_t i = 0; i < sizeof(identities) / sizeof(identities[0]); i++) {
-        if (is_row_of(&identities[i], row)) {
-            return identities[i].command;
-        }
-    }
-    return NULL;
-}
-
-/* In rows of the first schema: what it did not say. */
-static bool say_unsaid(json_t *row) {
-    for (size_t i = 0; i < sizeof(unsaid) / sizeof(unsaid[0]); i++) {
-        json_t *value = unsaid[i].text != NULL ? json_string(unsaid[i].text) : json_false();
-        if (json_object_get(row, unsaid[i].key) != NULL) {
-            json_decref(value);
-        } else if (json_object_set_new(row, unsaid[i].key, value) != 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool rows_are_objects(const json_t *document) {
-    const json_t *rows = json_object_get(document, "rows");
-    size_t i;
-    json_t *row;
-    json_array_foreach(rows, i, row) {
-        if (!json_is_object(row)) {
-            return false;
-        }
-    }
-    return json_is_array(rows);
-}
-
-/* NULL when the document will do; else what is wrong with it. */
-static const char *find_fault(const json_t *document) {
-    json_int_t version = json_integer_value(json_object_get(document, "schema_version"));
-    if (!json_is_object(document) || version == 0) {
-        return "is no result of kvferry";
-    }
-    if (version != 1 && version != 2) {
-        return "has a schema_version that this kvferry does not know";
-    }
-    if (!rows_are_objects(document) || !json_is_object(json_object_get(document, "context"))) {
-        return "is no result of kvferry: it lacks a context, or rows";
-    }
-    return NULL;
-}
-
-/* Says in `message` when the document is not of that command. */
-static bool is_of(const json_t *document, const char *file, const char *command, char *message,
-                  size_t size) {
-    bool first = json_integer_value(json_object_get(document, "schema_version")) == 1;
-    const char *found =
-        first ? guess_command(document) : json_string_value(json_object_get(document, "command"));
-    if (found != NULL && strcmp(found, command) == 0) {
-        return true;
-    }
-    snprintf(message, size, "%s: is of kvferry %s, not of kvferry %s", file,
-             found != NULL ? found : "something else", command);
-    return false;
-}
-
-static bool complete(json_t *document) {
-    size_t i;
-    json_t *row;
-    bool said = true;
-    if (json_integer_value(json_object_get(document, "schema_version")) == 1) {
-        json_array_foreach(json_object_get(document, "rows"), i, row) {
-            said = said && say_unsaid(row);
-        }
-    }
-    return said;
-}
-
-static json_t *load(const char *file, char *message, size_t size) {
-    json_error_t error;
-    FILE *stream = fopen(file, "r");
-    if (stream == NULL) {
-        snprintf(message, size, "%s: cannot be opened: %s", file, strerror(errno));
-        return NULL;
-    }
-    json_t *document = json_loadf(stream, 0, &error);
-    if (document == NULL) {
-        snprintf(message, size, "%s:%d: is not JSON: %s", file, error.line, error.text);
-    }
-    fclose(stream);
-    return document;
-}
-
-json_t *compare_read(const char *file, const char *command, char *message, size_t size) {
-    json_t *document = load(file, message, size);
-    if (document == NULL) {
-        return NULL;
-    }
-    const char *fault = find_fault(document);
-    if (fault != NULL) {
-        snprintf(message, size, "%s: %s", file, fault);
-    } else if (is_of(document, file, command, message, size)) {
-        if (complete(document)) {
-            return document;
-        }
-        snprintf(message, size, "%s: out of memory", file);
-    }
-    json_decref(document);
     return NULL;
 }
 
@@ -322,11 +198,10 @@ static bool add_differences(const json_t *now, const json_t *before, json_t *dif
 }
 
 static json_t *make_empty(const identity *of, const json_t *before, const char *file) {
-    const json_t *version = json_object_get(before, "schema_version");
     const json_t *context = json_object_get(before, "context");
-    json_t *comparison = json_pack(
-        "{s:s, s:I, s:s?, s:s, s:[]}", "file", file, "schema_version", json_integer_value(version),
-        "date", json_string_value(json_object_get(context, "date")), "figure", of->figure, "rows");
+    json_t *comparison = json_pack("{s:s, s:s?, s:s, s:[]}", "file", file, "date",
+                                   json_string_value(json_object_get(context, "date")), "figure",
+                                   of->figure, "rows");
     for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
         json_object_set_new(comparison, counts[i], json_integer(0));
     }

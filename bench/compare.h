@@ -6,11 +6,11 @@
  *     ratio   = now / before
  *     noise   = sqrt(spread_now^2 + spread_before^2), no less than 0.02
  *     verdict = "within noise" when max(ratio, 1 / ratio) - 1 <= noise, else "faster" or "slower";
- *               null where a spread is not known: of a single sample, or in schema_version 1
+ *               null where a spread is not known, as that of a single sample
  *
  * In the JSON of the run now:
  *
- *     "compare": {"file": "before.json", "schema_version": 2, "date": "...", "figure": "gbps",
+ *     "compare": {"file": "before.json", "date": "...", "figure": "gbps",
  *                 "rows": [{(the keys asked for), "now", "before", "ratio", "noise", "verdict"}],
  *                 "faster": 0, "slower": 1, "within_noise": 10, "unknown": 0,
  *                 "only_now": 1, "only_before": 0,
@@ -22,10 +22,6 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
-
-/* Reads a stored document of `command`, of either schema version. NULL, with why in `message`, for
- * a file that is none, or is another command's. The caller frees it with json_decref. */
-json_t *compare_read(const char *file, const char *command, char *message, size_t size);
 
 /* The comparison of two documents of `command`, as above; `file` is the name of the one before.
  * NULL for lack of memory. The caller frees it with json_decref. */

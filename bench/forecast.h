@@ -2,7 +2,8 @@
 #ifndef KVF_BENCH_FORECAST_H
 #define KVF_BENCH_FORECAST_H
 
-#include <jansson.h>
+#include "results.h"
+
 #include <kvferry/kvferry.h>
 
 /* What is expected of a move. */
@@ -39,9 +40,11 @@ expected forecast_move(const forecast *forecast, const kvf_move *move, bool to_d
 
 typedef struct stored stored;
 
-/* NULL and "NAME: what" in `message` for a file that is none, or has no row to go by. */
+/* NULL and "NAME: why" in `message` for a file that is none, or has no row to go by. */
 stored *stored_read(const char *path, char *message, size_t size);
-stored *stored_parse(const json_t *root, char *message, size_t size);
+
+/* The same of results that were read, which become its own, also on failure. */
+stored *stored_take(const char *name, results results, char *message, size_t size);
 void stored_close(stored *stored);
 
 /* Whether the copies were from host memory to host memory, and no GPU's link had a part in it. */

@@ -160,12 +160,15 @@ int report_main(int argc, char **argv) {
     static const struct argp argp = {
         .options = options, .parser = parse, .args_doc = "FILE...", .doc = doc};
     page_options chosen = {0};
+    char message[512];
     sheet page;
     argp_parse(&argp, argc, argv, 0, NULL, &chosen);
     check_output(&chosen);
     results *all = must_grow(NULL, chosen.count, sizeof(*all));
     for (size_t i = 0; i < chosen.count; i++) {
-        results_read(chosen.files[i], &all[i]);
+        if (!results_read(chosen.files[i], NULL, &all[i], message, sizeof(message))) {
+            fail(EXIT_USAGE, "%s", message);
+        }
     }
     sheet_open(&page);
     put_page(page.out, all, chosen.count);

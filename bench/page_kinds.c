@@ -305,35 +305,18 @@ static void put_pinned(FILE *out, const results *results) {
 
 typedef struct kind {
     const char *command;
-    const char *keys[3]; /* that its rows have, for results that do not name their command */
     void (*put)(FILE *out, const results *results);
 } kind;
 
 static const kind kinds[] = {
-    {"bench transfer", {"fragment_bytes", "gbps", "link_gbps"}, put_transfer},
-    {"bench plan", {"op", "ns_per_block", "blocks"}, put_plan},
-    {"bench pinned", {"way", "s_per_gib", "bytes"}, put_pinned},
-    {"bench collective", {"mode", "algbw_gbps", "links_gbps"}, put_collective},
-    {"replay", {"requests", "device_hits", "host_hits"}, put_replay},
-    {"calibrate", {"chosen", "wire_us", "expected_gbps"}, put_calibrate},
+    {"bench transfer", put_transfer},     {"bench plan", put_plan}, {"bench pinned", put_pinned},
+    {"bench collective", put_collective}, {"replay", put_replay},   {"calibrate", put_calibrate},
 };
-
-static bool has_keys(const kind *kind, const json_t *row) {
-    for (size_t i = 0; i < sizeof(kind->keys) / sizeof(kind->keys[0]); i++) {
-        if (json_object_get(row, kind->keys[i]) == NULL) {
-            return false;
-        }
-    }
-    return true;
-}
 
 /* NULL for none. */
 static const kind *find_kind(const results *results) {
-    const char *command = json_string_value(json_object_get(results->root, "command"));
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-        bool is = command != NULL ? strcmp(command, kinds[i].command) == 0
-                                  : has_keys(&kinds[i], json_array_get(results->rows, 0));
-        if (is) {
+        if (strcmp(results->command, kinds[i].command) == 0) {
             return &kinds[i];
         }
     }
@@ -341,9 +324,7 @@ static const kind *find_kind(const results *results) {
 }
 
 const char *results_command(const results *results) {
-    const char *command = json_string_value(json_object_get(results->root, "command"));
-    const kind *kind = find_kind(results);
-    return command != NULL ? command : kind != NULL ? kind->command : NULL;
+    return results->command;
 }
 
 void put_charts(FILE *out, const results *results) {

@@ -1,26 +1,8 @@
-/* Reading results that `--json` wrote: report.h has their form. */
+/* What a reader of results is to know of them. */
 #ifndef KVF_BENCH_PAGE_RESULTS_H
 #define KVF_BENCH_PAGE_RESULTS_H
 
-#include <jansson.h>
-#include <stdbool.h>
-#include <stddef.h>
-
-/* More is not read. */
-#define RESULTS_MOST_BYTES ((size_t)32 << 20)
-#define RESULTS_MOST_ROWS  10000
-
-typedef struct results {
-    const char *name; /* the file's */
-    json_t *root;
-    json_t *context; /* an object, of root */
-    json_t *rows;    /* one or more objects, of root */
-} results;
-
-/* Reads a file, or standard input for "-"; `name` has to outlive the results. Ends the program with
- * EXIT_USAGE and a message for what cannot be read or is none of kvferry's results. */
-void results_read(const char *name, results *results);
-void results_free(results *results);
+#include "results.h"
 
 /* Why a row is to be taken with care; bits. */
 enum {

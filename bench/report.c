@@ -3,6 +3,7 @@
 #include "compare.h"
 #include "context.h"
 #include "measure.h"
+#include "results.h"
 #include "table.h"
 #include "tool.h"
 
@@ -17,7 +18,7 @@
 
 struct report {
     json_t *root, *rows; /* rows is a part of root */
-    json_t *before;      /* what is compared with; NULL: nothing */
+    results before;      /* what is compared with; root is NULL for nothing */
     const char *command, *before_name;
     FILE *json; /* NULL: none */
     const char *json_name;
@@ -65,15 +66,6 @@ static FILE *open_json(const char *name) {
     return file;
 }
 
-static json_t *read_before(const char *name, const char *command) {
-    char message[512];
-    json_t *before = compare_read(name, command, message, sizeof(message));
-    if (before == NULL) {
-        fail(EXIT_USAGE, "%s", message);
-    }
-    return before;
-}
-
 report *report_open(const report_options *options_given, const char *command, const char *engine) {
     report *opened = must_grow(NULL, 1, sizeof(*opened));
     *opened = (report){.json_name = options_given->json,
@@ -81,7 +73,11 @@ report *report_open(const report_options *options_given, const char *command, co
                        .command = command};
     if (options_given->compare != NULL) {
         /* First: the new results may go to the same file. */
-        opened->before = read_before(options_given->compare, command);
+        char message[512];
+        if (!results_read(options_given->compare, command, &opened->before, message,
+                          sizeof(message))) {
+            fail(EXIT_USAGE, "%s", message);
+        }
     }
     opened->json = open_json(options_given->json);
     opened->rows = json_array();
@@ -198,9 +194,10 @@ static void add_noise(const report *report) {
 }
 
 static void add_comparison(const report *report) {
-    if (report->before != NULL) {
+    if (report->before.root != NULL) {
         set(report->root, "compare",
-            compare_documents(report->command, report->root, report->before, report->before_name));
+            compare_documents(report->command, report->root, report->before.root,
+                              report->before_name));
     }
 }
 
@@ -244,9 +241,9 @@ void report_close(report *report) {
     if (report->json != NULL) {
         write_json(report);
     }
-    bool nothing_compared = report->before != NULL && !compare_found(report->root);
+    bool nothing_compared = report->before.root != NULL && !compare_found(report->root);
     const char *before_name = report->before_name;
-    json_decref(report->before);
+    results_free(&report->before);
     json_decref(report->rows);
     json_decref(report->root);
     free(report);

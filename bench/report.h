@@ -50,9 +50,6 @@
  *
  * In replay the samples are the transfers, which differ: spread and noisy are null. Rows of
  * calibrate and advise are predictions, and have none of these.
- *
- * schema_version 1 had no command, noise, max, spread and noisy, and in rows of bench plan
- * ns_total for median_ns, of bench pinned seconds for median_s, of replay p50_us for median_us.
  */
 #ifndef KVF_BENCH_REPORT_H
 #define KVF_BENCH_REPORT_H

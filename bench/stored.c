@@ -1,6 +1,5 @@
 #include "forecast.h"
 
-#include "json_file.h"
 #include "tool.h"
 
 #include <math.h>
@@ -16,7 +15,7 @@ typedef struct point {
 } point;
 
 struct stored {
-    json_t *root;
+    results results;
     point *points; /* by fragment bytes */
     size_t count;
     bool host, imitated;
@@ -38,7 +37,7 @@ static const char *text(const json_t *row, const char *key) {
  */
 static bool is_usable(const json_t *row, const point *point) {
     const char *layout = text(row, "host_layout");
-    const char *host_pattern = text(row, "host_pattern"); /* older documents have none */
+    const char *host_pattern = text(row, "host_pattern");
     return point->direction != NULL && point->pattern != NULL && layout != NULL &&
            (strcmp(layout, "whole") == 0 || strcmp(layout, "contiguous") == 0) &&
            (host_pattern == NULL || strcmp(host_pattern, "contiguous") == 0) &&
@@ -71,26 +70,17 @@ static int compare(const void *a, const void *b) {
     return (x->fragment_bytes > y->fragment_bytes) - (x->fragment_bytes < y->fragment_bytes);
 }
 
-stored *stored_parse(const json_t *root, char *message, size_t size) {
-    json_int_t version = json_integer_value(json_object_get(root, "schema_version"));
-    const json_t *rows = json_object_get(root, "rows");
-    if (version < 1 || version > 2 || !json_is_array(rows)) {
-        snprintf(message, size, "these are no results of schema version 1 or 2");
-        return NULL;
-    }
+stored *stored_take(const char *name, results results, char *message, size_t size) {
     stored *read = must_grow(NULL, 1, sizeof(*read));
-    *read = (stored){.root = json_deep_copy(root)};
-    if (read->root == NULL) {
-        fail(EXIT_CHECK, "out of memory for results");
-    }
-    rows = json_object_get(read->root, "rows");
-    for (size_t i = 0; i < json_array_size(rows); i++) {
-        add(read, json_array_get(rows, i));
+    *read = (stored){.results = results};
+    for (size_t i = 0; i < json_array_size(results.rows); i++) {
+        add(read, json_array_get(results.rows, i));
     }
     if (read->count == 0) {
         snprintf(message, size,
-                 "no row of bench transfer with whole blocks on the host, several "
-                 "regions and the link for itself");
+                 "%s: no row with whole blocks on the host, several regions and the link for "
+                 "itself",
+                 name);
         stored_close(read);
         return NULL;
     }
@@ -99,22 +89,14 @@ stored *stored_parse(const json_t *root, char *message, size_t size) {
 }
 
 stored *stored_read(const char *path, char *message, size_t size) {
-    char what[256];
-    json_t *root = json_file_read(path, message, size);
-    if (root == NULL) {
-        return NULL;
-    }
-    stored *read = stored_parse(root, what, sizeof(what));
-    json_decref(root);
-    if (read == NULL) {
-        snprintf(message, size, "%s: %s", path, what);
-    }
-    return read;
+    results results;
+    bool read = results_read(path, "bench transfer", &results, message, size);
+    return read ? stored_take(path, results, message, size) : NULL;
 }
 
 void stored_close(stored *stored) {
     if (stored != NULL) {
-        json_decref(stored->root);
+        results_free(&stored->results);
         free(stored->points);
         free(stored);
     }

@@ -103,7 +103,7 @@ advise 0 llama --block-tokens 65536 --json -
 # By results, and not beyond them without saying so.
 cell='"pattern": "random", "host_layout": "whole", "regions": 8, "bytes": 16777216, "verified": true'
 cat >"$work/results.json" <<END
-{"schema_version": 1, "context": {}, "rows": [
+{"schema_version": 2, "command": "bench transfer", "context": {}, "rows": [
     {"direction": "h2d", "strategy": "auto", "fragment_bytes": 8192, "gbps": 20, $cell},
     {"direction": "h2d", "strategy": "auto", "fragment_bytes": 131072, "gbps": 40, $cell}]}
 END

@@ -18,8 +18,8 @@ def context(**more):
             **more}
 
 
-def results(rows, version=1, **more):
-    return {"schema_version": version, "context": context(), "rows": rows, **more}
+def results(rows, command="bench transfer", **more):
+    return {"schema_version": 2, "command": command, "context": context(), "rows": rows, **more}
 
 
 # ns, ns a fragment and GB/s of the bytes, so that another one wins in each corner.
@@ -53,12 +53,12 @@ def strategies():
 
 
 def total():
-    """One total, and so one count for each size; with spreads, as schema 2 has them."""
+    """One total, and so one count for each size; with spreads."""
     rows = []
     for direction in ("h2d", "d2h"):
         for fragment in (4096, 65536, 1048576):
             rows += cells(direction, (64 << 20) // fragment, fragment, spread=0.04, noisy=False)
-    return results(rows, version=2, command="bench transfer",
+    return results(rows, command="bench transfer",
                    noise={"bound": 0.1, "rows": 30, "noisy": 0}, compare=comparison())
 
 
@@ -76,10 +76,10 @@ def doubtful():
             transfer_row("batch", 65536, 64, verified=False),
             transfer_row("batch", 262144, 64, imitated=True),
             transfer_row("kernel", 4096, 64), transfer_row("kernel", 16384, 64)]
-    return results(rows, version=2, command="bench transfer")
+    return results(rows, command="bench transfer")
 
 
-def hostile(command=HOSTILE):
+def hostile(command="something new"):
     rows = [transfer_row("batch", 4096, 64, pattern=HOSTILE, strategy=HOSTILE, taken=HOSTILE),
             transfer_row("batch", 4096, 64, host_layout=HOSTILE * 20, strategy="loop"),
             {HOSTILE: HOSTILE}]
@@ -111,7 +111,7 @@ def odd_rows(command):
 def plan():
     return results([{"op": op, "blocks": blocks, "ids": None, "ns_per_block": 1e6 / blocks,
                      "ns_total": 1e6, "samples": 5}
-                    for blocks in (1, 1000) for op in ("zip", "hash")])
+                    for blocks in (1, 1000) for op in ("zip", "hash")], command="bench plan")
 
 
 def replay():
@@ -119,29 +119,32 @@ def replay():
                      "computed": 50, "onboarded": 30, "offloaded": 50, "onboard_bytes": 30 << 20,
                      "offload_bytes": 50 << 20, "onboard_gbps": 12.5, "offload_gbps": None,
                      "device_blocks": 64, "host_blocks": host, "verified_blocks": 80,
-                     "corrupt_blocks": 0} for host in (64, 128)])
+                     "corrupt_blocks": 0} for host in (64, 128)], command="replay")
 
 
 def pinned():
     return results([{"way": way, "bytes": 1 << 30, "samples": 3, "seconds": 0.25,
-                     "s_per_gib": 0.25} for way in ("huge pages", "small pages")])
+                     "s_per_gib": 0.25} for way in ("huge pages", "small pages")],
+                   command="bench pinned")
 
 
 def collective():
     return results([{"mode": mode, "ranks": 8, "fragment_bytes": size, "algbw_gbps": size / 1e3,
                      "links_gbps": 400.0, "link_gbps": 50.0, "verified": True}
-                    for size in (4096, 65536) for mode in ("striped", "broadcast")])
+                    for size in (4096, 65536) for mode in ("striped", "broadcast")],
+                   command="bench collective")
 
 
 def calibrate():
     return results([{"direction": direction, "fragment_bytes": size, "chosen": "batch",
                      "loop_us": 4e7 / size, "batch_us": 2e7 / size, "kernel_us": 3e7 / size,
                      "staged_us": 5e7 / size, "wire_us": 1000.0, "expected_gbps": size / 300,
-                     "calibrated": True} for size in (1024, 4096) for direction in ("h2d", "d2h")])
+                     "calibrated": True} for size in (1024, 4096) for direction in ("h2d", "d2h")],
+                   command="calibrate")
 
 
 def unknown():
-    return results([{"figure": 1}, {"figure": 2.5}], version=2, command="some new command")
+    return results([{"figure": 1}, {"figure": 2.5}], command="some new command")
 
 
 def many():

@@ -2,9 +2,7 @@
 #include "support.h"
 
 #include <compare.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* A document of bench plan with one row. */
 static json_t *plan_of(const char *op, double ns_per_block, double spread) {
@@ -129,79 +127,6 @@ static void names_what_differs_in_the_contexts(void **state) {
     json_decref(b);
 }
 
-/* Reading */
-
-static json_t *read_text(const char *text, const char *command, char *message) {
-    char name[] = "/tmp/test_compare_XXXXXX";
-    int file = mkstemp(name);
-    assert_true(file >= 0);
-    assert_int_equal(write(file, text, strlen(text)), strlen(text));
-    close(file);
-    json_t *document = compare_read(name, command, message, 256);
-    unlink(name);
-    return document;
-}
-
-static void refuses_broken_files(void **state) {
-    static const struct {
-        const char *text, *says;
-    } cases[] = {
-        {"", "is not JSON"},
-        {"{", "is not JSON"},
-        {"{} {}", "is not JSON"},
-        {"[]", "is no result of kvferry"},
-        {"{}", "is no result of kvferry"},
-        {"{\"schema_version\": \"2\"}", "is no result of kvferry"},
-        {"{\"schema_version\": 3}", "schema_version"},
-        {"{\"schema_version\": -1}", "schema_version"},
-        {"{\"schema_version\": 2}", "lacks"},
-        {"{\"schema_version\": 2, \"context\": {}, \"rows\": {}}", "lacks"},
-        {"{\"schema_version\": 2, \"context\": [], \"rows\": []}", "lacks"},
-        {"{\"schema_version\": 2, \"context\": {}, \"rows\": [1]}", "lacks"},
-        {"{\"schema_version\": 2, \"context\": {}, \"rows\": []}", "something else"},
-        {"{\"schema_version\": 2, \"command\": 7, \"context\": {}, \"rows\": []}",
-         "something else"},
-        {"{\"schema_version\": 1, \"context\": {}, \"rows\": []}", "something else"},
-        {"{\"schema_version\": 1, \"context\": {}, \"rows\": [{\"engine\": \"host\", \"gbps\": "
-         "1.0}]}",
-         "kvferry bench transfer"},
-        {"{\"schema_version\": 2, \"command\": \"replay\", \"context\": {}, \"rows\": []}",
-         "kvferry replay"},
-    };
-    char message[256];
-    (void)state;
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        assert_null(read_text(cases[i].text, "bench plan", message));
-        assert_non_null(strstr(message, cases[i].says));
-    }
-    assert_null(compare_read("/nowhere/at/all", "bench plan", message, sizeof(message)));
-    assert_non_null(strstr(message, "/nowhere/at/all"));
-}
-
-static void reads_the_first_schema(void **state) {
-    char message[256];
-    (void)state;
-    json_t *plan =
-        read_text("{\"schema_version\": 1, \"context\": {}, \"rows\": [{\"op\": \"zip\", "
-                  "\"blocks\": 64, \"ids\": null, \"ns_per_block\": 2.0}]}",
-                  "bench plan", message);
-    assert_non_null(plan);
-    json_t *now = plan_of("zip", 1, 0.1);
-    json_t *comparison = compare(now, plan);
-    expect_count(comparison, "unknown", 1);
-    json_decref(comparison);
-    json_decref(now);
-    json_decref(plan);
-    plan = read_text("{\"schema_version\": 1, \"context\": {}, \"rows\": [{\"engine\": \"host\", "
-                     "\"gbps\": 2.0}]}",
-                     "bench transfer", message);
-    assert_non_null(plan);
-    const json_t *row = json_array_get(rows_of(plan), 0);
-    assert_string_equal(json_string_value(json_object_get(row, "host_pattern")), "contiguous");
-    assert_true(json_is_false(json_object_get(row, "both_ways")));
-    json_decref(plan);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(judges_by_both_spreads),
@@ -209,8 +134,6 @@ int main(void) {
         cmocka_unit_test(knows_what_cannot_be_told),
         cmocka_unit_test(counts_rows_without_partner),
         cmocka_unit_test(names_what_differs_in_the_contexts),
-        cmocka_unit_test(refuses_broken_files),
-        cmocka_unit_test(reads_the_first_schema),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -188,9 +188,9 @@ says err "has no row"
 read_json
 has rows.0.blocks NUMBER '65$'
 expect 2 bench transfer --compare "$work/before.json"
-says err "is of kvferry bench plan"
+says err "has results of kvferry bench plan"
 expect 2 bench plan --compare "$work/trace"
-says err "is not JSON"
+says err "not JSON"
 expect 2 bench plan --compare "$work/nothing"
 says err "$work/nothing"
 [ "$failures" -eq 0 ]
