@@ -46,9 +46,9 @@ static const identity identities[] = {
 
 /* Of the context: figures are of different things where one of these differs. */
 static const char *const circumstances[] = {
-    "version",  "compiler",      "flags",   "build_type", "kernel",   "cpu",         "cores",
-    "affinity", "huge_pages",    "threads", "gpu",        "driver",   "cuda_driver", "cuda_runtime",
-    "link",     "power_limit_w", "model",   "nccl",       "imitated",
+    "seed",        "trace_digest", "version",  "compiler",      "flags",   "build_type", "kernel",
+    "cpu",         "cores",        "affinity", "huge_pages",    "threads", "gpu",        "driver",
+    "cuda_driver", "cuda_runtime", "link",     "power_limit_w", "model",   "nccl",       "imitated",
 };
 
 static const identity *find_identity(const char *command) {

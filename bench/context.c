@@ -1,10 +1,9 @@
 #include "context.h"
 
-#include <kvferry/kvferry.h>
+#include "tool.h"
 
 #include <ctype.h>
 #include <dirent.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,40 +17,34 @@
 #define COMPILER "gcc " __VERSION__
 #endif
 
-/* What the kernel's list says first of `what`, without spaces before it; the caller frees it. NULL
- * where it says nothing. */
-static char *cpu_says(const char *what) {
-    char *line = NULL, *said = NULL;
+/* The value in the first line "KEY: VALUE" of one of the kernel's files that begins with `key`;
+ * null where there is none. */
+static json_t *kernel_says(const char *path, const char *key) {
+    char *line = NULL;
     size_t capacity = 0;
-    FILE *list = fopen("/proc/cpuinfo", "r");
-    while (list != NULL && said == NULL && getline(&line, &capacity, list) >= 0) {
+    json_t *said = NULL;
+    FILE *file = fopen(path, "r");
+    while (file != NULL && said == NULL && getline(&line, &capacity, file) >= 0) {
         char *value = strchr(line, ':');
-        if (value != NULL && strncmp(line, what, strlen(what)) == 0) {
-            value += 1 + strspn(value + 1, " ");
+        if (value != NULL && strncmp(line, key, strlen(key)) == 0) {
+            value += 1 + strspn(value + 1, " \t");
             value[strcspn(value, "\n")] = '\0';
-            said = strdup(value);
+            said = json_string(value);
         }
     }
     free(line);
-    if (list != NULL) {
-        fclose(list);
+    if (file != NULL) {
+        fclose(file);
     }
-    return said;
-}
-
-static json_t *cpu_model(void) {
-    char *name = cpu_says("model name");
-    json_t *model = name != NULL ? json_string(name) : json_null();
-    free(name);
-    return model;
+    return said != NULL ? said : json_null();
 }
 
 /* Processors of x86 have a flag for it, others say nothing. */
 static json_t *virtual_machine(void) {
-    char *flags = cpu_says("flags");
-    json_t *is_one =
-        flags != NULL ? json_boolean(strstr(flags, " hypervisor") != NULL) : json_null();
-    free(flags);
+    json_t *flags = kernel_says("/proc/cpuinfo", "flags");
+    const char *text = json_string_value(flags);
+    json_t *is_one = text != NULL ? json_boolean(strstr(text, " hypervisor") != NULL) : json_null();
+    json_decref(flags);
     return is_one;
 }
 
@@ -67,33 +60,54 @@ static json_t *huge_pages(void) {
     return last != NULL ? json_stringn(first + 1, (size_t)(last - first - 1)) : json_null();
 }
 
-/* The processors that the process may run on, as "0-3,8". */
-static json_t *affinity(void) {
-    cpu_set_t set;
-    char *text = NULL;
-    size_t size = 0;
-    if (sched_getaffinity(0, sizeof(set), &set) != 0) {
-        return json_null(); /* more than a set has */
+/* With quotes where a shell wants them. */
+static void put_argument(FILE *out, const char *text) {
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "-_=+,./:@%";
+    if (text[0] != '\0' && text[strspn(text, plain)] == '\0') {
+        fputs(text, out);
+        return;
     }
+    fputc('\'', out);
+    for (; *text != '\0'; text++) {
+        if (*text == '\'') {
+            fputs("'\\'", out);
+        }
+        fputc(*text, out);
+    }
+    fputc('\'', out);
+}
+
+/* As it was given, but for the program's folder; null where the kernel does not say. */
+static json_t *command_line(void) {
+    char *argument = NULL, *text = NULL;
+    size_t capacity = 0, size = 0;
+    FILE *arguments = fopen("/proc/self/cmdline", "r");
     FILE *out = open_memstream(&text, &size);
-    if (out == NULL) {
-        return json_null();
-    }
-    for (size_t cpu = 0, end; cpu < CPU_SETSIZE; cpu = end + 1) {
-        for (end = cpu; end < CPU_SETSIZE && CPU_ISSET(end, &set);) {
-            end++;
-        }
-        const char *comma = ftell(out) > 0 ? "," : "";
-        if (end == cpu + 1) {
-            fprintf(out, "%s%zu", comma, cpu);
-        } else if (end > cpu) {
-            fprintf(out, "%s%zu-%zu", comma, cpu, end - 1);
+    if (arguments != NULL && out != NULL) {
+        fputs("kvferry", out);
+        for (size_t i = 0; getdelim(&argument, &capacity, '\0', arguments) >= 0; i++) {
+            if (i > 0) {
+                fputc(' ', out);
+                put_argument(out, argument);
+            }
         }
     }
-    fclose(out);
-    json_t *list = json_string(text);
+    if (out != NULL) {
+        fclose(out);
+    }
+    json_t *line = size > 0 ? json_string(text) : NULL; /* NULL also for what is no UTF-8 */
+    if (arguments != NULL) {
+        fclose(arguments);
+    }
+    free(argument);
     free(text);
-    return list;
+    return line != NULL ? line : json_null();
+}
+
+static json_t *load(void) {
+    double average;
+    return getloadavg(&average, 1) == 1 ? json_real(average) : json_null();
 }
 
 static json_t *date(void) {
@@ -133,11 +147,14 @@ json_t *context_make(const char *engine) {
     json_int_t memory = (json_int_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
     json_t *context = json_object();
     json_object_set_new(context, "version", json_string(kvf_version()));
-    json_object_set_new(context, "cpu", cpu_model());
+    json_object_set_new(context, "command_line", command_line());
+    json_object_set_new(context, "seed", json_integer(SEED));
+    json_object_set_new(context, "cpu", kernel_says("/proc/cpuinfo", "model name"));
     json_object_set_new(context, "cores", json_integer(sysconf(_SC_NPROCESSORS_ONLN)));
     json_object_set_new(context, "memory_bytes", json_integer(memory));
     json_object_set_new(context, "numa_nodes", numa_nodes());
-    json_object_set_new(context, "affinity", affinity());
+    json_object_set_new(context, "affinity", kernel_says("/proc/self/status", "Cpus_allowed_list"));
+    json_object_set_new(context, "load", load());
     json_object_set_new(context, "huge_pages", huge_pages());
     json_object_set_new(context, "virtual_machine", virtual_machine());
     json_object_set_new(context, "kernel", kernel());
@@ -169,7 +186,8 @@ static void print_machine(const json_t *context, FILE *out) {
     }
     fprintf(out, ", %s\n", text_of(context, "kernel"));
     const json_t *is_one = json_object_get(context, "virtual_machine");
-    fprintf(out, "processors %s, transparent huge pages %s%s\n", text_of(context, "affinity"),
+    fprintf(out, "processors %s, load %.2f, transparent huge pages %s%s\n",
+            text_of(context, "affinity"), json_number_value(json_object_get(context, "load")),
             text_of(context, "huge_pages"),
             json_is_true(is_one)    ? ", a virtual machine"
             : json_is_false(is_one) ? ", no virtual machine"

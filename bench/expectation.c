@@ -35,7 +35,7 @@ static kvf_layout *make_layout(size_t fragment_bytes, size_t blocks, bool device
 static kvf_move *make_move(const kvf_layout *device, const kvf_layout *host, bool to_device) {
     size_t blocks = kvf_layout_blocks(device);
     uint64_t *ids = must_grow(NULL, 2 * blocks, sizeof(*ids));
-    uint64_t state = blocks;
+    uint64_t state = SEED;
     kvf_move *move = NULL;
     kvf_error error = {0};
     for (size_t i = 0; i < blocks; i++) {

@@ -158,8 +158,8 @@ static kvf_layout *lay_out_host(const kv_blocks *kv, const layout_pair *pair, si
 
 static kvf_move *lower(const laid_out_move *wanted, const kvf_layout *device,
                        const kvf_layout *host, const kvf_box_limits *limits) {
-    uint64_t *device_ids = id_pattern_make(wanted->device_ids, wanted->count, 1);
-    uint64_t *host_ids = id_pattern_make(wanted->host_ids, wanted->count, 2);
+    uint64_t *device_ids = id_pattern_make(wanted->device_ids, wanted->count, SEED);
+    uint64_t *host_ids = id_pattern_make(wanted->host_ids, wanted->count, SEED + 1);
     bool to_device = wanted->to_device;
     kvf_move *move = NULL;
     kvf_error error = {0};

@@ -46,17 +46,23 @@ static double nearest_rank(const double *sorted, size_t count, size_t percent) {
 }
 
 summary summarize(double *values, size_t count) {
-    summary summary = {
-        .count = count, .median = median(values, count), .p99 = NAN, .max = NAN, .spread = NAN};
+    summary summary = {.count = count,
+                       .median = median(values, count),
+                       .p10 = NAN,
+                       .p90 = NAN,
+                       .p99 = NAN,
+                       .max = NAN,
+                       .spread = NAN};
     if (count > 0) {
+        summary.p10 = nearest_rank(values, count, 10);
+        summary.p90 = nearest_rank(values, count, 90);
         summary.max = values[count - 1];
     }
     if (count >= 100) {
         summary.p99 = nearest_rank(values, count, 99);
     }
     if (count >= 2 && summary.median != 0) {
-        summary.spread =
-            (nearest_rank(values, count, 90) - nearest_rank(values, count, 10)) / summary.median;
+        summary.spread = (summary.p90 - summary.p10) / summary.median;
     }
     return summary;
 }

@@ -17,9 +17,11 @@ uint64_t cpu_ns(void);
 typedef struct summary {
     size_t count;
     double median; /* NaN for none, as max */
-    double p99;    /* the nearest-rank 99th percentile; NaN under 100, where it is the largest */
+    double p10;    /* the nearest-rank percentiles; NaN for none */
+    double p90;
+    double p99; /* as these; NaN under 100 samples, where it is the largest */
     double max;
-    double spread; /* (p90 - p10) / median, of nearest ranks; NaN under 2, and for a median of 0 */
+    double spread; /* (p90 - p10) / median; NaN under 2, and for a median of 0 */
 } summary;
 
 /* Sorts `values`. */

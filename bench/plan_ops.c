@@ -463,7 +463,7 @@ static void make_stores(plan_stage *stage, backend *backend) {
 
 plan_stage *plan_stage_open(size_t blocks, id_order ids, backend *backend) {
     plan_stage *stage = must_grow(NULL, 1, sizeof(*stage));
-    uint64_t state = blocks;
+    uint64_t state = SEED;
     *stage = (plan_stage){.blocks = blocks};
     cache_open(&stage->cache);
     stage->ids = ids_in_order(blocks, 0, ids, &state);

@@ -10,6 +10,7 @@
 #include "trace.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -195,6 +196,16 @@ static double serve(server *server, const trace *trace) {
     return (double)(clock_ns() - start) / 1e9;
 }
 
+static void describe_trace(const replay_options *chosen, const trace *trace, json_t *context) {
+    bool stored = chosen->trace != NULL;
+    json_object_set_new(context, "seed",
+                        stored ? json_null() : json_integer((json_int_t)chosen->seed));
+    json_t *name = stored ? json_string(chosen->trace) : NULL; /* NULL for what is no UTF-8 */
+    json_object_set_new(context, "trace", name != NULL ? name : json_null());
+    json_object_set_new(context, "trace_digest",
+                        stored ? json_sprintf("xxh64:%016" PRIx64, trace->digest) : json_null());
+}
+
 static double gbps(uint64_t bytes, uint64_t ns) {
     return ns > 0 ? (double)bytes / (double)ns : NAN;
 }
@@ -244,6 +255,7 @@ static int run(const replay_options *chosen, const trace *trace) {
     backend_open(&backend, &chosen->backend);
     report *report = report_open(&chosen->report, "replay", backend.type->name);
     backend_describe(&backend, report_context(report));
+    describe_trace(chosen, trace, report_context(report));
     report_begin(report);
     server *server = server_open(&backend, &options_sized);
     double seconds = serve(server, trace);
@@ -272,7 +284,7 @@ int replay_main(int argc, char **argv) {
     static const struct argp argp = {
         .options = options, .parser = parse, .doc = doc, .children = children};
     replay_options chosen = {
-        .seed = 1,
+        .seed = SEED,
         .block_bytes = 8192,
         .server = {.device_blocks = 8192, .regions = 8, .block_tokens = 512, .verify = true},
     };

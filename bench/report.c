@@ -144,6 +144,8 @@ static void row_known(json_t *row, const char *key, bool known, bool value) {
 void row_summary(json_t *row, const char *unit, double per_unit, const summary *summary) {
     row_count(row, "samples", summary->count);
     row_named(row, "median", unit, summary->median / per_unit);
+    row_named(row, "p10", unit, summary->p10 / per_unit);
+    row_named(row, "p90", unit, summary->p90 / per_unit);
     row_named(row, "p99", unit, summary->p99 / per_unit);
     row_named(row, "max", unit, summary->max / per_unit);
     row_real(row, "spread", summary->spread);

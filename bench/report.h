@@ -12,10 +12,14 @@
  * context: what was measured, as context_print says it before the work.
  *
  *     version, compiler, flags, build_type       of kvferry
+ *     command_line                               text, quoted as a shell wants it
+ *     seed                                       of ids and contents that were made up
  *     date, kernel, cpu                          text
  *     cores, numa_nodes, memory_bytes            of the machine
  *     affinity                                   processors that the tool may run on: "0-3,8"
  *     huge_pages                                 transparent ones: "always", "madvise", "never"
+ *     load                                       runnable threads of the machine, its average over
+ *                                                the minute before the work
  *     virtual_machine                            whether the processor says that it is one
  *     engine                                     "host" or "cuda"
  *     threads                                    of engine host, beside its caller's
@@ -32,6 +36,8 @@
  *     calibration_seconds, calibration_noise     of calibrate; too noisy to be kept: null for model
  *     ranks, nccl, links_gbps                    of bench collective
  *     imitated                                   times are of no machine
+ *     trace, trace_digest                        of replay: its name, and "xxh64:..." as xxh64sum
+ *                                                has it; seed is null then. Without a trace: null
  *     config, predicted_by, choose, ...          of advise: what the model's file says, and advice
  *     left_out                                   of bench transfer: combinations for lack of time
  *
@@ -42,9 +48,10 @@
  *
  *     samples          how many
  *     median_UNIT      UNIT: ns (bench plan), us (transfer, collective, replay), s (pinned)
- *     p99_UNIT         nearest rank; null under 100 samples, which cannot tell it from max
+ *     p10_UNIT, p90_UNIT    nearest ranks
+ *     p99_UNIT         too; null under 100 samples, which cannot tell it from max
  *     max_UNIT
- *     spread           (p90 - p10) / median, nearest ranks; null for a single sample
+ *     spread           (p90 - p10) / median; null for a single sample
  *     noisy            whether spread is above noise.bound; null with spread
  *     verified         whether all that was checked was right; null when nothing was checked
  *
@@ -93,8 +100,8 @@ void row_count(json_t *row, const char *key, uint64_t value);
 void row_real(json_t *row, const char *key, double value);
 void row_flag(json_t *row, const char *key, bool value);
 
-/* Sets samples, median, p99, max, spread and noisy. The summary's values are `per_unit` to a
- * `unit`: 1000 for "us" of nanoseconds. */
+/* Sets samples, median, p10, p90, p99, max, spread and noisy. The summary's values are `per_unit`
+ * to a `unit`: 1000 for "us" of nanoseconds. */
 void row_summary(json_t *row, const char *unit, double per_unit, const summary *summary);
 
 /* Sets verified: null when nothing was checked. */

@@ -19,7 +19,7 @@ static void open_side(backend *backend, const route_spec *spec, place place, sto
 /* The two sides' ids must not advance alike, or a random pair of them would be one in sequence. */
 static uint64_t *make_ids(const route_spec *spec, place place) {
     const id_pattern *pattern = place == PLACE_DEVICE ? &spec->pattern : &spec->host_pattern;
-    return id_pattern_make(pattern, spec->blocks, spec->blocks + (place == PLACE_HOST));
+    return id_pattern_make(pattern, spec->blocks, SEED + (place == PLACE_HOST));
 }
 
 void route_open(route *route, backend *backend, const route_spec *spec) {

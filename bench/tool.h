@@ -22,6 +22,9 @@ void must(kvf_status status, const kvf_error *error, const char *doing);
  * memory. Never NULL, not even for none. */
 void *must_grow(void *block, size_t count, size_t size);
 
+/* What is made up, ids and contents, comes from it, so that equal runs do equal work. */
+enum { SEED = 1 };
+
 /* splitmix64, the generator made of mix64. */
 static inline uint64_t random_next(uint64_t *state) {
     return mix64(*state += UINT64_C(0x9e3779b97f4a7c15));

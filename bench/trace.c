@@ -8,6 +8,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 typedef struct line {
     char *text;
@@ -23,6 +24,7 @@ typedef struct reader {
     size_t message_size;
     line line;
     uint64_t *ids;
+    XXH64_state_t *bytes;
 } reader;
 
 static bool refuse(const reader *reader, const char *what) {
@@ -73,6 +75,8 @@ static bool read_line(reader *reader) {
         line->text = room(line->text, &line->capacity, line->length + 1, 1);
         line->text[line->length++] = (char)c;
     }
+    XXH64_update(reader->bytes, line->text, line->length);
+    XXH64_update(reader->bytes, "\n", c == '\n');
     return true;
 }
 
@@ -138,12 +142,18 @@ static bool parse_line(reader *reader, trace *out) {
 bool trace_read(FILE *in, const char *name, trace *out, char *message, size_t size) {
     reader reader = {.in = in, .name = name, .number = 1, .message = message, .message_size = size};
     message[0] = '\0';
+    if ((reader.bytes = XXH64_createState()) == NULL) {
+        fail(EXIT_CHECK, "out of memory for a trace");
+    }
+    XXH64_reset(reader.bytes, 0);
     while (read_line(&reader) && parse_line(&reader, out)) {
         reader.number++;
     }
     if (message[0] == '\0' && ferror(in)) {
         refuse_key(&reader, "read failed:", strerror(errno));
     }
+    out->digest = XXH64_digest(reader.bytes);
+    XXH64_freeState(reader.bytes);
     free(reader.line.text);
     free(reader.ids);
     return message[0] == '\0';

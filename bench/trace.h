@@ -17,6 +17,7 @@ typedef struct trace {
     uint64_t *ids;
     size_t *starts; /* [requests + 1]; NULL while there are none */
     size_t requests, blocks;
+    uint64_t digest; /* XXH64 of the bytes that were read, with seed 0; 0 for no such */
     size_t id_capacity, start_capacity;
 } trace;
 

@@ -22,14 +22,14 @@ static void none_tell_nothing(void **state) {
     summary of_none = summarize(&none, 0);
     assert_int_equal(of_none.count, 0);
     assert_true(isnan(of_none.median) && isnan(of_none.max));
-    assert_true(isnan(of_none.p99) && isnan(of_none.spread));
+    assert_true(isnan(of_none.p99) && isnan(of_none.spread) && isnan(of_none.p10));
 }
 
 static void one_has_no_spread(void **state) {
     (void)state;
     double one = 7;
     summary of_one = summarize(&one, 1);
-    assert_true(of_one.median == 7 && of_one.max == 7);
+    assert_true(of_one.median == 7 && of_one.max == 7 && of_one.p10 == 7 && of_one.p90 == 7);
     assert_true(isnan(of_one.p99) && isnan(of_one.spread));
 }
 
@@ -50,6 +50,7 @@ static void takes_nearest_ranks(void **state) {
         summary found = summarize(values, cases[i].count);
         assert_int_equal(found.count, cases[i].count);
         assert_true(found.median == cases[i].median);
+        assert_true(found.p10 == cases[i].p10 && found.p90 == cases[i].p90);
         assert_true(found.max == (double)cases[i].count);
         assert_true(cases[i].p99 > 0 ? found.p99 == cases[i].p99 : isnan(found.p99));
         assert_true(found.spread == (cases[i].p90 - cases[i].p10) / cases[i].median);

@@ -36,6 +36,25 @@ static void refuses(const char *text, const char *expected) {
     expect_refusal(text, strlen(text), expected);
 }
 
+/* As xxh64sum has it, whatever the bytes are. */
+static void digests_every_byte(void **state) {
+    static const char *const texts[] = {"", "{\"hash_ids\": [1]}\n{\"hash_ids\": []}\r\n",
+                                        "{\"hash_ids\": [1]}"};
+    static const uint64_t digests[] = {0xef46db3751d8e999, 0x742503d6959d9675, 0x2096ab8cf221bf39};
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        char message[256];
+        trace out = {0};
+        FILE *in = tmpfile();
+        assert_true(in != NULL && fputs(texts[i], in) >= 0);
+        rewind(in);
+        assert_true(trace_read(in, "name", &out, message, sizeof message));
+        assert_int_equal(out.digest, digests[i]);
+        trace_free(&out);
+        fclose(in);
+    }
+}
+
 static void reads_requests(void **state) {
     (void)state;
     trace out = {0};
@@ -168,6 +187,7 @@ static void makes_up_the_same_again(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_requests),
+        cmocka_unit_test(digests_every_byte),
         cmocka_unit_test(reads_an_empty_file),
         cmocka_unit_test(names_file_line_and_fault),
         cmocka_unit_test(refuses_nul_and_excess),

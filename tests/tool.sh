@@ -74,6 +74,11 @@ has command STRING 'replay$'
 for name in version cpu compiler flags build_type kernel engine; do
     has "context.$name" STRING
 done
+has context.command_line STRING 'kvferry replay --trace .*/trace --block-bytes 4096 --json -$'
+has context.trace STRING "$work/trace\$"
+has context.trace_digest STRING 'xxh64:[0-9a-f]\{16\}$'
+has context.seed NULL
+has context.load NUMBER
 has context.gpu NULL
 has context.affinity STRING "$(sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' /proc/self/status)\$"
 if [ -r /sys/kernel/mm/transparent_hugepage/enabled ]; then
@@ -162,6 +167,13 @@ has rows.0.link_gbps NULL # memory has no directions
 has rows.0.first_layer_us NUMBER
 has rows.0.first_block_us NUMBER
 has rows.0.imitated BOOLEAN OFF
+
+# The command line in the document is one that a shell takes.
+cp "$work/trace" "$work/it's a \$trace"
+expect 0 replay --trace "$work/it's a \$trace" --json -
+read_json
+eval "set -- $(value context.command_line)"
+[ "$#:$4" = "6:$work/it's a \$trace" ] || complain "not what was run: $*"
 
 # What is measured is said first; runs beside each other.
 expect 0 bench plan --blocks 64 --samples 3 --json "$work/before.json"
