@@ -162,12 +162,36 @@ void report_note(report *report, const char *note) {
     }
 }
 
+static bool write_value(FILE *out, const json_t *value) {
+    return json_dumpf(value, out, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9)) == 0;
+}
+
+/* A row a line, and a line for everything else, for grep and diff. */
+static bool write_document(FILE *out, json_t *root) {
+    const char *key, *comma = "{";
+    json_t *value, *row;
+    bool written = true;
+    json_object_foreach(root, key, value) {
+        size_t i;
+        written = fprintf(out, "%s\n\"%s\": ", comma, key) > 0 && written;
+        comma = ",";
+        if (!json_is_array(value)) {
+            written = write_value(out, value) && written;
+            continue;
+        }
+        fputc('[', out);
+        json_array_foreach(value, i, row) {
+            written = fputs(i > 0 ? ",\n" : "\n", out) >= 0 && write_value(out, row) && written;
+        }
+        fputc(']', out);
+    }
+    return fputs("\n}\n", out) >= 0 && fflush(out) == 0 && written;
+}
+
 static void write_json(const report *report) {
     const char *name = report->json == stdout ? "standard output" : report->json_name;
     errno = 0;
-    bool written =
-        json_dumpf(report->root, report->json, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) == 0 &&
-        fputc('\n', report->json) != EOF && fflush(report->json) == 0;
+    bool written = write_document(report->json, report->root);
     if (report->json != stdout) {
         written = fclose(report->json) == 0 && written;
     }
