@@ -41,6 +41,7 @@ need_for_tests() {
     need python3 python3 -c 'import ctypes'
     need dpkg-dev command -v dpkg-shlibdeps
     need file command -v file
+    need help2man command -v help2man
 }
 
 # Large, so only the long tier sees to it; without it the tests of label browser are skipped.
