@@ -166,7 +166,7 @@ int main(int argc, char **argv) {
         "  patterns        4096 for K of run:K and stride:K\n"
         "  ranks           4096\n"
         "  traces          16M bytes a line and 2^20 blocks a request\n"
-        "  results         32M bytes and 10000 rows a file that report shows\n"
+        "  results         32M bytes and 10000 rows a file that is read\n"
         "\n"
         "Exit status:\n"
         "  0  fine\n"
