@@ -1,7 +1,8 @@
 # How a library of ours is made: static and shared, of the same objects.
 include(GNUInstallDirs)
 
-# What versions have in common that go together, see tests/abi.sh; in the names of symbol versions.
+# What versions have in common that go together, see include/README.md; in the names of symbol
+# versions.
 set(KVF_SERIES ${PROJECT_VERSION_MAJOR})
 if(PROJECT_VERSION_MAJOR EQUAL 0)
   string(APPEND KVF_SERIES .${PROJECT_VERSION_MINOR})

@@ -36,7 +36,6 @@ need_for_tool() {
 need_for_tests() {
     need_for_tool
     need g++ command -v c++
-    need abigail-tools command -v abidiff
     need libcmocka-dev pkg-config --exists 'cmocka >= 1.1.5'
     need python3 python3 -c 'import ctypes'
     need dpkg-dev command -v dpkg-shlibdeps

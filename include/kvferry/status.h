@@ -38,9 +38,8 @@ extern "C" {
 #define KVF_API
 #endif
 
-/* Before 1.0 a minor version may change anything, and a patch version only adds: functions, types,
- * constants, statuses. What was built for 0.1.0 runs with 0.1.9. The whole rule stands in
- * tests/abi.sh, which checks it. */
+/* Before 1.0 a minor version may change anything; a patch version only adds. The rule stands in
+ * include/README.md of the sources. */
 
 /** The first number of the version of these headers. */
 #define KVF_VERSION_MAJOR 0
