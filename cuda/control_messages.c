@@ -17,14 +17,6 @@ _Static_assert((size_t)ANNOUNCE_BYTES + (size_t)KVF__CONTROL_HANDS * HAND <= KVF
 _Static_assert(HEADER + (size_t)KVF__CONTROL_PAYLOAD <= KVF_CHANNEL_BYTES,
                "what rank 0 tells all fits a message");
 
-/* One for each status, and then their number. */
-enum {
-#define KVF_X(name, text) PLACE_OF_##name,
-    KVF_STATUS_MAP(KVF_X)
-#undef KVF_X
-        STATUSES
-};
-
 /* Bytes of UTF-8 are let through; whoever shows them may judge them. */
 static bool is_printable(char c) {
     return (unsigned char)c >= 0x20 && c != 0x7f;
@@ -175,7 +167,7 @@ static const char *read_verdict(reader *r, int ranks, kvf__message *m) {
     int64_t rank = (int64_t)(int32_t)take(r, 4);
     m->number = take(r, 8);
     uint64_t status = take(r, 4);
-    if (rank < -1 || rank >= ranks || status >= (uint64_t)STATUSES || status == KVF_PENDING)
+    if (rank < -1 || rank >= ranks || status >= KVF__STATUSES || status == KVF_PENDING)
         return "a verdict that cannot be";
     if (r->left >= KVF__CONTROL_REASON)
         return "a message of the wrong length";

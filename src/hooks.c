@@ -117,11 +117,10 @@ static void put_number(writer *w, uint64_t number, uint64_t per) {
     put(w, text, (size_t)length);
 }
 
-static void put_counter(writer *w, const kvf__counter *c, kvf__counted set) {
-    uint64_t number;
-    memcpy(&number, (const char *)set.numbers + c->offset, sizeof number);
+static void put_counter(writer *w, const kvf__counter *c, const kvf__counted *set,
+                        uint64_t number) {
     put_text(w, c->metric);
-    put_labels(w, c->label, &set);
+    put_labels(w, c->label, set);
     put_number(w, number, c->per);
 }
 
@@ -187,25 +186,65 @@ int kvf__counters_print(const kvf__counter *counters, size_t counter_count, kvf_
     for (size_t first = 0, end; first < counter_count && set_count > 0; first = end) {
         put_head(&w, &counters[first]);
         end = end_of_metric(counters, counter_count, first);
-        for (size_t i = 0; i < set_count; i++)
+        for (size_t i = 0; i < set_count; i++) {
+            kvf__counted set = at(sets, i);
             for (size_t k = first; k < end; k++)
-                put_counter(&w, &counters[k], at(sets, i));
+                put_counter(&w, &counters[k], &set, set.numbers[k]);
+        }
     }
     if (w.size > 0)
         w.text[w.length < w.size ? w.length : w.size - 1] = '\0';
     return w.length <= INT_MAX ? (int)w.length : -1;
 }
 
-static const kvf__counter counters[] = {
-#define KVF_X(member, metric, label, per, text)                                                    \
-    {metric, label, text, per, offsetof(kvf_counters, member)},
-    KVF_COUNTER_MAP(KVF_X)
-#undef KVF_X
+#define AT(member) [offsetof(kvf_counters, member) / sizeof(uint64_t)]
+
+static const kvf__counter counters[sizeof(kvf_counters) / sizeof(uint64_t)] = {
+    AT(transfers_submitted) = {1, "kvferry_transfers_submitted_total", "",
+                               "Transfers that were accepted"},
+    AT(transfers_succeeded) = {1, "kvferry_transfers_ended_total", "outcome=\"ok\"",
+                               "Transfers that are over"},
+    AT(transfers_failed) = {1, "kvferry_transfers_ended_total", "outcome=\"failed\"", ""},
+    AT(transfers_cancelled) = {1, "kvferry_transfers_ended_total", "outcome=\"cancelled\"", ""},
+    AT(refused_again) =
+        {1, "kvferry_submits_refused_total", "reason=\"again\"",
+         "Submits that were refused, since the engine was full or for another reason"},
+    AT(refused_other) = {1, "kvferry_submits_refused_total", "reason=\"other\"", ""},
+    AT(blocks) = {1, "kvferry_moved_blocks_total", "", "Blocks of transfers that succeeded"},
+    AT(boxes) = {1, "kvferry_moved_boxes_total", "",
+                 "Strided copies that those of the CUDA engine consist of"},
+    AT(bytes_host_to_device) = {1, "kvferry_moved_bytes_total", "direction=\"host_to_device\"",
+                                "Bytes of transfers that succeeded"},
+    AT(bytes_device_to_host) = {1, "kvferry_moved_bytes_total", "direction=\"device_to_host\"", ""},
+    AT(bytes_host_to_host) = {1, "kvferry_moved_bytes_total", "direction=\"host_to_host\"", ""},
+    AT(bytes_device_to_device) = {1, "kvferry_moved_bytes_total", "direction=\"device_to_device\"",
+                                  ""},
+    AT(bytes_loop) = {1, "kvferry_strategy_bytes_total", "strategy=\"loop\"",
+                      "The same of the CUDA engine, by strategy"},
+    AT(bytes_batch) = {1, "kvferry_strategy_bytes_total", "strategy=\"batch\"", ""},
+    AT(bytes_kernel) = {1, "kvferry_strategy_bytes_total", "strategy=\"kernel\"", ""},
+    AT(bytes_staged) = {1, "kvferry_strategy_bytes_total", "strategy=\"staged\"", ""},
+    AT(fallbacks) = {1, "kvferry_strategy_fallbacks_total", "",
+                     "Transfers that succeeded by another strategy than was asked for"},
+    AT(submit_ns) = {KVF__NS_PER_S, "kvferry_submit_seconds_total", "",
+                     "Time spent in submits that were accepted"},
+    AT(queue_ns) =
+        {KVF__NS_PER_S, "kvferry_queue_seconds_total", "",
+         "Time from submit to the first byte, over all transfers that began and are over"},
+    AT(copy_ns) = {KVF__NS_PER_S, "kvferry_copy_seconds_total", "",
+                   "Time from the first byte to the end, over the same"},
+    AT(waits) = {1, "kvferry_waits_total", "",
+                 "Calls that had to wait for a transfer, a layer or the end of a tier"},
+    AT(wait_timeouts) = {1, "kvferry_wait_timeouts_total", "", "Those that ran out of time"},
+    AT(wait_ns) = {KVF__NS_PER_S, "kvferry_wait_seconds_total", "", "Time spent in them"},
+    AT(corrupt_blocks) = {1, "kvferry_corrupt_blocks_total", "",
+                          "Blocks that failed their checksum"},
+    AT(callbacks) = {1, "kvferry_callbacks_total", "", "Callbacks made"},
 };
 
 static kvf__counted engine_at(const void *sets, size_t i) {
     const kvf_labelled_counters *e = (const kvf_labelled_counters *)sets + i;
-    return (kvf__counted){e->counters, e->labels, e->label_count};
+    return (kvf__counted){(const uint64_t *)e->counters, e->labels, e->label_count};
 }
 
 int kvf_counters_print(const kvf_labelled_counters *engines, size_t count, char *text,

@@ -56,15 +56,18 @@ static inline void kvf__range_end(const kvf__hooks *hooks) {
 
 /* Counters as text */
 
+enum { KVF__NS_PER_S = 1000000000 };
+
+/* How a member of the caller's struct is printed: one for each, in its order. Those of one metric
+ * stand together, and the first has its text. */
 typedef struct kvf__counter {
+    uint64_t per; /* how many of the member are one of the metric */
     const char *metric, *label, *text;
-    uint64_t per;
-    size_t offset; /* of an uint64_t, in the caller's struct */
 } kvf__counter;
 
 /* One engine or group to be printed. */
 typedef struct kvf__counted {
-    const void *numbers; /* the caller's struct */
+    const uint64_t *numbers; /* the caller's struct, which has nothing else */
     const kvf_label *labels;
     size_t label_count;
 } kvf__counted;

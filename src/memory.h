@@ -1,4 +1,4 @@
-/* Memory for everything in src: the caller's allocator, and arithmetic that cannot wrap. */
+/* For everything in src: the caller's allocator, errors, and arithmetic that cannot wrap. */
 #ifndef KVF_MEMORY_H
 #define KVF_MEMORY_H
 
@@ -7,6 +7,9 @@
 /* Before what the CUDA and the NCCL module use of the libraries below them: a shared library
  * exports it to them alone, under a version that no other release has. */
 #define KVF__MODULES KVF_API
+
+/* One more than the last status. */
+enum { KVF__STATUSES = KVF_ERR_PEER + 1 };
 
 /* The caller's allocator, or malloc for NULL; always a copy that can be called. */
 KVF__MODULES kvf_allocator kvf__allocator(const kvf_allocator *allocator);

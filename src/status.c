@@ -10,26 +10,45 @@ const char *kvf_version(void) {
     return KVF_VERSION_STRING;
 }
 
+#define STATUS(status, text) [status] = {#status, text}
+
+static const struct {
+    const char *name, *text;
+} statuses[KVF__STATUSES] = {
+    STATUS(KVF_OK, "ok"),
+    STATUS(KVF_PENDING, "not finished yet"),
+    STATUS(KVF_ERR_INVALID, "invalid argument"),
+    STATUS(KVF_ERR_NO_MEMORY, "out of memory"),
+    STATUS(KVF_ERR_RANGE, "out of range"),
+    STATUS(KVF_ERR_ORDERING_VIOLATION, "known block id after a new one"),
+    STATUS(KVF_ERR_POSITION_MISMATCH, "hash of another position"),
+    STATUS(KVF_ERR_DUPLICATE_BLOCK_ID, "block id already present"),
+    STATUS(KVF_ERR_GAP, "plan does not begin at the destination's next position"),
+    STATUS(KVF_ERR_LINEAGE, "source does not continue the destination's prefix"),
+    STATUS(KVF_ERR_BUSY, "blocks are in flight"),
+    STATUS(KVF_ERR_CLOSED, "no longer open"),
+    STATUS(KVF_ERR_CONFLICT, "blocks of one move conflict"),
+    STATUS(KVF_ERR_LAYOUT, "invalid or disagreeing layout"),
+    STATUS(KVF_ERR_AGAIN, "engine is full, nothing was changed"),
+    STATUS(KVF_ERR_TIMEOUT, "timed out"),
+    STATUS(KVF_ERR_CANCELLED, "cancelled"),
+    STATUS(KVF_ERR_CORRUPT, "checksum mismatch"),
+    STATUS(KVF_ERR_UNSUPPORTED, "not supported"),
+    STATUS(KVF_ERR_ENGINE, "engine failed"),
+    STATUS(KVF_ERR_BROKEN, "engine is beyond use"),
+    STATUS(KVF_ERR_PEER, "another rank failed or disagrees"),
+};
+
+static bool is_known(kvf_status status) {
+    return (size_t)status < KVF__STATUSES;
+}
+
 const char *kvf_status_name(kvf_status status) {
-    switch (status) {
-#define KVF_X(name, text)                                                                          \
-    case name:                                                                                     \
-        return #name;
-        KVF_STATUS_MAP(KVF_X)
-#undef KVF_X
-    }
-    return "unknown status";
+    return is_known(status) ? statuses[status].name : "unknown status";
 }
 
 const char *kvf_status_text(kvf_status status) {
-    switch (status) {
-#define KVF_X(name, text)                                                                          \
-    case name:                                                                                     \
-        return text;
-        KVF_STATUS_MAP(KVF_X)
-#undef KVF_X
-    }
-    return "unknown status";
+    return is_known(status) ? statuses[status].text : "unknown status";
 }
 
 /* Appends to a buffer that may be too small, counting as snprintf does. */

@@ -88,61 +88,46 @@ typedef struct kvf_ranges {
  *  @{ */
 
 /**
- * Every counter of an engine. X(member, metric, label, per, text): the member of kvf_counters, the
- * name and own label of its Prometheus metric, how many of the member are one of the metric, and
- * what it counts. Members of one metric stand together.
- */
-#define KVF_COUNTER_MAP(X)                                                                         \
-    X(transfers_submitted, "kvferry_transfers_submitted_total", "", 1,                             \
-      "Transfers that were accepted")                                                              \
-    X(transfers_succeeded, "kvferry_transfers_ended_total", "outcome=\"ok\"", 1,                   \
-      "Transfers that are over")                                                                   \
-    X(transfers_failed, "kvferry_transfers_ended_total", "outcome=\"failed\"", 1, "")              \
-    X(transfers_cancelled, "kvferry_transfers_ended_total", "outcome=\"cancelled\"", 1, "")        \
-    X(refused_again, "kvferry_submits_refused_total", "reason=\"again\"", 1,                       \
-      "Submits that were refused, since the engine was full or for another reason")                \
-    X(refused_other, "kvferry_submits_refused_total", "reason=\"other\"", 1, "")                   \
-    X(blocks, "kvferry_moved_blocks_total", "", 1, "Blocks of transfers that succeeded")           \
-    X(boxes, "kvferry_moved_boxes_total", "", 1,                                                   \
-      "Strided copies that those of the CUDA engine consist of")                                   \
-    X(bytes_host_to_device, "kvferry_moved_bytes_total", "direction=\"host_to_device\"", 1,        \
-      "Bytes of transfers that succeeded")                                                         \
-    X(bytes_device_to_host, "kvferry_moved_bytes_total", "direction=\"device_to_host\"", 1, "")    \
-    X(bytes_host_to_host, "kvferry_moved_bytes_total", "direction=\"host_to_host\"", 1, "")        \
-    X(bytes_device_to_device, "kvferry_moved_bytes_total", "direction=\"device_to_device\"", 1,    \
-      "")                                                                                          \
-    X(bytes_loop, "kvferry_strategy_bytes_total", "strategy=\"loop\"", 1,                          \
-      "The same of the CUDA engine, by strategy")                                                  \
-    X(bytes_batch, "kvferry_strategy_bytes_total", "strategy=\"batch\"", 1, "")                    \
-    X(bytes_kernel, "kvferry_strategy_bytes_total", "strategy=\"kernel\"", 1, "")                  \
-    X(bytes_staged, "kvferry_strategy_bytes_total", "strategy=\"staged\"", 1, "")                  \
-    X(fallbacks, "kvferry_strategy_fallbacks_total", "", 1,                                        \
-      "Transfers that succeeded by another strategy than was asked for")                           \
-    X(submit_ns, "kvferry_submit_seconds_total", "", 1000000000,                                   \
-      "Time spent in submits that were accepted")                                                  \
-    X(queue_ns, "kvferry_queue_seconds_total", "", 1000000000,                                     \
-      "Time from submit to the first byte, over all transfers that began and are over")            \
-    X(copy_ns, "kvferry_copy_seconds_total", "", 1000000000,                                       \
-      "Time from the first byte to the end, over the same")                                        \
-    X(waits, "kvferry_waits_total", "", 1,                                                         \
-      "Calls that had to wait for a transfer, a layer or the end of a tier")                       \
-    X(wait_timeouts, "kvferry_wait_timeouts_total", "", 1, "Those that ran out of time")           \
-    X(wait_ns, "kvferry_wait_seconds_total", "", 1000000000, "Time spent in them")                 \
-    X(corrupt_blocks, "kvferry_corrupt_blocks_total", "", 1, "Blocks that failed their checksum")  \
-    X(callbacks, "kvferry_callbacks_total", "", 1, "Callbacks made")
-
-/**
  * What an engine has done since it was created. No number ever decreases, and of one snapshot
  *
  *     transfers_submitted == transfers_succeeded + transfers_failed + transfers_cancelled + open
  *
- * with `open` the transfers that are not over. All bytes by direction together are `bytes_loop` and
- * the like together, on a CUDA engine. Names ending in _ns are nanoseconds.
+ * with `open` the transfers that are not over. `blocks` and bytes are those of transfers that
+ * succeeded; on a CUDA engine the bytes by direction and those by strategy have the same sum. Names
+ * ending in _ns are nanoseconds.
  */
 typedef struct kvf_counters {
-#define KVF_X(member, metric, label, per, text) uint64_t member;
-    KVF_COUNTER_MAP(KVF_X)
-#undef KVF_X
+    uint64_t transfers_submitted; /**< Transfers that were accepted. */
+    uint64_t transfers_succeeded; /**< Transfers that ended as OK. */
+    uint64_t transfers_failed;    /**< Transfers that ended with another error than CANCELLED. */
+    uint64_t transfers_cancelled; /**< Transfers that ended as CANCELLED. */
+
+    uint64_t refused_again; /**< Submits refused with AGAIN: the engine was full. */
+    uint64_t refused_other; /**< Submits refused with any other error. */
+
+    uint64_t blocks;                 /**< Blocks moved. */
+    uint64_t boxes;                  /**< Strided copies that they took on a CUDA engine. */
+    uint64_t bytes_host_to_device;   /**< Bytes moved from host to device memory. */
+    uint64_t bytes_device_to_host;   /**< Bytes moved from device to host memory. */
+    uint64_t bytes_host_to_host;     /**< Bytes moved within host memory. */
+    uint64_t bytes_device_to_device; /**< Bytes moved within device memory. */
+
+    uint64_t bytes_loop;   /**< Bytes moved by the CUDA engine's strategy `loop`. */
+    uint64_t bytes_batch;  /**< Bytes moved by its strategy `batch`. */
+    uint64_t bytes_kernel; /**< Bytes moved by its strategy `kernel`. */
+    uint64_t bytes_staged; /**< Bytes moved by its strategy `staged`. */
+    uint64_t fallbacks;    /**< Transfers that succeeded by another strategy than requested. */
+
+    uint64_t submit_ns; /**< Time spent in submits that were accepted. */
+    uint64_t queue_ns;  /**< Time from submit to the first byte, of transfers begun and over. */
+    uint64_t copy_ns;   /**< Time from the first byte to the end, of the same transfers. */
+
+    uint64_t waits;         /**< Calls that had to wait for a transfer, a layer or a tier. */
+    uint64_t wait_timeouts; /**< Those of them that timed out. */
+    uint64_t wait_ns;       /**< Time spent in them. */
+
+    uint64_t corrupt_blocks; /**< Blocks that did not match their checksum. */
+    uint64_t callbacks;      /**< Callbacks made. */
 } kvf_counters;
 
 /** A label for metrics. The name is one of Prometheus's, [a-zA-Z_][a-zA-Z0-9_]*, and none of

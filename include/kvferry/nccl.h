@@ -169,39 +169,28 @@ KVF_API int kvf_group_ranks(const kvf_group *group);
 KVF_API kvf_status kvf_group_check(kvf_group *group, kvf_error *error);
 
 /**
- * Every counter of a group, as KVF_COUNTER_MAP has those of an engine. The transfers that its
- * operations are made of are in the engine's, too.
+ * What a group has done since it was created. No number ever decreases, and operations submitted
+ * are those succeeded, failed, cancelled and not over. The transfers that operations are made of
+ * are in the engine's counters, too. Names ending in _ns are nanoseconds.
  */
-#define KVF_GROUP_COUNTER_MAP(X)                                                                   \
-    X(operations_submitted, "kvferry_operations_submitted_total", "", 1,                           \
-      "Operations that were accepted")                                                             \
-    X(operations_succeeded, "kvferry_operations_ended_total", "outcome=\"ok\"", 1,                 \
-      "Operations that are over")                                                                  \
-    X(operations_failed, "kvferry_operations_ended_total", "outcome=\"failed\"", 1, "")            \
-    X(operations_cancelled, "kvferry_operations_ended_total", "outcome=\"cancelled\"", 1, "")      \
-    X(operations_refused, "kvferry_operations_refused_total", "", 1,                               \
-      "Those that failed before they began, since ranks disagreed or did not come")                \
-    X(votes_lost, "kvferry_votes_lost_total", "", 1,                                               \
-      "Those that went well on this rank and failed by another's vote")                            \
-    X(blocks, "kvferry_operation_blocks_total", "", 1,                                             \
-      "Blocks that have come to this rank's slots or host tier")                                   \
-    X(chunks, "kvferry_operation_chunks_total", "", 1, "Chunks of operations that are over")       \
-    X(host_bytes, "kvferry_operation_host_bytes_total", "", 1,                                     \
-      "Bytes over this rank's link to the host")                                                   \
-    X(wire_bytes, "kvferry_operation_wire_bytes_total", "", 1,                                     \
-      "Bytes that NCCL was asked to send and receive, padding included")                           \
-    X(wait_ns, "kvferry_operation_wait_seconds_total", "", 1000000000,                             \
-      "Time from submit until all ranks had come, over operations that began and are over")        \
-    X(run_ns, "kvferry_operation_run_seconds_total", "", 1000000000,                               \
-      "Time from then until all had voted, over the same")                                         \
-    X(broken, "kvferry_groups_broken_total", "", 1, "Groups that are beyond use")
-
-/** What a group has done since it was created. No number ever decreases, and operations submitted
- *  are those succeeded, failed, cancelled and not over. */
 typedef struct kvf_group_counters {
-#define KVF_X(member, metric, label, per, text) uint64_t member;
-    KVF_GROUP_COUNTER_MAP(KVF_X)
-#undef KVF_X
+    uint64_t operations_submitted; /**< Operations that were accepted. */
+    uint64_t operations_succeeded; /**< Operations that ended as OK. */
+    uint64_t operations_failed;    /**< Operations that ended with another error than CANCELLED. */
+    uint64_t operations_cancelled; /**< Operations that ended as CANCELLED. */
+    uint64_t operations_refused;   /**< Those that failed before they began, since ranks disagreed
+                                        or were missing. */
+    uint64_t votes_lost; /**< Operations that went well here and failed by another rank's vote. */
+
+    uint64_t blocks;     /**< Blocks that have come to this rank's slots or host tier. */
+    uint64_t chunks;     /**< Chunks of operations that are over. */
+    uint64_t host_bytes; /**< Bytes over this rank's link to the host. */
+    uint64_t wire_bytes; /**< Bytes that NCCL was asked to send and receive, padding included. */
+
+    uint64_t wait_ns; /**< Time until all ranks had come, of operations begun and over. */
+    uint64_t run_ns;  /**< Time from then until all had voted, of the same operations. */
+
+    uint64_t broken; /**< 1 once the group can no longer be used. */
 } kvf_group_counters;
 
 /** A snapshot, all of the same moment. Errors: INVALID for NULL. */

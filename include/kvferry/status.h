@@ -53,36 +53,30 @@ extern "C" {
 /** The version of the library that is running, "major.minor.patch". */
 KVF_API const char *kvf_version(void);
 
-/** Every status, with its text. X(name, text). */
-#define KVF_STATUS_MAP(X)                                                                          \
-    X(KVF_OK, "ok")                                                                                \
-    X(KVF_PENDING, "not finished yet")                                                             \
-    X(KVF_ERR_INVALID, "invalid argument")                                                         \
-    X(KVF_ERR_NO_MEMORY, "out of memory")                                                          \
-    X(KVF_ERR_RANGE, "out of range")                                                               \
-    X(KVF_ERR_ORDERING_VIOLATION, "known block id after a new one")                                \
-    X(KVF_ERR_POSITION_MISMATCH, "hash of another position")                                       \
-    X(KVF_ERR_DUPLICATE_BLOCK_ID, "block id already present")                                      \
-    X(KVF_ERR_GAP, "plan does not begin at the destination's next position")                       \
-    X(KVF_ERR_LINEAGE, "source does not continue the destination's prefix")                        \
-    X(KVF_ERR_BUSY, "blocks are in flight")                                                        \
-    X(KVF_ERR_CLOSED, "no longer open")                                                            \
-    X(KVF_ERR_CONFLICT, "blocks of one move conflict")                                             \
-    X(KVF_ERR_LAYOUT, "invalid or disagreeing layout")                                             \
-    X(KVF_ERR_AGAIN, "engine is full, nothing was changed")                                        \
-    X(KVF_ERR_TIMEOUT, "timed out")                                                                \
-    X(KVF_ERR_CANCELLED, "cancelled")                                                              \
-    X(KVF_ERR_CORRUPT, "checksum mismatch")                                                        \
-    X(KVF_ERR_UNSUPPORTED, "not supported")                                                        \
-    X(KVF_ERR_ENGINE, "engine failed")                                                             \
-    X(KVF_ERR_BROKEN, "engine is beyond use")                                                      \
-    X(KVF_ERR_PEER, "another rank failed or disagrees")
-
-/** How a call went: KVF_STATUS_MAP has the list. */
+/** How a call went. */
 typedef enum kvf_status {
-#define KVF_X(name, text) name,
-    KVF_STATUS_MAP(KVF_X)
-#undef KVF_X
+    KVF_OK,                     /**< Done. */
+    KVF_PENDING,                /**< Not finished yet; no error. */
+    KVF_ERR_INVALID,            /**< An argument that is never allowed, such as NULL. */
+    KVF_ERR_NO_MEMORY,          /**< Out of host, pinned or device memory. */
+    KVF_ERR_RANGE,              /**< An id, index, position, count or size out of range. */
+    KVF_ERR_ORDERING_VIOLATION, /**< A known block id comes after a new one. */
+    KVF_ERR_POSITION_MISMATCH,  /**< The hash of a block belongs to another position. */
+    KVF_ERR_DUPLICATE_BLOCK_ID, /**< A block id is present already, or comes twice. */
+    KVF_ERR_GAP,                /**< A plan does not begin at the destination's next position. */
+    KVF_ERR_LINEAGE,            /**< The source does not continue the destination's prefix. */
+    KVF_ERR_BUSY,               /**< Blocks are in flight or in use. */
+    KVF_ERR_CLOSED,             /**< The flight, its tracker or the group is no longer open. */
+    KVF_ERR_CONFLICT,           /**< Blocks of one move conflict: one destination twice, say. */
+    KVF_ERR_LAYOUT,             /**< A layout is invalid, or two of them disagree. */
+    KVF_ERR_AGAIN,              /**< The engine or group is full, for now. */
+    KVF_ERR_TIMEOUT,            /**< The time is up. A transfer that was waited for goes on. */
+    KVF_ERR_CANCELLED,          /**< It was cancelled before its end. */
+    KVF_ERR_CORRUPT,            /**< A block does not match its checksum. */
+    KVF_ERR_UNSUPPORTED,        /**< The device, engine or tier cannot do this. */
+    KVF_ERR_ENGINE,             /**< The runtime or the system failed; see `native_code`. */
+    KVF_ERR_BROKEN,             /**< The engine, or the runtime below it, can no longer be used. */
+    KVF_ERR_PEER,               /**< Another rank failed, is missing or disagrees. */
 } kvf_status;
 
 /** Which members of a kvf_error are set. */
