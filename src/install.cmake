@@ -44,10 +44,10 @@ endfunction()
 
 file(GLOB headers CONFIGURE_DEPENDS include/kvferry/*.h include/kvferry/*.hpp)
 set(of_cuda ${headers})
-list(FILTER of_cuda INCLUDE REGEX "/cuda\\.[a-z]+$")
+list(FILTER of_cuda INCLUDE REGEX "/cuda\\.h$")
 set(of_nccl ${headers})
-list(FILTER of_nccl INCLUDE REGEX "/nccl\\.[a-z]+$")
-list(FILTER headers EXCLUDE REGEX "/(cuda|nccl)\\.[a-z]+$")
+list(FILTER of_nccl INCLUDE REGEX "/nccl\\.h$")
+list(FILTER headers EXCLUDE REGEX "/(cuda|nccl)\\.h$")
 
 kvf_install_library(kvferry kvferryTargets runtime development src/kvferry.pc ${headers})
 if(TARGET kvferry_cuda)
