@@ -418,6 +418,24 @@ void memory_comes_from_resources(void ** /*state*/) {
     assert_int_equal(resource.live, 0);
 }
 
+void spans_are_ranges(void **state) {
+    static_cast<void>(state);
+    const uint64_t ids[] = {4, 8, 15};
+    kvf_plan plan{};
+    plan.src_ids = ids;
+    plan.count = 3;
+    kvferry::span of_plan(plan.src_ids, plan.count);
+    static_assert(std::is_same_v<decltype(of_plan[0]), const uint64_t &>);
+    uint64_t sum = 0;
+    for (uint64_t id : of_plan)
+        sum += id;
+    assert_int_equal(sum, 27);
+    assert_int_equal(of_plan[2], 15);
+    assert_true(of_plan.data() == ids && of_plan.size() == 3);
+    kvferry::span<const uint64_t> none(plan.dst_ids, 0);
+    assert_true(none.begin() == none.end());
+}
+
 } // namespace
 
 int main() {
@@ -433,6 +451,7 @@ int main() {
         cmocka_unit_test(hooks_are_called),
         cmocka_unit_test(exceptions_end_in_callables),
         cmocka_unit_test(memory_comes_from_resources),
+        cmocka_unit_test(spans_are_ranges),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

@@ -1,5 +1,5 @@
 /** @file
- * What C++17 adds to the C headers: owners of handles, errors as exceptions, callables as
+ * What C++17 adds to the C headers: owners of handles, errors as exceptions, spans, callables as
  * callbacks.
  *
  * There is no second API: the functions, structs and constants are those of C, and an owner's get()
@@ -57,6 +57,9 @@
 #include <cstring>
 #include <memory>
 #include <memory_resource>
+#if __has_include(<span>)
+#include <span>
+#endif
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -173,6 +176,41 @@ std::string text_of(Function function, Arguments... arguments) {
     function(arguments..., text.data(), text.size() + 1);
     return text;
 }
+
+/** @}
+ *  @name Spans
+ *  @{ */
+
+#ifdef __cpp_lib_span
+using std::span;
+#else
+/** A pointer and a count as a range: `span(plan.src_ids, plan.count)`. C++20's std::span where
+ * there is one. */
+template <class T> class span {
+  public:
+    constexpr span(T *data, std::size_t size) noexcept : data_(data), size_(size) {
+    }
+    constexpr T *data() const noexcept {
+        return data_;
+    }
+    constexpr std::size_t size() const noexcept {
+        return size_;
+    }
+    constexpr T *begin() const noexcept {
+        return data_;
+    }
+    constexpr T *end() const noexcept {
+        return data_ + size_;
+    }
+    constexpr T &operator[](std::size_t index) const {
+        return data_[index];
+    }
+
+  private:
+    T *data_;
+    std::size_t size_;
+};
+#endif
 
 /** @}
  *  @name Callbacks
