@@ -10,7 +10,8 @@
  */
 #include "engine_cuda.h"
 
-#include <signal.h>
+#include "threads.h"
+
 #include <string.h>
 
 enum {
@@ -296,18 +297,10 @@ static void *run(void *context) {
     return NULL;
 }
 
-/* It takes no signals: these are for the caller's threads. */
 kvf_status kvf__cuda_start_thread(kvf__cuda *e, kvf_error *error) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&e->thread, NULL, run, e);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    e->has_thread = code == 0;
-    if (code == 0)
-        return KVF_OK;
-    return KVF__FAIL(error, .status = KVF_ERR_ENGINE, .fields = KVF_ERROR_NATIVE_CODE,
-                     .native_code = code, .what = "no thread to be had");
+    kvf_status status = kvf__start_thread(&e->thread, run, e, error);
+    e->has_thread = status == KVF_OK;
+    return status;
 }
 
 void kvf__cuda_stop_thread(kvf__cuda *e) {

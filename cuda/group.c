@@ -2,8 +2,9 @@
  */
 #include "group.h"
 
+#include "threads.h"
+
 #include <inttypes.h>
-#include <signal.h>
 
 static const int64_t usual_timeout_us = INT64_C(30000000), slowest_heartbeat_us = 1000000;
 
@@ -161,19 +162,6 @@ static void drop_stream(kvf_group *g) {
         kvf__cuda_leave(&guard);
 }
 
-kvf_status kvf__group_start_thread(pthread_t *thread, void *(*run)(void *), void *context,
-                                   kvf_error *error) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(thread, NULL, run, context);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (code == 0)
-        return KVF_OK;
-    return KVF__FAIL(error, .status = KVF_ERR_ENGINE, .fields = KVF_ERROR_NATIVE_CODE,
-                     .native_code = code, .what = "no thread to be had");
-}
-
 /* Ends the thread: in peace with the others, if they come to it in time. */
 static void stop_thread(kvf_group *g, bool in_peace) {
     pthread_mutex_lock(&g->lock);
@@ -239,7 +227,7 @@ static kvf_status open_group(kvf_group *g, kvf_error *error) {
     if (status == KVF_OK)
         status = make_stream(g, error);
     if (status == KVF_OK)
-        status = kvf__group_start_thread(&g->thread, kvf__group_run, g, error);
+        status = kvf__start_thread(&g->thread, kvf__group_run, g, error);
     if (status != KVF_OK)
         return status;
     status = wait_open(g, error);

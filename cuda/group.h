@@ -175,9 +175,6 @@ kvf_status kvf__group_check_open(kvf_group *group, kvf_error *error);
 /* reason.c: the same text, for ever; that of the status when there are too many. Any thread. */
 const char *kvf__group_reason(const char *reason, kvf_status status);
 
-kvf_status kvf__group_start_thread(pthread_t *thread, void *(*run)(void *), void *context,
-                                   kvf_error *error);
-
 /* guard.c. Around all that the thread does with the engine; without `lock`. */
 void kvf__guard_enter(kvf_group *group);
 void kvf__guard_leave(kvf_group *group);

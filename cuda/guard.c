@@ -11,6 +11,8 @@
  */
 #include "group.h"
 
+#include "threads.h"
+
 void kvf__guard_enter(kvf_group *g) {
     pthread_mutex_lock(&g->lock);
     g->entered = kvf__now();
@@ -58,7 +60,7 @@ static void *watch(void *context) {
 }
 
 kvf_status kvf__guard_start(kvf_group *g, kvf_error *error) {
-    kvf_status status = kvf__group_start_thread(&g->guard, watch, g, error);
+    kvf_status status = kvf__start_thread(&g->guard, watch, g, error);
     g->has_guard = status == KVF_OK;
     return status;
 }

@@ -7,9 +7,8 @@
  */
 #include "runtime.h"
 
-#include "memory.h"
+#include "threads.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,7 +95,7 @@ static void touch_all(char *base, size_t bytes, unsigned wanted) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     toucher t = {.base = base, .pages = bytes / page, .page_bytes = page};
     unsigned count = 0;
-    while (count + 1 < wanted && pthread_create(&threads[count], NULL, touch, &t) == 0)
+    while (count + 1 < wanted && kvf__start_thread(&threads[count], touch, &t, NULL) == KVF_OK)
         count++;
     touch(&t);
     for (unsigned i = 0; i < count; i++)

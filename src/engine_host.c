@@ -12,9 +12,9 @@
  * the cap if that is ordered.
  */
 #include "chunks.h"
+#include "threads.h"
 
 #include <assert.h>
-#include <signal.h>
 #include <unistd.h>
 
 enum {
@@ -478,27 +478,15 @@ static unsigned threads_wanted(const kvf_host_options *o) {
     return processors < 1 ? 1 : processors < USUAL_THREADS ? (unsigned)processors : USUAL_THREADS;
 }
 
-/* Workers take no signals: these are for the caller's threads. */
-static int start_workers(host *h, unsigned wanted) {
-    sigset_t all, before;
-    int code = 0;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    while (code == 0 && h->thread_count < wanted) {
-        code = pthread_create(&h->threads[h->thread_count], NULL, worker, h);
-        h->thread_count += code == 0;
-    }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return code;
-}
-
 static kvf_status start_threads(host *h, unsigned wanted, kvf_error *error) {
-    int code = start_workers(h, wanted);
-    if (code == 0)
-        return KVF_OK;
-    host_close(&h->base);
-    return KVF__FAIL(error, .status = KVF_ERR_ENGINE, .fields = KVF_ERROR_NATIVE_CODE,
-                     .native_code = code, .what = "no thread to be had");
+    kvf_status status = KVF_OK;
+    while (status == KVF_OK && h->thread_count < wanted) {
+        status = kvf__start_thread(&h->threads[h->thread_count], worker, h, error);
+        h->thread_count += status == KVF_OK;
+    }
+    if (status != KVF_OK)
+        host_close(&h->base);
+    return status;
 }
 
 static kvf_status init(host *h, const kvf_host_options *o, const kvf_allocator *allocator,
