@@ -24,7 +24,7 @@ static const backend_type *const types[] = {
 static const struct argp_option engine_options[] = {
     {"engine", KEY_ENGINE, "NAME", 0, "What copies: host (the default) or cuda", 80},
     {"threads", KEY_THREADS, "N", 0,
-     "Threads of engine host (default: one for each processor, 8 at most)", 80},
+     "Threads of engine host (default: one for each CPU that the tool may run on, 8 at most)", 80},
     {"device", KEY_DEVICE, "N", 0, "The GPU of engine cuda (default 0)", 80},
     {"model", KEY_MODEL, "FILE", 0,
      "Let engine cuda choose strategies by this model (default: what `kvferry calibrate` left in "

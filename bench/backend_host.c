@@ -9,19 +9,12 @@
 #include <math.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 /* Its own part of a backend: the yardstick's threads, as many as the engine's. */
 typedef struct host {
     unsigned threads;
     copy_pool *pool; /* made when first asked for */
 } host;
-
-/* What the engine takes when told nothing. */
-static unsigned default_threads(void) {
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    return processors < 1 ? 1 : processors > 8 ? 8 : (unsigned)processors;
-}
 
 static void host_open(backend *backend, const backend_options *options) {
     kvf_error error = {0};
@@ -32,7 +25,8 @@ static void host_open(backend *backend, const backend_options *options) {
     };
     must(kvf_engine_host_create(&chosen, &backend->engine, &error), &error, "opening the engine");
     host *own = must_grow(NULL, 1, sizeof(*own));
-    *own = (host){.threads = options->threads > 0 ? options->threads : default_threads()};
+    /* By default as many as the engine then takes. */
+    *own = (host){.threads = options->threads > 0 ? options->threads : usable_cpus(8)};
     backend->own = own;
     backend->imitated = options->imitate_gbps > 0 || options->imitate_latency_us > 0;
 }

@@ -5,7 +5,6 @@
 
 #include <pthread.h>
 #include <string.h>
-#include <unistd.h>
 
 /* One more thread for each of these bytes: less is not worth starting one. */
 #define THREAD_BYTES ((size_t)4 << 20)
@@ -76,10 +75,7 @@ static void *run_part(void *argument) {
 }
 
 static size_t threads_for(const part *all) {
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    size_t most = processors < 1              ? 1
-                  : processors > MOST_THREADS ? MOST_THREADS
-                                              : (size_t)processors;
+    size_t most = usable_cpus(MOST_THREADS);
     size_t useful = 1 + all->count * kvf_layout_block_bytes(all->layout) / THREAD_BYTES;
     useful = useful < all->count ? useful : all->count;
     return useful < most ? useful : most;

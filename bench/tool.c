@@ -1,8 +1,10 @@
 #include "tool.h"
 
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* In one piece: several ranks may share the terminal. */
 void fail(int code, const char *format, ...) {
@@ -36,6 +38,13 @@ void *must_grow(void *block, size_t count, size_t size) {
         fail(EXIT_CHECK, "out of memory for %zu x %zu bytes", count, size);
     }
     return grown;
+}
+
+unsigned usable_cpus(unsigned most) {
+    cpu_set_t sets[64]; /* one holds 1024 CPUs, and Linux can be built for 8192 */
+    long count = sched_getaffinity(0, sizeof(sets), sets) == 0 ? CPU_COUNT_S(sizeof(sets), sets)
+                                                               : sysconf(_SC_NPROCESSORS_ONLN);
+    return count < 1 ? 1 : count < most ? (unsigned)count : most;
 }
 
 void shuffle(uint64_t *values, size_t count, uint64_t *state) {

@@ -25,6 +25,9 @@ void *must_grow(void *block, size_t count, size_t size);
 /* What is made up, ids and contents, comes from it, so that equal runs do equal work. */
 enum { SEED = 1 };
 
+/* How many CPUs the calling thread may run on, `most` at the most. */
+unsigned usable_cpus(unsigned most);
+
 /* splitmix64, the generator made of mix64. */
 static inline uint64_t random_next(uint64_t *state) {
     return mix64(*state += UINT64_C(0x9e3779b97f4a7c15));

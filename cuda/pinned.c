@@ -103,11 +103,7 @@ static void touch_all(char *base, size_t bytes, unsigned wanted) {
 }
 
 static unsigned threads_wanted(unsigned asked) {
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned usual = processors < 1               ? 1
-                     : processors < USUAL_THREADS ? (unsigned)processors
-                                                  : USUAL_THREADS;
-    unsigned wanted = asked ? asked : usual;
+    unsigned wanted = asked ? asked : kvf__usable_cpus(USUAL_THREADS);
     return wanted < MOST_THREADS ? wanted : MOST_THREADS;
 }
 

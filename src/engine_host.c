@@ -15,7 +15,6 @@
 #include "threads.h"
 
 #include <assert.h>
-#include <unistd.h>
 
 enum {
     ORDERED_LANES = 4,
@@ -472,10 +471,7 @@ static kvf_status check_options(const kvf_host_options *o, kvf_error *error) {
 }
 
 static unsigned threads_wanted(const kvf_host_options *o) {
-    if (o->no_threads || o->threads > 0)
-        return o->threads;
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    return processors < 1 ? 1 : processors < USUAL_THREADS ? (unsigned)processors : USUAL_THREADS;
+    return o->no_threads || o->threads > 0 ? o->threads : kvf__usable_cpus(USUAL_THREADS);
 }
 
 static kvf_status start_threads(host *h, unsigned wanted, kvf_error *error) {

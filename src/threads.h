@@ -1,4 +1,4 @@
-/* The library's own threads: starting one. */
+/* The library's own threads: how many, and starting one. */
 #ifndef KVF_THREADS_H
 #define KVF_THREADS_H
 
@@ -10,5 +10,9 @@
  * none. */
 KVF__MODULES kvf_status kvf__start_thread(pthread_t *thread, void *(*run)(void *), void *context,
                                           kvf_error *error);
+
+/* How many CPUs the calling thread may run on, `most` at the most; those online when the kernel
+ * does not say. */
+KVF__MODULES unsigned kvf__usable_cpus(unsigned most);
 
 #endif

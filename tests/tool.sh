@@ -100,6 +100,10 @@ has_numbers rows.0. onboard_bytes boxes verified_blocks onboard_gbps offload_gbp
     max_us wall_seconds samples
 has rows.0.verified BOOLEAN ON
 has rows.0.noisy NULL
+cpu=$(sed -n 's/^Cpus_allowed_list:[[:space:]]*\([0-9]*\).*/\1/p' /proc/self/status)
+taskset -c "$cpu" "$tool" replay --synthetic --requests 10 --json - >"$work/out"
+read_json
+has context.threads NUMBER '1$'
 two_requests --json "$work/out.json"
 says out requests
 cp "$work/out.json" "$work/out"

@@ -56,7 +56,8 @@ typedef struct kvf_cuda_pinned_options {
     int device;         /**< Whose runtime registers it; every device can reach it then. */
     bool near_device;   /**< On the device's NUMA node, when the driver tells which that is. */
     bool no_huge_pages; /**< Do not ask for huge pages. */
-    unsigned threads;   /**< That touch the pages first; 0: one a processor, 16 at most. */
+    unsigned threads;   /**< That touch the pages first; 0: one for each CPU that the calling thread
+                             may run on, 16 at most. */
     const kvf_allocator *allocator; /**< For the handle; NULL: malloc. */
 } kvf_cuda_pinned_options;
 

@@ -51,7 +51,8 @@ typedef void (*kvf_callback)(void *user, const kvf_error *error);
 
 /** Options of kvf_engine_host_create: zero-initialise, then set what differs. */
 typedef struct kvf_host_options {
-    unsigned threads; /**< Worker threads, 64 at most; 0: one a processor, but no more than 8. */
+    unsigned threads; /**< Worker threads, 64 at most; 0: one for each CPU that the creating thread
+                           may run on, 8 at most. */
     bool no_threads;  /**< None: kvf_engine_progress and the waits of the caller do the copying. */
     size_t max_transfers;           /**< Transfers at a time before AGAIN; 0 means 1024. */
     double background_gbps;         /**< Cap on background transfers, 10^9 bytes/s, 0.001 at
