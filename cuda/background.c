@@ -131,7 +131,7 @@ static double cap_of(const kvf__cuda *e, kvf_cuda_direction d) {
 /* What was enqueued past the cap counts on it, too. */
 static void charge(kvf__cuda *e, kvf_cuda_direction d, uint64_t bytes, uint64_t now) {
     double cap = cap_of(e, d), ns = cap > 0 ? (double)bytes / cap : 0;
-    uint64_t from = e->next_window[d] > now ? e->next_window[d] : now;
+    uint64_t from = kvf__max(e->next_window[d], now);
     e->next_window[d] = from + (ns < 1e18 ? (uint64_t)ns : UINT64_C(1000000000000000000));
 }
 

@@ -273,8 +273,7 @@ static kvf_status open_tiers(bench *b, size_t bytes, size_t groups, kvf_error *e
 /* Cells */
 
 static size_t most_pieces(const bench *b, size_t bytes) {
-    size_t most = b->cell_bytes / bytes;
-    return most < MOST_PIECES ? most : MOST_PIECES;
+    return kvf__min(b->cell_bytes / bytes, MOST_PIECES);
 }
 
 /* Many pieces, fewer and few, which tells what a piece takes from what a transfer takes. */
@@ -310,8 +309,7 @@ static kvf_status measure_rows(bench *b, size_t bytes, kvf_error *error) {
 static kvf_status measure_large(bench *b, size_t bytes, kvf_error *error) {
     kvf_status status = KVF_OK;
     for (size_t i = 0; status == KVF_OK && i < COUNT(large); i++) {
-        size_t most = b->scratch / LARGE_ROOMINESS / bytes;
-        size_t pieces = large[i].pieces < most ? large[i].pieces : most;
+        size_t pieces = kvf__min(large[i].pieces, b->scratch / LARGE_ROOMINESS / bytes);
         if (large[i].bytes == bytes && pieces > most_pieces(b, bytes))
             status =
                 measure_all(b, (cell){.bytes = bytes, .pieces = pieces, .rows = 1, .groups = 1},
@@ -492,10 +490,9 @@ kvf_status kvf_cuda_model_calibrate(const kvf_cuda_calibrate_options *options, k
     bench *b = kvf__alloc_zero(&allocator, 1, sizeof *b);
     if (!b)
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
-    size_t cell_bytes = scratch / ROOMINESS;
     b->device = o->device;
     b->scratch = scratch;
-    b->cell_bytes = cell_bytes < MOST_CELL ? cell_bytes : MOST_CELL;
+    b->cell_bytes = kvf__min(scratch / ROOMINESS, MOST_CELL);
     b->allocator = allocator;
     status = make_model(b, out, error);
     if (status == KVF_OK)

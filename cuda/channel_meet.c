@@ -367,7 +367,7 @@ static int connect_to(const struct addrinfo *a, uint64_t deadline) {
     if (fd < 0)
         return -1;
     if ((connect(fd, a->ai_addr, a->ai_addrlen) == 0 || errno == EINPROGRESS) &&
-        has_connected(fd, soon < deadline ? soon : deadline))
+        has_connected(fd, kvf__min(soon, deadline)))
         return fd;
     close(fd);
     return -1;

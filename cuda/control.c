@@ -8,8 +8,7 @@ enum { HELD_UP_BEATS = 2 }; /* between two looks at the time; what is more does 
 
 void kvf__control_look(kvf__control *c, uint64_t now) {
     uint64_t passed = now > c->looked_at ? now - c->looked_at : 0;
-    uint64_t most = HELD_UP_BEATS * c->options.beat_ns;
-    c->clock += passed < most ? passed : most;
+    c->clock += kvf__min(passed, HELD_UP_BEATS * c->options.beat_ns);
     c->looked_at += passed;
 }
 

@@ -334,8 +334,7 @@ bool kvf__first_tick(kvf__first *f, uint64_t now, uint64_t *next, kvf__fault *fa
                                           "late: has not announced the operation in time");
         refuse(f, d, &late);
     }
-    uint64_t votes = deadline(f, &f->fronts), waits = deadline(f, &f->waiting);
-    *next = votes < waits ? votes : waits;
+    *next = kvf__min(deadline(f, &f->fronts), deadline(f, &f->waiting));
     return false;
 }
 

@@ -119,10 +119,6 @@ void kvf__control_receive(kvf__control *c, int from, const void *message, size_t
 
 /* Time */
 
-static uint64_t earlier(uint64_t a, uint64_t b) {
-    return a < b ? a : b;
-}
-
 /* The next time at which something is due with a peer; what is due now is done. */
 static uint64_t tick_peer(kvf__control *c, int rank) {
     kvf__peer *p = &c->peers[rank];
@@ -164,9 +160,9 @@ uint64_t kvf__control_tick(kvf__control *c, uint64_t now) {
     kvf__control_look(c, now);
     uint64_t next = c->clock + c->options.beat_ns;
     for (size_t i = kvf__control_is_first(c); i < c->peer_count && !kvf__control_is_over(c); i++)
-        next = earlier(next, tick_peer(c, (int)i));
+        next = kvf__min(next, tick_peer(c, (int)i));
     if (kvf__control_is_first(c) && !kvf__control_is_over(c))
-        next = earlier(next, tick_as_first(c));
+        next = kvf__min(next, tick_as_first(c));
     if (kvf__control_is_over(c))
         return UINT64_MAX;
     return now + (next > c->clock ? next - c->clock : 0);

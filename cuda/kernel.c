@@ -81,7 +81,7 @@ static void write_lists(const launch *l, void *out) {
 static kvf_status start(const launch *l, const void *kernel, size_t units, void *work,
                         kvf_error *error) {
     size_t wanted = (units + WARPS - 1) / WARPS;
-    dim3 grid = {(unsigned)(wanted < l->most ? wanted : l->most), 1, 1};
+    dim3 grid = {(unsigned)kvf__min(wanted, l->most), 1, 1};
     dim3 block = {KVF__CUDA_THREADS, 1, 1};
     cudaError_t code = cudaLaunchKernel(kernel, grid, block, &work, 0, l->stream);
     if (code != cudaSuccess)
@@ -141,8 +141,8 @@ static kvf_status start_in_parts(const launch *l, kvf_error *error) {
             part.pieces += i;
             part.pairs += k;
             part.before += k;
-            part.piece_count = l->piece_count - i < PIECES ? l->piece_count - i : PIECES;
-            part.pair_count = l->pair_count - k < PAIRS ? l->pair_count - k : PAIRS;
+            part.piece_count = kvf__min(l->piece_count - i, PIECES);
+            part.pair_count = kvf__min(l->pair_count - k, PAIRS);
             status = start_few(&part, error);
         }
     return status;
@@ -163,8 +163,7 @@ kvf_status kvf__cuda_launch(kvf__cuda_copier *c, cudaStream_t stream, const kvf_
                             unsigned most, kvf_error *error) {
     enum { PAIRS = 1 << 17 }; /* of one list: 1 MiB, a fourth of the ring */
     /* Every piece has units. NOLINTNEXTLINE(clang-analyzer-core.DivideZero) */
-    size_t at_once = most_units / units_of(pieces, piece_count);
-    at_once = at_once < PAIRS ? at_once : PAIRS;
+    size_t at_once = kvf__min(most_units / units_of(pieces, piece_count), PAIRS);
     kvf_status status = KVF_OK;
     for (size_t at = 0; status == KVF_OK && at < pair_count; at += at_once) {
         launch l = {
@@ -174,7 +173,7 @@ kvf_status kvf__cuda_launch(kvf__cuda_copier *c, cudaStream_t stream, const kvf_
             .pieces = pieces,
             .pairs = pairs + at,
             .piece_count = piece_count,
-            .pair_count = pair_count - at < at_once ? pair_count - at : at_once,
+            .pair_count = kvf__min(pair_count - at, at_once),
             .before = at,
         };
         status = start_one(&l, error);
@@ -226,7 +225,7 @@ kvf_status kvf__cuda_kernel(kvf__cuda_copier *c, size_t end_span, size_t budget,
         bytes += c->move->spans[i].width * c->move->spans[i].rows;
     /* No span is empty. NOLINTNEXTLINE(clang-analyzer-core.DivideZero) */
     size_t left = pairs - c->pair, count = budget / bytes + (budget < bytes);
-    count = count < left ? count : left;
+    count = kvf__min(count, left);
     kvf_status status = kvf__cuda_launch(c, c->stream, c->pieces + first, end_span - first,
                                          c->pairs + c->pair, count, link_ctas(c), error);
     if (status != KVF_OK)

@@ -112,18 +112,10 @@ static double copies(const kvf__cuda_cost *cost, const kvf__cuda_load *load) {
     return ns + cost->row_call_ns * (double)load->row_calls + all_of(&cost->row, &load->rows);
 }
 
-static double larger(double a, double b) {
-    return a > b ? a : b;
-}
-
-static double smaller(double a, double b) {
-    return a < b ? a : b;
-}
-
 /* The copies between the packed chunks and the host, by the quicker of what does them. */
 static double host_copies(const kvf_cuda_model *m, kvf_cuda_direction direction,
                           const kvf__cuda_load *load, double chunks) {
-    double count = larger((double)load->host_boxes, chunks), bytes = (double)load->bytes / count;
+    double count = fmax((double)load->host_boxes, chunks), bytes = (double)load->bytes / count;
     double loop = kvf__cuda_curve_at(&m->cost[direction][KVF_CUDA_LOOP].piece, bytes);
     double batch = kvf__cuda_curve_at(&m->cost[direction][KVF_CUDA_BATCH].piece, bytes);
     return count * fmin(loop, batch);
@@ -136,10 +128,10 @@ static double staged(const kvf_cuda_model *m, kvf_cuda_direction direction,
         return NAN; /* there is nothing to pack for */
     if (load->bytes == 0)
         return 0;
-    double chunks = larger(ceil((double)load->bytes / KVF__CUDA_CHUNK), load->groups);
+    double chunks = fmax(ceil((double)load->bytes / KVF__CUDA_CHUNK), load->groups);
     double pack = all_of(&cost->piece, &load->lines);
     double copy = fmax(wire, host_copies(m, direction, load, chunks));
-    return cost->chunk_ns * chunks + larger(pack, copy) + smaller(pack, copy) / chunks;
+    return cost->chunk_ns * chunks + fmax(pack, copy) + fmin(pack, copy) / chunks;
 }
 
 static double predict(const kvf_cuda_model *m, kvf_cuda_direction direction,
@@ -149,9 +141,9 @@ static double predict(const kvf_cuda_model *m, kvf_cuda_direction direction,
     if (cost->piece.count == 0)
         return NAN;
     if (strategy == KVF_CUDA_LOOP || strategy == KVF_CUDA_BATCH)
-        ns = larger(wire, copies(cost, load));
+        ns = fmax(wire, copies(cost, load));
     else if (strategy == KVF_CUDA_KERNEL)
-        ns = larger(wire, all_of(&cost->piece, &load->lines));
+        ns = fmax(wire, all_of(&cost->piece, &load->lines));
     else if (strategy == KVF_CUDA_STAGED)
         ns = staged(m, direction, load, wire);
     double behind_first = load->groups > 1 ? load->groups - 1 : 0;

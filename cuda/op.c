@@ -354,7 +354,7 @@ kvf_status kvf_wire_offload(kvf_wire *wire, kvf_tier *host, const kvf_plan *plan
 
 static kvf_status check_hands(const kvf_wire *w, const kvf_hand *hands, size_t count, size_t *pairs,
                               kvf_error *error) {
-    size_t most = w->chunk < KVF__CONTROL_HANDS ? w->chunk : KVF__CONTROL_HANDS;
+    size_t most = kvf__min(w->chunk, KVF__CONTROL_HANDS);
     *pairs = 0;
     if (count > most)
         return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_EXPECTED,

@@ -103,8 +103,7 @@ static void touch_all(char *base, size_t bytes, unsigned wanted) {
 }
 
 static unsigned threads_wanted(unsigned asked) {
-    unsigned wanted = asked ? asked : kvf__usable_cpus(USUAL_THREADS);
-    return wanted < MOST_THREADS ? wanted : MOST_THREADS;
+    return (unsigned)kvf__min(asked ? asked : kvf__usable_cpus(USUAL_THREADS), MOST_THREADS);
 }
 
 /* Whether a line of smaps, "start-end ...", begins the mapping of an address; `*heading` tells
@@ -139,7 +138,7 @@ static size_t huge_bytes(const char *base) {
 
 static size_t segment_end(const char *at, const char *end) {
     size_t left = KVF_CUDA_SEGMENT - (uintptr_t)at % KVF_CUDA_SEGMENT;
-    return left < (size_t)(end - at) ? left : (size_t)(end - at);
+    return kvf__min(left, (size_t)(end - at));
 }
 
 static void unregister(kvf_cuda_pinned *p) {

@@ -12,14 +12,6 @@
  */
 #include "group.h"
 
-static size_t smaller(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
-static size_t larger(size_t a, size_t b) {
-    return a > b ? a : b;
-}
-
 static size_t pieces(size_t count, size_t each) {
     return count / each + (count % each != 0);
 }
@@ -44,7 +36,7 @@ static int owner_of(const kvf_wire_op *op, const kvf__op_part *part, size_t i) {
 /* Blocks of one hand in a round. All ranks have the same, and 32 hands fit a chunk that is so
  * large. */
 static size_t hand_blocks(const kvf_wire *w) {
-    return larger(w->chunk / KVF__CONTROL_HANDS, 1);
+    return kvf__max(w->chunk / KVF__CONTROL_HANDS, 1);
 }
 
 /* The wire's block at which a chunk begins. */
@@ -91,12 +83,12 @@ static size_t count_chunks(const kvf_wire_op *op) {
         return pieces(owned(&op->run, (size_t)op->group->options.rank), w->chunk);
     if (op->kind == KVF__OP_EXCHANGE)
         for (size_t p = 0; p < op->part_count; p++)
-            chunks = larger(chunks, pieces(op->parts[p].count, hand_blocks(w)));
+            chunks = kvf__max(chunks, pieces(op->parts[p].count, hand_blocks(w)));
     else if (op->share == KVF_SHARE_FIRST)
         chunks = pieces(op->pairs, w->chunk);
     else
         for (size_t k = 0; k < (size_t)ranks(op); k++)
-            chunks = larger(chunks, pieces(owned(&op->run, k), w->stripe));
+            chunks = kvf__max(chunks, pieces(owned(&op->run, k), w->stripe));
     return chunks;
 }
 
@@ -179,14 +171,14 @@ static void list(kvf_wire *w, size_t *count, uint64_t from, uint64_t to) {
 /* How many blocks each owner's part takes in this chunk, and how many an owner has in it. */
 static size_t in_chunk(const kvf_wire_op *op, size_t owner) {
     size_t each = op->share == KVF_SHARE_FIRST ? op->wire->chunk : op->wire->stripe;
-    size_t before = smaller(op->run.chunk * each, owned(&op->run, owner));
-    return smaller(owned(&op->run, owner) - before, each);
+    size_t before = kvf__min(op->run.chunk * each, owned(&op->run, owner));
+    return kvf__min(owned(&op->run, owner) - before, each);
 }
 
 static size_t part_blocks(const kvf_wire_op *op) {
     size_t most = 0;
     for (size_t k = 0; k < (size_t)ranks(op); k++)
-        most = larger(most, in_chunk(op, k));
+        most = kvf__max(most, in_chunk(op, k));
     return most;
 }
 
@@ -234,8 +226,8 @@ static kvf_status drain_onboard(kvf_wire_op *op) {
 /* Exchanging: a round */
 
 static size_t in_round(const kvf_wire_op *op, const kvf__op_part *part) {
-    size_t each = hand_blocks(op->wire), before = smaller(op->run.chunk * each, part->count);
-    return smaller(part->count - before, each);
+    size_t each = hand_blocks(op->wire), before = kvf__min(op->run.chunk * each, part->count);
+    return kvf__min(part->count - before, each);
 }
 
 /* Lists one direction's pairs of the round, between slots and the wire. */
@@ -309,7 +301,7 @@ static kvf_status move_alone(kvf_wire_op *op) {
     kvf_wire *w = op->wire;
     kvf__op_run *r = &op->run;
     size_t me = (size_t)op->group->options.rank, start = r->chunk * w->chunk, listed = 0;
-    size_t count = smaller(owned(r, me) - start, w->chunk);
+    size_t count = kvf__min(owned(r, me) - start, w->chunk);
     while (listed < count) {
         size_t pair = r->order[r->starts[me] + start + listed];
         list(w, &listed, sources(op)[pair], destinations(op)[pair]);

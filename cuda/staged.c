@@ -331,7 +331,7 @@ static kvf_status copy_cut(kvf__cuda_copier *c, kvf_box b, kvf_error *error) {
         for (size_t left = b.width; status == KVF_OK && left > 0; left -= piece.width) {
             at = to_device(c) ? (uintptr_t)piece.src : (uintptr_t)piece.dst;
             size_t room = KVF_CUDA_SEGMENT - at % KVF_CUDA_SEGMENT;
-            piece.width = left < room ? left : room;
+            piece.width = kvf__min(left, room);
             status = copy_host_box(c, &piece, error);
             piece.dst += piece.width;
             piece.src += piece.width;
@@ -420,7 +420,7 @@ static kvf_status fork(kvf__cuda_copier *c, kvf_error *error) {
 static size_t pairs_at_once(const kvf__cuda_copier *c, const kvf__cuda_band *band) {
     size_t left = c->move->runs.pairs - c->pair;
     size_t fit = kvf__cuda_buffer_bytes(c->engine) / band->bytes;
-    return fit < left ? fit : left;
+    return kvf__min(fit, left);
 }
 
 kvf_status kvf__cuda_staged(kvf__cuda_copier *c, size_t end_span, size_t budget, kvf_error *error) {

@@ -7,10 +7,6 @@
 
 typedef kvf_assignments tracker;
 
-static size_t at_most(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
 static size_t total(const tracker *a) {
     return a->end - a->first;
 }
@@ -251,7 +247,7 @@ static bool make_room(tracker *a, size_t more) {
         kvf__grow(&a->allocator, &a->hashes, &a->hashes_capacity, needed, sizeof *a->hashes))
         return true;
     /* Without memory, what was dropped has to do; reserving promises it. */
-    size_t room = at_most(a->ids_capacity, a->hashes_capacity) - total(a);
+    size_t room = kvf__min(a->ids_capacity, a->hashes_capacity) - total(a);
     if (a->first == 0 || more > room)
         return false;
     compact(a);
@@ -279,7 +275,7 @@ static size_t common_prefix(const uint64_t *a, const uint64_t *b, size_t count) 
 
 /* The ids at the front that are known. The list mostly is the very one that is held. */
 static size_t known_prefix(const tracker *a, const uint64_t *ids, size_t count) {
-    size_t shared = count < total(a) ? count : total(a);
+    size_t shared = kvf__min(count, total(a));
     size_t same = shared > 0 ? common_prefix(ids, a->ids + a->first, shared) : 0;
     return same + kvf__idset_known_prefix(&a->known, ids + same, count - same);
 }
@@ -387,7 +383,7 @@ kvf_status kvf_assignments_stage_next(tracker *a, const kvf_hash *hashes, size_t
     if (!a || (!hashes && count > 0))
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     size_t pending = kvf_assignments_pending_count(a);
-    size_t stage = count < pending ? count : pending;
+    size_t stage = kvf__min(count, pending);
     kvf_status status = kvf__assignments_check_positions(a, hashes, stage, error);
     if (status != KVF_OK)
         return status;
@@ -531,8 +527,8 @@ kvf_status kvf_assignments_truncate(tracker *a, uint64_t position, kvf_error *er
         return status;
     kvf__idset_remove(&a->known, a->ids + end, a->end - end);
     kvf__segments_keep_front(&a->segments, kept);
-    a->assigned_end = at_most(a->assigned_end, end);
-    a->staged_end = at_most(a->staged_end, end);
+    a->assigned_end = kvf__min(a->assigned_end, end);
+    a->staged_end = kvf__min(a->staged_end, end);
     a->end = end;
     return KVF_OK;
 }

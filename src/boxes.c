@@ -94,10 +94,6 @@ static pieces side(const void *address, ptrdiff_t pitch, size_t count, ptrdiff_t
     };
 }
 
-static size_t smaller(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
 /* How many slices from the box's first one a copy can take at once. */
 static size_t slices_at_once(const kvf_box_limits *l, const kvf_box *b) {
     size_t dst = within_segment(
@@ -106,10 +102,10 @@ static size_t slices_at_once(const kvf_box_limits *l, const kvf_box *b) {
     size_t src = within_segment(
         side(b->src, b->src_slice_pitch, b->slices, b->src_row_pitch, b->rows, b->width),
         l->src_segment);
-    size_t at_once = smaller(dst, src);
+    size_t at_once = kvf__min(dst, src);
     if (!rows_fit(l, b))
         return 0;
-    return kvf__box_fits(l, b) ? at_once : smaller(at_once, 1);
+    return kvf__box_fits(l, b) ? at_once : kvf__min(at_once, 1);
 }
 
 static size_t rows_at_once(const kvf_box_limits *l, const kvf_box *b) {
@@ -117,16 +113,16 @@ static size_t rows_at_once(const kvf_box_limits *l, const kvf_box *b) {
         within_segment(side(b->dst, b->dst_row_pitch, b->rows, 0, 1, b->width), l->dst_segment);
     size_t src =
         within_segment(side(b->src, b->src_row_pitch, b->rows, 0, 1, b->width), l->src_segment);
-    size_t at_once = smaller(dst, src);
-    return rows_fit(l, b) ? at_once : smaller(at_once, 1);
+    size_t at_once = kvf__min(dst, src);
+    return rows_fit(l, b) ? at_once : kvf__min(at_once, 1);
 }
 
 static size_t columns_at_once(const kvf_box_limits *l, const kvf_box *b) {
     size_t columns = b->width;
     if (l->dst_segment)
-        columns = smaller(columns, l->dst_segment - (uintptr_t)b->dst % l->dst_segment);
+        columns = kvf__min(columns, l->dst_segment - (uintptr_t)b->dst % l->dst_segment);
     if (l->src_segment)
-        columns = smaller(columns, l->src_segment - (uintptr_t)b->src % l->src_segment);
+        columns = kvf__min(columns, l->src_segment - (uintptr_t)b->src % l->src_segment);
     return columns;
 }
 
@@ -146,7 +142,7 @@ static kvf_box rest_of(const kvf_box *box, const kvf_box_cursor *c) {
  */
 static kvf_box take(const kvf_box_limits *limits, kvf_box rest, size_t most, kvf_box_cursor *c) {
     if (c->row == 0 && c->column == 0) {
-        size_t slices = smaller(slices_at_once(limits, &rest), most / rest.rows / rest.width);
+        size_t slices = kvf__min(slices_at_once(limits, &rest), most / rest.rows / rest.width);
         if (slices > 0) {
             rest.slices = slices;
             c->slice += slices;
@@ -155,7 +151,7 @@ static kvf_box take(const kvf_box_limits *limits, kvf_box rest, size_t most, kvf
     }
     rest.slices = 1;
     if (c->column == 0) {
-        size_t rows = smaller(rows_at_once(limits, &rest), most / rest.width);
+        size_t rows = kvf__min(rows_at_once(limits, &rest), most / rest.width);
         if (rows > 0) {
             rest.rows = rows;
             c->row += rows;
@@ -163,7 +159,7 @@ static kvf_box take(const kvf_box_limits *limits, kvf_box rest, size_t most, kvf
         }
     }
     rest.rows = 1;
-    rest.width = smaller(columns_at_once(limits, &rest), most);
+    rest.width = kvf__min(columns_at_once(limits, &rest), most);
     c->column += rest.width;
     return rest;
 }

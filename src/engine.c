@@ -231,7 +231,7 @@ size_t kvf_engine_progress(kvf_engine *engine) {
     kvf__engine_call_back(engine);
     size_t open = atomic_load(&engine->open);
     kvf__engine_release(engine);
-    return open > before ? open : before;
+    return kvf__max(open, before);
 }
 
 bool kvf__engine_reached(const kvf_engine *engine, const uint64_t after[KVF__LANES]) {
@@ -269,7 +269,7 @@ uint64_t kvf__nap_until(uint64_t now, uint64_t waited, kvf__expectation expected
     if (expected.time <= now + margin + SPIN_NS)
         return now;
     uint64_t look = expected.time - margin - SPIN_NS;
-    return look < now + rest ? look : now + rest;
+    return kvf__min(look, now + rest);
 }
 
 /* Sleeps until something changes or the time has come; not at all once it is done. */
@@ -303,7 +303,7 @@ static bool wait_for(kvf_engine *engine, const kvf__wait *w, uint64_t start, uin
         uint64_t rest = rest_after(engine, now - start);
         uint64_t until = moved ? now : kvf__nap_until(now, now - start, expected, rest);
         if (until > now)
-            nap(engine, w, until < end ? until : end);
+            nap(engine, w, kvf__min(until, end));
         else
             (void)sched_yield(); /* others want the processor, or the lock */
     }

@@ -124,13 +124,12 @@ static size_t chunk_units(const host *h, const kvf_transfer *t) {
     /* Small transfers are shared out too, but not below what pays for a thread's waking up. */
     size_t share = left / (h->thread_count + 1) + 1, least = CHUNK_BYTES / 4 / bytes + 1;
     size_t most = CHUNK_BYTES / bytes + 1;
-    size_t count = share > least ? share : least;
-    count = count < most ? count : most;
+    size_t count = kvf__min(kvf__max(share, least), most);
     if (j->phase == KVF__COPY) {
         size_t pairs = t->move->runs.pairs, span_left = pairs - j->taken % pairs;
-        count = count < span_left ? count : span_left;
+        count = kvf__min(count, span_left);
     }
-    return count < left ? count : left;
+    return kvf__min(count, left);
 }
 
 /* At most some 30 years, so that times can be added up. */
@@ -139,19 +138,15 @@ static uint64_t nanoseconds(size_t bytes, double gbps) {
     return ns < 1e18 ? (uint64_t)ns : UINT64_C(1000000000000000000);
 }
 
-static uint64_t later(uint64_t a, uint64_t b) {
-    return a > b ? a : b;
-}
-
 /* Accounts for a chunk on the cap and the imitated link. */
 static void charge(host *h, chunk *c, size_t bytes, uint64_t now) {
     if (c->phase != KVF__COPY)
         return;
     if (c->transfer->background && h->options.background_gbps > 0)
         h->background_next =
-            later(h->background_next, now) + nanoseconds(bytes, h->options.background_gbps);
+            kvf__max(h->background_next, now) + nanoseconds(bytes, h->options.background_gbps);
     if (h->options.imitate_gbps > 0) {
-        h->link_next = later(h->link_next, now) + nanoseconds(bytes, h->options.imitate_gbps);
+        h->link_next = kvf__max(h->link_next, now) + nanoseconds(bytes, h->options.imitate_gbps);
         c->due = h->link_next;
     }
 }

@@ -66,7 +66,7 @@ typedef struct writer {
 
 static void put(writer *w, const char *bytes, size_t count) {
     size_t room = w->length < w->size ? w->size - w->length : 0;
-    memcpy(w->text + (room > 0 ? w->length : 0), bytes, count < room ? count : room);
+    memcpy(w->text + (room > 0 ? w->length : 0), bytes, kvf__min(count, room));
     w->length += count;
 }
 

@@ -1,4 +1,4 @@
-/* For everything in src: the caller's allocator, errors, and arithmetic that cannot wrap. */
+/* For everything in src: the caller's allocator, errors, and arithmetic. */
 #ifndef KVF_MEMORY_H
 #define KVF_MEMORY_H
 
@@ -47,6 +47,15 @@ static inline bool kvf__add(size_t a, size_t b, size_t *sum) {
 
 static inline bool kvf__mul(size_t a, size_t b, size_t *product) {
     return !__builtin_mul_overflow(a, b, product);
+}
+
+/* Of sizes as well, which have 64 bits too. */
+static inline uint64_t kvf__min(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
+static inline uint64_t kvf__max(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
 }
 
 #endif

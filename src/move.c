@@ -42,7 +42,7 @@ static kvf_status check_layouts(const kvf_move_spec *spec, kvf_error *error) {
     size_t src = spec->src->count, dst = spec->dst->count;
     if (src != dst)
         return KVF__FAIL(error, .status = KVF_ERR_LAYOUT, .fields = KVF_ERROR_INDEX,
-                         .index = src < dst ? src : dst,
+                         .index = kvf__min(src, dst),
                          .what = "layouts differ in number of regions");
     return check_regions(spec->src->regions, spec->dst->regions, src, error);
 }

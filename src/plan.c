@@ -1,20 +1,14 @@
 #include <kvferry/plan.h>
 
-static uint64_t later(uint64_t a, uint64_t b) {
-    return a > b ? a : b;
-}
-
-static uint64_t earlier(uint64_t a, uint64_t b) {
-    return a < b ? a : b;
-}
+#include "memory.h"
 
 static uint64_t end_of(kvf_view view) {
     return view.first_position + view.count;
 }
 
 static kvf_plan zip(kvf_view src, kvf_view dst) {
-    uint64_t start = later(src.first_position, dst.first_position);
-    uint64_t end = earlier(end_of(src), end_of(dst));
+    uint64_t start = kvf__max(src.first_position, dst.first_position);
+    uint64_t end = kvf__min(end_of(src), end_of(dst));
     if (start >= end)
         return (kvf_plan){.first_position = start};
     return (kvf_plan){
@@ -35,13 +29,13 @@ kvf_plan kvf_zip_assigned_pending(const kvf_assignments *src, const kvf_assignme
 }
 
 kvf_plan kvf_plan_slice(kvf_plan plan, kvf_range positions) {
-    uint64_t start = later(plan.first_position, positions.start);
+    uint64_t start = kvf__max(plan.first_position, positions.start);
     uint64_t skip = start - plan.first_position;
     if (start >= positions.end || skip >= plan.count)
         return (kvf_plan){.first_position = start};
     return (kvf_plan){
         .first_position = start,
-        .count = (size_t)earlier(plan.count - skip, positions.end - start),
+        .count = (size_t)kvf__min(plan.count - skip, positions.end - start),
         .src_ids = plan.src_ids + skip,
         .dst_ids = plan.dst_ids + skip,
         .src_hashes = plan.src_hashes ? plan.src_hashes + skip : NULL,

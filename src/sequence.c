@@ -140,7 +140,7 @@ static uint64_t hash_framed_block(const kvf_sequence *s, size_t block, const kvf
     XXH3_64bits_reset_withSecretandSeed(&state, s->secret, sizeof s->secret, s->salt);
     size_t first = block * s->block_size, end = first + s->block_size;
     for (size_t i = first; i < end; i += PIECE) {
-        size_t n = end - i < PIECE ? end - i : PIECE;
+        size_t n = kvf__min(end - i, PIECE);
         kvf__hash_frames(s->tokens + i, n, i, runs, run_count, frames);
         XXH3_64bits_update(&state, frames, n * KVF__FRAME_SIZE);
     }

@@ -180,5 +180,5 @@ bool kvf__grow(const kvf_allocator *allocator, void *block, size_t *capacity, si
     if (needed <= *capacity)
         return true;
     size_t wanted = *capacity + *capacity / 2 + 8;
-    return kvf__reserve(allocator, block, capacity, wanted > needed ? wanted : needed, size);
+    return kvf__reserve(allocator, block, capacity, kvf__max(wanted, needed), size);
 }

@@ -482,24 +482,20 @@ static void act(sim *s, int rank) {
     plan_leave(s, rank);
 }
 
-static uint64_t smaller(uint64_t a, uint64_t b) {
-    return a < b ? a : b;
-}
-
 static uint64_t next_of(const sim *s, int rank) {
     const node *n = &s->nodes[rank];
     uint64_t next = n->created_at;
     if (!n->alive)
         return next;
-    next = smaller(next, n->tick_at);
-    next = smaller(next, n->ready ? n->leave_at : UINT64_MAX);
+    next = kvf__min(next, n->tick_at);
+    next = kvf__min(next, n->ready ? n->leave_at : UINT64_MAX);
     for (size_t i = 0; i < s->options.ops; i++) {
-        next = smaller(next, n->ready ? n->parts[i].announce_at : UINT64_MAX);
-        next = smaller(next, n->parts[i].vote_at);
+        next = kvf__min(next, n->ready ? n->parts[i].announce_at : UINT64_MAX);
+        next = kvf__min(next, n->parts[i].vote_at);
     }
     for (int r = 0; r < s->options.ranks; r++)
         if (s->lanes[r][rank].first)
-            next = smaller(next, s->lanes[r][rank].first->arrives);
+            next = kvf__min(next, s->lanes[r][rank].first->arrives);
     return next;
 }
 
