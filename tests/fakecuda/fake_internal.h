@@ -8,6 +8,7 @@
 
 #include "fakecuda.h"
 #include "hide.h"
+#include "script.h"
 
 /* Exported whatever the visibility the file is compiled with. */
 #define FAKE_EXPORT __attribute__((visibility("default")))
@@ -71,11 +72,10 @@ cudaError_t fake_first(cudaError_t first, cudaError_t second);
 const char *fake_function(void);
 uint64_t fake_call_number(void);
 
-/* ---- faults.c: violations, counts, scripted failures ---- */
+/* ---- faults.c: counts, scripted failures, above script.h ---- */
 
-void fake_violation(const char *format, ...) __attribute__((format(printf, 1, 2)));
-size_t fake_violations_report(void);
-void fake_count_call(const char *function, bool can_fail);
+/* Counts it as one that can fail, and keeps its name for fakecuda_call. */
+void fake_log_call(const char *function);
 cudaError_t fake_call_fault(const char *function);
 bool fake_calls_have_failed(void);
 cudaError_t fake_operation_fault(fakecuda_kind kind);

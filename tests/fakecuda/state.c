@@ -95,7 +95,7 @@ cudaError_t fake_enter(const char *function, unsigned traits) {
     current = function;
     calls++;
     thread->refused = false;
-    fake_count_call(function, true);
+    fake_log_call(function);
     cudaError_t error = traits & FAKE_NO_DEVICE ? cudaSuccess : machine_error();
     if (error == cudaSuccess)
         error = refusal(function, traits);
@@ -162,7 +162,7 @@ FAKE_EXPORT size_t fakecuda_reset(void) {
     fake_devices_reset();
     fake_entries_reset();
     fake_kernels_reset();
-    size_t violations = fake_violations_report();
+    size_t violations = fake_violations_report("fakecuda");
     fake_faults_reset();
     config = (fakecuda_config){0};
     generation++;

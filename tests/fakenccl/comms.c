@@ -116,7 +116,7 @@ void nfake_disagree(ncclComm_t comm, const char *format, ...) {
     if (!first)
         return;
     nfake_lock();
-    nfake_violation("%s: %s", nfake_comm_name(comm).text, text);
+    fake_violation("%s: %s", nfake_comm_name(comm).text, text);
     nfake_unlock();
 }
 
@@ -125,7 +125,7 @@ static ncclResult_t give_up(const nfake_condition *condition, const char *functi
                             const char *what) {
     nfake_name name = nfake_comm_name(condition->comm);
     nfake_lock();
-    nfake_violation("%s waits too long in %s for %s", name.text, function, what);
+    fake_violation("%s waits too long in %s for %s", name.text, function, what);
     nfake_unlock();
     return nfake_fail(ncclRemoteError, "%s waits for %s", name.text, what);
 }
@@ -222,9 +222,9 @@ NFAKE_EXPORT ncclResult_t ncclCommDestroy(ncclComm_t comm) {
         return nfake_leave(result);
     nfake_name name = nfake_comm_name(self);
     if (self->pending > 0)
-        nfake_violation("ncclCommDestroy on %s, which is still in progress", name.text);
+        fake_violation("ncclCommDestroy on %s, which is still in progress", name.text);
     else if (nfake_comm_state(self) != ncclSuccess)
-        nfake_violation("ncclCommDestroy on %s, which has failed and must be aborted", name.text);
+        fake_violation("ncclCommDestroy on %s, which has failed and must be aborted", name.text);
     nfake_comm_claim(self);
     nfake_unlock();
     ncclResult_t quiet = nfake_comm_quiesce(self, __func__);
@@ -246,7 +246,7 @@ NFAKE_EXPORT ncclResult_t ncclCommFinalize(ncclComm_t comm) {
     ncclComm_t self = NULL;
     ncclResult_t result = nfake_enter_comm(__func__, comm, NFAKE_READY | NFAKE_OWN, &self);
     if (result == ncclSuccess && self->finalized) {
-        nfake_violation("%s on %s, for the second time", __func__, nfake_comm_name(self).text);
+        fake_violation("%s on %s, for the second time", __func__, nfake_comm_name(self).text);
         result = nfake_fail(ncclInvalidArgument, "finalized twice");
     }
     if (result == ncclSuccess) {
@@ -260,8 +260,8 @@ NFAKE_EXPORT ncclResult_t ncclCommFinalize(ncclComm_t comm) {
 static void leave_behind(ncclComm_t comm) {
     if (comm->end != NFAKE_LIVE)
         return;
-    nfake_violation("left behind: %s, made by call %llu", nfake_comm_name(comm).text,
-                    (unsigned long long)comm->call);
+    fake_violation("left behind: %s, made by call %llu", nfake_comm_name(comm).text,
+                   (unsigned long long)comm->call);
     nfake_comm_end(comm, NFAKE_DEAD);
 }
 

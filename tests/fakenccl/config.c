@@ -40,7 +40,7 @@ ncclResult_t nfake_config_read(const ncclConfig_t *config, ncclConfig_t *out) {
     if (!config)
         return ncclSuccess;
     if (config->magic != MAGIC || config->size < offsetof(ncclConfig_t, cgaClusterSize)) {
-        nfake_violation("%s: a configuration that was not initialised", nfake_function());
+        fake_violation("%s: a configuration that was not initialised", nfake_function());
         return nfake_fail(ncclInvalidArgument, "ncclConfig_t not initialised");
     }
     size_t size = config->size < sizeof *out ? config->size : sizeof *out;

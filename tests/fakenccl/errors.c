@@ -3,7 +3,7 @@
 
 NFAKE_EXPORT const char *ncclGetErrorString(ncclResult_t result) {
     nfake_lock();
-    nfake_count_call("ncclGetErrorString", false);
+    fake_count_call("ncclGetErrorString", false);
     nfake_unlock();
     switch (result) {
     case ncclSuccess:
@@ -28,7 +28,7 @@ NFAKE_EXPORT const char *ncclGetErrorString(ncclResult_t result) {
 }
 
 NFAKE_EXPORT ncclResult_t ncclGetVersion(int *version) {
-    ncclResult_t result = nfake_enter(__func__, NFAKE_ANY);
+    ncclResult_t result = nfake_enter(__func__, FAKE_ANY);
     if (result == ncclSuccess && !version)
         result = nfake_fail(ncclInvalidArgument, "version is NULL");
     if (result == ncclSuccess)

@@ -14,6 +14,7 @@
 #include "fakecuda.h"
 #include "fakenccl.h"
 #include "hide.h"
+#include "script.h"
 
 #define NFAKE_EXPORT __attribute__((visibility("default")))
 
@@ -118,7 +119,7 @@ typedef struct nfake_thread {
 nfake_thread *nfake_self(void);
 
 /* Begins a call: takes the lock, counts, and returns what the call is to fail with. The rank may be
- * NFAKE_ANY. */
+ * FAKE_ANY. */
 ncclResult_t nfake_enter(const char *function, int rank);
 
 enum {
@@ -139,14 +140,10 @@ ncclResult_t nfake_fail(ncclResult_t result, const char *format, ...)
 const char *nfake_function(void);
 uint64_t nfake_call_number(void);
 
-/* ---- faults.c: violations, counts, scripted failures; all locked ---- */
+/* ---- faults.c: counts, scripted failures, above ../fakecuda/script.h; all locked ---- */
 
-#define NFAKE_ANY   (-1)
 #define NFAKE_DEATH ncclNumResults /* instead of an operation's result */
 
-void nfake_violation(const char *format, ...) __attribute__((format(printf, 1, 2)));
-size_t nfake_violations_report(void);
-void nfake_count_call(const char *function, bool can_fail);
 ncclResult_t nfake_call_fault(const char *function, int rank);
 ncclResult_t nfake_operation_fault(int rank);
 unsigned nfake_rank_delay(int rank);

@@ -21,14 +21,8 @@ struct nfake_group {
 static nfake_group *groups;
 static size_t behind; /* threads that end a group */
 
-static void *must(void *block) {
-    if (!block)
-        abort();
-    return block;
-}
-
 static void group_open(nfake_thread *self) {
-    nfake_group *made = must(calloc(1, sizeof *made));
+    nfake_group *made = fake_must(calloc(1, sizeof *made));
     made->call = nfake_call_number();
     made->tasks_tail = &made->tasks;
     made->jobs_tail = &made->jobs;
@@ -50,7 +44,7 @@ static void add_comm(nfake_group *group, ncclComm_t comm) {
         if (group->comms[i] == comm)
             return;
     }
-    group->comms = must(realloc(group->comms, (group->comm_count + 1) * sizeof(ncclComm_t)));
+    group->comms = fake_must(realloc(group->comms, (group->comm_count + 1) * sizeof(ncclComm_t)));
     group->comms[group->comm_count++] = comm;
     nfake_comm_claim(comm);
     nfake_comm_keep(comm);
@@ -58,7 +52,7 @@ static void add_comm(nfake_group *group, ncclComm_t comm) {
 
 void nfake_group_add_task(const nfake_task *task) {
     nfake_group *group = nfake_self()->group;
-    nfake_task *made = must(malloc(sizeof *made));
+    nfake_task *made = fake_must(malloc(sizeof *made));
     *made = *task;
     made->next = NULL;
     *group->tasks_tail = made;
@@ -68,7 +62,7 @@ void nfake_group_add_task(const nfake_task *task) {
 
 void nfake_group_add_job(const nfake_job *job) {
     nfake_group *group = nfake_self()->group;
-    nfake_job *made = must(malloc(sizeof *made));
+    nfake_job *made = fake_must(malloc(sizeof *made));
     *made = *job;
     made->next = NULL;
     *group->jobs_tail = made;
@@ -206,8 +200,8 @@ static ncclResult_t check_self(const nfake_group *group) {
         if (sends == receives)
             continue;
         nfake_lock();
-        nfake_violation("%s sends to itself %zu times and receives %zu times in one group",
-                        nfake_comm_name(comm).text, sends, receives);
+        fake_violation("%s sends to itself %zu times and receives %zu times in one group",
+                       nfake_comm_name(comm).text, sends, receives);
         nfake_unlock();
         return nfake_fail(ncclInvalidUsage, "send or receive to self without its match");
     }
@@ -321,7 +315,7 @@ ncclResult_t nfake_group_end(ncclResult_t result) {
 /* ---- the calls ---- */
 
 NFAKE_EXPORT ncclResult_t ncclGroupStart(void) {
-    ncclResult_t result = nfake_enter(__func__, NFAKE_ANY);
+    ncclResult_t result = nfake_enter(__func__, FAKE_ANY);
     nfake_unlock();
     if (result == ncclSuccess)
         nfake_group_begin();
@@ -330,10 +324,10 @@ NFAKE_EXPORT ncclResult_t ncclGroupStart(void) {
 
 /* A failure that the test asked for closes the group as well. */
 NFAKE_EXPORT ncclResult_t ncclGroupEnd(void) {
-    ncclResult_t result = nfake_enter(__func__, NFAKE_ANY);
+    ncclResult_t result = nfake_enter(__func__, FAKE_ANY);
     bool open = nfake_self()->depth > 0;
     if (!open) {
-        nfake_violation("ncclGroupEnd without ncclGroupStart");
+        fake_violation("ncclGroupEnd without ncclGroupStart");
         result = nfake_fail(ncclInvalidUsage, "no group is open");
     }
     nfake_unlock();
@@ -344,8 +338,8 @@ void nfake_groups_reset(void) {
     while (groups) {
         nfake_group *gone = groups;
         groups = gone->next;
-        nfake_violation("left behind: a group, opened behind call %llu",
-                        (unsigned long long)gone->call);
+        fake_violation("left behind: a group, opened behind call %llu",
+                       (unsigned long long)gone->call);
         unclaim(gone);
         group_free(gone);
     }

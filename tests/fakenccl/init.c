@@ -9,7 +9,7 @@
 _Static_assert(sizeof PREFIX + NFAKE_PATH <= NCCL_UNIQUE_ID_BYTES, "a file's name fits into an id");
 
 NFAKE_EXPORT ncclResult_t ncclGetUniqueId(ncclUniqueId *uniqueId) {
-    ncclResult_t result = nfake_enter(__func__, NFAKE_ANY);
+    ncclResult_t result = nfake_enter(__func__, FAKE_ANY);
     char path[NFAKE_PATH];
     if (result == ncclSuccess && !uniqueId)
         result = nfake_fail(ncclInvalidArgument, "uniqueId is NULL");
@@ -27,12 +27,12 @@ NFAKE_EXPORT ncclResult_t ncclGetUniqueId(ncclUniqueId *uniqueId) {
 static ncclResult_t take_seat(ncclComm_t comm, nfake_shared *shared) {
     nfake_seat *seat = &shared->seats[comm->rank];
     if (shared->ranks != 0 && shared->ranks != comm->ranks) {
-        nfake_violation("%s: %d ranks here, %d elsewhere", nfake_function(), comm->ranks,
-                        shared->ranks);
+        fake_violation("%s: %d ranks here, %d elsewhere", nfake_function(), comm->ranks,
+                       shared->ranks);
         return nfake_fail(ncclInvalidUsage, "the number of ranks differs");
     }
     if (seat->presence != NFAKE_ABSENT) {
-        nfake_violation("%s: rank %d comes twice", nfake_function(), comm->rank);
+        fake_violation("%s: rank %d comes twice", nfake_function(), comm->rank);
         return nfake_fail(ncclInvalidUsage, "rank %d comes twice", comm->rank);
     }
     shared->ranks = comm->ranks;
@@ -45,8 +45,8 @@ static ncclResult_t take_seat(ncclComm_t comm, nfake_shared *shared) {
 ncclResult_t nfake_comm_join(ncclComm_t comm, const char *path) {
     comm->segment = nfake_segment_open(path);
     if (!comm->segment) {
-        nfake_violation("%s: the unique id was used already, or who made it has ended",
-                        nfake_function());
+        fake_violation("%s: the unique id was used already, or who made it has ended",
+                       nfake_function());
         return nfake_fail(ncclSystemError, "nobody listens at the unique id");
     }
     nfake_shared *shared = nfake_shared_of(comm);
@@ -117,11 +117,11 @@ static ncclResult_t check(ncclComm_t *out, int ranks, const ncclUniqueId *id, in
     if (!out || ranks < 1 || rank < 0 || rank >= ranks)
         return nfake_fail(ncclInvalidArgument, "rank %d of %d", rank, ranks);
     if (ranks > FAKENCCL_RANKS) {
-        nfake_violation("%s: the fake has room for %d ranks", nfake_function(), FAKENCCL_RANKS);
+        fake_violation("%s: the fake has room for %d ranks", nfake_function(), FAKENCCL_RANKS);
         return nfake_fail(ncclInvalidArgument, "%d ranks", ranks);
     }
     if (strncmp(id->internal, PREFIX, strlen(PREFIX)) != 0) {
-        nfake_violation("%s: no unique id", nfake_function());
+        fake_violation("%s: no unique id", nfake_function());
         return nfake_fail(ncclInvalidArgument, "no unique id");
     }
     return ncclSuccess;

@@ -69,7 +69,7 @@ static watch watch_begin(const nfake_launch *launch) {
 static ncclResult_t give_up(nfake_launch *launch, const char *what) {
     nfake_name name = nfake_comm_name(launch->comm);
     nfake_lock();
-    nfake_violation("%s waits too long for %s", name.text, what);
+    fake_violation("%s waits too long for %s", name.text, what);
     nfake_unlock();
     return ncclRemoteError;
 }

@@ -13,14 +13,14 @@ bool nfake_memory_find(ncclComm_t comm, const char *role, const void *address, s
     *out = (nfake_memory){
         .raw = fakecuda_shadow(address, bytes), .seen = (char *)(uintptr_t)address, .bytes = bytes};
     if (device < 0)
-        nfake_violation("%s, %s: %s %p is not device memory", nfake_function(), name.text, role,
-                        address);
+        fake_violation("%s, %s: %s %p is not device memory", nfake_function(), name.text, role,
+                       address);
     else if (!out->raw)
-        nfake_violation("%s, %s: %s %p + %zu crosses the end of its allocation", nfake_function(),
-                        name.text, role, address, bytes);
+        fake_violation("%s, %s: %s %p + %zu crosses the end of its allocation", nfake_function(),
+                       name.text, role, address, bytes);
     else if (device != comm->device)
-        nfake_violation("%s, %s: %s %p is on device %d, the communicator on %d", nfake_function(),
-                        name.text, role, address, device, comm->device);
+        fake_violation("%s, %s: %s %p is on device %d, the communicator on %d", nfake_function(),
+                       name.text, role, address, device, comm->device);
     return out->raw && device == comm->device;
 }
 
@@ -77,7 +77,7 @@ nfake_memory nfake_part(const nfake_memory *memory, size_t offset, size_t bytes)
 
 /* By way of the CUDA runtime, where it counts as a call. */
 NFAKE_EXPORT ncclResult_t ncclMemAlloc(void **ptr, size_t size) {
-    ncclResult_t result = nfake_enter(__func__, NFAKE_ANY);
+    ncclResult_t result = nfake_enter(__func__, FAKE_ANY);
     if (result == ncclSuccess && !ptr)
         result = nfake_fail(ncclInvalidArgument, "ptr is NULL");
     nfake_unlock();
@@ -87,7 +87,7 @@ NFAKE_EXPORT ncclResult_t ncclMemAlloc(void **ptr, size_t size) {
 }
 
 NFAKE_EXPORT ncclResult_t ncclMemFree(void *ptr) {
-    ncclResult_t result = nfake_enter(__func__, NFAKE_ANY);
+    ncclResult_t result = nfake_enter(__func__, FAKE_ANY);
     nfake_unlock();
     if (cudaFree(ptr) != cudaSuccess && result == ncclSuccess)
         result = nfake_fail(ncclUnhandledCudaError, "cannot free %p", ptr);
@@ -121,12 +121,12 @@ static ncclResult_t deregister(ncclComm_t comm, const void *handle) {
         at = &(*at)->next;
     nfake_registration *gone = *at;
     if (!gone) {
-        nfake_violation("ncclCommDeregister of %p, which is no registration", handle);
+        fake_violation("ncclCommDeregister of %p, which is no registration", handle);
         return nfake_fail(ncclInvalidArgument, "no registration");
     }
     if (!fakecuda_shadow(gone->address, gone->size))
-        nfake_violation("ncclCommDeregister of memory at %p that was freed before",
-                        (void *)gone->address);
+        fake_violation("ncclCommDeregister of memory at %p that was freed before",
+                       (void *)gone->address);
     *at = gone->next;
     free(gone);
     return ncclSuccess;

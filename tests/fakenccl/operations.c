@@ -32,18 +32,18 @@ static ncclResult_t check_arguments(ncclComm_t comm, const request *wanted) {
         return nfake_fail(ncclInvalidArgument, "%zu elements of type %d", wanted->count,
                           (int)wanted->type);
     if (reduction(wanted) && !nfake_reduces(wanted->type, wanted->op)) {
-        nfake_violation("%s: the fake does not reduce type %d by operation %d", wanted->function,
-                        (int)wanted->type, (int)wanted->op);
+        fake_violation("%s: the fake does not reduce type %d by operation %d", wanted->function,
+                       (int)wanted->type, (int)wanted->op);
         return nfake_fail(ncclInvalidArgument, "not by the fake");
     }
     if (comm->finalized) {
-        nfake_violation("%s on %s, which was finalized", wanted->function,
-                        nfake_comm_name(comm).text);
+        fake_violation("%s on %s, which was finalized", wanted->function,
+                       nfake_comm_name(comm).text);
         return nfake_fail(ncclInvalidUsage, "the communicator was finalized");
     }
     if (!comm->blocking && wanted->stream == cudaStreamPerThread) {
-        nfake_violation("%s: the fake has no thread's stream on a non-blocking communicator",
-                        wanted->function);
+        fake_violation("%s: the fake has no thread's stream on a non-blocking communicator",
+                       wanted->function);
         return nfake_fail(ncclInvalidArgument, "not by the fake");
     }
     return ncclSuccess;
@@ -82,8 +82,8 @@ static bool overlaps_badly(ncclComm_t comm, const nfake_task *task) {
     if (task->kind == FAKENCCL_REDUCE_SCATTER)
         fits = to->raw == from->raw + own;
     if (!fits)
-        nfake_violation("%s, %s: sendbuff and recvbuff overlap, but not in place",
-                        nfake_kind_name(task->kind), nfake_comm_name(comm).text);
+        fake_violation("%s, %s: sendbuff and recvbuff overlap, but not in place",
+                       nfake_kind_name(task->kind), nfake_comm_name(comm).text);
     return !fits;
 }
 

@@ -71,7 +71,7 @@ static void begin(const char *function) {
     nfake_lock();
     current = function;
     calls++;
-    nfake_count_call(function, true);
+    fake_count_call(function, true);
 }
 
 ncclResult_t nfake_enter(const char *function, int rank) {
@@ -83,11 +83,11 @@ ncclResult_t nfake_enter(const char *function, int rank) {
 static ncclResult_t check(ncclComm_t comm, unsigned traits) {
     nfake_name name = nfake_comm_name(comm);
     if ((traits & NFAKE_OWN) && comm->claims > 0 && comm->user != nfake_self()->number) {
-        nfake_violation("%s on %s, which another thread is using", current, name.text);
+        fake_violation("%s on %s, which another thread is using", current, name.text);
         return nfake_fail(ncclInvalidUsage, "%s: used by two threads", name.text);
     }
     if ((traits & NFAKE_READY) && comm->pending > 0) {
-        nfake_violation("%s on %s, which is still in progress", current, name.text);
+        fake_violation("%s on %s, which is still in progress", current, name.text);
         return nfake_fail(ncclInvalidArgument, "%s is in progress", name.text);
     }
     return traits & NFAKE_READY ? nfake_comm_state(comm) : ncclSuccess;
@@ -106,8 +106,8 @@ ncclResult_t nfake_enter_comm(const char *function, ncclComm_t handle, unsigned 
     *out = nfake_comm_find(handle, false);
     if (!*out) {
         bool was = nfake_comm_find(handle, true) != NULL;
-        nfake_violation("%s on communicator %p, which %s", function, (void *)handle,
-                        was ? "was destroyed or aborted" : "never was");
+        fake_violation("%s on communicator %p, which %s", function, (void *)handle,
+                       was ? "was destroyed or aborted" : "never was");
         return nfake_fail(ncclInvalidArgument, "%s: no communicator", function);
     }
     if (traits & NFAKE_OWN)
@@ -133,7 +133,7 @@ ncclResult_t nfake_fail(ncclResult_t result, const char *format, ...) {
 NFAKE_EXPORT const char *ncclGetLastError(ncclComm_t comm) {
     (void)comm;
     nfake_lock();
-    nfake_count_call("ncclGetLastError", false);
+    fake_count_call("ncclGetLastError", false);
     nfake_unlock();
     return last;
 }
@@ -146,7 +146,7 @@ NFAKE_EXPORT size_t fakenccl_reset(void) {
     nfake_groups_drain();
     nfake_comms_reset();
     nfake_segments_reset();
-    size_t violations = nfake_violations_report();
+    size_t violations = fake_violations_report("fakenccl");
     nfake_faults_reset();
     config = (fakenccl_config){.patience_ms = PATIENCE_MS, .lag_us = LAG_US};
     generation++;
