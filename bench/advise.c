@@ -126,51 +126,16 @@ static void finish(advise_options *chosen, const struct argp_state *state) {
     }
 }
 
-static error_t parse_source(int key, char *argument, struct argp_state *state) {
-    advise_options *chosen = state->input;
-    switch (key) {
-    case KEY_MODEL:
-        chosen->forecast.model = argument;
-        return 0;
-    case KEY_BUILTIN_MODEL:
-        chosen->forecast.builtin_model = true;
-        return 0;
-    case KEY_RESULTS:
-        chosen->results = argument;
-        return 0;
-    case KEY_DEVICE:
-        chosen->forecast.device = (int)option_number(state, "device", argument, 0, INT32_MAX);
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
-
-static error_t parse_model(int key, char *argument, struct argp_state *state) {
-    advise_options *chosen = state->input;
-    switch (key) {
-    case KEY_CONFIG:
-        chosen->config = argument;
-        return 0;
-    case KEY_TP:
-        chosen->tp = option_number(state, "tp", argument, 1, 65536);
-        return 0;
-    case KEY_BLOCK_TOKENS:
-        chosen->block_tokens = option_number(state, "block-tokens", argument, 1, 65536);
-        return 0;
-    case KEY_KV_DTYPE:
-        if (!model_config_is_dtype(argument)) {
-            argp_error(state, "--kv-dtype: '%s' is none of auto, fp8, bf16, fp16, fp32", argument);
-        }
-        chosen->kv_dtype = argument;
-        return 0;
-    case KEY_LAYERS:
-        parse_layers(chosen, argument, state);
-        return 0;
-    default:
-        return parse_source(key, argument, state);
-    }
-}
+static const option_rule rules[] = {
+    SETS(KEY_CONFIG, advise_options, config),
+    SETS(KEY_RESULTS, advise_options, results),
+    SETS(KEY_MODEL, advise_options, forecast.model),
+    SETS(KEY_BUILTIN_MODEL, advise_options, forecast.builtin_model),
+    SETS_WITHIN(KEY_DEVICE, advise_options, forecast.device, 0, INT32_MAX),
+    SETS_WITHIN(KEY_TP, advise_options, tp, 1, 65536),
+    SETS_WITHIN(KEY_BLOCK_TOKENS, advise_options, block_tokens, 1, 65536),
+    {0},
+};
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
     advise_options *chosen = state->input;
@@ -186,14 +151,20 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
             argp_error(state, "--host-pattern: '%s' is no pattern", argument);
         }
         return 0;
-    case ARGP_KEY_ARG:
-        argp_error(state, "'%s' is one argument too many", argument);
+    case KEY_KV_DTYPE:
+        if (!model_config_is_dtype(argument)) {
+            argp_error(state, "--kv-dtype: '%s' is none of auto, fp8, bf16, fp16, fp32", argument);
+        }
+        chosen->kv_dtype = argument;
+        return 0;
+    case KEY_LAYERS:
+        parse_layers(chosen, argument, state);
         return 0;
     case ARGP_KEY_END:
         finish(chosen, state);
         return 0;
     default:
-        return parse_model(key, argument, state);
+        return option_set(options, rules, key, argument, state);
     }
 }
 

@@ -26,6 +26,10 @@ static const struct argp_option engine_options[] = {
     {"threads", KEY_THREADS, "N", 0,
      "Threads of engine host (default: one for each CPU that the tool may run on, 8 at most)", 80},
     {"device", KEY_DEVICE, "N", 0, "The GPU of engine cuda (default 0)", 80},
+    {0},
+};
+
+static const struct argp_option model_options[] = {
     {"model", KEY_MODEL, "FILE", 0,
      "Let engine cuda choose strategies by this model (default: what `kvferry calibrate` left in "
      "the cache directory for this GPU, else the built-in one)",
@@ -42,6 +46,18 @@ static const struct argp_option imitate_options[] = {
      "Imitate a link of this delay before a transfer begins, in microseconds; its results are "
      "marked",
      81},
+    {0},
+};
+
+static const option_rule engine_rules[] = {
+    SETS_WITHIN(KEY_THREADS, backend_options, threads, 1, 64),
+    SETS_WITHIN(KEY_DEVICE, backend_options, device, 0, INT32_MAX),
+    {0},
+};
+
+static const option_rule imitate_rules[] = {
+    SETS(KEY_IMITATE_GBPS, backend_options, imitate_gbps),
+    SETS(KEY_IMITATE_LATENCY, backend_options, imitate_latency_us),
     {0},
 };
 
@@ -70,15 +86,20 @@ static void parse_engine_name(backend_options *options, const char *name,
 static error_t parse_engine(int key, char *argument, struct argp_state *state) {
     backend_options *options = state->input;
     switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = options;
+        return 0;
     case KEY_ENGINE:
         parse_engine_name(options, argument, state);
         return 0;
-    case KEY_THREADS:
-        options->threads = (unsigned)option_number(state, "threads", argument, 1, 64);
-        return 0;
-    case KEY_DEVICE:
-        options->device = (int)option_number(state, "device", argument, 0, INT32_MAX);
-        return 0;
+    default:
+        return option_set(engine_options, engine_rules, key, argument, state);
+    }
+}
+
+static error_t parse_model(int key, char *argument, struct argp_state *state) {
+    backend_options *options = state->input;
+    switch (key) {
     case KEY_MODEL:
         options->model = argument;
         options->builtin_model = false;
@@ -93,20 +114,15 @@ static error_t parse_engine(int key, char *argument, struct argp_state *state) {
 }
 
 static error_t parse_imitate(int key, char *argument, struct argp_state *state) {
-    backend_options *options = state->input;
-    switch (key) {
-    case KEY_IMITATE_GBPS:
-        options->imitate_gbps = option_real(state, "imitate-gbps", argument);
-        return 0;
-    case KEY_IMITATE_LATENCY:
-        options->imitate_latency_us = option_real(state, "imitate-latency-us", argument);
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
+    return option_set(imitate_options, imitate_rules, key, argument, state);
 }
 
-const struct argp backend_argp = {.options = engine_options, .parser = parse_engine};
+const struct argp model_argp = {.options = model_options, .parser = parse_model};
+
+static const struct argp_child engine_children[] = {{&model_argp, 0, NULL, 80}, {0}};
+
+const struct argp backend_argp = {
+    .options = engine_options, .parser = parse_engine, .children = engine_children};
 const struct argp imitate_argp = {.options = imitate_options, .parser = parse_imitate};
 
 void backend_open(backend *backend, const backend_options *options) {

@@ -108,9 +108,11 @@ struct backend {
     bool link_known; /* somebody else measures what its link can do */
 };
 
-/* Child parsers with --engine and what belongs to it, and with what imitates a link; their input is
- * a backend_options. An engine that does not exist is a usage error. */
+/* Child parsers with --engine and what belongs to it, of that only what chooses a model, and with
+ * what imitates a link; their input is a backend_options. An engine that does not exist is a usage
+ * error. */
 extern const struct argp backend_argp;
+extern const struct argp model_argp;
 extern const struct argp imitate_argp;
 
 /* The type of an engine's name, NULL for the default; NULL when there is none. */

@@ -45,24 +45,20 @@ static const char doc[] =
     "  kvferry bench pinned\n"
     "  kvferry bench pinned --bytes 1G,16G --json pinned.json\n";
 
+static const option_rule rules[] = {
+    SETS_WITHIN(KEY_BYTES, pinned_options, bytes, 1, UINT64_MAX),
+    SETS_WITHIN(KEY_DEVICE, pinned_options, device, 0, 1023),
+    SETS_WITHIN(KEY_SAMPLES, pinned_options, samples, 1, 1000),
+    {0},
+};
+
 static error_t parse(int key, char *argument, struct argp_state *state) {
     pinned_options *chosen = state->input;
-    switch (key) {
-    case ARGP_KEY_INIT:
+    if (key == ARGP_KEY_INIT) {
         state->child_inputs[0] = &chosen->report;
         return 0;
-    case KEY_BYTES:
-        option_list(state, "bytes", argument, 1, UINT64_MAX, &chosen->bytes);
-        return 0;
-    case KEY_DEVICE:
-        chosen->device = (int)option_number(state, "device", argument, 0, 1023);
-        return 0;
-    case KEY_SAMPLES:
-        chosen->samples = (size_t)option_number(state, "samples", argument, 1, 1000);
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
     }
+    return option_set(options, rules, key, argument, state);
 }
 
 /* Not timed: whether the runtime takes all of it for pinned memory, and every page of it keeps what

@@ -53,23 +53,20 @@ static void parse_ids(plan_options *chosen, const char *argument, const struct a
     argp_error(state, "--ids: '%s' is none of dense, shuffled, sparse", argument);
 }
 
+static const option_rule rules[] = {
+    SETS_WITHIN(KEY_BLOCKS, plan_options, blocks, 1, KVF_MAX_POSITION + 1),
+    SETS_WITHIN(KEY_SAMPLES, plan_options, samples, 1, 1000000),
+    {0},
+};
+
 static error_t parse(int key, char *argument, struct argp_state *state) {
     plan_options *chosen = state->input;
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &chosen->report;
         return 0;
-    case KEY_BLOCKS:
-        option_list(state, "blocks", argument, 1, KVF_MAX_POSITION + 1, &chosen->blocks);
-        return 0;
     case KEY_IDS:
         parse_ids(chosen, argument, state);
-        return 0;
-    case KEY_SAMPLES:
-        chosen->samples = (size_t)option_number(state, "samples", argument, 1, 1000000);
-        return 0;
-    case ARGP_KEY_ARG:
-        argp_error(state, "'%s' is one argument too many", argument);
         return 0;
     case ARGP_KEY_END:
         if (chosen->blocks.count == 0) {
@@ -77,7 +74,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         }
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return option_set(options, rules, key, argument, state);
     }
 }
 

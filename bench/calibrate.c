@@ -59,31 +59,22 @@ static const char doc[] =
     "  kvferry calibrate --device 1 --output gpu1.json\n"
     "  kvferry bench transfer --engine cuda --model gpu1.json --device 1\n";
 
+static const option_rule rules[] = {
+    SETS(KEY_OUTPUT, calibrate_options, output),
+    SETS(KEY_MOST_NOISE, calibrate_options, most_noise),
+    SETS_WITHIN(KEY_DEVICE, calibrate_options, calibrate.device, 0, INT32_MAX),
+    SETS_WITHIN(KEY_SCRATCH_BYTES, calibrate_options, calibrate.scratch_bytes, 8 << 20,
+                UINT64_C(1) << 40),
+    {0},
+};
+
 static error_t parse(int key, char *argument, struct argp_state *state) {
     calibrate_options *chosen = state->input;
-    switch (key) {
-    case ARGP_KEY_INIT:
+    if (key == ARGP_KEY_INIT) {
         state->child_inputs[0] = &chosen->report;
         return 0;
-    case KEY_DEVICE:
-        chosen->calibrate.device = (int)option_number(state, "device", argument, 0, INT32_MAX);
-        return 0;
-    case KEY_OUTPUT:
-        chosen->output = argument;
-        return 0;
-    case KEY_SCRATCH_BYTES:
-        chosen->calibrate.scratch_bytes = (size_t)option_number(
-            state, "scratch-bytes", argument, (uint64_t)8 << 20, UINT64_C(1) << 40);
-        return 0;
-    case KEY_MOST_NOISE:
-        chosen->most_noise = option_real(state, "most-noise", argument);
-        return 0;
-    case ARGP_KEY_ARG:
-        argp_error(state, "'%s' is one argument too many", argument);
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
     }
+    return option_set(options, rules, key, argument, state);
 }
 
 /* Whether a file can be made there, so that nothing is measured in vain. */

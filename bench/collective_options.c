@@ -20,8 +20,6 @@ enum {
     KEY_TIMEOUT,
     KEY_LINK_BYTES,
     KEY_NO_VERIFY,
-    KEY_MODEL,
-    KEY_BUILTIN_MODEL,
 };
 
 static const struct argp_option options[] = {
@@ -47,12 +45,6 @@ static const struct argp_option options[] = {
     {"cta-policy", KEY_CTA_POLICY, "N", 0, "NCCL's number for its policy (default 0)", 2},
     {NULL, 0, NULL, 0, "Ranks:", 70},
     {NULL, 0, NULL, 0, "Engine and checks:", 80},
-    {"model", KEY_MODEL, "FILE", 0,
-     "Let the engine choose strategies by this model (default: what `kvferry calibrate` left in "
-     "the cache directory for this GPU, else the built-in one)",
-     80},
-    {"built-in-model", KEY_BUILTIN_MODEL, NULL, 0,
-     "Let the engine choose strategies by the library's built-in model", 80},
     {"samples", KEY_SAMPLES, "N", 0, "Samples of each median (default 11); a p99 takes 100", 82},
     {"timeout-us", KEY_TIMEOUT, "US", 0,
      "For a rank to come, to answer and to finish (default 30000000)", 82},
@@ -121,86 +113,39 @@ static void set_modes(collective_options *chosen, const char *text,
 
 /* Parsing */
 
-static error_t parse_engine(collective_options *chosen, int key, char *argument,
-                            struct argp_state *state) {
-    switch (key) {
-    case KEY_MODEL:
-        chosen->backend.model = argument;
-        chosen->backend.builtin_model = false;
-        return 0;
-    case KEY_BUILTIN_MODEL:
-        chosen->backend.model = NULL;
-        chosen->backend.builtin_model = true;
-        return 0;
-    case KEY_SAMPLES:
-        chosen->common.samples = (size_t)option_number(state, "samples", argument, 1, 1000000);
-        return 0;
-    case KEY_TIMEOUT:
-        chosen->timeout_us =
-            (int64_t)option_number(state, "timeout-us", argument, 1000, UINT64_C(1) << 40);
-        return 0;
-    case KEY_LINK_BYTES:
-        chosen->backend.link_bytes =
-            option_number(state, "link-bytes", argument, 1, UINT64_C(1) << 36);
-        return 0;
-    case KEY_NO_VERIFY:
-        chosen->common.verify = false;
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
-
-static error_t parse_way(collective_options *chosen, int key, char *argument,
-                         struct argp_state *state) {
-    switch (key) {
-    case KEY_CHUNK_BYTES:
-        chosen->common.chunk_bytes =
-            (size_t)option_number(state, "chunk-bytes", argument, 1, UINT64_C(1) << 40);
-        return 0;
-    case KEY_CHUNKS:
-        chosen->common.chunks = (size_t)option_number(state, "chunks", argument, 1, 64);
-        return 0;
-    case KEY_MIN_CTAS:
-        chosen->min_ctas = (int)option_number(state, "min-ctas", argument, 1, 1024);
-        return 0;
-    case KEY_MAX_CTAS:
-        chosen->max_ctas = (int)option_number(state, "max-ctas", argument, 1, 1024);
-        return 0;
-    case KEY_CTA_POLICY:
-        chosen->cta_policy = (int)option_number(state, "cta-policy", argument, 0, 1024);
-        return 0;
-    default:
-        return parse_engine(chosen, key, argument, state);
-    }
-}
+static const option_rule rules[] = {
+    SETS_WITHIN(KEY_FRAGMENT_BYTES, collective_options, fragment_bytes, 1, UINT32_MAX),
+    SETS_WITHIN(KEY_REGIONS, collective_options, regions, 1, 1 << 16),
+    SETS_WITHIN(KEY_BYTES, collective_options, bytes, 1, UINT64_C(1) << 48),
+    SETS_WITHIN(KEY_CHUNK_BYTES, collective_options, common.chunk_bytes, 1, UINT64_C(1) << 40),
+    SETS_WITHIN(KEY_CHUNKS, collective_options, common.chunks, 1, 64),
+    SETS_WITHIN(KEY_MIN_CTAS, collective_options, min_ctas, 1, 1024),
+    SETS_WITHIN(KEY_MAX_CTAS, collective_options, max_ctas, 1, 1024),
+    SETS_WITHIN(KEY_CTA_POLICY, collective_options, cta_policy, 0, 1024),
+    SETS_WITHIN(KEY_SAMPLES, collective_options, common.samples, 1, 1000000),
+    SETS_WITHIN(KEY_TIMEOUT, collective_options, timeout_us, 1000, UINT64_C(1) << 40),
+    SETS_WITHIN(KEY_LINK_BYTES, collective_options, backend.link_bytes, 1, UINT64_C(1) << 36),
+    {0},
+};
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
     collective_options *chosen = state->input;
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &chosen->ranks;
-        state->child_inputs[1] = &chosen->report;
+        state->child_inputs[1] = &chosen->backend;
+        state->child_inputs[2] = &chosen->report;
         return 0;
     case KEY_MODE:
         set_modes(chosen, argument, state);
-        return 0;
-    case KEY_FRAGMENT_BYTES:
-        option_list(state, "fragment-bytes", argument, 1, UINT32_MAX, &chosen->fragment_bytes);
-        return 0;
-    case KEY_REGIONS:
-        option_list(state, "regions", argument, 1, 1 << 16, &chosen->regions);
-        return 0;
-    case KEY_BYTES:
-        chosen->bytes = option_number(state, "bytes", argument, 1, UINT64_C(1) << 48);
         return 0;
     case KEY_PATTERN:
         if (!id_pattern_parse(argument, &chosen->pattern)) {
             argp_error(state, "--pattern: '%s' is no pattern", argument);
         }
         return 0;
-    case ARGP_KEY_ARG:
-        argp_error(state, "'%s' is one argument too many", argument);
+    case KEY_NO_VERIFY:
+        chosen->common.verify = false;
         return 0;
     case ARGP_KEY_END:
         if (chosen->max_ctas > 0 && chosen->max_ctas < chosen->min_ctas) {
@@ -208,13 +153,13 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         }
         return 0;
     default:
-        return parse_way(chosen, key, argument, state);
+        return option_set(options, rules, key, argument, state);
     }
 }
 
 void collective_options_parse(collective_options *chosen, int argc, char **argv) {
     static const struct argp_child children[] = {
-        {&ranks_argp, 0, NULL, 70}, {&report_argp, 0, NULL, 90}, {0}};
+        {&ranks_argp, 0, NULL, 70}, {&model_argp, 0, NULL, 80}, {&report_argp, 0, NULL, 90}, {0}};
     static const struct argp argp = {
         .options = options, .parser = parse, .doc = doc, .children = children};
     *chosen = (collective_options){

@@ -80,3 +80,60 @@ void option_list(const struct argp_state *state, const char *option, const char 
     }
     free(copy);
 }
+
+void option_names(const char *text, name_list *list) {
+    char *rest = strcpy(list->text = must_grow(list->text, strlen(text) + 1, 1), text);
+    list->count = 0;
+    for (char *name = next_piece(&rest); name != NULL; name = next_piece(&rest)) {
+        list->names = must_grow(list->names, list->count + 1, sizeof(*list->names));
+        list->names[list->count++] = name;
+    }
+}
+
+void option_names_free(name_list *list) {
+    free(list->text);
+    free(list->names);
+}
+
+static void set(const option_rule *rule, const char *name, char *argument,
+                const struct argp_state *state) {
+    void *member = (char *)state->input + rule->offset;
+    switch (rule->kind) {
+    case OPTION_FLAG:
+        *(bool *)member = true;
+        break;
+    case OPTION_TEXT:
+        *(const char **)member = argument;
+        break;
+    case OPTION_REAL:
+        *(double *)member = option_real(state, name, argument);
+        break;
+    case OPTION_INT:
+        *(unsigned *)member =
+            (unsigned)option_number(state, name, argument, rule->least, rule->most);
+        break;
+    case OPTION_LONG:
+        *(uint64_t *)member = option_number(state, name, argument, rule->least, rule->most);
+        break;
+    case OPTION_NUMBERS:
+        option_list(state, name, argument, rule->least, rule->most, member);
+        break;
+    case OPTION_NAMES:
+        option_names(argument, member);
+        break;
+    }
+}
+
+error_t option_set(const struct argp_option *options, const option_rule *rules, int key,
+                   char *argument, const struct argp_state *state) {
+    for (; rules->key != 0; rules++) {
+        if (rules->key == key) {
+            while (options->key != key) {
+                options++;
+            }
+            set(rules, options->name, argument, state);
+            return 0;
+        }
+    }
+    return ARGP_ERR_UNKNOWN;
+}

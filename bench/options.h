@@ -13,6 +13,48 @@ typedef struct number_list {
     size_t count;
 } number_list;
 
+/* A list of names, as "loop,batch". */
+typedef struct name_list {
+    char *text; /* the list, cut in place */
+    const char **names;
+    size_t count;
+} name_list;
+
+/* What an option sets: a member of the parser's input. Numbers have bounds. */
+typedef struct option_rule {
+    int key;
+    enum {
+        OPTION_FLAG, /* becomes true */
+        OPTION_TEXT,
+        OPTION_REAL,
+        OPTION_INT, /* or unsigned */
+        OPTION_LONG,
+        OPTION_NUMBERS,
+        OPTION_NAMES
+    } kind;
+    size_t offset;
+    uint64_t least, most;
+} option_rule;
+
+#define SETS_WITHIN(key, type, member, least, most)                                                \
+    { key, OPTION_KIND(((type *)NULL)->member), offsetof(type, member), least, most }
+#define SETS(key, type, member) SETS_WITHIN(key, type, member, 0, UINT64_MAX)
+#define OPTION_KIND(value)                                                                         \
+    _Generic((value),                                                                              \
+        bool: OPTION_FLAG,                                                                         \
+        const char *: OPTION_TEXT,                                                                 \
+        double: OPTION_REAL,                                                                       \
+        int: OPTION_INT,                                                                           \
+        unsigned: OPTION_INT,                                                                      \
+        int64_t: OPTION_LONG,                                                                      \
+        uint64_t: OPTION_LONG,                                                                     \
+        number_list: OPTION_NUMBERS,                                                               \
+        name_list: OPTION_NAMES)
+
+/* A parser for the options of `rules`, which end with {0}; ARGP_ERR_UNKNOWN for other keys. */
+error_t option_set(const struct argp_option *options, const option_rule *rules, int key,
+                   char *argument, const struct argp_state *state);
+
 /* Digits, then perhaps K, M or G (times 1024, 1024^2, 1024^3). false for anything else, and for
  * what does not fit. */
 bool parse_number(const char *text, uint64_t *number);
@@ -27,6 +69,10 @@ double option_real(const struct argp_state *state, const char *option, const cha
 /* A list of one or more numbers within bounds; replaces what `list` held. */
 void option_list(const struct argp_state *state, const char *option, const char *text,
                  uint64_t least, uint64_t most, number_list *list);
+
+/* Replaces what `list` held. */
+void option_names(const char *text, name_list *list);
+void option_names_free(name_list *list);
 
 /* Splits "a,b,c" in place; returns the next piece or NULL at the end. */
 char *next_piece(char **rest);

@@ -91,56 +91,19 @@ static const char doc[] =
     "  kvferry replay --synthetic --seed 7 --requests 2000 --device-blocks 4096\n"
     "  kvferry replay --trace conversation.jsonl --host-blocks 65536 --json -\n";
 
-static error_t parse_requests(replay_options *chosen, int key, char *argument,
-                              struct argp_state *state) {
-    switch (key) {
-    case KEY_TRACE:
-        chosen->trace = argument;
-        return 0;
-    case KEY_SYNTHETIC:
-        chosen->synthetic = true;
-        return 0;
-    case KEY_SEED:
-        chosen->seed = option_number(state, "seed", argument, 0, UINT64_MAX);
-        return 0;
-    case KEY_REQUESTS:
-        chosen->requests = (size_t)option_number(state, "requests", argument, 1, UINT32_MAX);
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
-
-static error_t parse_tiers(replay_options *chosen, int key, char *argument,
-                           struct argp_state *state) {
-    server_options *server = &chosen->server;
-    switch (key) {
-    case KEY_DEVICE_BLOCKS:
-        server->device_blocks =
-            (size_t)option_number(state, "device-blocks", argument, 0, INT32_MAX);
-        return 0;
-    case KEY_HOST_BLOCKS:
-        server->host_blocks = (size_t)option_number(state, "host-blocks", argument, 0, INT32_MAX);
-        return 0;
-    case KEY_BLOCK_BYTES:
-        chosen->block_bytes = (size_t)option_number(state, "block-bytes", argument, 1, UINT32_MAX);
-        return 0;
-    case KEY_BLOCK_TOKENS:
-        server->block_tokens = (size_t)option_number(state, "block-tokens", argument, 1, 1 << 20);
-        return 0;
-    case KEY_REGIONS:
-        server->regions = (size_t)option_number(state, "regions", argument, 1, 1 << 16);
-        return 0;
-    case KEY_INTEGRITY:
-        server->integrity = true;
-        return 0;
-    case KEY_NO_VERIFY:
-        server->verify = false;
-        return 0;
-    default:
-        return parse_requests(chosen, key, argument, state);
-    }
-}
+static const option_rule rules[] = {
+    SETS(KEY_TRACE, replay_options, trace),
+    SETS(KEY_SYNTHETIC, replay_options, synthetic),
+    SETS(KEY_SEED, replay_options, seed),
+    SETS_WITHIN(KEY_REQUESTS, replay_options, requests, 1, UINT32_MAX),
+    SETS_WITHIN(KEY_DEVICE_BLOCKS, replay_options, server.device_blocks, 0, INT32_MAX),
+    SETS_WITHIN(KEY_HOST_BLOCKS, replay_options, server.host_blocks, 0, INT32_MAX),
+    SETS_WITHIN(KEY_BLOCK_BYTES, replay_options, block_bytes, 1, UINT32_MAX),
+    SETS_WITHIN(KEY_BLOCK_TOKENS, replay_options, server.block_tokens, 1, 1 << 20),
+    SETS_WITHIN(KEY_REGIONS, replay_options, server.regions, 1, 1 << 16),
+    SETS(KEY_INTEGRITY, replay_options, server.integrity),
+    {0},
+};
 
 static void finish(replay_options *chosen, struct argp_state *state) {
     if ((chosen->trace != NULL) == chosen->synthetic) {
@@ -160,14 +123,14 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         state->child_inputs[0] = state->child_inputs[1] = &chosen->backend;
         state->child_inputs[2] = &chosen->report;
         return 0;
-    case ARGP_KEY_ARG:
-        argp_error(state, "'%s' is one argument too many", argument);
+    case KEY_NO_VERIFY:
+        chosen->server.verify = false;
         return 0;
     case ARGP_KEY_END:
         finish(chosen, state);
         return 0;
     default:
-        return parse_tiers(chosen, key, argument, state);
+        return option_set(options, rules, key, argument, state);
     }
 }
 

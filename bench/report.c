@@ -3,6 +3,7 @@
 #include "compare.h"
 #include "context.h"
 #include "measure.h"
+#include "options.h"
 #include "results.h"
 #include "table.h"
 #include "tool.h"
@@ -39,18 +40,15 @@ static const struct argp_option options[] = {
     {0},
 };
 
+static const option_rule rules[] = {
+    SETS(KEY_JSON, report_options, json), SETS(KEY_COMPARE, report_options, compare), {0}};
+
+/* No command with results takes arguments. */
 static error_t parse(int key, char *argument, struct argp_state *state) {
-    report_options *chosen = state->input;
-    switch (key) {
-    case KEY_JSON:
-        chosen->json = argument;
-        return 0;
-    case KEY_COMPARE:
-        chosen->compare = argument;
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
+    if (key == ARGP_KEY_ARG) {
+        argp_error(state, "'%s' is one argument too many", argument);
     }
+    return option_set(options, rules, key, argument, state);
 }
 
 const struct argp report_argp = {.options = options, .parser = parse};

@@ -81,20 +81,6 @@ static const char doc[] =
     "  kvferry bench transfer --engine cuda --direction h2d,d2h --strategy all\n"
     "  kvferry bench transfer --engine cuda --direction h2d --both-ways --compute\n";
 
-static void set_names(name_list *list, const char *text) {
-    char *rest = strcpy(list->text = must_grow(list->text, strlen(text) + 1, 1), text);
-    list->count = 0;
-    for (char *name = next_piece(&rest); name != NULL; name = next_piece(&rest)) {
-        list->names = must_grow(list->names, list->count + 1, sizeof(*list->names));
-        list->names[list->count++] = name;
-    }
-}
-
-static void free_names(name_list *list) {
-    free(list->text);
-    free(list->names);
-}
-
 /* Looking names up */
 
 static const direction *find_direction(const backend_type *type, const char *name) {
@@ -109,7 +95,7 @@ static const direction *find_direction(const backend_type *type, const char *nam
 static void find_directions(transfer_options *chosen, const struct argp_state *state) {
     const backend_type *type = backend_find(chosen->backend.engine);
     if (chosen->directions.count == 0) {
-        set_names(&chosen->directions, type->directions[0].name);
+        option_names(type->directions[0].name, &chosen->directions);
     }
     chosen->found = must_grow(chosen->found, chosen->directions.count, sizeof(*chosen->found));
     for (size_t i = 0; i < chosen->directions.count; i++) {
@@ -181,77 +167,25 @@ static void check(const transfer_options *chosen, const struct argp_state *state
 
 /* Parsing */
 
-static error_t parse_numbers(transfer_options *chosen, int key, char *argument,
-                             struct argp_state *state) {
-    switch (key) {
-    case KEY_FRAGMENT_BYTES:
-        option_list(state, "fragment-bytes", argument, 1, UINT32_MAX, &chosen->fragment_bytes);
-        return 0;
-    case KEY_COUNT:
-        option_list(state, "count", argument, 1, UINT32_MAX, &chosen->counts);
-        return 0;
-    case KEY_REGIONS:
-        option_list(state, "regions", argument, 1, 1 << 16, &chosen->regions);
-        return 0;
-    case KEY_BYTES:
-        chosen->bytes = option_number(state, "bytes", argument, 1, UINT64_C(1) << 48);
-        return 0;
-    case KEY_SAMPLES:
-        chosen->common.samples = (size_t)option_number(state, "samples", argument, 1, 1000000);
-        return 0;
-    case KEY_SECONDS:
-        chosen->seconds = option_number(state, "seconds", argument, 1, 1000000);
-        return 0;
-    case KEY_LINK_BYTES:
-        chosen->backend.link_bytes =
-            option_number(state, "link-bytes", argument, 1, UINT64_C(1) << 36);
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
-
-static error_t parse_names(transfer_options *chosen, int key, char *argument,
-                           struct argp_state *state) {
-    switch (key) {
-    case KEY_DIRECTION:
-        set_names(&chosen->directions, argument);
-        return 0;
-    case KEY_PATTERN:
-        set_names(&chosen->patterns, argument);
-        return 0;
-    case KEY_HOST_PATTERN:
-        set_names(&chosen->host_patterns, argument);
-        return 0;
-    case KEY_HOST_LAYOUT:
-        set_names(&chosen->host_layouts, argument);
-        return 0;
-    case KEY_STRATEGY:
-        set_names(&chosen->strategies, argument);
-        return 0;
-    default:
-        return parse_numbers(chosen, key, argument, state);
-    }
-}
-
-/* false for what is no flag. */
-static bool parse_flag(transfer_case *common, int key) {
-    switch (key) {
-    case KEY_BOTH_WAYS:
-        return common->both_ways = true;
-    case KEY_COMPUTE:
-        return common->compute = true;
-    case KEY_LATENCY:
-        return common->latency = true;
-    case KEY_POLL:
-        return common->poll = true;
-    case KEY_NO_VERIFY:
-        common->verify = false;
-        return true;
-    default:
-        return false;
-    }
-}
+static const option_rule rules[] = {
+    SETS(KEY_DIRECTION, transfer_options, directions),
+    SETS(KEY_PATTERN, transfer_options, patterns),
+    SETS(KEY_HOST_PATTERN, transfer_options, host_patterns),
+    SETS(KEY_HOST_LAYOUT, transfer_options, host_layouts),
+    SETS(KEY_STRATEGY, transfer_options, strategies),
+    SETS_WITHIN(KEY_FRAGMENT_BYTES, transfer_options, fragment_bytes, 1, UINT32_MAX),
+    SETS_WITHIN(KEY_COUNT, transfer_options, counts, 1, UINT32_MAX),
+    SETS_WITHIN(KEY_REGIONS, transfer_options, regions, 1, 1 << 16),
+    SETS_WITHIN(KEY_BYTES, transfer_options, bytes, 1, UINT64_C(1) << 48),
+    SETS_WITHIN(KEY_SAMPLES, transfer_options, common.samples, 1, 1000000),
+    SETS_WITHIN(KEY_SECONDS, transfer_options, seconds, 1, 1000000),
+    SETS_WITHIN(KEY_LINK_BYTES, transfer_options, backend.link_bytes, 1, UINT64_C(1) << 36),
+    SETS(KEY_BOTH_WAYS, transfer_options, common.both_ways),
+    SETS(KEY_COMPUTE, transfer_options, common.compute),
+    SETS(KEY_LATENCY, transfer_options, common.latency),
+    SETS(KEY_POLL, transfer_options, common.poll),
+    {0},
+};
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
     transfer_options *chosen = state->input;
@@ -260,8 +194,8 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         state->child_inputs[0] = &chosen->backend;
         state->child_inputs[1] = &chosen->report;
         return 0;
-    case ARGP_KEY_ARG:
-        argp_error(state, "'%s' is one argument too many", argument);
+    case KEY_NO_VERIFY:
+        chosen->common.verify = false;
         return 0;
     case ARGP_KEY_END:
         find_directions(chosen, state);
@@ -269,7 +203,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         check(chosen, state);
         return 0;
     default:
-        return parse_flag(&chosen->common, key) ? 0 : parse_names(chosen, key, argument, state);
+        return option_set(options, rules, key, argument, state);
     }
 }
 
@@ -278,9 +212,9 @@ static void set_defaults(transfer_options *chosen) {
         .bytes = (uint64_t)128 << 20,
         .common = {.samples = 11, .verify = true},
     };
-    set_names(&chosen->patterns, "contiguous,run:8,stride:2,random");
-    set_names(&chosen->host_patterns, "contiguous");
-    set_names(&chosen->host_layouts, "whole");
+    option_names("contiguous,run:8,stride:2,random", &chosen->patterns);
+    option_names("contiguous", &chosen->host_patterns);
+    option_names("whole", &chosen->host_layouts);
     option_list(NULL, "fragment-bytes", "4K,64K,1M", 1, UINT64_MAX, &chosen->fragment_bytes);
     option_list(NULL, "regions", "8", 1, UINT64_MAX, &chosen->regions);
 }
@@ -295,13 +229,13 @@ void transfer_options_parse(transfer_options *chosen, int argc, char **argv) {
 }
 
 void transfer_options_free(transfer_options *chosen) {
-    free_names(&chosen->directions);
+    option_names_free(&chosen->directions);
     free(chosen->found);
     free(chosen->strategy_numbers);
-    free_names(&chosen->patterns);
-    free_names(&chosen->host_patterns);
-    free_names(&chosen->host_layouts);
-    free_names(&chosen->strategies);
+    option_names_free(&chosen->patterns);
+    option_names_free(&chosen->host_patterns);
+    option_names_free(&chosen->host_layouts);
+    option_names_free(&chosen->strategies);
     free(chosen->fragment_bytes.values);
     free(chosen->counts.values);
     free(chosen->regions.values);

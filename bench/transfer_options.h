@@ -6,14 +6,8 @@
 #include "report.h"
 #include "transfer_case.h"
 
-/* Names given on the command line, each looked up when all options are known. */
-typedef struct name_list {
-    char *text; /* the list, cut in place */
-    const char **names;
-    size_t count;
-} name_list;
-
 typedef struct transfer_options {
+    /* Looked up when all options are known. */
     name_list directions, patterns, host_patterns, host_layouts, strategies;
     const direction **found;                     /* of `directions` */
     unsigned *strategy_numbers;                  /* of `strategies`, or 0 for an engine without */
