@@ -112,6 +112,14 @@ static kvf__announcement hands(int peer, int sends, int receives) {
     return a;
 }
 
+/* An operation of all ranks starts. */
+static void start_everybody(group *g) {
+    for (int r = 0; r < g->ranks; r++)
+        (void)announce(g, r, &everybody);
+    for (int r = 0; r < g->ranks; r++)
+        (void)next(g, r, KVF__CONTROL_STARTED);
+}
+
 static void expect_refused(group *g, int rank, int fault, const char *reason) {
     const kvf__control_event *e = next(g, rank, KVF__CONTROL_REFUSED);
     assert_int_equal(e->status, KVF_ERR_PEER);
@@ -243,10 +251,7 @@ static void test_disagreement(void **state) {
         expect_refused(&g, r, 1, "digest: other plans, hashes or layouts than rank 0's");
 
     /* Nothing of it is left. */
-    for (int r = 0; r < 3; r++)
-        (void)announce(&g, r, &everybody);
-    for (int r = 0; r < 3; r++)
-        (void)next(&g, r, KVF__CONTROL_STARTED);
+    start_everybody(&g);
     close_group(&g);
 }
 
@@ -405,10 +410,7 @@ static void test_late(void **state) {
     /* It is still expected, and then it is over. */
     (void)announce(&g, 1, &everybody);
     expect_refused(&g, 1, 1, "late");
-    for (int r = 0; r < 3; r++)
-        (void)announce(&g, r, &everybody);
-    for (int r = 0; r < 3; r++)
-        (void)next(&g, r, KVF__CONTROL_STARTED);
+    start_everybody(&g);
     close_group(&g);
 }
 
@@ -432,10 +434,7 @@ static void test_bad_vote(void **state) {
         assert_int_equal(e->rank, 2);
         assert_string_equal(e->reason, "a checksum");
     }
-    for (int r = 0; r < 3; r++)
-        (void)announce(&g, r, &everybody);
-    for (int r = 0; r < 3; r++)
-        (void)next(&g, r, KVF__CONTROL_STARTED);
+    start_everybody(&g);
     close_group(&g);
 }
 
@@ -542,10 +541,7 @@ static void test_doubt(void **state) {
     group g;
     for (int doubter = 0; doubter < 2; doubter++) {
         open_group(&g, 3);
-        for (int r = 0; r < 3; r++)
-            (void)announce(&g, r, &everybody);
-        for (int r = 0; r < 3; r++)
-            (void)next(&g, r, KVF__CONTROL_STARTED);
+        start_everybody(&g);
         kvf__control_doubt(g.control[doubter], doubter, KVF_ERR_BROKEN, "the device is gone", 0);
         pump(&g);
         for (int r = 0; r < 3; r++)
@@ -597,10 +593,7 @@ static void test_deserting(void **state) {
     (void)state;
     group g;
     open_group(&g, 2);
-    for (int r = 0; r < 2; r++)
-        (void)announce(&g, r, &everybody);
-    for (int r = 0; r < 2; r++)
-        (void)next(&g, r, KVF__CONTROL_STARTED);
+    start_everybody(&g);
     kvf__control_leave(g.control[1], g.now);
     pump(&g);
     kvf__control_lost(g.control[0], 1, KVF_ERR_ENGINE, "its connection", g.now);
