@@ -4,7 +4,6 @@
 #include "circle.h"
 #include "collective_options.h"
 #include "device.h"
-#include "launch.h"
 #include "measure.h"
 #include "tool.h"
 
@@ -37,6 +36,7 @@ typedef struct greeting {
     uint64_t options; /* their digest */
     double link_gbps;
     uint64_t imitated;
+    cudaUUID_t gpu;
 } greeting;
 
 _Static_assert(sizeof(greeting) <= CIRCLE_BYTES && sizeof(collective_result) <= CIRCLE_BYTES,
@@ -59,14 +59,28 @@ static double measure_link(run *run) {
     return (double)bytes / median(times, count);
 }
 
-/* The first rank that was given other options than rank 0; 0 when there is none. */
-static uint64_t find_other(const run *run, const greeting *greetings) {
+static cudaUUID_t own_gpu(void) {
+    struct cudaDeviceProp properties;
+    int device = 0;
+    must_cuda(cudaGetDevice(&device), "cudaGetDevice");
+    must_cuda(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
+    return properties.uuid;
+}
+
+/* Whether the ranks can make a group; says why not. */
+static bool fit_together(const run *run, const greeting *greetings) {
     for (int rank = 1; rank < run->self.ranks; rank++) {
         if (greetings[rank].options != greetings[0].options) {
-            return (uint64_t)rank;
+            fprintf(stderr, "kvferry: rank %d was given other options than rank 0\n", rank);
+            return false;
         }
+        for (int other = 0; other < rank; other++)
+            if (memcmp(&greetings[rank].gpu, &greetings[other].gpu, sizeof(cudaUUID_t)) == 0) {
+                fprintf(stderr, "kvferry: ranks %d and %d have the same GPU\n", other, rank);
+                return false;
+            }
     }
-    return 0;
+    return true;
 }
 
 static void keep_links(run *run, const greeting *greetings) {
@@ -82,24 +96,21 @@ static void greet(run *run) {
     const collective_options *chosen = run->chosen;
     greeting *all = must_grow(NULL, (size_t)run->self.ranks, sizeof(*all));
     greeting mine = {.options = collective_options_digest(chosen),
-                     .imitated = run->backend.imitated};
-    uint64_t other = 0;
+                     .imitated = run->backend.imitated,
+                     .gpu = own_gpu()};
+    uint64_t fine = 0;
     link_ns(run, 1); /* takes the memory for it, which is not to be waited for below */
     run->circle = circle_open(&run->self, chosen->timeout_us);
     mine.link_gbps = measure_link(run);
     circle_gather(run->circle, &mine, all, sizeof(mine));
     if (run->self.rank == 0) {
-        other = find_other(run, all);
+        fine = fit_together(run, all);
         keep_links(run, all);
     }
-    circle_answer(run->circle, &other);
+    circle_answer(run->circle, &fine);
     free(all);
-    if (other > 0 && (run->self.rank == 0 || run->self.rank == (int)other)) {
-        fail(EXIT_USAGE, "rank %d was given other options than rank 0", (int)other);
-    }
-    if (other > 0) {
+    if (!fine)
         exit(EXIT_USAGE);
-    }
 }
 
 static void open_group(run *run) {
@@ -304,9 +315,9 @@ static void close_run(run *run) {
 }
 
 /* One rank, from its beginning to its end. */
-static int be_rank(const rank_self *self, void *context) {
+static int be_rank(const rank_self *self, const collective_options *chosen) {
     run run;
-    open_run(&run, context, self);
+    open_run(&run, chosen, self);
     greet(&run);
     if (self->rank == 0) {
         describe(&run);
@@ -327,9 +338,8 @@ int bench_collective_main(int argc, char **argv) {
     collective_options chosen;
     rank_self self;
     collective_options_parse(&chosen, argc, argv);
-    bool is_rank = ranks_find(&chosen.ranks, &self);
-    launch_job job = {.run = be_rank, .context = &chosen, .timeout_us = chosen.timeout_us};
-    int code = is_rank ? be_rank(&self, &chosen) : launch(&chosen.ranks, &job);
+    ranks_find(&chosen.ranks, &self);
+    int code = be_rank(&self, &chosen);
     free(self.address);
     collective_options_free(&chosen);
     return code;

@@ -65,19 +65,18 @@ static const char doc[] =
     "read are poisoned; destinations are poisoned before each sample and compared byte by byte "
     "after it, on every rank.\n"
     "\n"
-    "With --ranks alone, or without anything, this process starts all ranks on this machine. "
-    "Otherwise it is one of them: by --rank, --ranks and --address; or by RANK, WORLD_SIZE, "
-    "LOCAL_RANK; OMPI_COMM_WORLD_RANK, OMPI_COMM_WORLD_SIZE, OMPI_COMM_WORLD_LOCAL_RANK; or "
-    "SLURM_PROCID, SLURM_NTASKS, SLURM_LOCALID, with --address or MASTER_ADDR and MASTER_PORT for "
-    "rank 0's place. All ranks "
-    "are "
-    "to be given the same options. One rank needs no NCCL.\n"
+    "Every rank is a process. torchrun, mpirun and srun start them, and on one machine bench/ranks "
+    "of kvferry's sources: they say which rank a process is by RANK, WORLD_SIZE, LOCAL_RANK; "
+    "OMPI_COMM_WORLD_RANK, OMPI_COMM_WORLD_SIZE, OMPI_COMM_WORLD_LOCAL_RANK; or SLURM_PROCID, "
+    "SLURM_NTASKS, SLURM_LOCALID. "
+    "--rank, --ranks and --address do without them. Without any of these the process is a group of "
+    "one rank, which needs no NCCL. All ranks need the same options.\n"
     "\n"
     "Examples:\n"
-    "  kvferry bench collective --ranks 8\n"
-    "  kvferry bench collective --ranks 2 --devices 0,4 --mode striped\n"
-    "  kvferry bench collective --rank 1 --ranks 2 --address node0:29501 --device 0\n"
-    "  mpirun -np 16 kvferry bench collective --address node0:29501\n";
+    "  bench/ranks 8 kvferry bench collective\n"
+    "  CUDA_VISIBLE_DEVICES=0,4 bench/ranks 2 kvferry bench collective --mode striped\n"
+    "  mpirun -np 16 kvferry bench collective --address node0:29501\n"
+    "  kvferry bench collective --rank 1 --ranks 2 --address node0:29501 --device 0\n";
 
 static const char *const mode_names[] = {
     [KVF_SHARE_STRIPED] = "striped",
@@ -180,7 +179,6 @@ void collective_options_parse(collective_options *chosen, int argc, char **argv)
 void collective_options_free(collective_options *chosen) {
     free(chosen->fragment_bytes.values);
     free(chosen->regions.values);
-    free(chosen->ranks.devices.values);
 }
 
 /* Cells */

@@ -12,22 +12,16 @@ enum {
     KEY_RANK,
     KEY_ADDRESS,
     KEY_DEVICE,
-    KEY_DEVICES,
 };
 
 static const struct argp_option options[] = {
     {"ranks", KEY_RANKS, "N", 0,
-     "Ranks, one a GPU (default: what the environment says, else one for every GPU here)", 70},
-    {"devices", KEY_DEVICES, "LIST", 0, "The GPU of each rank that is started (default 0,1,2,...)",
-     70},
-    {"rank", KEY_RANK, "R", 0,
-     "Be rank R of --ranks N that somebody else starts, and start none here", 70},
+     "Ranks in the group, each with its own GPU (default: what the environment says, else 1)", 70},
+    {"rank", KEY_RANK, "R", 0, "Be rank R of --ranks N (default: what the environment says)", 70},
     {"address", KEY_ADDRESS, "HOST:PORT", 0,
-     "Where rank 0 listens, for a rank that somebody else starts", 70},
+     "Where rank 0 listens (default: MASTER_ADDR and MASTER_PORT)", 70},
     {"device", KEY_DEVICE, "N", 0,
-     "The GPU of a rank that somebody else starts (default: its number among the ranks of this "
-     "machine)",
-     70},
+     "This rank's GPU (default: its number among the ranks of this machine)", 70},
     {0},
 };
 
@@ -47,9 +41,6 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return 0;
     case KEY_DEVICE:
         chosen->device = (int)option_number(state, "device", argument, 0, INT_MAX);
-        return 0;
-    case KEY_DEVICES:
-        option_list(state, "devices", argument, 0, INT_MAX, &chosen->devices);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -135,39 +126,24 @@ static char *find_address(const rank_options *chosen) {
     return address;
 }
 
-static void check_launch(const rank_options *chosen) {
-    if (chosen->address != NULL) {
-        fail(EXIT_USAGE, "--address is for a rank that somebody else starts, which needs --rank");
-    }
-    if (chosen->device >= 0 && chosen->ranks != 1) {
-        fail(EXIT_USAGE, "--device is for one rank; --devices LIST gives each its own");
-    }
-    if (chosen->device >= 0 && chosen->devices.count > 0) {
-        fail(EXIT_USAGE, "--device and --devices exclude each other");
-    }
-}
-
-bool ranks_find(const rank_options *chosen, rank_self *self) {
-    *self = (rank_self){.device = chosen->device, .local = -1};
-    if (chosen->rank >= 0 && chosen->ranks < 0) {
+void ranks_find(const rank_options *chosen, rank_self *self) {
+    *self = (rank_self){.ranks = 1, .device = chosen->device, .local = -1};
+    if (chosen->rank >= 0 && chosen->ranks < 0)
         fail(EXIT_USAGE, "--rank needs --ranks");
-    }
-    if (chosen->rank >= 0) {
-        self->rank = chosen->rank;
+    if (chosen->rank < 0 && chosen->ranks > 1)
+        fail(EXIT_USAGE,
+             "--ranks %d needs --rank; mpirun, srun, torchrun and, on one machine, "
+             "bench/ranks start all ranks, without either option",
+             chosen->ranks);
+    if (chosen->ranks > 0) {
+        self->rank = chosen->rank > 0 ? chosen->rank : 0;
         self->ranks = chosen->ranks;
         self->local = local_rank();
-    } else if (chosen->ranks > 0 || chosen->devices.count > 0 || !ask_environment(self)) {
-        check_launch(chosen);
-        return false;
-    }
-    if (self->rank >= self->ranks) {
+    } else if (!ask_environment(self) && chosen->address != NULL)
+        fail(EXIT_USAGE, "--address needs --rank, or a launcher that says which rank this is");
+    if (self->rank >= self->ranks)
         fail(EXIT_USAGE, "there is no rank %d of %d: they are 0 to %d", self->rank, self->ranks,
              self->ranks - 1);
-    }
-    if (chosen->devices.count > 0) {
-        fail(EXIT_USAGE, "--devices is for ranks that are started here; one rank has --device");
-    }
     self->local = self->local >= 0 ? self->local : self->rank;
     self->address = self->ranks > 1 ? find_address(chosen) : NULL;
-    return true;
 }

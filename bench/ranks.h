@@ -7,11 +7,10 @@
 
 enum { MOST_RANKS = 4096 };
 
-/* What the command line says; what it does not say is -1, NULL or empty. */
+/* What the command line says; what it does not say is -1 or NULL. */
 typedef struct rank_options {
     int rank, ranks, device;
     const char *address;
-    number_list devices;
 } rank_options;
 
 extern const rank_options rank_options_none;
@@ -26,11 +25,8 @@ typedef struct rank_self {
     char *address; /* where rank 0 listens, the holder's to free; NULL for one rank */
 } rank_self;
 
-/*
- * Whether this process is one rank of a group that somebody else starts; else it is to start all
- * of them. The environment is asked only where there is neither --rank nor --ranks. Ends the
- * program on bad usage.
- */
-bool ranks_find(const rank_options *options, rank_self *self);
+/* The only rank of its group if neither the options nor the environment name one; --rank and
+ * --ranks override the environment. Ends the program on bad usage. */
+void ranks_find(const rank_options *chosen, rank_self *self);
 
 #endif

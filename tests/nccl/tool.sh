@@ -6,15 +6,17 @@ set -eu
 real=$1
 . "$(dirname -- "$0")/../tool_support.sh"
 here=$(dirname -- "$0")/..
-tool=$work/kvferry
-cat >"$tool" <<END
+ranks=$here/../bench/ranks
+kvferry=$work/kvferry
+cat >"$kvferry" <<END
 #!/bin/sh
 export ASAN_OPTIONS="\${ASAN_OPTIONS-}:verify_asan_link_order=0"
 export TSAN_OPTIONS="\${TSAN_OPTIONS-} report_thread_leaks=0" # a message may end the tool
 export LD_LIBRARY_PATH="${3-}\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
 exec env LD_PRELOAD="${2-}" "$real" "\$@"
 END
-chmod +x "$tool"
+chmod +x "$kvferry"
+tool=$kvferry
 export XDG_CACHE_HOME="$work/cache"
 unset KVFERRY_FAKE RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT \
     OMPI_COMM_WORLD_RANK OMPI_COMM_WORLD_SIZE OMPI_COMM_WORLD_LOCAL_RANK \
@@ -22,7 +24,7 @@ unset KVFERRY_FAKE RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT \
 on_fake=${2+yes}
 small='--bytes 600K --fragment-bytes 4K --regions 4 --samples 2 --link-bytes 64K'
 
-# collective CODE ARGUMENTS...: a small one.
+# collective CODE ARGUMENTS...: a small one, as one process.
 collective() {
     code=$1
     shift
@@ -30,13 +32,23 @@ collective() {
     expect "$code" bench collective $small "$@"
 }
 
-# begin NUMBER ARGUMENTS...: a rank that runs beside; its output is left in out.NUMBER and
+# group CODE ARGUMENTS...: the same with two ranks.
+group() {
+    code=$1
+    shift
+    tool=$ranks
+    # shellcheck disable=SC2086
+    expect "$code" 2 "$kvferry" bench collective $small "$@"
+    tool=$kvferry
+}
+
+# begin NUMBER ARGUMENTS...: a rank in the background; its output is left in out.NUMBER and
 # err.NUMBER.
 begin() {
     number=$1
     shift
     # shellcheck disable=SC2086
-    ASAN_OPTIONS=detect_leaks=0 "$tool" bench collective $small "$@" \
+    ASAN_OPTIONS=detect_leaks=0 "$kvferry" bench collective $small "$@" \
         >"$work/out.$number" 2>"$work/err.$number" </dev/null &
     eval "process_$number=$!"
 }
@@ -48,17 +60,6 @@ ended() {
     [ "$status" -eq "$2" ] && return
     complain "rank $1: exit code $status, not $2"
     cat "$work/out.$1" "$work/err.$1"
-}
-
-# child_of PROCESS: one of its children.
-child_of() {
-    for stat in /proc/[0-9]*/stat; do
-        # shellcheck disable=SC2034
-        if read -r child name state parent rest <"$stat" 2>"$work/gone" && [ "$parent" = "$1" ]; then
-            echo "$child"
-            return
-        fi
-    done
 }
 
 # As a launcher of that name would, two ranks: by NAMES of the variables of rank, ranks and local
@@ -87,7 +88,7 @@ next_address() {
     address=127.0.0.1:$port
 }
 
-if ! "$tool" bench collective --ranks 1 --bytes 4K --fragment-bytes 4K --regions 1 --samples 1 \
+if ! "$tool" bench collective --bytes 4K --fragment-bytes 4K --regions 1 --samples 1 \
     --link-bytes 64K >"$work/out" 2>"$work/err"; then
     cat "$work/err"
     grep -q 'built without groups' "$work/err" && exit 77
@@ -96,7 +97,7 @@ if ! "$tool" bench collective --ranks 1 --bytes 4K --fragment-bytes 4K --regions
 fi
 
 # One rank: a plain onboard.
-collective 0 --ranks 1 --json -
+collective 0 --json -
 read_json
 has context.gpu STRING
 has context.ranks NUMBER '1$'
@@ -124,17 +125,17 @@ has rows.0.verified NULL
 
 # Several ranks need several GPUs.
 if [ -z "$on_fake" ]; then
-    "$tool" bench collective --ranks 2 --bytes 4K --fragment-bytes 4K --regions 1 --samples 1 \
+    "$ranks" 2 "$kvferry" bench collective --bytes 4K --fragment-bytes 4K --regions 1 --samples 1 \
         --link-bytes 64K >"$work/out" 2>"$work/err" || {
         cat "$work/err"
-        grep -q '2 ranks need as many GPUs' "$work/err" || exit 1
+        grep -q 'ranks 0 and 1 have the same GPU' "$work/err" || exit 1
         echo 'there is one GPU, so only a group of one was tested'
         exit 0
     }
 fi
 
 # Each rank reads its share, or rank 0 all: of 38 blocks two ranks have 19 each.
-collective 0 --ranks 2 --json -
+group 0 --json -
 read_json
 has context.ranks NUMBER '2$'
 has context.nccl STRING
@@ -149,26 +150,25 @@ has rows.1.host_bytes NUMBER '622592$'
 has rows.1.host_bytes_all NUMBER '622592$'
 has rows.1.verified BOOLEAN ON
 [ "$(value rows.0.wire_bytes)" -ge 622592 ] || complain "the wire carried less than there is"
-collective 0 --ranks 2
+group 0
 says out 'as nccl-tests define it'
 says out 'fraction_of_links ='
 
-# Several shapes; chunks that do not divide the blocks; GPUs in another order.
-collective 0 --ranks 2 --fragment-bytes 1000,4K --regions 1,3 --mode striped --json "$work/json"
+# Several shapes; chunks that do not divide the blocks.
+group 0 --fragment-bytes 1000,4K --regions 1,3 --mode striped --json "$work/json"
 cp "$work/json" "$work/out"
 read_json
 [ "$(grep -c '^rows\.[0-9]*\.verified BOOLEAN ON$' "$work/values")" -eq 4 ] ||
     complain "not 4 verified rows"
-collective 0 --ranks 2 --chunk-bytes 48K --chunks 2 --pattern run:4 --json -
+group 0 --chunk-bytes 48K --chunks 2 --pattern run:4 --json -
 read_json
 has rows.0.chunks NUMBER '7$'
-collective 0 --ranks 2 --min-ctas 1 --max-ctas 4 --cta-policy 1
-collective 0 --devices 1,0 --no-verify
+group 0 --min-ctas 1 --max-ctas 4 --cta-policy 1 --no-verify
 
-# Ranks that others start: by options, or by the environment of torchrun, mpirun and srun.
+# Ranks by options, with GPUs in another order, or by the environment of torchrun, mpirun and srun.
 next_address
-begin 1 --rank 1 --ranks 2 --address "$address" --device 1 --json "$work/not_mine"
-collective 0 --rank 0 --ranks 2 --address "$address" --device 0
+begin 1 --rank 1 --ranks 2 --address "$address" --device 0 --json "$work/not_mine"
+collective 0 --rank 0 --ranks 2 --address "$address" --device 1
 ended 1 0
 [ ! -e "$work/not_mine" ] || complain "a rank that is not the first wrote a report"
 [ ! -s "$work/out.1" ] || complain "a rank that is not the first printed something"
@@ -180,8 +180,8 @@ next_address
 launched 'OMPI_COMM_WORLD_RANK OMPI_COMM_WORLD_SIZE OMPI_COMM_WORLD_LOCAL_RANK' --address "$address"
 next_address
 launched 'SLURM_PROCID SLURM_NTASKS SLURM_LOCALID' --address "$address"
-export RANK=0 WORLD_SIZE=8 # does not matter where --ranks asks for ranks to be started
-collective 0 --ranks 2 --mode striped
+export RANK=0 WORLD_SIZE=8
+collective 0 --ranks 1 # overrides the environment
 unset RANK WORLD_SIZE
 
 # Bad usage.
@@ -199,25 +199,21 @@ collective 2 --rank 0 --ranks 2
 says err "--address"
 collective 2 --rank 0 --ranks 2 --address nonsense
 says err "nonsense: "
-collective 2 --rank 0 --ranks 2 --address "$address" --devices 0
-collective 2 --ranks 2 --address "$address"
-says err "--rank"
-collective 2 --ranks 2 --device 0
-says err "--devices"
-collective 2 --ranks 2 --devices 0
-collective 2 --devices 0,0
-says err "twice"
-collective 2 --devices 0,100
+collective 2 --ranks 2
+for launcher in bench/ranks mpirun srun torchrun; do
+    says err "$launcher"
+done
+collective 2 --address "$address"
+says err "--address needs --rank"
+collective 2 --device 100
 says err "there is no GPU 100"
-collective 2 --ranks 100
-says err "100 ranks need as many GPUs"
-collective 2 --ranks 1 --device 100
-says err "there is no GPU 100"
+group 2 --device 0
+says err "ranks 0 and 1 have the same GPU"
 start=$(date +%s)
-collective 2 --ranks 2 --json "$work/no/such/file"
+group 2 --json "$work/no/such/file"
 says err "$work/no/such/file"
 [ $(($(date +%s) - start)) -lt 20 ] || complain "bad usage of one rank kept the others waiting"
-collective 2 --ranks 2 --model "$work/nothing"
+group 2 --model "$work/nothing"
 collective 2 nonsense
 export RANK=x WORLD_SIZE=2
 collective 2
@@ -241,25 +237,21 @@ kill -9 "$process_1"
 ended 1 137
 ended 0 1
 grep -q '^kvferry: rank 0: ' "$work/err.0" || complain "rank 0 does not say that it failed"
-begin 0 --ranks 2 --samples 1000000 --timeout-us 1000000
+next_address
+begin 1 --rank 1 --ranks 2 --address "$address" --device 1 --samples 1000000 --timeout-us 1000000
+begin 0 --rank 0 --ranks 2 --address "$address" --device 0 --samples 1000000 --timeout-us 1000000
 sleep 2
-kill -9 "$(child_of "$process_0")"
+kill -STOP "$process_1"
 ended 0 1
-grep -q 'was killed by signal 9' "$work/err.0" || complain "nobody says that a rank was killed"
-begin 0 --ranks 2 --samples 1000000 --timeout-us 1000000
-sleep 2
-kill -STOP "$(child_of "$process_0")"
-ended 0 1
-grep -q '1 ranks do not end, and are killed' "$work/err.0" || complain "a rank that stands still"
+grep -q '^kvferry: rank 0: ' "$work/err.0" || complain "rank 0 does not say that rank 1 stands still"
+kill -KILL "$process_1"
+ended 1 137
 
 # What is wrong on one rank fails all of them.
 if [ -n "$on_fake" ]; then
-    collective 0 --json -
-    read_json
-    has rows.0.ranks NUMBER '4$' # all GPUs there are
     for gpu in 0 1; do
         export KVFERRY_FAKE=flip-on-$gpu
-        collective 1 --ranks 2 --json -
+        group 1 --json -
         says err "rank $gpu: "
         says err "did not arrive"
         read_json
@@ -267,7 +259,7 @@ if [ -n "$on_fake" ]; then
     done
     for machine in no-device no-driver; do
         export KVFERRY_FAKE=$machine
-        collective 1 --ranks 2
+        group 1
         says err "there is no GPU"
         collective 1
         says err "there is no GPU"
@@ -276,8 +268,8 @@ if [ -n "$on_fake" ]; then
     for n in 1 2 5 13 89 377 800 1100 1200 1300 1400 1500 1700 1900 2100 2300; do
         code=0
         # shellcheck disable=SC2086
-        KVFERRY_FAKE=fail-$n ASAN_OPTIONS=detect_leaks=0 "$tool" bench collective $small \
-            --ranks 2 --timeout-us 1000000 >"$work/out" 2>"$work/err" || code=$?
+        KVFERRY_FAKE=fail-$n ASAN_OPTIONS=detect_leaks=0 "$ranks" 2 "$kvferry" bench collective \
+            $small --timeout-us 1000000 >"$work/out" 2>"$work/err" || code=$?
         case $code in
         0) ;;
         1) says err "kvferry: " ;;
