@@ -3,6 +3,7 @@
 set -eu
 tool=$1
 . "$(dirname -- "$0")/tool_support.sh"
+needs_python
 # Nothing of a GPU's that happens to be here.
 CUDA_VISIBLE_DEVICES=
 XDG_CACHE_HOME=$work/cache

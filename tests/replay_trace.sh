@@ -10,6 +10,7 @@ if [ ! -f "$trace" ]; then
     exit 77
 fi
 . "$(dirname -- "$0")/tool_support.sh"
+needs_python
 
 replay() {
     expect 0 replay --trace "$trace" --block-bytes 1024 --regions 4 --json - "$@"

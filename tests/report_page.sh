@@ -4,10 +4,7 @@ set -eu
 tool=$1
 shift
 . "$(dirname -- "$0")/tool_support.sh"
-if ! command -v python3 >/dev/null; then
-    echo "skipped: there is no python3, which reads the pages"
-    exit 77
-fi
+needs_python
 page=$work/page.html
 
 # make NAME [ARGUMENT]: made-up results in a file of that name.

@@ -4,6 +4,7 @@ set -eu
 tool=$1
 version=$2
 . "$(dirname -- "$0")/tool_support.sh"
+needs_python
 
 expect 0 --version
 says out "$version"

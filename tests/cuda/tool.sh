@@ -4,6 +4,7 @@
 set -eu
 real=$1
 . "$(dirname -- "$0")/../tool_support.sh"
+needs_python
 here=$(dirname -- "$0")/..
 tool=$work/kvferry
 cat >"$tool" <<END

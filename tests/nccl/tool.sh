@@ -5,6 +5,7 @@
 set -eu
 real=$1
 . "$(dirname -- "$0")/../tool_support.sh"
+needs_python
 here=$(dirname -- "$0")/..
 ranks=$here/../bench/ranks
 kvferry=$work/kvferry
