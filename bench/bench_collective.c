@@ -248,10 +248,8 @@ static uint64_t report_cells(run *run) {
 /* "2.28.9" of the NCCL that runs; null without one. Its header is not needed for that. */
 static json_t *nccl_version(void) {
     int (*get)(int *version) = NULL;
-    void *found = dlsym(RTLD_DEFAULT, "ncclGetVersion");
     int version = 0;
-    memcpy(&get, &found, sizeof(get)); /* ISO C has no cast for this */
-    if (get == NULL || get(&version) != 0) {
+    if (!find_function(RTLD_DEFAULT, "ncclGetVersion", &get) || get(&version) != 0) {
         return json_null();
     }
     return json_sprintf("%d.%d.%d", version / 10000, version % 10000 / 100, version % 100);

@@ -37,7 +37,7 @@ compute *compute_open(const device *device) {
     *opened = (compute){.device = device, .stream = device_stream()};
     opened->begin = device_event();
     opened->end = device_event();
-    opened->matmul = device->imitated ? NULL : matmul_open();
+    opened->matmul = device->imitated ? NULL : matmul_open(opened->stream);
     if (opened->matmul == NULL) {
         open_own(opened);
     }
@@ -57,12 +57,12 @@ void compute_close(compute *compute) {
 }
 
 const char *compute_name(const compute *compute) {
-    return compute->matmul != NULL ? matmul_name(compute->matmul) : "multiply-add kernel";
+    return compute->matmul != NULL ? MATMUL_NAME : "multiply-add kernel";
 }
 
 static void enqueue(compute *compute) {
     if (compute->matmul != NULL) {
-        matmul_enqueue(compute->matmul, compute->stream);
+        matmul_enqueue(compute->matmul);
         return;
     }
     must_cuda(kernels_compute(compute->numbers, compute->count, compute->rounds,

@@ -1,4 +1,4 @@
-/* A computation to run beside transfers: a matrix product of cuBLASLt where that can be had, else a
+/* A computation to run during transfers: a matrix product of cuBLAS where it can be loaded, else a
  * kernel of the tool's own. */
 #ifndef KVF_BENCH_COMPUTE_H
 #define KVF_BENCH_COMPUTE_H

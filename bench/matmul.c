@@ -3,186 +3,90 @@
 #include "device.h"
 #include "tool.h"
 
-#include <dlfcn.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#if __has_include(<cublasLt.h>)
-#include <cublasLt.h>
+#if __has_include(<cublas_v2.h>)
+#include <cublas_v2.h>
+#include <dlfcn.h>
 
-enum {
-    SIDE = 8192,
-    ELEMENT = 2,
-    PIECE = (2 << 20) + 4099, /* numbers that are made up; no multiple of SIDE */
-};
-#define NAME        "cuBLASLt bf16 8192 x 8192 x 8192"
-#define WORKSPACE   ((size_t)32 << 20)
-#define MATRIX      ((size_t)SIDE * SIDE * ELEMENT)
-#define TEXT(x)     #x
-#define VERSION(x)  TEXT(x)
-#define SONAME_TAIL VERSION(CUBLAS_VER_MAJOR)
-
-/* What is used of the library. */
-typedef struct blas {
-    void *library;
-    __typeof__(&cublasLtCreate) create;
-    __typeof__(&cublasLtDestroy) destroy;
-    __typeof__(&cublasLtMatmulDescCreate) make_product;
-    __typeof__(&cublasLtMatmulDescDestroy) drop_product;
-    __typeof__(&cublasLtMatrixLayoutCreate) make_matrix;
-    __typeof__(&cublasLtMatrixLayoutDestroy) drop_matrix;
-    __typeof__(&cublasLtMatmulPreferenceCreate) make_preference;
-    __typeof__(&cublasLtMatmulPreferenceDestroy) drop_preference;
-    __typeof__(&cublasLtMatmulPreferenceSetAttribute) set_preference;
-    __typeof__(&cublasLtMatmulAlgoGetHeuristic) find_algorithm;
-    __typeof__(&cublasLtMatmul) multiply;
-} blas;
+enum { SIDE = 8192 };
+#define NUMBERS   ((size_t)SIDE * SIDE)
+#define TEXT(x)   #x
+#define SONAME(x) "libcublas.so." TEXT(x)
 
 struct matmul {
-    blas blas;
-    cublasLtHandle_t handle;
-    cublasLtMatmulDesc_t product;
-    cublasLtMatrixLayout_t matrix;
-    cublasLtMatmulAlgo_t algorithm;
-    char *a, *b, *c, *workspace;
+    __typeof__(&cublasCreate_v2) create;
+    __typeof__(&cublasDestroy_v2) destroy;
+    __typeof__(&cublasSetStream_v2) set_stream;
+    __typeof__(&cublasGemmEx) multiply;
+    cublasHandle_t handle;
+    uint16_t *a, *b, *c; /* bf16 */
 };
 
-/* ISO C has no cast from void * to a function; POSIX promises that the bytes are the same. */
-static bool find(void *library, const char *name, void *function) {
-    void *found = dlsym(library, name);
-    memcpy(function, &found, sizeof(found));
-    return found != NULL;
+/* Half a gigabyte that few runs use and some machines lack: not linked. */
+static bool load(matmul *matmul) {
+    void *library = dlopen(SONAME(CUBLAS_VER_MAJOR), RTLD_NOW | RTLD_LOCAL);
+    return library && find_function(library, "cublasCreate_v2", &matmul->create) &&
+           find_function(library, "cublasDestroy_v2", &matmul->destroy) &&
+           find_function(library, "cublasSetStream_v2", &matmul->set_stream) &&
+           find_function(library, "cublasGemmEx", &matmul->multiply);
 }
 
-static bool load(blas *blas) {
-    void *library = dlopen("libcublasLt.so." SONAME_TAIL, RTLD_NOW | RTLD_LOCAL);
-    if (library == NULL) {
-        return false;
-    }
-    blas->library = library;
-    return find(library, "cublasLtCreate", &blas->create) &&
-           find(library, "cublasLtDestroy", &blas->destroy) &&
-           find(library, "cublasLtMatmulDescCreate", &blas->make_product) &&
-           find(library, "cublasLtMatmulDescDestroy", &blas->drop_product) &&
-           find(library, "cublasLtMatrixLayoutCreate", &blas->make_matrix) &&
-           find(library, "cublasLtMatrixLayoutDestroy", &blas->drop_matrix) &&
-           find(library, "cublasLtMatmulPreferenceCreate", &blas->make_preference) &&
-           find(library, "cublasLtMatmulPreferenceDestroy", &blas->drop_preference) &&
-           find(library, "cublasLtMatmulPreferenceSetAttribute", &blas->set_preference) &&
-           find(library, "cublasLtMatmulAlgoGetHeuristic", &blas->find_algorithm) &&
-           find(library, "cublasLtMatmul", &blas->multiply);
-}
-
-static bool find_algorithm(matmul *matmul) {
-    cublasLtMatmulPreference_t preference = NULL;
-    cublasLtMatmulHeuristicResult_t found = {0};
-    uint64_t workspace = WORKSPACE;
-    int count = 0;
-    if (matmul->blas.make_preference(&preference) != CUBLAS_STATUS_SUCCESS) {
-        return false;
-    }
-    bool fine =
-        matmul->blas.set_preference(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-                                    &workspace, sizeof(workspace)) == CUBLAS_STATUS_SUCCESS &&
-        matmul->blas.find_algorithm(matmul->handle, matmul->product, matmul->matrix, matmul->matrix,
-                                    matmul->matrix, matmul->matrix, preference, 1, &found,
-                                    &count) == CUBLAS_STATUS_SUCCESS &&
-        count > 0;
-    matmul->blas.drop_preference(preference);
-    matmul->algorithm = found.algo;
-    return fine;
-}
-
-static bool describe(matmul *matmul) {
-    return matmul->blas.create(&matmul->handle) == CUBLAS_STATUS_SUCCESS &&
-           matmul->blas.make_product(&matmul->product, CUBLAS_COMPUTE_32F, CUDA_R_32F) ==
-               CUBLAS_STATUS_SUCCESS &&
-           matmul->blas.make_matrix(&matmul->matrix, CUDA_R_16BF, SIDE, SIDE, SIDE) ==
-               CUBLAS_STATUS_SUCCESS &&
-           find_algorithm(matmul);
-}
-
-static char *make_matrix(void) {
-    char *matrix = NULL;
-    must_cuda(cudaMalloc((void **)&matrix, MATRIX), "cudaMalloc");
-    return matrix;
-}
-
-/* Zeros and patterns make a GPU quicker than data does, since it then draws less power. The same
- * random numbers are there again and again, at a distance that no row or column has. */
-static void fill(char *matrix, uint64_t state) {
-    uint16_t *numbers = must_grow(NULL, PIECE, ELEMENT);
-    for (size_t i = 0; i < PIECE; i++) {
+/* Zeros and patterns make a GPU quicker than data does, since it then draws less power. */
+static void fill(matmul *matmul) {
+    uint64_t state = 1;
+    uint16_t *numbers = must_grow(NULL, NUMBERS, sizeof *numbers);
+    for (size_t i = 0; i < NUMBERS; i++)
         numbers[i] = mix_bf16(random_next(&state));
-    }
-    for (size_t at = 0; at < MATRIX; at += (size_t)PIECE * ELEMENT) {
-        size_t left = MATRIX - at, bytes = (size_t)PIECE * ELEMENT;
-        must_cuda(
-            cudaMemcpy(matrix + at, numbers, left < bytes ? left : bytes, cudaMemcpyHostToDevice),
-            "cudaMemcpy");
+    uint16_t **matrices[] = {&matmul->a, &matmul->b, &matmul->c};
+    for (size_t i = 0; i < sizeof matrices / sizeof *matrices; i++) {
+        size_t bytes = NUMBERS * sizeof *numbers;
+        must_cuda(cudaMalloc((void **)matrices[i], bytes), "cudaMalloc");
+        must_cuda(cudaMemcpy(*matrices[i], numbers, bytes, cudaMemcpyHostToDevice), "cudaMemcpy");
     }
     free(numbers);
 }
 
-matmul *matmul_open(void) {
-    matmul *opened = must_grow(NULL, 1, sizeof(*opened));
-    memset(opened, 0, sizeof(*opened));
-    if (!load(&opened->blas) || !describe(opened)) {
-        matmul_close(opened);
-        return NULL;
+static cublasStatus_t multiply(const matmul *matmul) {
+    const float one = 1, zero = 0;
+    return matmul->multiply(matmul->handle, CUBLAS_OP_N, CUBLAS_OP_N, SIDE, SIDE, SIDE, &one,
+                            matmul->a, CUDA_R_16BF, SIDE, matmul->b, CUDA_R_16BF, SIDE, &zero,
+                            matmul->c, CUDA_R_16BF, SIDE, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
+}
+
+matmul *matmul_open(cudaStream_t stream) {
+    matmul *opened = must_grow(NULL, 1, sizeof *opened);
+    *opened = (matmul){0};
+    if (load(opened) && opened->create(&opened->handle) == CUBLAS_STATUS_SUCCESS &&
+        opened->set_stream(opened->handle, stream) == CUBLAS_STATUS_SUCCESS) {
+        fill(opened);
+        if (multiply(opened) == CUBLAS_STATUS_SUCCESS) /* loads kernels */
+            return opened;
     }
-    opened->a = make_matrix();
-    opened->b = make_matrix();
-    opened->c = make_matrix();
-    fill(opened->a, 1);
-    fill(opened->b, 2);
-    must_cuda(cudaMalloc((void **)&opened->workspace, WORKSPACE), "cudaMalloc");
-    matmul_enqueue(opened, NULL); /* the first one loads kernels, and shows whether it works */
-    must_cuda(cudaDeviceSynchronize(), "a matrix product");
-    return opened;
+    matmul_close(opened);
+    return NULL;
 }
 
 /* Also of one that was opened in part. */
 void matmul_close(matmul *matmul) {
-    if (matmul->matrix != NULL) {
-        matmul->blas.drop_matrix(matmul->matrix);
-    }
-    if (matmul->product != NULL) {
-        matmul->blas.drop_product(matmul->product);
-    }
-    if (matmul->handle != NULL) {
-        matmul->blas.destroy(matmul->handle);
-    }
-    char *memory[] = {matmul->a, matmul->b, matmul->c, matmul->workspace};
-    for (size_t i = 0; i < sizeof(memory) / sizeof(memory[0]); i++) {
-        must_cuda(cudaFree(memory[i]), "cudaFree");
-    }
-    if (matmul->blas.library != NULL) {
-        dlclose(matmul->blas.library);
-    }
+    if (matmul->handle)
+        matmul->destroy(matmul->handle);
+    must_cuda(cudaFree(matmul->a), "cudaFree");
+    must_cuda(cudaFree(matmul->b), "cudaFree");
+    must_cuda(cudaFree(matmul->c), "cudaFree");
     free(matmul);
 }
 
-const char *matmul_name(const matmul *matmul) {
-    (void)matmul;
-    return NAME;
-}
-
-void matmul_enqueue(matmul *matmul, cudaStream_t stream) {
-    const float one = 1, zero = 0;
-    cublasStatus_t status = matmul->blas.multiply(
-        matmul->handle, matmul->product, &one, matmul->a, matmul->matrix, matmul->b, matmul->matrix,
-        &zero, matmul->c, matmul->matrix, matmul->c, matmul->matrix, &matmul->algorithm,
-        matmul->workspace, WORKSPACE, stream);
-    if (status != CUBLAS_STATUS_SUCCESS) {
-        fail(EXIT_CHECK, "a matrix product: cuBLASLt status %d", (int)status);
-    }
+void matmul_enqueue(matmul *matmul) {
+    cublasStatus_t status = multiply(matmul);
+    if (status != CUBLAS_STATUS_SUCCESS)
+        fail(EXIT_CHECK, "a matrix product: cuBLAS status %d", (int)status);
 }
 
 #else /* the toolkit has no cuBLAS */
 
-matmul *matmul_open(void) {
+matmul *matmul_open(cudaStream_t stream) {
+    (void)stream;
     return NULL;
 }
 
@@ -190,13 +94,8 @@ void matmul_close(matmul *matmul) {
     (void)matmul;
 }
 
-const char *matmul_name(const matmul *matmul) {
+void matmul_enqueue(matmul *matmul) {
     (void)matmul;
-    return NULL;
-}
-
-void matmul_enqueue(matmul *matmul, cudaStream_t stream) {
-    (void)matmul, (void)stream;
 }
 
 #endif

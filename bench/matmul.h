@@ -1,4 +1,4 @@
-/* A square matrix product of cuBLASLt, which is loaded when it is asked for. */
+/* A square matrix product of cuBLAS, which is loaded when it is asked for. */
 #ifndef KVF_BENCH_MATMUL_H
 #define KVF_BENCH_MATMUL_H
 
@@ -6,13 +6,14 @@
 
 typedef struct matmul matmul;
 
-/* NULL where the library, its headers at build time, or a product of this kind cannot be had. */
-matmul *matmul_open(void);
+#define MATMUL_NAME "cuBLAS bf16 8192 x 8192 x 8192"
+
+/* For one stream. NULL where the library, its header at build time, or a product of this kind on
+ * this GPU is missing. */
+matmul *matmul_open(cudaStream_t stream);
 void matmul_close(matmul *matmul);
 
-const char *matmul_name(const matmul *matmul);
-
 /* Puts one product into the stream; ends the program on failure. */
-void matmul_enqueue(matmul *matmul, cudaStream_t stream);
+void matmul_enqueue(matmul *matmul);
 
 #endif

@@ -1,7 +1,8 @@
 #include "nvml.h"
 
+#include "tool.h"
+
 #include <dlfcn.h>
-#include <string.h>
 
 /* The parts of nvml.h that are used; the toolkit need not have it. */
 typedef struct nvmlDevice_st *nvml_device;
@@ -17,24 +18,17 @@ typedef struct nvml {
     int (*find)(const char *bus_id, nvml_device *out);
 } nvml;
 
-/* ISO C has no cast from void * to a function; POSIX promises that the bytes are the same. */
-static bool look_up(void *library, const char *name, void *function) {
-    void *found = dlsym(library, name);
-    memcpy(function, &found, sizeof(found));
-    return found != NULL;
-}
-
 static unsigned ask(void *library, const char *name, nvml_device device, unsigned unknown) {
     number_fn *function = NULL;
     unsigned number = 0;
-    bool known = look_up(library, name, &function) && function(device, &number) == 0;
+    bool known = find_function(library, name, &function) && function(device, &number) == 0;
     return known ? number : unknown;
 }
 
 static unsigned ask_clock(void *library, const char *name, nvml_device device, int clock) {
     clock_fn *function = NULL;
     unsigned mhz = 0;
-    bool known = look_up(library, name, &function) && function(device, clock, &mhz) == 0;
+    bool known = find_function(library, name, &function) && function(device, clock, &mhz) == 0;
     return known ? mhz : 0;
 }
 
@@ -62,10 +56,11 @@ static void get_link(void *library, nvml_device device, gpu_facts *out) {
 static void get(void *library, const char *bus_id, gpu_facts *out) {
     nvml nvml = {0};
     nvml_device device = NULL;
-    if (!look_up(library, "nvmlInit_v2", &nvml.init) ||
-        !look_up(library, "nvmlShutdown", &nvml.shutdown) ||
-        !look_up(library, "nvmlSystemGetDriverVersion", &nvml.driver) ||
-        !look_up(library, "nvmlDeviceGetHandleByPciBusId_v2", &nvml.find) || nvml.init() != 0) {
+    if (!find_function(library, "nvmlInit_v2", &nvml.init) ||
+        !find_function(library, "nvmlShutdown", &nvml.shutdown) ||
+        !find_function(library, "nvmlSystemGetDriverVersion", &nvml.driver) ||
+        !find_function(library, "nvmlDeviceGetHandleByPciBusId_v2", &nvml.find) ||
+        nvml.init() != 0) {
         return;
     }
     if (nvml.driver(out->driver, sizeof(out->driver)) != 0) {

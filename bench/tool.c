@@ -1,9 +1,11 @@
 #include "tool.h"
 
+#include <dlfcn.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* In one piece: several ranks may share the terminal. */
@@ -45,6 +47,13 @@ unsigned usable_cpus(unsigned most) {
     long count = sched_getaffinity(0, sizeof(sets), sets) == 0 ? CPU_COUNT_S(sizeof(sets), sets)
                                                                : sysconf(_SC_NPROCESSORS_ONLN);
     return count < 1 ? 1 : count < most ? (unsigned)count : most;
+}
+
+/* ISO C has no cast from void * to a function; POSIX promises that the bytes are the same. */
+bool find_function(void *library, const char *name, void *function) {
+    void *found = dlsym(library, name);
+    memcpy(function, &found, sizeof found);
+    return found;
 }
 
 void shuffle(uint64_t *values, size_t count, uint64_t *state) {

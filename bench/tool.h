@@ -6,6 +6,8 @@
 
 #include <kvferry/kvferry.h>
 
+#include <stdbool.h>
+
 /* Exit codes, besides 0. */
 enum {
     EXIT_CHECK = 1, /* a check, or the machine, failed */
@@ -27,6 +29,10 @@ enum { SEED = 1 };
 
 /* How many CPUs the calling thread may run on, `most` at the most. */
 unsigned usable_cpus(unsigned most);
+
+/* Makes `function`, a pointer to a function pointer, point to what a library has by that name; NULL
+ * and false when it has nothing. */
+bool find_function(void *library, const char *name, void *function);
 
 /* splitmix64, the generator made of mix64. */
 static inline uint64_t random_next(uint64_t *state) {

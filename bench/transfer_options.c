@@ -51,7 +51,7 @@ static const struct argp_option options[] = {
     {"both-ways", KEY_BOTH_WAYS, NULL, 0,
      "Measure against transfers of the same kind the other way, all the time", 2},
     {"compute", KEY_COMPUTE, NULL, 0,
-     "Measure beside a computation as well: a matrix product by cuBLASLt where that can be had", 2},
+     "Measure during a computation as well: a matrix product by cuBLAS where it can be loaded", 2},
     {"latency", KEY_LATENCY, NULL, 0, "Measure the first layer's and a single block's time as well",
      2},
     {"poll", KEY_POLL, NULL, 0, "Wait for transfers by polling, without ever resting", 2},

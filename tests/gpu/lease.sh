@@ -36,7 +36,7 @@ find_libraries() {
         [ ! -e "$folder/fake/libnccl.so.2" ] || nccl=$folder/fake
     else
         nccl=$(folder_of libnccl.so.2)
-        blas=$(folder_of libcublasLt.so.13)
+        blas=$(folder_of libcublas.so.13)
         libraries=$folder/lib${blas:+:$blas}${nccl:+:$nccl}
     fi
     export LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
