@@ -83,13 +83,13 @@ static bool ask_environment(rank_self *self) {
         if (getenv(launchers[i].rank) != NULL && getenv(launchers[i].ranks) != NULL) {
             self->rank = variable(launchers[i].rank, 0, MOST_RANKS - 1);
             self->ranks = variable(launchers[i].ranks, 1, MOST_RANKS);
-            self->local = variable(launchers[i].local, 0, MOST_RANKS - 1);
             return true;
         }
     }
     return false;
 }
 
+/* -1 when no launcher says it. */
 static int local_rank(void) {
     for (size_t i = 0; i < sizeof(launchers) / sizeof(launchers[0]); i++) {
         int local = variable(launchers[i].local, 0, MOST_RANKS - 1);
@@ -127,7 +127,7 @@ static char *find_address(const rank_options *chosen) {
 }
 
 void ranks_find(const rank_options *chosen, rank_self *self) {
-    *self = (rank_self){.ranks = 1, .device = chosen->device, .local = -1};
+    *self = (rank_self){.ranks = 1, .device = chosen->device, .local = local_rank()};
     if (chosen->rank >= 0 && chosen->ranks < 0)
         fail(EXIT_USAGE, "--rank needs --ranks");
     if (chosen->rank < 0 && chosen->ranks > 1)
@@ -138,7 +138,6 @@ void ranks_find(const rank_options *chosen, rank_self *self) {
     if (chosen->ranks > 0) {
         self->rank = chosen->rank > 0 ? chosen->rank : 0;
         self->ranks = chosen->ranks;
-        self->local = local_rank();
     } else if (!ask_environment(self) && chosen->address != NULL)
         fail(EXIT_USAGE, "--address needs --rank, or a launcher that says which rank this is");
     if (self->rank >= self->ranks)
