@@ -78,15 +78,12 @@ kvf_status kvf__cuda_check_stream(cudaStream_t stream, kvf_error *error) {
 
 static kvf_status check_slots(const kvf_tier *tier, const uint64_t *ids, size_t count,
                               kvf__cuda **engine, kvf_error *error) {
-    if (!tier || (!ids && count > 0) || !kvf__cuda_of(tier->engine))
+    kvf_status status = kvf__tier_check_ids(tier, ids, count, error);
+    if (status != KVF_OK)
+        return status;
+    if (!kvf__cuda_of(tier->engine))
         return KVF__FAIL(error, .status = KVF_ERR_INVALID,
-                         .what = "NULL argument or a tier of another kind of engine");
-    for (size_t i = 0; i < count; i++)
-        if (ids[i] >= tier->blocks)
-            return KVF__FAIL(error, .status = KVF_ERR_RANGE,
-                             .fields = KVF_ERROR_ID | KVF_ERROR_INDEX | KVF_ERROR_EXPECTED,
-                             .id = ids[i], .index = i, .expected = tier->blocks,
-                             .what = "id is past the tier's blocks");
+                         .what = "a tier of another kind of engine");
     *engine = kvf__cuda_of(tier->engine);
     return kvf__cuda_check_broken(*engine, error);
 }

@@ -128,6 +128,10 @@ struct kvf_tier {
     atomic_uchar *sealed; /* beside it: what is known of the block; see integrity.c */
 };
 
+/* INVALID for NULL, RANGE for an id that is none of the tier's. */
+KVF__MODULES kvf_status kvf__tier_check_ids(const kvf_tier *tier, const uint64_t *ids, size_t count,
+                                            kvf_error *error);
+
 /* Fills in the base of an engine. The holds are 1. */
 KVF__MODULES kvf_status kvf__engine_init(kvf_engine *engine, const kvf__engine_ops *ops,
                                          const kvf_allocator *allocator, const kvf__hooks *hooks,

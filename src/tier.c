@@ -152,15 +152,23 @@ const kvf_layout *kvf_tier_layout(const kvf_tier *tier, size_t index) {
     return tier && index < tier->layout_count ? tier->layouts[index] : NULL;
 }
 
-/* With `order` held. */
-static kvf_status check_idle(const kvf_tier *tier, const uint64_t *ids, size_t count,
-                             kvf_error *error) {
-    for (size_t i = 0; i < count; i++) {
+kvf_status kvf__tier_check_ids(const kvf_tier *tier, const uint64_t *ids, size_t count,
+                               kvf_error *error) {
+    if (!tier || (!ids && count > 0))
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
+    for (size_t i = 0; i < count; i++)
         if (ids[i] >= tier->blocks)
             return KVF__FAIL(error, .status = KVF_ERR_RANGE,
                              .fields = KVF_ERROR_ID | KVF_ERROR_INDEX | KVF_ERROR_EXPECTED,
                              .id = ids[i], .index = i, .expected = tier->blocks,
                              .what = "id is past the tier's blocks");
+    return KVF_OK;
+}
+
+/* With `order` held. */
+static kvf_status check_idle(const kvf_tier *tier, const uint64_t *ids, size_t count,
+                             kvf_error *error) {
+    for (size_t i = 0; i < count; i++) {
         uint64_t after[KVF__LANES] = {0};
         kvf__slots_users(&tier->slots, ids[i], after);
         if (!kvf__engine_reached(tier->engine, after))
@@ -173,10 +181,11 @@ static kvf_status check_idle(const kvf_tier *tier, const uint64_t *ids, size_t c
 
 kvf_status kvf_tier_idle(const kvf_tier *tier, const uint64_t *ids, size_t count,
                          kvf_error *error) {
-    if (!tier || (!ids && count > 0))
-        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
+    kvf_status status = kvf__tier_check_ids(tier, ids, count, error);
+    if (status != KVF_OK)
+        return status;
     pthread_mutex_lock(&tier->engine->order);
-    kvf_status status = check_idle(tier, ids, count, error);
+    status = check_idle(tier, ids, count, error);
     pthread_mutex_unlock(&tier->engine->order);
     return status;
 }

@@ -165,10 +165,3 @@ void mail_fail(mail *m, int rank, uint64_t nth) {
     m->boxes[rank].fails = m->boxes[rank].calls + nth;
     pthread_mutex_unlock(&m->lock);
 }
-
-uint64_t mail_calls(mail *m, int rank) {
-    pthread_mutex_lock(&m->lock);
-    uint64_t calls = m->boxes[rank].calls;
-    pthread_mutex_unlock(&m->lock);
-    return calls;
-}

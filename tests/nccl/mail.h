@@ -23,7 +23,4 @@ void mail_silence(mail *mail, int rank);
 /* Every call on this rank's channel fails from the nth from now on, 1 the next. */
 void mail_fail(mail *mail, int rank, uint64_t nth);
 
-/* Calls so far. */
-uint64_t mail_calls(mail *mail, int rank);
-
 #endif
