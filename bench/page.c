@@ -1,299 +1,195 @@
-#include "page.h"
+/* kvferry report: results as one page for a browser. page.html draws it; here the results go in. */
+#include "command.h"
 
-#include "page_kinds.h"
-#include "page_style.h"
-#include "page_table.h"
-#include "page_text.h"
+#include "results.h"
+#include "tool.h"
 
 #include <kvferry/kvferry.h>
 
-#include <stdbool.h>
+#include <argp.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-/* The context */
+static const unsigned char template[] = {
+#include "page.inc"
+    0};
 
-static const char *context_text(const results *results, const char *key) {
-    return json_string_value(json_object_get(results->context, key));
-}
+typedef struct page_options {
+    const char **files;
+    size_t count;
+    const char *output;
+} page_options;
 
-static void put_term(FILE *out, const char *name) {
-    fprintf(out, "<div><dt>%s</dt><dd>", name);
-}
+static const struct argp_option options[] = {
+    {"output", 'o', "PAGE", 0, "Write the page to PAGE; - is standard output", 0},
+    {0},
+};
 
-/* The texts of keys that are not null, each with what stands before it; no comma before the first.
- */
-static void put_texts(FILE *out, const results *results, const char *name,
-                      const char *const *parts) {
-    bool any = false;
-    for (; parts[0] != NULL; parts += 2) {
-        const char *text = context_text(results, parts[1]);
-        if (text != NULL) {
-            if (!any) {
-                put_term(out, name);
-            }
-            fputs(parts[0] + (any ? 0 : strspn(parts[0], ", ")), out);
-            put_text(out, text, 0);
-            any = true;
-        }
-    }
-    if (any) {
-        fputs("</dd></div>\n", out);
-    }
-}
+static const char doc[] =
+    "Show results as one page of HTML, which needs no network and runs its own script and nothing "
+    "else."
+    "\v"
+    "FILE is what --json of another command wrote; - is standard input. Results of one command are "
+    "drawn together, with a series for each FILE, and have tables of their own. There are charts "
+    "for bench transfer (which strategy wins at which size and count; bandwidth by fragment size; "
+    "latency; how wrong predictions were), bench plan, bench pinned, bench collective, replay and "
+    "calibrate, and tables of all values. What was imitated, not verified or noisy is marked.\n"
+    "\n"
+    "Nothing is written unless all files can be read, and PAGE is replaced in one step.\n"
+    "\n"
+    "Examples:\n"
+    "  kvferry report transfer.json -o report.html\n"
+    "  kvferry report transfer.json plan.json replay.json --output report.html\n"
+    "  kvferry replay --synthetic --json - | kvferry report - -o replay.html\n";
 
-static void put_machine(FILE *out, const results *results) {
-    const char *cpu = context_text(results, "cpu");
-    double cores = value_number(json_object_get(results->context, "cores"));
-    double memory = value_number(json_object_get(results->context, "memory_bytes"));
-    put_term(out, "machine");
-    put_text(out, cpu != NULL ? cpu : "unknown processor", 0);
-    if (cores > 0) {
-        fprintf(out, ", %s cores", text_count(cores).s);
-    }
-    if (memory > 0) {
-        fprintf(out, ", %s", text_bytes(memory).s);
-    }
-    fputs("</dd></div>\n", out);
-}
-
-/* What is said of a machine in words of its own; the rest of a context follows key by key. */
-static const char *const told[] = {
-    "version", "cpu",  "cores",        "memory_bytes", "compiler", "build_type",   "engine",  "gpu",
-    "driver",  "date", "cuda_runtime", "cuda_driver",  "link",     "link_at_most", "imitated"};
-
-static bool is_told(const char *key) {
-    for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++) {
-        if (strcmp(told[i], key) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* An object of objects, which takes a table. */
-static bool is_nested(json_t *value) {
-    const char *key;
-    json_t *part;
-    json_object_foreach(value, key, part) {
-        if (json_is_object(part)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void put_rest(FILE *out, const results *results) {
-    const char *key;
-    json_t *value;
-    json_object_foreach(results->context, key, value) {
-        if (!is_told(key) && !json_is_null(value) && !is_nested(value)) {
-            put_pair(out, key, value);
-        }
+static error_t parse(int key, char *argument, struct argp_state *state) {
+    page_options *chosen = state->input;
+    switch (key) {
+    case 'o':
+        chosen->output = argument;
+        return 0;
+    case ARGP_KEY_ARG:
+        chosen->files = must_grow(chosen->files, chosen->count + 1, sizeof *chosen->files);
+        chosen->files[chosen->count++] = argument;
+        return 0;
+    case ARGP_KEY_NO_ARGS:
+        argp_error(state, "say which results to show");
+        return 0;
+    case ARGP_KEY_END:
+        if (!chosen->output)
+            argp_error(state, "say where the page goes: --output");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
     }
 }
 
-static void put_objects(FILE *out, const results *results) {
-    const char *key;
-    json_t *value;
-    json_object_foreach(results->context, key, value) {
-        if (is_nested(value)) {
-            put_object(out, key, value);
-        }
+/* {"version": ..., "files": [{"name": ..., "document": ...}, ...]}; the caller's. */
+static json_t *read_files(const page_options *chosen) {
+    json_t *files = json_array();
+    for (size_t i = 0; i < chosen->count; i++) {
+        char message[512];
+        results results;
+        if (!results_read(chosen->files[i], NULL, &results, message, sizeof message))
+            fail(EXIT_USAGE, "%s", message);
+        const char *slash = strrchr(results.name, '/');
+        json_t *name = json_string(strcmp(results.name, "-") == 0 ? "standard input"
+                                   : slash                        ? slash + 1
+                                                                  : results.name);
+        if (!name) /* not UTF-8 */
+            name = json_sprintf("file %zu", i + 1);
+        json_t *file = json_pack("{s:o, s:O}", "name", name, "document", results.root);
+        if (json_array_append_new(files, file) != 0)
+            fail(EXIT_CHECK, "out of memory for a page");
+        results_free(&results);
+    }
+    return json_pack("{s:s, s:o}", "version", kvf_version(), "files", files);
+}
+
+/* Only strings of JSON contain <; escaped, none of them ends the script or opens a comment. */
+static int put_escaped(const char *text, size_t size, void *out) {
+    for (size_t i = 0; i < size; i++)
+        if (text[i] == '<' ? fputs("\\u003c", out) < 0 : putc(text[i], out) == EOF)
+            return -1;
+    return 0;
+}
+
+static bool put_page(FILE *out, const json_t *data) {
+    static const char mark[] = "@RESULTS@";
+    const char *begin = (const char *)template, *end = strstr(begin, mark);
+    errno = 0;
+    bool written =
+        fwrite(begin, 1, (size_t)(end - begin), out) == (size_t)(end - begin) &&
+        json_dump_callback(data, put_escaped, out, JSON_ENSURE_ASCII | JSON_COMPACT) == 0 &&
+        fputs(end + strlen(mark), out) >= 0;
+    return fflush(out) == 0 && written;
+}
+
+_Noreturn static void fail_to_write(int code, const char *path) {
+    fail(code, "%s: cannot be written: %s", path, strerror(errno));
+}
+
+/* What is no regular file, such as a pipe, is written to as it is. */
+static void write_to(const char *path, const json_t *data) {
+    FILE *file = fopen(path, "w");
+    if (!file)
+        fail_to_write(EXIT_USAGE, path);
+    bool written = put_page(file, data);
+    if (fclose(file) != 0 || !written)
+        fail_to_write(EXIT_CHECK, path);
+}
+
+/* The mode that a new file would have. */
+static mode_t usual_mode(void) {
+    mode_t mask = umask(0);
+    umask(mask);
+    return 0666 & ~mask;
+}
+
+/* Ends the program when it fails, with the file as it was. */
+static void replace(const char *path, const json_t *data, mode_t mode) {
+    static const char suffix[] = ".XXXXXX";
+    char *made = must_grow(NULL, strlen(path) + sizeof suffix, 1);
+    int descriptor = mkstemp(strcat(strcpy(made, path), suffix));
+    if (descriptor < 0)
+        fail_to_write(EXIT_USAGE, path);
+    FILE *file = fdopen(descriptor, "w");
+    bool written = file && put_page(file, data) && fchmod(descriptor, mode) == 0;
+    int error = errno;
+    if (file && fclose(file) != 0 && written) {
+        error = errno;
+        written = false;
+    }
+    if (!written || rename(made, path) != 0) {
+        error = written ? errno : error;
+        unlink(made);
+        errno = error;
+        fail_to_write(EXIT_CHECK, path);
+    }
+    free(made);
+}
+
+/* A link stays, and the file it names is replaced. */
+static void write_page(const char *path, const json_t *data) {
+    struct stat found;
+    if (strcmp(path, "-") == 0) {
+        put_page(stdout, data); /* close_stdout reports errors */
+    } else if (stat(path, &found) != 0) {
+        replace(path, data, usual_mode());
+    } else if (!S_ISREG(found.st_mode)) {
+        write_to(path, data);
+    } else {
+        char *real = realpath(path, NULL);
+        if (!real || access(real, W_OK) != 0)
+            fail_to_write(EXIT_USAGE, path);
+        replace(real, data, found.st_mode & 07777);
+        free(real);
     }
 }
 
-static void put_context(FILE *out, const results *results) {
-    static const char *const gpu[] = {"", "gpu", NULL};
-    static const char *const link[] = {"", "link", ", at most ", "link_at_most", NULL};
-    static const char *const driver[] = {"", "driver", NULL};
-    static const char *const cuda[] = {"", "cuda_runtime", ", the driver's ", "cuda_driver", NULL};
-    static const char *const build[] = {"", "version", ", ", "compiler", ", ", "build_type", NULL};
-    static const char *const engine[] = {"", "engine", NULL};
-    static const char *const date[] = {"", "date", NULL};
-    fputs("<dl class=\"pairs context\">\n", out);
-    put_machine(out, results);
-    put_texts(out, results, "GPU", gpu);
-    put_texts(out, results, "link", link);
-    put_texts(out, results, "driver", driver);
-    put_texts(out, results, "CUDA", cuda);
-    put_texts(out, results, "kvferry", build);
-    put_texts(out, results, "engine", engine);
-    put_texts(out, results, "date", date);
-    put_rest(out, results);
-    fputs("</dl>\n", out);
-    put_objects(out, results);
-}
-
-/* Warnings */
-
-static size_t count_doubts(const results *results, unsigned doubt) {
-    const json_t *row;
-    size_t i, count = 0;
-    json_array_foreach(results->rows, i, row) {
-        count += (row_doubts(results, row) & doubt) != 0;
-    }
-    return count;
-}
-
-static void put_warnings(FILE *out, const results *results) {
-    static const struct {
-        unsigned doubt;
-        const char *kind, *text;
-    } all[] = {
-        {DOUBT_IMITATED, "imitated",
-         "<strong>IMITATED.</strong> A link or a GPU was imitated: these times say nothing of a "
-         "machine"},
-        {DOUBT_CORRUPT, "bad", "<strong>CORRUPT.</strong> Blocks did not arrive as they were"},
-        {DOUBT_NOISY, "", "<strong>NOISY.</strong> Samples differ too much to go by"},
-        {DOUBT_UNVERIFIED, "", "<strong>Not verified.</strong> Nobody looked at what was moved"},
-    };
-    size_t rows = json_array_size(results->rows);
-    double bound = value_number(json_object_get(json_object_get(results->root, "noise"), "bound"));
-    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
-        size_t count = count_doubts(results, all[i].doubt);
-        if (count > 0) {
-            fprintf(out, "<p class=\"warning %s\">%s", all[i].kind, all[i].text);
-            if (all[i].doubt == DOUBT_NOISY && bound > 0) {
-                fprintf(out, ": a spread above %s", text_real(bound).s);
-            }
-            fprintf(out, " (%zu of %zu rows).</p>\n", count, rows);
-        }
-    }
-}
-
-/* Comparisons */
-
-static void put_counts(FILE *out, const json_t *comparison) {
-    static const struct {
-        const char *key, *text;
-    } all[] = {{"faster", "faster"},
-               {"slower", "slower"},
-               {"within_noise", "within noise"},
-               {"unknown", "that cannot be told"},
-               {"only_now", "only now"},
-               {"only_before", "only before"}};
-    const char *before = "";
-    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
-        double count = value_number(json_object_get(comparison, all[i].key));
-        if (count > 0) {
-            fprintf(out, "%s<strong>%s</strong> %s", before, text_count(count).s, all[i].text);
-            before = ", ";
-        }
-    }
-}
-
-/* The run beside a stored one, where it was measured with --compare. */
-static void put_comparison(FILE *out, const results *results) {
-    json_t *comparison = json_object_get(results->root, "compare");
-    json_t *rows = json_object_get(comparison, "rows");
-    json_t *differs = json_object_get(comparison, "differs");
-    const char *file = json_string_value(json_object_get(comparison, "file"));
-    if (!json_is_array(rows) || json_array_size(rows) == 0) {
+/* The page is not to take the place of what it shows. */
+static void check_output(const page_options *chosen) {
+    struct stat output, file;
+    if (stat(chosen->output, &output) != 0 || !S_ISREG(output.st_mode))
         return;
-    }
-    fputs("<figure>\n<figcaption><h3>Beside ", out);
-    put_text(out, file != NULL ? file : "another run", 0);
-    fputs("</h3>\n<p>Of the rows that both have: ", out);
-    put_counts(out, comparison);
-    fputs(". ratio: now by before; noise: what both runs' spreads allow for.</p></figcaption>\n",
-          out);
-    put_plain_rows(out, "Rows that both have", rows);
-    if (json_object_size(differs) > 0) {
-        put_object(out, "Where the contexts differ", differs);
-    }
-    fputs("</figure>\n", out);
+    for (size_t i = 0; i < chosen->count; i++)
+        if (stat(chosen->files[i], &file) == 0 && file.st_dev == output.st_dev &&
+            file.st_ino == output.st_ino)
+            fail(EXIT_USAGE, "%s: the page would take the place of the results", chosen->output);
 }
 
-/* Sections */
-
-/* The file's name without its folders. */
-static const char *file_name(const results *results) {
-    const char *slash = strrchr(results->name, '/');
-    if (strcmp(results->name, "-") == 0) {
-        return "standard input";
-    }
-    return slash != NULL && slash[1] != '\0' ? slash + 1 : results->name;
-}
-
-static const char *title_of(const results *results) {
-    const char *command = results_command(results);
-    return command != NULL ? command : "results";
-}
-
-static void put_section(FILE *out, const results *results, size_t number) {
-    fprintf(out, "<section id=\"r%zu\">\n<h2>", number);
-    put_text(out, title_of(results), 0);
-    fputs("</h2>\n<p class=\"file\">", out);
-    put_text(out, file_name(results), 0);
-    fputs("</p>\n", out);
-    put_warnings(out, results);
-    put_context(out, results);
-    put_charts(out, results);
-    put_comparison(out, results);
-    put_rows(out, results);
-    fputs("</section>\n", out);
-}
-
-static void put_title(FILE *out, const results *results, size_t count) {
-    const char *gpu = context_text(&results[0], "gpu");
-    const char *cpu = context_text(&results[0], "cpu");
-    fputs("kvferry: ", out);
-    put_text(out, title_of(&results[0]), 0);
-    if (count > 1) {
-        fprintf(out, " and %zu more", count - 1);
-    }
-    if (gpu != NULL || cpu != NULL) {
-        fputs(", ", out);
-        put_text(out, gpu != NULL ? gpu : cpu, 0);
-    }
-}
-
-static void put_head(FILE *out, const results *results, size_t count) {
-    fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
-          "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n"
-          "<meta name=\"color-scheme\" content=\"light dark\"/>\n"
-          "<meta http-equiv=\"Content-Security-Policy\" "
-          "content=\"default-src 'none'; style-src 'unsafe-inline'\"/>\n<title>",
-          out);
-    put_title(out, results, count);
-    fputs("</title>\n<style>\n", out);
-    for (const char *const *piece = page_style; *piece != NULL; piece++) {
-        fputs(*piece, out);
-    }
-    fputs("</style>\n</head>\n<body>\n", out);
-}
-
-static void put_contents(FILE *out, const results *results, size_t count) {
-    fputs("<nav><ul>\n", out);
-    for (size_t i = 0; i < count; i++) {
-        fprintf(out, "<li><a href=\"#r%zu\">", i);
-        put_text(out, title_of(&results[i]), 0);
-        fputs("</a> <span>", out);
-        put_text(out, file_name(&results[i]), 0);
-        fputs("</span></li>\n", out);
-    }
-    fputs("</ul></nav>\n", out);
-}
-
-void put_page(FILE *out, const results *results, size_t count) {
-    size_t imitated = 0;
-    for (size_t i = 0; i < count; i++) {
-        imitated += (results_doubts(&results[i]) & DOUBT_IMITATED) != 0;
-    }
-    put_head(out, results, count);
-    if (imitated > 0) {
-        fprintf(out, "<p class=\"banner\">IMITATED%s</p>\n", imitated < count ? " IN PART" : "");
-    }
-    fputs("<main>\n<header><h1>kvferry</h1><p>Measurements of moving KV-cache blocks between "
-          "memory tiers.</p></header>\n",
-          out);
-    if (count > 1) {
-        put_contents(out, results, count);
-    }
-    for (size_t i = 0; i < count; i++) {
-        put_section(out, &results[i], i);
-    }
-    fprintf(out, "<footer>Made by kvferry %s report.</footer>\n</main>\n</body>\n</html>\n",
-            kvf_version());
+int report_main(int argc, char **argv) {
+    static const struct argp argp = {
+        .options = options, .parser = parse, .args_doc = "FILE...", .doc = doc};
+    page_options chosen = {0};
+    argp_parse(&argp, argc, argv, 0, NULL, &chosen);
+    check_output(&chosen);
+    json_t *data = read_files(&chosen);
+    write_page(chosen.output, data);
+    json_decref(data);
+    free(chosen.files);
+    return 0;
 }

@@ -1,133 +1,98 @@
-"""report_check.py PAGE RESULTS...: whether a report is what it claims to be.
+"""report_check.py page PAGE RESULTS...: whether a page holds those documents, and allows only its
+own script.
 
-It is well-formed XML, refers to nothing outside itself, runs nothing, and has every value of the
-results in its tables.
+report_check.py dom DOM RESULTS...: whether what a browser made of it shows every value of them.
 """
 
+import base64
+import hashlib
 import json
+import re
 import sys
-import xml.etree.ElementTree as xml
 from html.parser import HTMLParser
-
-ELEMENTS = set("""html head meta title style body main header footer nav section figure figcaption
-    h1 h2 h3 p em strong sup span a ul li dl div dt dd data details summary table thead tbody tr th
-    td svg g path rect circle text tspan""".split())
-ATTRIBUTES = set("""lang charset name content http-equiv class id href value scope tabindex role
-    width height viewBox aria-label aria-hidden open d x y r rx transform fill-opacity""".split())
 
 complaints = []
 
 
-def complain(text):
-    complaints.append(text)
+class Page(HTMLParser):
+    """Elements with their attributes and the text directly in them or in a child of them."""
 
-
-class Names(HTMLParser):
-    """What a browser finds, which need not be what XML has."""
-
-    def __init__(self):
+    def __init__(self, text):
         super().__init__()
-        self.elements = []
+        self.elements, self.open = [], []
+        self.feed(text)
 
     def handle_starttag(self, tag, attrs):
-        self.elements.append(tag)
+        self.elements.append((tag, dict(attrs), []))
+        self.open = self.open[-1:] + [self.elements[-1]]
+
+    def handle_endtag(self, tag):
+        if self.open and self.open[-1][0] == tag:
+            self.open.pop()
+
+    def handle_data(self, data):
+        for element in self.open:
+            element[2].append(data)
+
+    def named(self, name):
+        return [(attributes, "".join(text))
+                for tag, attributes, text in self.elements if tag == name]
 
 
-def check_elements(root):
-    for element in root.iter():
-        if element.tag not in ELEMENTS:
-            complain(f"an element {element.tag}")
-        for name, value in element.attrib.items():
-            if name not in ATTRIBUTES:
-                complain(f"an attribute {name} of {element.tag}")
-            if name == "href" and not value.startswith("#"):
-                complain(f"a link to {value}")
-            if name == "href" and root.find(f".//*[@id='{value[1:]}']") is None:
-                complain(f"a link to {value}, which is not there")
-
-
-def check_text(text, root):
-    names = Names()
-    names.feed(text)
-    found = [element.tag.lower() for element in root.iter()]
-    if names.elements != found:
-        complain("a browser finds other elements than XML has")
-    for reference in ("url(", "@import", "src=", "://"):
-        if reference in root.find("head/style").text or reference in markup_of(text):
-            complain(f"a reference: {reference}")
-
-
-def markup_of(text):
-    """All tags, without the text between them and that of attributes for people."""
-    inside = xml.tostring(strip_text(xml.fromstring(text)), encoding="unicode")
-    return inside
-
-
-def strip_text(element):
-    for each in element.iter():
-        each.text = each.tail = None
-        each.attrib.pop("aria-label", None)
-    return element
-
-
-def clean(text):
-    """As XML has it: without what it must not contain, and with spaces as they are compared."""
-    allowed = (c if c in "\t\n\r" or (c >= " " and c not in "\x7f\ufffe\uffff") else "\ufffd"
-               for c in text)
-    return " ".join("".join(allowed).split())
-
-
-def values_of(section):
-    texts, numbers = set(), set()
-    for cell in section.iter():
-        if cell.tag in ("td", "dd", "dt", "th"):
-            texts.add(" ".join("".join(cell.itertext()).split()))
-        if cell.tag == "data":
-            numbers.add(float(cell.attrib["value"]))
-    return texts, numbers
-
-
-def check_row(row, texts, numbers):
-    for key, value in row.items():
-        if clean(key) not in texts:
-            complain(f"no key {key}")
-        if isinstance(value, bool) or value is None:
-            continue
-        if isinstance(value, (int, float)) and float(f"{value:.9g}") not in numbers \
-                and float(value) not in numbers:
-            complain(f"no number {value} of {key}")
-        if isinstance(value, str) and clean(value) not in texts:
-            complain(f"no text {value} of {key}")
-
-
-def check_section(section, results):
-    texts, numbers = values_of(section)
-    for row in results["rows"] + results.get("compare", {}).get("rows", []):
-        check_row(row, texts, numbers)
-    context = section.find("dl[@class='pairs context']")
-    said = " ".join("".join(context.itertext()).split())
-    for key in ("version", "compiler", "gpu", "link", "driver", "date", "cpu"):
-        value = results["context"].get(key)
-        if isinstance(value, str) and clean(value) not in said:
-            complain(f"the context has no {key}")
-
-
-def main(page, *files):
-    with open(page, encoding="utf-8", newline="") as file:
-        text = file.read()
-    root = xml.fromstring(text)
-    check_elements(root)
-    check_text(text, root)
-    sections = root.findall("body/main/section")
-    if len(sections) != len(files):
-        complain(f"{len(sections)} sections")
-    for section, name in zip(sections, files):
+def documents(names):
+    for name in names:
         with open(name, encoding="utf-8") as file:
-            check_section(section, json.load(file))
-    for complaint in complaints[:20]:
-        print(complaint)
-    return 1 if complaints else 0
+            yield json.load(file)
+
+
+def digest(text):
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def check_page(page, names):
+    scripts, styles = page.named("script"), page.named("style")
+    own = [{"type": "application/json", "id": "results"}, {}]
+    if [attributes for attributes, _ in scripts] != own or len(styles) != 1:
+        complaints.append(f"other scripts or styles than the page's own: {scripts} {styles}")
+        return
+    (_, data), (_, script) = scripts
+    policy = (f"default-src 'none'; script-src '{digest(script)}'; "
+              f"style-src '{digest(styles[0][1])}'; base-uri 'none'; form-action 'none'")
+    if [meta["content"] for meta, _ in page.named("meta") if "http-equiv" in meta] != [policy]:
+        complaints.append(f"page.html has to say content=\"{policy}\"")
+    if re.search("<|[^\n -~]", data):
+        complaints.append("the data has a character that is not escaped")
+    if [file["document"] for file in json.loads(data)["files"]] != list(documents(names)):
+        complaints.append("the data are other documents")
+    unsafe = re.findall(r"(?:inner|outer|Adjacent)HTML|document\.write|\beval|fetch|XMLHttp", script)
+    linked = [attributes for _, attributes, _ in page.elements
+              if {"src", "href", "style"} & set(attributes)]
+    if unsafe or linked:
+        complaints.append(f"the page uses {unsafe} {linked}")
+
+
+def check_dom(page, names):
+    cells = page.named("td") + page.named("dd")
+    numbers = {float(attributes["title"]) for attributes, _ in cells if "title" in attributes}
+    texts = {text for _, text in cells}
+    heads = {text for _, text in page.named("th") + page.named("dt")}
+    said = "\n".join(texts)
+    for document in documents(names):
+        for row in document["rows"] + document.get("compare", {}).get("rows", []):
+            for key, value in row.items():
+                if key not in heads:
+                    complaints.append(f"no key {key}")
+                if type(value) in (int, float) and float(value) not in numbers:
+                    complaints.append(f"no number {value} of {key}")
+                if isinstance(value, str) and value not in texts:
+                    complaints.append(f"no text {value} of {key}")
+        for key, value in document["context"].items():
+            if isinstance(value, str) and value not in said:
+                complaints.append(f"the context has no {key}")
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    with open(sys.argv[2], encoding="utf-8", newline="") as file:
+        {"page": check_page, "dom": check_dom}[sys.argv[1]](Page(file.read()), sys.argv[3:])
+    print("\n".join(complaints[:20]))
+    sys.exit(1 if complaints else 0)

@@ -34,7 +34,14 @@ def transfer_row(name, fragment, count, /, **more):
             "blocks": count // 4, "regions": 4, "host_layout": "whole", "pattern": "random",
             "strategy": name, "taken": name, "bytes": fragment * count,
             "gbps": fragment * count / micros / 1000, "link_gbps": 50.0, "median_us": micros,
-            "samples": 11, "imitated": False, "verified": True, **more}
+            "samples": 101, "imitated": False, "verified": True, **more}
+
+
+def ranges(row):
+    """The same row with what schema 2 has of its samples, and a prediction."""
+    median = row["median_us"]
+    return {**row, "p10_us": 0.9 * median, "p90_us": 1.2 * median, "p99_us": 2 * median,
+            "predicted_us": 0.8 * median, "prediction_error": 0.25, "wire_us": 0.5 * median}
 
 
 def cells(direction, count, fragment, **more):
@@ -58,8 +65,20 @@ def total():
     for direction in ("h2d", "d2h"):
         for fragment in (4096, 65536, 1048576):
             rows += cells(direction, (64 << 20) // fragment, fragment, spread=0.04, noisy=False)
-    return results(rows, command="bench transfer",
-                   noise={"bound": 0.1, "rows": 30, "noisy": 0}, compare=comparison())
+    return results([ranges(row) for row in rows], noise={"bound": 0.1, "rows": 30, "noisy": 0},
+                   compare=comparison())
+
+
+def latency():
+    """Small totals of one size, with a layer's and a block's time; the samples of one are one."""
+    rows = [ranges(transfer_row("batch", 4096, count, first_layer_us=2.0, first_block_us=1.0))
+            for count in (8, 64, 512)]
+    rows[0].update(p10_us=rows[0]["median_us"], p90_us=rows[0]["median_us"], p99_us=None)
+    return results(rows)
+
+
+def single():
+    return results([ranges(transfer_row("batch", 4096, 64, fraction_of_link=0.5))])
 
 
 def comparison():
@@ -110,21 +129,21 @@ def odd_rows(command):
 
 def plan():
     return results([{"op": op, "blocks": blocks, "ids": None, "ns_per_block": 1e6 / blocks,
-                     "ns_total": 1e6, "samples": 5}
+                     "median_ns": 1e6, "samples": 5}
                     for blocks in (1, 1000) for op in ("zip", "hash")], command="bench plan")
 
 
-def replay():
+def replay(device=64):
     return results([{"requests": 10, "blocks": 100, "device_hits": 20, "host_hits": 30,
                      "computed": 50, "onboarded": 30, "offloaded": 50, "onboard_bytes": 30 << 20,
                      "offload_bytes": 50 << 20, "onboard_gbps": 12.5, "offload_gbps": None,
-                     "device_blocks": 64, "host_blocks": host, "verified_blocks": 80,
+                     "device_blocks": int(device), "host_blocks": host, "verified_blocks": 80,
                      "corrupt_blocks": 0} for host in (64, 128)], command="replay")
 
 
 def pinned():
-    return results([{"way": way, "bytes": 1 << 30, "samples": 3, "seconds": 0.25,
-                     "s_per_gib": 0.25} for way in ("huge pages", "small pages")],
+    return results([{"way": way, "bytes": 1 << 30, "samples": 3, "median_s": 0.25, "p10_s": 0.2,
+                     "p90_s": 0.3, "s_per_gib": 0.25} for way in ("huge pages", "small pages")],
                    command="bench pinned")
 
 
