@@ -65,17 +65,18 @@ static const char doc[] =
     "read are poisoned; destinations are poisoned before each sample and compared byte by byte "
     "after it, on every rank.\n"
     "\n"
-    "Every rank is a process. torchrun, mpirun and srun start them, and on one machine bench/ranks "
-    "of kvferry's sources: they say which rank a process is by RANK, WORLD_SIZE, LOCAL_RANK; "
-    "OMPI_COMM_WORLD_RANK, OMPI_COMM_WORLD_SIZE, OMPI_COMM_WORLD_LOCAL_RANK; or SLURM_PROCID, "
-    "SLURM_NTASKS, SLURM_LOCALID. "
-    "--rank, --ranks and --address do without them. Without any of these the process is a group of "
-    "one rank, which needs no NCCL. All ranks need the same options.\n"
+    "Every rank is a process. Start them with mpirun, srun or torchrun or, on one machine, with "
+    "bench/ranks from kvferry's sources. A process learns its rank from RANK, WORLD_SIZE and "
+    "LOCAL_RANK; from OMPI_COMM_WORLD_RANK, OMPI_COMM_WORLD_SIZE and OMPI_COMM_WORLD_LOCAL_RANK; "
+    "or from SLURM_PROCID, SLURM_NTASKS and SLURM_LOCALID: the first set that has a rank and a "
+    "size counts. --rank with --ranks overrides them, --address overrides MASTER_ADDR and "
+    "MASTER_PORT. Without any of these the process is a group of one rank, which needs no NCCL. "
+    "All ranks need the same options.\n"
     "\n"
     "Examples:\n"
-    "  bench/ranks 8 kvferry bench collective\n"
-    "  CUDA_VISIBLE_DEVICES=0,4 bench/ranks 2 kvferry bench collective --mode striped\n"
     "  mpirun -np 16 kvferry bench collective --address node0:29501\n"
+    "  bench/ranks 8 kvferry bench collective --mode striped\n"
+    "  CUDA_VISIBLE_DEVICES=0,4 bench/ranks 2 kvferry bench collective\n"
     "  kvferry bench collective --rank 1 --ranks 2 --address node0:29501 --device 0\n";
 
 static const char *const mode_names[] = {
@@ -139,9 +140,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         set_modes(chosen, argument, state);
         return 0;
     case KEY_PATTERN:
-        if (!id_pattern_parse(argument, &chosen->pattern)) {
-            argp_error(state, "--pattern: '%s' is no pattern", argument);
-        }
+        option_pattern(state, "pattern", argument, &chosen->pattern);
         return 0;
     case KEY_NO_VERIFY:
         chosen->common.verify = false;

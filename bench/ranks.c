@@ -21,7 +21,7 @@ static const struct argp_option options[] = {
     {"address", KEY_ADDRESS, "HOST:PORT", 0,
      "Where rank 0 listens (default: MASTER_ADDR and MASTER_PORT)", 70},
     {"device", KEY_DEVICE, "N", 0,
-     "This rank's GPU (default: its number among the ranks of this machine)", 70},
+     "This rank's GPU (default: its number among the ranks of this machine, modulo the GPUs)", 70},
     {0},
 };
 
@@ -83,6 +83,7 @@ static bool ask_environment(rank_self *self) {
         if (getenv(launchers[i].rank) != NULL && getenv(launchers[i].ranks) != NULL) {
             self->rank = variable(launchers[i].rank, 0, MOST_RANKS - 1);
             self->ranks = variable(launchers[i].ranks, 1, MOST_RANKS);
+            self->local = variable(launchers[i].local, 0, MOST_RANKS - 1);
             return true;
         }
     }
@@ -127,7 +128,7 @@ static char *find_address(const rank_options *chosen) {
 }
 
 void ranks_find(const rank_options *chosen, rank_self *self) {
-    *self = (rank_self){.ranks = 1, .device = chosen->device, .local = local_rank()};
+    *self = (rank_self){.ranks = 1, .device = chosen->device, .local = -1};
     if (chosen->rank >= 0 && chosen->ranks < 0)
         fail(EXIT_USAGE, "--rank needs --ranks");
     if (chosen->rank < 0 && chosen->ranks > 1)
@@ -137,6 +138,7 @@ void ranks_find(const rank_options *chosen, rank_self *self) {
              chosen->ranks);
     if (chosen->ranks > 0) {
         self->rank = chosen->rank > 0 ? chosen->rank : 0;
+        self->local = local_rank();
         self->ranks = chosen->ranks;
     } else if (!ask_environment(self) && chosen->address != NULL)
         fail(EXIT_USAGE, "--address needs --rank, or a launcher that says which rank this is");

@@ -8,10 +8,11 @@ tool=$bench/ranks
 unset RANK LOCAL_RANK WORLD_SIZE MASTER_ADDR MASTER_PORT
 
 # A rank of a test: starts a process, which is to end with it, and then does what its argument says.
+# With a second argument it starts none.
 cat >"$work/rank" <<END
 #!/bin/sh
-sleep 100 &
-echo \$\$ \$! >"$work/processes.\$RANK"
+[ \$# -gt 1 ] || { sleep 100 & }
+echo \$\$ \${!-} >"$work/processes.\$RANK"
 eval "\$1"
 END
 chmod +x "$work/rank"
@@ -26,16 +27,22 @@ none_left() {
     [ "$(cat "$work"/processes.* | wc -l)" -eq "$1" ] || complain "not $1 ranks"
     # shellcheck disable=SC2013 # two words a line
     for process in $(cat "$work"/processes.*); do
+        tries=50
+        while runs "$process" && [ "$tries" -gt 0 ]; do # killed, and about to end
+            sleep 0.1
+            tries=$((tries - 1))
+        done
         ! runs "$process" || complain "process $process is left"
     done
     rm "$work"/processes.*
 }
 
-# stop SIGNAL CODE COMMANDS: the script gets that signal while its three ranks run, and ends with the
+# stop SIGNAL CODE COMMANDS [alone]: the script gets that signal while its three ranks run, and ends with the
 # code.
 stop() {
     # What a shell starts in the background ignores SIGINT.
-    env --default-signal=INT "$tool" 3 "$work/rank" "$3" >"$work/out" 2>"$work/err" &
+    # shellcheck disable=SC2086 # a word or none
+    env --default-signal=INT "$tool" 3 "$work/rank" "$3" ${4-} >"$work/out" 2>"$work/err" &
     script=$! status=0
     until [ -s "$work/processes.0" ] && [ -s "$work/processes.1" ] && [ -s "$work/processes.2" ]; do
         sleep 0.1
@@ -75,6 +82,7 @@ says out 'done'
 # Those that do not are killed, also one that stands still.
 # shellcheck disable=SC2016
 expect 3 3 "$work/rank" '[ $RANK = 1 ] && kill $! && exit 3; [ $RANK = 0 ] || kill -STOP $$; sleep 100'
+says err 'ranks: those that are left are killed'
 none_left 3
 # shellcheck disable=SC2016
 expect 137 2 "$work/rank" '[ $RANK = 1 ] && kill $! && kill -9 $$; sleep 100'
@@ -87,7 +95,6 @@ stop INT 130 'sleep 100'
 none_left 3
 stop TERM 143 'sleep 100'
 none_left 3
-stop KILL 137 'kill $!; exec sleep 100' # of what ranks have started the kernel knows nothing
-sleep 1
+stop KILL 137 'exec sleep 100' alone # of what ranks have started the kernel knows nothing
 none_left 3
 [ "$failures" -eq 0 ]

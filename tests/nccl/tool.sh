@@ -175,8 +175,9 @@ ended 1 0
 [ ! -s "$work/out.1" ] || complain "a rank that is not the first printed something"
 next_address
 export MASTER_ADDR=127.0.0.1 MASTER_PORT="$port"
-launched 'RANK WORLD_SIZE LOCAL_RANK'
-unset MASTER_ADDR MASTER_PORT
+export SLURM_LOCALID=0 # of the shell that these were started in: not their local rank
+launched 'RANK WORLD_SIZE UNUSED'
+unset SLURM_LOCALID MASTER_ADDR MASTER_PORT
 next_address
 launched 'OMPI_COMM_WORLD_RANK OMPI_COMM_WORLD_SIZE OMPI_COMM_WORLD_LOCAL_RANK' --address "$address"
 next_address
