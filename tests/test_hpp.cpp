@@ -113,7 +113,7 @@ void out_takes_what_was_made(void ** /*state*/) {
     check(kvf_sequence_clone(a.get(), out(a), nullptr));
     assert_int_equal(kvf_sequence_block_size(a.get()), 2);
     /* An exception in the same expression leaves nothing behind. */
-    thrown([&] { check((make.make(3, out(a), nullptr), KVF_ERR_BUSY)); });
+    thrown([&] { check((check(make.make(3, out(a), nullptr)), KVF_ERR_BUSY)); });
     assert_int_equal(kvf_sequence_block_size(a.get()), 3);
     a.reset();
     test_allocator_done(&make);
@@ -276,9 +276,9 @@ void submitted_callables_are_freed(void ** /*state*/) {
     /* Refused: freed at once, and never called. */
     assert_int_equal(s.submit_with({}, callable()), KVF_ERR_AGAIN);
     thrown([&] {
-        kvferry::submit_with({}, callable(), [](const kvf_submit_options *) -> kvf_status {
+        check(kvferry::submit_with({}, callable(), [](const kvf_submit_options *) -> kvf_status {
             throw kvferry::error(kvf_error{});
-        });
+        }));
     });
     assert_int_equal(alive.use_count(), 2);
     assert_int_equal(*alive, KVF_PENDING);
@@ -293,7 +293,7 @@ void submitted_callables_are_freed(void ** /*state*/) {
 
     kvf_submit_options taken{};
     taken.callback = [](void *, const kvf_error *) {};
-    kvferry::error error = thrown([&] { s.submit_with(taken, callable()); });
+    kvferry::error error = thrown([&] { check(s.submit_with(taken, callable())); });
     assert_int_equal(error.status(), KVF_ERR_INVALID);
     assert_int_equal(alive.use_count(), 1);
 }

@@ -19,16 +19,17 @@
  *     kvferry::transfer transfer;
  *     check(kvf_transfer_submit(src.get(), dst.get(), plans.data(), plans.size(), &options,
  *                               out(transfer), &e), e);
- *     kvf_status status = kvf_transfer_wait(transfer.get(), 1000, &e);
- *     if (status == KVF_ERR_TIMEOUT) // an outcome to expect is compared,
+ *     kvf_status status = kvf_transfer_wait(transfer.get(), 1000, &e); // us; -1: for ever
+ *     if (status == KVF_ERR_TIMEOUT) // compare the outcomes you expect
  *         kvf_transfer_cancel(transfer.get());
  *     else
- *         check(status, e); // and all others but KVF_OK are thrown
+ *         check(status, e); // throw all others but KVF_OK
  *
- * The handles of the modules have owners by the function that ends them, whatever is included
- * first: `kvferry::owner<kvf_cuda_pinned_destroy>`, `kvferry::owner<kvf_wire_op_release>`. Where
+ * For a handle of a module, name the function that destroys it; the headers may be included in any
+ * order: `kvferry::owner<kvf_cuda_pinned_destroy>`, `kvferry::owner<kvf_wire_op_release>`. Where
  * that takes more than the handle, as kvf_cuda_device_free does, use a std::unique_ptr with a
- * deleter of your own: out takes any.
+ * deleter of your own: out takes any. A channel that lies in the caller's struct:
+ * `kvferry::owner<kvf_channel_tcp_destroy> ends(&channel);`
  *
  * @par Threads
  * As in the C headers. Moving, resetting or destroying an owner is a call on its object.
@@ -71,7 +72,7 @@ namespace kvferry {
 /** @name Owners
  *  @{ */
 
-/** Ends what a handle stands for, by the function of C that does so. */
+/** A deleter that calls the C function `Destroy`. */
 template <auto Destroy> struct destroyer;
 template <class T, void (*Destroy)(T *)> struct destroyer<Destroy> {
     using handle = T;
@@ -94,7 +95,7 @@ using transfer = owner<kvf_transfer_release>;
 using completion = owner<kvf_completion_release>;
 using bound = owner<kvf_bound_release>;
 
-/** What out() returns; not to be kept. */
+/** What out() returns: a temporary; do not store it. */
 template <class Owner> class out_argument {
   public:
     using handle = typename Owner::pointer;
@@ -117,9 +118,9 @@ template <class Owner> class out_argument {
 };
 
 /**
- * An owner as the `out` argument of a function that makes an object. At the end of the whole
- * expression the owner destroys what it had and takes the new object, so that the next statement
- * has it and an `&&` in the same one does not. When the function fails, the owner stays as it was.
+ * Passes an owner as the `out` argument of a function that makes an object. At the end of the full
+ * expression the owner destroys what it held and takes the new object: use it from the next
+ * statement on, not later in the same one. When the function fails, the owner stays as it was.
  */
 template <class T, class Destroyer>
 out_argument<std::unique_ptr<T, Destroyer>> out(std::unique_ptr<T, Destroyer> &owner) noexcept {
@@ -156,8 +157,9 @@ class error : public std::runtime_error {
 };
 
 /**
- * Throws an error unless the status is KVF_OK. `details` is what the same call wrote; details of
- * another status are left out, since a call that is PENDING, say, writes none.
+ * Throws an error unless the status is KVF_OK. `details` is what the same call wrote.
+ * Details with another status are ignored: they are an earlier call's, since a call that is
+ * PENDING, say, writes none.
  */
 inline void check(kvf_status status, const kvf_error &details = {}) {
     if (status == KVF_OK)
@@ -226,8 +228,9 @@ template <class F> void *user_of(F &callable) noexcept {
 
 /**
  * Refers to a callable, `void(const kvf_error &)`: the callback and user of kvf_submit_options,
- * kvf_completion_create or kvf_wire_submit_options. Keep the callable until it was called; that of
- * a transfer has been when kvf_engine_destroy returns, so declare it before the engine.
+ * kvf_completion_create or kvf_wire_submit_options. The callable must live until it has been
+ * called; for a transfer that is at the latest when kvf_engine_destroy returns, so declare it
+ * before the engine.
  */
 template <class F> std::tuple<kvf_callback, void *> callback_to(F &callable) noexcept {
     static_assert(std::is_invocable_v<F &, const kvf_error &>);
@@ -238,8 +241,9 @@ template <class F> std::tuple<kvf_callback, void *> callback_to(F &callable) noe
 /**
  * Submits with a callable, `void(const kvf_error &)`, that need not be kept: it goes to the
  * heap, is called once when the transfer is over, perhaps within the submit, and freed then, or
- * freed at once when the submit fails. `submit` calls kvf_transfer_submit or kvf_bound_submit with
- * the `const kvf_submit_options *` it is given, last of all, and returns the status, as this does.
+ * freed at once if the submit fails. `submit` gets a `const kvf_submit_options *`, passes it to
+ * kvf_transfer_submit or kvf_bound_submit as its last action, and returns that status, which
+ * submit_with returns.
  * Throws an error of KVF_ERR_INVALID for options that have a callback already.
  *
  *     check(kvferry::submit_with(options, [promise = std::move(promise)](const kvf_error &) ...,
@@ -264,8 +268,13 @@ kvf_status submit_with(kvf_submit_options options, F &&callable, Submit &&submit
     return status;
 }
 
-/** Refers to a callable, `void(kvf_log_level, const char *)`, which several threads may call at a
- *  time and which outlives the engine, its tiers and its transfers. */
+/**
+ * Refers to a callable, `void(kvf_log_level, const char *)`, which several threads may call at a
+ * time and which outlives the engine, its tiers and its transfers. Engines copy the kvf_log:
+ *
+ *     const kvf_log log = kvferry::log_to(callable, KVF_LOG_INFO);
+ *     host_options.log = &log;
+ */
 template <class F> kvf_log log_to(F &callable, kvf_log_level level) noexcept {
     static_assert(std::is_invocable_v<F &, kvf_log_level, const char *>);
     auto write = [](void *user, kvf_log_level of, const char *text) noexcept {
@@ -283,8 +292,8 @@ template <class Hook> kvf_ranges ranges_to(Hook &hook) noexcept {
     return {begin, end, detail::user_of(hook)};
 }
 
-/** Takes memory from a resource, which outlives all that the allocator is given to and is safe for
- *  the threads that use that. */
+/** An allocator over a memory resource, which must outlive every object created with it and be safe
+ *  for all threads that use them. */
 inline kvf_allocator allocator_of(std::pmr::memory_resource &resource) noexcept {
     auto resize = [](void *user, void *block, std::size_t old_size,
                      std::size_t new_size) noexcept -> void * {

@@ -38,8 +38,15 @@ extern "C" {
 #define KVF_API
 #endif
 
-/* Before 1.0 a minor version may change anything; a patch version only adds. The rule stands in
- * include/README.md of the sources. */
+/** Of kvf_status: a C++17 compiler warns where a call's status is dropped. */
+#if defined(__cplusplus) && __cplusplus >= 201703L
+#define KVF_CHECKED [[nodiscard]]
+#else
+#define KVF_CHECKED
+#endif
+
+/* Before 1.0 a minor version may change anything; a patch version only adds. The full rule is in
+ * include/README.md of the source tree. */
 
 /** The first number of the version of these headers. */
 #define KVF_VERSION_MAJOR 0
@@ -54,7 +61,7 @@ extern "C" {
 KVF_API const char *kvf_version(void);
 
 /** How a call went. */
-typedef enum kvf_status {
+typedef enum KVF_CHECKED kvf_status {
     KVF_OK,                     /**< Done. */
     KVF_PENDING,                /**< Not finished yet; no error. */
     KVF_ERR_INVALID,            /**< An argument that is never allowed, such as NULL. */
