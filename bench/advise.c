@@ -28,9 +28,8 @@ typedef struct advise_options {
     const char *config, *kv_dtype, *results;
     layer_choice layers;
     uint64_t tp, block_tokens;
-    char *pattern_text; /* cut in place */
-    id_pattern *patterns;
-    size_t pattern_count;
+    name_list pattern_names;
+    id_pattern *patterns; /* one for each name */
     id_pattern host_pattern;
     forecast_options forecast;
     report_options report;
@@ -94,15 +93,11 @@ static const char doc[] =
 /* Options */
 
 static void set_patterns(advise_options *chosen, const char *list, const struct argp_state *state) {
-    char *rest = chosen->pattern_text =
-        strcpy(must_grow(chosen->pattern_text, strlen(list) + 1, 1), list);
-    chosen->pattern_count = 0;
-    for (char *name = next_piece(&rest); name != NULL; name = next_piece(&rest)) {
-        chosen->patterns =
-            must_grow(chosen->patterns, chosen->pattern_count + 1, sizeof(*chosen->patterns));
-        if (!id_pattern_parse(name, &chosen->patterns[chosen->pattern_count++])) {
-            argp_error(state, "--pattern: '%s' is no pattern", name);
-        }
+    const name_list *names = &chosen->pattern_names;
+    option_names(list, &chosen->pattern_names);
+    chosen->patterns = must_grow(chosen->patterns, names->count, sizeof(*chosen->patterns));
+    for (size_t i = 0; i < names->count; i++) {
+        option_pattern(state, "pattern", names->names[i], &chosen->patterns[i]);
     }
 }
 
@@ -116,12 +111,12 @@ static void parse_layers(advise_options *chosen, const char *name, const struct 
 static void finish(advise_options *chosen, const struct argp_state *state) {
     const forecast_options *forecast = &chosen->forecast;
     if (chosen->config == NULL) {
-        argp_error(state, "--model-config is to name the model's config.json");
+        argp_error(state, "--model-config is missing: the model's config.json");
     }
     if ((forecast->model != NULL) + forecast->builtin_model + (chosen->results != NULL) > 1) {
-        argp_error(state, "only one of --model, --built-in-model and --results can be gone by");
+        argp_error(state, "--model, --built-in-model and --results are mutually exclusive");
     }
-    if (chosen->pattern_count == 0) {
+    if (chosen->pattern_names.count == 0) {
         set_patterns(chosen, "contiguous,random", state);
     }
 }
@@ -147,9 +142,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         set_patterns(chosen, argument, state);
         return 0;
     case KEY_HOST_PATTERN:
-        if (!id_pattern_parse(argument, &chosen->host_pattern)) {
-            argp_error(state, "--host-pattern: '%s' is no pattern", argument);
-        }
+        option_pattern(state, "host-pattern", argument, &chosen->host_pattern);
         return 0;
     case KEY_KV_DTYPE:
         if (!model_config_is_dtype(argument)) {
@@ -182,7 +175,7 @@ static bool fits(const advise_options *chosen, const facts *facts) {
     size_t count =
         (size_t)((context_tokens[CONTEXT_LONG] + chosen->block_tokens - 1) / chosen->block_tokens);
     size_t widest = id_pattern_blocks(&chosen->host_pattern, count);
-    for (size_t i = 0; i < chosen->pattern_count; i++) {
+    for (size_t i = 0; i < chosen->pattern_names.count; i++) {
         size_t blocks = id_pattern_blocks(&chosen->patterns[i], count);
         widest = blocks > widest ? blocks : widest;
     }
@@ -413,7 +406,7 @@ static void advise(const advise_options *chosen, const facts *facts, const advic
     verdict best, worst;
     size_t count;
     report *report = report_open(&chosen->report, "advise", NULL);
-    advice *advice = advice_make(&facts->kv, chosen->patterns, chosen->pattern_count,
+    advice *advice = advice_make(&facts->kv, chosen->patterns, chosen->pattern_names.count,
                                  &chosen->host_pattern, source, &count);
     bool has_text = chosen->report.json == NULL || strcmp(chosen->report.json, "-") != 0;
     json_t *context = report_context(report);
@@ -464,6 +457,6 @@ int advise_main(int argc, char **argv) {
     forecast_close(forecast);
     stored_close(stored);
     free(chosen.patterns);
-    free(chosen.pattern_text);
+    option_names_free(&chosen.pattern_names);
     return 0;
 }

@@ -35,7 +35,7 @@ static const struct argp_option options[] = {
 };
 
 static const char doc[] =
-    "Measure how long it takes to have pinned host memory: by kvf_cuda_pinned_create, with and "
+    "Measure how long pinning host memory takes: by kvf_cuda_pinned_create, with and "
     "without huge pages, and by cudaHostAlloc."
     "\v"
     "Memory is given back between samples. s_per_gib is the median; touch_s and register_s are its "

@@ -1,5 +1,6 @@
 #include "compare.h"
 
+#include "json_file.h"
 #include "table.h"
 
 #include <math.h>
@@ -199,7 +200,7 @@ static bool add_differences(const json_t *now, const json_t *before, json_t *dif
 
 static json_t *make_empty(const identity *of, const json_t *before, const char *file) {
     const json_t *context = json_object_get(before, "context");
-    json_t *comparison = json_pack("{s:s, s:s?, s:s, s:[]}", "file", file, "date",
+    json_t *comparison = json_pack("{s:o, s:s?, s:s, s:[]}", "file", json_text(file), "date",
                                    json_string_value(json_object_get(context, "date")), "figure",
                                    of->figure, "rows");
     for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {

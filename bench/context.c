@@ -1,5 +1,6 @@
 #include "context.h"
 
+#include "json_file.h"
 #include "tool.h"
 
 #include <ctype.h>
@@ -96,13 +97,13 @@ static json_t *command_line(void) {
     if (out != NULL) {
         fclose(out);
     }
-    json_t *line = size > 0 ? json_string(text) : NULL; /* NULL also for what is no UTF-8 */
+    json_t *line = json_text(size > 0 ? text : NULL);
     if (arguments != NULL) {
         fclose(arguments);
     }
     free(argument);
     free(text);
-    return line != NULL ? line : json_null();
+    return line;
 }
 
 static json_t *load(void) {
@@ -186,9 +187,11 @@ static void print_machine(const json_t *context, FILE *out) {
     }
     fprintf(out, ", %s\n", text_of(context, "kernel"));
     const json_t *is_one = json_object_get(context, "virtual_machine");
-    fprintf(out, "processors %s, load %.2f, transparent huge pages %s%s\n",
-            text_of(context, "affinity"), json_number_value(json_object_get(context, "load")),
-            text_of(context, "huge_pages"),
+    fprintf(out, "processors %s, ", text_of(context, "affinity"));
+    if (json_is_real(json_object_get(context, "load"))) {
+        fprintf(out, "load %.2f, ", json_real_value(json_object_get(context, "load")));
+    }
+    fprintf(out, "transparent huge pages %s%s\n", text_of(context, "huge_pages"),
             json_is_true(is_one)    ? ", a virtual machine"
             : json_is_false(is_one) ? ", no virtual machine"
                                     : "");

@@ -36,6 +36,16 @@ bool id_pattern_parse(const char *text, id_pattern *pattern) {
     return true;
 }
 
+void option_pattern(const struct argp_state *state, const char *option, const char *text,
+                    id_pattern *pattern) {
+    if (!id_pattern_parse(text, pattern)) {
+        argp_error(state,
+                   "--%s: unknown pattern '%s' (contiguous, run:K, stride:K or random, with K from "
+                   "1 to %d)",
+                   option, text, MAX_STEP);
+    }
+}
+
 size_t id_pattern_blocks(const id_pattern *pattern, size_t count) {
     return pattern->kind == PATTERN_STRIDE ? count * pattern->step : count;
 }

@@ -2,6 +2,7 @@
 #ifndef KVF_BENCH_ID_PATTERN_H
 #define KVF_BENCH_ID_PATTERN_H
 
+#include <argp.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,6 +15,10 @@ typedef struct id_pattern {
 
 /* false for a text that is no pattern. `text` is kept. */
 bool id_pattern_parse(const char *text, id_pattern *pattern);
+
+/* Ends the program through argp for a text that is no pattern. */
+void option_pattern(const struct argp_state *state, const char *option, const char *text,
+                    id_pattern *pattern);
 
 /* How many blocks a tier needs for `count` ids. */
 size_t id_pattern_blocks(const id_pattern *pattern, size_t count);

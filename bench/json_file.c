@@ -55,3 +55,8 @@ json_t *json_file_read(const char *path, char *message, size_t size) {
     }
     return root;
 }
+
+json_t *json_text(const char *text) {
+    json_t *string = text != NULL ? json_string(text) : NULL;
+    return string != NULL ? string : json_null();
+}

@@ -1,6 +1,6 @@
 #!/bin/sh
-# manual.sh TOOL DATE FOLDER: has help2man make manual pages of the help texts, kvferry.1.gz and
-# one for each command. DATE (2026-01-31) is the version's; SOURCE_DATE_EPOCH comes before it.
+# manual.sh TOOL DATE FOLDER: makes manual pages from the help texts with help2man: kvferry.1.gz and
+# one for each command. DATE (2026-01-31) is the version's; SOURCE_DATE_EPOCH takes precedence.
 set -eu
 tool=$1 date=$2 folder=$3
 rm -rf "$folder"
@@ -24,7 +24,7 @@ help() {
 page() {
     page=$folder/$(echo "$1" | tr ' ' -).1
     { help "$1" && printf '\n*See also*\n%s\n' "$3"; } |
-        sed -e "1s/$1/kvferry/" -e '1,/^ /s/^ /*Options*\n&/' -e '/^Examples:$/,/^$/s/^ /&$/' \
+        sed -e "1s/$1/kvferry/" -e '1s/^kvferry: t/T/' -e '1,/^ /s/^ /*Options*\n&/' -e '/^Examples:$/,/^$/s/^ /&$/' \
             -e 's/^\([A-Z][a-z ]*\):$/*\1*/' -e 's/\(^\|\n\) \([A-Z].*:\)$/\1\2/' \
             -e '/^  -V, --version /a*Description*' |
         help2man --help-option=- --no-info --name="$2" --output="$page" \
@@ -32,7 +32,7 @@ page() {
     # Dates and characters as all readers of pages take them, and lines that can be copied.
     sed -i -e "2s/\"[A-Z][a-z]* [0-9]*\"/$date/" -e '2a.nh\n.ad l' -e "s/^\.B kvferry\$/.B $1/" \
         -e "s/'/\\\\(aq/g; s/\`/\\\\(ga/g; s/\\^/\\\\(ha/g; s/~/\\\\(ti/g" \
-        -e '/^\\f(CW/s/-/\\-/g' "$page"
+        -e '/^\\f(CW/s/-/\\-/g' -e '/^\.SS/s/:"$/"/' "$page"
     gzip -9n "$page"
 }
 

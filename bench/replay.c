@@ -1,6 +1,7 @@
 /* kvferry replay: serves a trace over two tiers and says what that took. */
 #include "command.h"
 
+#include "json_file.h"
 #include "measure.h"
 #include "options.h"
 #include "report.h"
@@ -79,11 +80,12 @@ static const char doc[] =
     "Trace format:\n"
     "One JSON object a line, as in the traces of Mooncake's FAST'25 release:\n"
     "\n"
-    "  {\"timestamp\": 0, \"input_length\": 1024, \"output_length\": 5, \"hash_ids\": [1, 2]}\n"
+    "  {\"timestamp\": 0, \"input_length\": 900, \"output_length\": 5, \"hash_ids\": [1, 2]}\n"
     "\n"
     "hash_ids has an integer of 0 or more for each block of the prompt, in order; requests whose "
-    "lists begin alike share that prefix. The other three are not used and may be missing, else "
-    "they are numbers of 0 or more. Further keys are ignored. Anything else, such as an empty line "
+    "lists begin alike share that prefix. The other three keys are ignored; where present they "
+    "must "
+    "be numbers of 0 or more. Further keys are ignored too. Anything else, such as an empty line "
     "or a repeated key, is refused with the number of its line.\n"
     "\n"
     "Examples:\n"
@@ -94,7 +96,7 @@ static const char doc[] =
 static const option_rule rules[] = {
     SETS(KEY_TRACE, replay_options, trace),
     SETS(KEY_SYNTHETIC, replay_options, synthetic),
-    SETS(KEY_SEED, replay_options, seed),
+    SETS_WITHIN(KEY_SEED, replay_options, seed, 0, INT64_MAX),
     SETS_WITHIN(KEY_REQUESTS, replay_options, requests, 1, UINT32_MAX),
     SETS_WITHIN(KEY_DEVICE_BLOCKS, replay_options, server.device_blocks, 0, INT32_MAX),
     SETS_WITHIN(KEY_HOST_BLOCKS, replay_options, server.host_blocks, 0, INT32_MAX),
@@ -173,8 +175,7 @@ static void describe_trace(const replay_options *chosen, const trace *trace, jso
     bool stored = chosen->trace != NULL;
     json_object_set_new(context, "seed",
                         stored ? json_null() : json_integer((json_int_t)chosen->seed));
-    json_t *name = stored ? json_string(chosen->trace) : NULL; /* NULL for what is no UTF-8 */
-    json_object_set_new(context, "trace", name != NULL ? name : json_null());
+    json_object_set_new(context, "trace", json_text(chosen->trace));
     json_object_set_new(context, "trace_digest",
                         stored ? json_sprintf("xxh64:%016" PRIx64, trace->digest) : json_null());
 }

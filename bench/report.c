@@ -2,6 +2,7 @@
 
 #include "compare.h"
 #include "context.h"
+#include "json_file.h"
 #include "measure.h"
 #include "options.h"
 #include "results.h"
@@ -114,7 +115,7 @@ static void set(json_t *row, const char *key, json_t *value) {
 }
 
 void row_text(json_t *row, const char *key, const char *value) {
-    set(row, key, value != NULL ? json_string(value) : json_null());
+    set(row, key, json_text(value));
 }
 
 void row_count(json_t *row, const char *key, uint64_t value) {
@@ -183,7 +184,7 @@ static bool write_document(FILE *out, json_t *root) {
         }
         fputc(']', out);
     }
-    return fputs("\n}\n", out) >= 0 && fflush(out) == 0 && written;
+    return fputs("\n}\n", out) >= 0 && fflush(out) == 0 && !ferror(out) && written;
 }
 
 static void write_json(const report *report) {
@@ -238,8 +239,7 @@ static void print_notes(const report *report) {
         printf("%s%s\n", i == 0 ? "\n" : "", report->notes[i]);
     }
     if (count_rows(report, "samples", true) > 0) {
-        printf("spread = (p90 - p10) / median, noisy above %.0f%%; p99 is of 100 samples or more: "
-               "of fewer it is max\n",
+        printf("spread = (p90 - p10) / median, noisy above %.0f%%; p99 needs 100 samples\n",
                NOISE_BOUND * 100);
     }
 }

@@ -21,9 +21,10 @@
  *     load                                       runnable threads of the machine, its average over
  *                                                the minute before the work
  *     virtual_machine                            whether the processor says that it is one
- *     engine                                     "host" or "cuda"
+ *     engine                                     "host" or "cuda"; null in advise
  *     threads                                    of engine host, beside its caller's
- *     gpu, driver, cuda_driver, cuda_runtime     text; null without a GPU
+ *     gpu, driver                                text; null without a GPU
+ *     cuda_driver, cuda_runtime                  text, of engine cuda, as what follows
  *     link, link_at_most                         "PCIe gen 5 x16": now, and what both ends can do
  *     link_gbps                                  {"h2d": 55.1, "d2h": 54.7}: large pinned copies
  *                                                before the work
@@ -32,28 +33,30 @@
  *     sm_clock_most_mhz, memory_clock_most_mhz, power_limit_w    the most of these
  *     persistence, gpu_virtualisation            true or false; "none", "passthrough", "vgpu", ...
  *     pinned_bytes, pinned_huge_bytes            of engine cuda's tiers, and of that in huge pages
- *     model, model_noise, strategies             of engine cuda
- *     calibration_seconds, calibration_noise     of calibrate; too noisy to be kept: null for model
- *     ranks, nccl, links_gbps                    of bench collective
- *     imitated                                   times are of no machine
+ *     model, model_noise                         what predicts, and its noise
+ *     strategies                                 {"loop": {"transfers", "bytes", "compared",
+ *                                                "median_error"}}: what was taken, and by what
+ * share predictions were wrong calibration_seconds, calibration_noise     of calibrate; too noisy
+ * to be kept: null for model ranks, nccl, links_gbps                    of bench collective; a link
+ * for each rank imitated                                   times are of no machine; not in advise
  *     trace, trace_digest                        of replay: its name, and "xxh64:..." as xxh64sum
  *                                                has it; seed is null then. Without a trace: null
- *     config, predicted_by, choose, ...          of advise: what the model's file says, and advice
+ *     config, predicted_by, limits, choose,
+ *     choose_device, choose_host, striped        of advise: what the model's file says, and advice
  *     left_out                                   of bench transfer: combinations for lack of time
  *
  * rows: objects; their keys keep the order in which they were set, which is that of the columns.
- * Names end in the unit: _ns, _us, _s, _bytes, _gbps (10^9 bytes/s). Null is what was not measured
- * or does not apply. First what was asked for, by which rows of two runs are matched, see
+ * Names end in the unit: _ns, _us, _ms, _s, _bytes, _gbps (10^9 bytes/s). Null is what was not
+ * measured or does not apply. First what was asked for, by which rows of two runs are matched, see
  * compare.c; then what was measured. All rows that are measured have
  *
  *     samples          how many
  *     median_UNIT      UNIT: ns (bench plan), us (transfer, collective, replay), s (pinned)
- *     p10_UNIT, p90_UNIT    nearest ranks
- *     p99_UNIT         too; null under 100 samples, which cannot tell it from max
- *     max_UNIT
- *     spread           (p90 - p10) / median; null for a single sample
- *     noisy            whether spread is above noise.bound; null with spread
- *     verified         whether all that was checked was right; null when nothing was checked
+ *     p10_UNIT, p90_UNIT
+ *     p99_UNIT         percentiles, nearest ranks; p99 is null under 100 samples, which cannot tell
+ * it from max max_UNIT spread           (p90 - p10) / median; null for a single sample noisy
+ * whether spread is above noise.bound; null with spread verified         whether every check
+ * passed; null if nothing was checked
  *
  * In replay the samples are the transfers, which differ: spread and noisy are null. Rows of
  * calibrate and advise are predictions, and have none of these.

@@ -27,22 +27,22 @@ static const char *find_fault(const results *results) {
     const json_t *version = json_object_get(results->root, "schema_version");
     const json_t *compare = json_object_get(results->root, "compare");
     if (!json_is_integer(version) || !is_command(results->command)) {
-        return "no result of kvferry: it lacks schema_version or command";
+        return "not a kvferry result: schema_version or command is missing";
     }
     if (json_integer_value(version) != REPORT_SCHEMA) {
-        return "another schema_version than this kvferry's";
+        return "written with another schema_version than this kvferry reads";
     }
     if (!json_is_object(results->context)) {
-        return "no result of kvferry: it lacks a context";
+        return "not a kvferry result: the context is missing";
     }
     if (json_array_size(results->rows) == 0) {
-        return "no result of kvferry: it has no rows";
+        return "not a kvferry result: it has no rows";
     }
     if (json_array_size(results->rows) > RESULTS_MOST_ROWS) {
         return "too many rows";
     }
     if (!are_objects(results->rows) || !are_objects(json_object_get(compare, "rows"))) {
-        return "no result of kvferry: one of its rows is no object";
+        return "not a kvferry result: a row is not an object";
     }
     return NULL;
 }

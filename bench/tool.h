@@ -24,10 +24,11 @@ void must(kvf_status status, const kvf_error *error, const char *doing);
  * memory. Never NULL, not even for none. */
 void *must_grow(void *block, size_t count, size_t size);
 
-/* What is made up, ids and contents, comes from it, so that equal runs do equal work. */
+/* Ids and contents are generated from it, so that equal runs do equal work. */
 enum { SEED = 1 };
 
-/* How many CPUs the calling thread may run on, `most` at the most. */
+/* How many CPUs the calling thread may run on, at most `most`: as the library counts them for its
+ * own threads. */
 unsigned usable_cpus(unsigned most);
 
 /* Makes `function`, a pointer to a function pointer, point to what a library has by that name; NULL

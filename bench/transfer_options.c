@@ -51,7 +51,9 @@ static const struct argp_option options[] = {
     {"both-ways", KEY_BOTH_WAYS, NULL, 0,
      "Measure against transfers of the same kind the other way, all the time", 2},
     {"compute", KEY_COMPUTE, NULL, 0,
-     "Measure during a computation as well: a matrix product by cuBLAS where it can be loaded", 2},
+     "Measure during a computation as well: a matrix product of cuBLAS, or a simple kernel where "
+     "cuBLAS cannot be loaded",
+     2},
     {"latency", KEY_LATENCY, NULL, 0, "Measure the first layer's and a single block's time as well",
      2},
     {"poll", KEY_POLL, NULL, 0, "Wait for transfers by polling, without ever resting", 2},
@@ -142,9 +144,7 @@ static void check_patterns(const char *option, const name_list *list,
                            const struct argp_state *state) {
     id_pattern pattern;
     for (size_t i = 0; i < list->count; i++) {
-        if (!id_pattern_parse(list->names[i], &pattern)) {
-            argp_error(state, "--%s: '%s' is no pattern", option, list->names[i]);
-        }
+        option_pattern(state, option, list->names[i], &pattern);
     }
 }
 

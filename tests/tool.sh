@@ -185,7 +185,7 @@ eval "set -- $(value context.command_line)"
 # What is measured is said first; runs beside each other.
 expect 0 bench plan --blocks 64 --samples 3 --json "$work/before.json"
 head -1 "$work/out" | grep -q '^kvferry ' || complain "the context does not come first"
-says out "p99 is of 100 samples"
+says out "p99 needs 100 samples"
 expect 0 bench plan --blocks 64,100 --samples 3 --compare "$work/before.json"
 says out "$work/before.json"
 says out "rows without a partner: 16 now, 0 before"

@@ -12,7 +12,7 @@ void *fake_must(void *block);
 
 void fake_violation(const char *format, ...) __attribute__((format(printf, 1, 2)));
 size_t fake_violations(void);
-const char *fake_violation_at(size_t index); /* NULL behind the last */
+const char *fake_violation_at(size_t index); /* NULL past the last */
 void fake_forgive(void);
 
 /* Prints them in the name of `who`, forgets them and returns how many there were. */
@@ -32,7 +32,7 @@ typedef struct fake_fault {
     int of;               /* the kind of operation, the rank, ... it must be of; or FAKE_ANY */
     uint64_t nth;         /* from now, 1 the next */
     int error;            /* not 0 */
-    bool for_ever;        /* all behind it too */
+    bool for_ever;        /* and all after it */
 } fake_fault;
 
 void fake_fault_add(const fake_fault *fault);
