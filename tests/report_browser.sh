@@ -128,6 +128,12 @@ figures 'Bandwidth by total size' Latency 'Prediction error'
 in_dom 6 'class="whisker'
 in_dom 1 '>the first layer<'
 
+# A host engine has no strategies to choose from.
+expect 0 bench transfer --bytes 64K --fragment-bytes 1K,4K --pattern contiguous,random --samples 1 \
+    --json "$work/host.json"
+opens host
+figures 'Bandwidth by fragment size'
+
 # One row has its figures large, in place of charts.
 opens single
 figures
@@ -163,7 +169,7 @@ in_dom 2 'class="whisker'
 # Text from files stays text, and values of any type break nothing.
 python3 "$here/report_results.py" hostile 'bench transfer' >"$work/hostile.json"
 opens hostile
-figures 'Strategy map' 'Bandwidth by fragment size'
+figures 'Bandwidth by fragment size'
 in_dom 2 '<script'
 in_dom 0 '<img'
 looks
