@@ -16,7 +16,7 @@ make() {
 # shows FILE...: a page of them holds them, and allows its own script only.
 shows() {
     expect 0 report "$@" -o "$page"
-    python3 "$here/report_check.py" page "$page" "$@" >"$work/found" 2>&1 || {
+    python3 "$here/report_check.py" "$page" "$@" >"$work/found" 2>&1 || {
         complain "the page of $*:"
         cat "$work/found"
     }
