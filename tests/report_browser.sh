@@ -124,7 +124,7 @@ in_dom 1 '<b>50</b>% of the link'
 # command are one figure, with a series for each, and tables of their own.
 opens doubtful
 for doubt in NOISY CORRUPT IMITATED 'Not verified'; do
-    in_dom 1 "<strong>$doubt</strong>"
+    in_dom 1 "<p class=\"warning\">$doubt: "
     in_dom 1 "<td class=\"word flag\">$doubt</td>"
 done
 in_dom 1 '>IMITATED IN PART</p>'

@@ -33,7 +33,6 @@ make plan
 make hostile 'bench transfer'
 make odd
 shows "$@" "$work/plan.json" "$work/hostile.json" "$work/odd.json"
-in_page 0 '<img'
 in_page 1 '<noscript>'
 not_utf8=$work/$(printf 'a\377<b>').json
 cp "$work/plan.json" "$not_utf8"
