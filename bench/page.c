@@ -29,8 +29,7 @@ static const struct argp_option options[] = {
 };
 
 static const char doc[] =
-    "Show results as one page of HTML, which needs no network and runs its own script and nothing "
-    "else."
+    "Show results as one HTML page, which loads nothing from the network and needs JavaScript."
     "\v"
     "FILE is what --json of another command wrote; - is standard input. Results of one command are "
     "drawn together, with a series for each FILE, and have tables of their own. There are charts "
