@@ -27,6 +27,9 @@ function layout(chart, found) {
   const texts = [...chart.querySelectorAll("text")].map((text) =>
     [text.textContent, text.getBoundingClientRect()]);
   if (box.width < 100 || box.height < 20) found.add(`a chart of ${box.width} x ${box.height}`);
+  for (const heading of chart.querySelectorAll("th:first-child")) {
+    if (heading.offsetWidth < 50) found.add(`a map squeezes '${heading.textContent}'`);
+  }
   if (/NaN|Infinity|undefined/.test(chart.outerHTML)) found.add("a chart has values that are none");
   texts.forEach(([text, at], i) => {
     if (at.left < box.left - 1 || at.right > box.right + 1 || at.top < box.top - 1 ||
