@@ -69,13 +69,13 @@ static void mark_all(const rig_tier *tier, char first) {
         mark(tier, id, (char)(first + 2 * (char)id));
 }
 
-/* Blocks from `first` on, to those from `to` on. `how` is in the background, block by block. */
+/* Blocks from `first` on, to those from `to` on, block by block unless `how` has a strategy. */
 static kvf_transfer *move_by(const rig_tier *src, const rig_tier *dst, size_t first, size_t to,
                              size_t count, kvf_submit_options how) {
     const kvf_plan plan = rig_plan(ids + first, ids + to, count);
     kvf_transfer *t = NULL;
     kvf_error e = {0};
-    how.strategy = KVF_CUDA_LOOP;
+    how.strategy = how.strategy == KVF_CUDA_AUTO ? KVF_CUDA_LOOP : how.strategy;
     test_expect(KVF_OK, kvf_transfer_submit(src->tier, dst->tier, &plan, 1, &how, &t, &e), &e);
     return t;
 }
@@ -346,28 +346,34 @@ static void events_are_those_of_the_submit(void **state) {
     }
 }
 
-/* Who needs it has it enqueued before its event has fired; it waits in its stream then. */
+/* Who needs it has it enqueued before its event has fired; it waits in its stream then, also with a
+ * driver that reads sources as early as it may. */
 static void enqueued_at_once_it_waits_for_events_all_the_same(void **state) {
+    static const unsigned strategies[] = {KVF_CUDA_LOOP, KVF_CUDA_BATCH};
     (void)state;
-    lab l;
-    open_lab(&l, &no_thread);
-    compute c = compute_make();
-    fakecuda_hold(c.stream);
-    assert_int_equal(cudaMemsetAsync(l.near.memory.bytes, 44, WINDOW, c.stream), cudaSuccess);
-    assert_int_equal(cudaEventRecord(c.event, c.stream), cudaSuccess);
-    void *events[] = {c.event};
-    kvf_transfer *t =
-        move_by(&l.near, &l.far, 0, 0, 1,
-                (kvf_submit_options){.background = true, .events = events, .event_count = 1});
-    kvf_transfer *needs = move_by(&l.far, &l.near, 0, 1, 1, (kvf_submit_options){0});
-    assert_true(is_whole(t));
-    assert_int_equal(kvf_transfer_wait(needs, 5000, NULL), KVF_ERR_TIMEOUT);
-    fakecuda_release(c.stream);
-    end_as(needs, KVF_OK);
-    end_as(t, KVF_OK);
-    assert_int_equal(byte_at(&l.near, 1, WINDOW - 1), 44);
-    compute_free(&c);
-    close_lab(&l);
+    for (size_t k = 0; k < 2; k++) {
+        lab l;
+        fakecuda_configure(&(fakecuda_config){.any_early = true});
+        open_lab(&l, &no_thread);
+        compute c = compute_make();
+        fakecuda_hold(c.stream);
+        assert_int_equal(cudaMemsetAsync(l.near.memory.bytes, 44, WINDOW, c.stream), cudaSuccess);
+        assert_int_equal(cudaEventRecord(c.event, c.stream), cudaSuccess);
+        void *events[] = {c.event};
+        kvf_transfer *t = move_by(
+            &l.near, &l.far, 0, 0, 1,
+            (kvf_submit_options){
+                .background = true, .strategy = strategies[k], .events = events, .event_count = 1});
+        kvf_transfer *needs = move_by(&l.far, &l.near, 0, 1, 1, (kvf_submit_options){0});
+        assert_true(is_whole(t));
+        assert_int_equal(kvf_transfer_wait(needs, 5000, NULL), KVF_ERR_TIMEOUT);
+        fakecuda_release(c.stream);
+        end_as(needs, KVF_OK);
+        end_as(t, KVF_OK);
+        assert_int_equal(byte_at(&l.near, 1, WINDOW - 1), 44);
+        compute_free(&c);
+        close_lab(&l);
+    }
 }
 
 /* One that waits for an event holds up nobody of another lane. */
