@@ -76,7 +76,7 @@ typedef enum KVF_CHECKED kvf_status {
     KVF_ERR_CLOSED,             /**< The flight, its tracker or the group is no longer open. */
     KVF_ERR_CONFLICT,           /**< Blocks of one move conflict: one destination twice, say. */
     KVF_ERR_LAYOUT,             /**< A layout is invalid, or two of them disagree. */
-    KVF_ERR_AGAIN,              /**< The engine or group is full, for now. */
+    KVF_ERR_AGAIN,              /**< The engine or group is full: try again later. */
     KVF_ERR_TIMEOUT,            /**< The time is up. A transfer that was waited for goes on. */
     KVF_ERR_CANCELLED,          /**< It was cancelled before its end. */
     KVF_ERR_CORRUPT,            /**< A block does not match its checksum. */
