@@ -35,10 +35,11 @@
  *     pinned_bytes, pinned_huge_bytes            of engine cuda's tiers, and of that in huge pages
  *     model, model_noise                         what predicts, and its noise
  *     strategies                                 {"loop": {"transfers", "bytes", "compared",
- *                                                "median_error"}}: what was taken, and by what
- * share predictions were wrong calibration_seconds, calibration_noise     of calibrate; too noisy
- * to be kept: null for model ranks, nccl, links_gbps                    of bench collective; a link
- * for each rank imitated                                   times are of no machine; not in advise
+ *                                                "median_error"}}: how much each moved, and by what
+ *                                                share predictions were wrong
+ *     calibration_seconds, calibration_noise     of calibrate; too noisy to be kept: null for model
+ *     ranks, nccl, links_gbps                    of bench collective; a link for each rank
+ *     imitated                                   times are of no machine; not in advise
  *     trace, trace_digest                        of replay: its name, and "xxh64:..." as xxh64sum
  *                                                has it; seed is null then. Without a trace: null
  *     config, predicted_by, limits, choose,
@@ -52,11 +53,13 @@
  *
  *     samples          how many
  *     median_UNIT      UNIT: ns (bench plan), us (transfer, collective, replay), s (pinned)
- *     p10_UNIT, p90_UNIT
- *     p99_UNIT         percentiles, nearest ranks; p99 is null under 100 samples, which cannot tell
- * it from max max_UNIT spread           (p90 - p10) / median; null for a single sample noisy
- * whether spread is above noise.bound; null with spread verified         whether every check
- * passed; null if nothing was checked
+ *     p10_UNIT         percentiles, nearest ranks, as p90 and p99
+ *     p90_UNIT
+ *     p99_UNIT         null under 100 samples, which cannot tell it from max
+ *     max_UNIT
+ *     spread           (p90 - p10) / median; null for a single sample
+ *     noisy            whether spread is above noise.bound; null with spread
+ *     verified         whether every check passed; null if nothing was checked
  *
  * In replay the samples are the transfers, which differ: spread and noisy are null. Rows of
  * calibrate and advise are predictions, and have none of these.
