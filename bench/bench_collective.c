@@ -294,13 +294,14 @@ static void open_run(run *run, const collective_options *chosen, const rank_self
     if (self->rank == 0) {
         run->report = report_open(&chosen->report, "bench collective", "cuda");
     }
-    if (self->ranks == 1 && self->device < 0 && device_count() > 1) {
+    int gpus = device_count();
+    if (self->ranks == 1 && self->device < 0 && gpus > 1) {
         fprintf(stderr,
                 "kvferry: a group of one rank on a machine of %d GPUs; a launcher starts "
                 "one for each, see --help\n",
-                device_count());
+                gpus);
     }
-    options.device = self->device >= 0 ? self->device : self->local % device_count();
+    options.device = self->device >= 0 ? self->device : self->local % gpus;
     backend_open(&run->backend, &options);
 }
 

@@ -44,7 +44,7 @@ typedef struct stored stored;
 stored *stored_read(const char *path, char *message, size_t size);
 
 /* The same of results that were read, which become its own, also on failure. */
-stored *stored_take(const char *name, results results, char *message, size_t size);
+stored *stored_take(results results, char *message, size_t size);
 void stored_close(stored *stored);
 
 /* Whether the copies were from host memory to host memory, and no GPU's link had a part in it. */

@@ -34,7 +34,7 @@ static bool load(matmul *matmul) {
 
 /* Zeros and patterns make a GPU quicker than data does, since it then draws less power. */
 static void fill(matmul *matmul) {
-    uint64_t state = 1;
+    uint64_t state = SEED;
     uint16_t *numbers = must_grow(NULL, NUMBERS, sizeof *numbers);
     for (size_t i = 0; i < NUMBERS; i++)
         numbers[i] = mix_bf16(random_next(&state));

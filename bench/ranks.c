@@ -27,24 +27,16 @@ static const struct argp_option options[] = {
 
 const rank_options rank_options_none = {.rank = -1, .ranks = -1, .device = -1};
 
+static const option_rule rules[] = {
+    SETS_WITHIN(KEY_RANKS, rank_options, ranks, 1, MOST_RANKS),
+    SETS_WITHIN(KEY_RANK, rank_options, rank, 0, MOST_RANKS - 1),
+    SETS(KEY_ADDRESS, rank_options, address),
+    SETS_WITHIN(KEY_DEVICE, rank_options, device, 0, INT_MAX),
+    {0},
+};
+
 static error_t parse(int key, char *argument, struct argp_state *state) {
-    rank_options *chosen = state->input;
-    switch (key) {
-    case KEY_RANKS:
-        chosen->ranks = (int)option_number(state, "ranks", argument, 1, MOST_RANKS);
-        return 0;
-    case KEY_RANK:
-        chosen->rank = (int)option_number(state, "rank", argument, 0, MOST_RANKS - 1);
-        return 0;
-    case KEY_ADDRESS:
-        chosen->address = argument;
-        return 0;
-    case KEY_DEVICE:
-        chosen->device = (int)option_number(state, "device", argument, 0, INT_MAX);
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
+    return option_set(options, rules, key, argument, state);
 }
 
 const struct argp ranks_argp = {.options = options, .parser = parse};

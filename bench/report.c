@@ -21,7 +21,7 @@
 struct report {
     json_t *root, *rows; /* rows is a part of root */
     results before;      /* what is compared with; root is NULL for nothing */
-    const char *command, *before_name;
+    const char *command;
     FILE *json; /* NULL: none */
     const char *json_name;
     const char *notes[MAX_NOTES];
@@ -67,9 +67,7 @@ static FILE *open_json(const char *name) {
 
 report *report_open(const report_options *options_given, const char *command, const char *engine) {
     report *opened = must_grow(NULL, 1, sizeof(*opened));
-    *opened = (report){.json_name = options_given->json,
-                       .before_name = options_given->compare,
-                       .command = command};
+    *opened = (report){.json_name = options_given->json, .command = command};
     if (options_given->compare != NULL) {
         /* First: the new results may go to the same file. */
         char message[512];
@@ -169,10 +167,10 @@ static bool write_value(FILE *out, const json_t *value) {
 static bool write_document(FILE *out, json_t *root) {
     const char *key, *comma = "{";
     json_t *value, *row;
-    bool written = true;
+    bool written = true; /* beside what the stream knows */
     json_object_foreach(root, key, value) {
         size_t i;
-        written = fprintf(out, "%s\n\"%s\": ", comma, key) > 0 && written;
+        fprintf(out, "%s\n\"%s\": ", comma, key);
         comma = ",";
         if (!json_is_array(value)) {
             written = write_value(out, value) && written;
@@ -180,11 +178,13 @@ static bool write_document(FILE *out, json_t *root) {
         }
         fputc('[', out);
         json_array_foreach(value, i, row) {
-            written = fputs(i > 0 ? ",\n" : "\n", out) >= 0 && write_value(out, row) && written;
+            fputs(i > 0 ? ",\n" : "\n", out);
+            written = write_value(out, row) && written;
         }
         fputc(']', out);
     }
-    return fputs("\n}\n", out) >= 0 && fflush(out) == 0 && !ferror(out) && written;
+    fputs("\n}\n", out);
+    return fflush(out) == 0 && !ferror(out) && written;
 }
 
 static void write_json(const report *report) {
@@ -222,7 +222,7 @@ static void add_comparison(const report *report) {
     if (report->before.root != NULL) {
         set(report->root, "compare",
             compare_documents(report->command, report->root, report->before.root,
-                              report->before_name));
+                              report->before.name));
     }
 }
 
@@ -266,7 +266,7 @@ void report_close(report *report) {
         write_json(report);
     }
     bool nothing_compared = report->before.root != NULL && !compare_found(report->root);
-    const char *before_name = report->before_name;
+    const char *before_name = report->before.name;
     results_free(&report->before);
     json_decref(report->rows);
     json_decref(report->root);

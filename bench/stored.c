@@ -70,7 +70,7 @@ static int compare(const void *a, const void *b) {
     return (x->fragment_bytes > y->fragment_bytes) - (x->fragment_bytes < y->fragment_bytes);
 }
 
-stored *stored_take(const char *name, results results, char *message, size_t size) {
+stored *stored_take(results results, char *message, size_t size) {
     stored *read = must_grow(NULL, 1, sizeof(*read));
     *read = (stored){.results = results};
     for (size_t i = 0; i < json_array_size(results.rows); i++) {
@@ -80,7 +80,7 @@ stored *stored_take(const char *name, results results, char *message, size_t siz
         snprintf(message, size,
                  "%s: no row with whole blocks on the host, several regions and the link for "
                  "itself",
-                 name);
+                 results.name);
         stored_close(read);
         return NULL;
     }
@@ -91,7 +91,7 @@ stored *stored_take(const char *name, results results, char *message, size_t siz
 stored *stored_read(const char *path, char *message, size_t size) {
     results results;
     bool read = results_read(path, "bench transfer", &results, message, size);
-    return read ? stored_take(path, results, message, size) : NULL;
+    return read ? stored_take(results, message, size) : NULL;
 }
 
 void stored_close(stored *stored) {
