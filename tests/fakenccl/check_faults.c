@@ -213,6 +213,39 @@ static void aborting_leaves_garbage(void **state) {
     ranks_run(3, leave, NULL);
 }
 
+/* One rank ends what it waits for and keeps its communicator; the other is not told. */
+static void revoke_late(rank *self) {
+    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+    config.blocking = 0;
+    same(ncclCommInitRankConfig(&self->comm, 2, self->id, self->rank, &config), ncclInProgress);
+    good(ranks_settled(self->comm));
+    ranks_meet(self);
+    same(ncclRecv(self->other, 8, ncclInt8, 1 - self->rank, self->comm, self->stream),
+         ncclInProgress);
+    if (self->rank == 0) { /* before it is enqueued, or when it runs already */
+        usleep(self->shared ? 5000 : 0);
+        same(ncclCommRevoke(self->comm, 0), ncclInProgress);
+        same(ranks_settled(self->comm), ncclInvalidUsage);
+        ranks_download(self, self->other, 8);
+        for (size_t i = 0; i < 8; i++)
+            same((unsigned char)self->host[i], 0xbd);
+    }
+    ranks_meet(self);
+    if (self->rank == 1) {
+        good(ranks_settled(self->comm));
+        same(cudaStreamQuery(self->stream), cudaErrorNotReady);
+        (void)cudaGetLastError();
+    }
+    abort_comm(self);
+}
+
+static void revoking_ends_what_is_under_way(void **state) {
+    (void)state;
+    fakenccl_configure(&(fakenccl_config){.version = 22807});
+    ranks_run_bare(2, revoke_late, NULL);
+    ranks_run_bare(2, revoke_late, state);
+}
+
 /* In place, what a rank brings itself is not written. */
 static void abort_in_place(rank *self) {
     char *own = self->device + (size_t)self->rank * 16;
@@ -511,6 +544,7 @@ int main(void) {
         RANKS(operations_fail_later),
         RANKS(ranks_can_be_late),
         RANKS(aborting_leaves_garbage),
+        RANKS(revoking_ends_what_is_under_way),
         RANKS(aborting_leaves_what_was_not_to_be_written),
         RANKS(who_waits_for_whom_is_told),
         RANKS(who_is_missing_from_a_collective_is_told),

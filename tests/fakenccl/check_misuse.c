@@ -183,6 +183,56 @@ static void registered_memory_lives_until_it_is_deregistered(void **state) {
     ranks_run(1, free_registered, NULL);
 }
 
+static void windows(rank *self) {
+    char *block = NULL;
+    ncclWindow_t win = NULL;
+    ncclComm_t comm = self->comm;
+    good(ncclMemAlloc((void **)&block, 8192));
+    good(ncclCommWindowRegister(comm, block, 4096, &win, NCCL_WIN_COLL_SYMMETRIC));
+    holds(win);
+    ranks_meet(self);
+    if (self->rank == 0) {
+        ncclWindow_t other = NULL;
+        same(ncclCommWindowRegister(comm, self->device, 64, &other, NCCL_WIN_COLL_SYMMETRIC),
+             ncclInvalidArgument);
+        ranks_violation("is not ncclMemAlloc's");
+        good(ncclMemFree(block));
+        ranks_violation("has a window");
+        good(ncclCommDestroy(comm));
+        ranks_violation("which has windows");
+        self->comm = NULL;
+    }
+    ranks_meet(self);
+    if (self->rank == 0)
+        return;
+    good(ncclCommWindowDeregister(comm, win));
+    same(ncclCommWindowDeregister(comm, win), ncclInvalidArgument);
+    ranks_violation("which is no window");
+    fakenccl_configure(&(fakenccl_config){.no_windows = true, .version = 22700});
+    good(ncclCommWindowRegister(comm, block, 64, &win, NCCL_WIN_COLL_SYMMETRIC));
+    holds(!win);
+    ranks_violation("is not in version");
+    good(ncclMemFree(block));
+}
+
+static void window_sizes_differ(rank *self) {
+    ncclWindow_t win = NULL;
+    size_t bytes = 64 + (size_t)self->rank;
+    same(ncclCommWindowRegister(self->comm, self->device, bytes, &win, NCCL_WIN_DEFAULT),
+         ncclInternalError);
+    holds(!win);
+    good(ncclCommAbort(self->comm));
+    self->comm = NULL;
+}
+
+static void windows_are_registered_together(void **state) {
+    (void)state;
+    ranks_run(2, windows, NULL);
+    fakenccl_configure(NULL);
+    ranks_run(2, window_sizes_differ, NULL);
+    ranks_violation("its window has");
+}
+
 /* ---- groups ---- */
 
 static void lone_self(rank *self) {
@@ -334,6 +384,41 @@ static void finalizing_is_the_end_of_operations(void **state) {
     ranks_run(1, finalize_twice, NULL);
 }
 
+static void revoked(rank *self) {
+    good(ncclCommRevoke(self->comm, 0));
+    same(ncclBcast(self->device, 1, ncclInt8, 0, self->comm, self->stream), ncclInvalidUsage);
+    ranks_violation("ncclBcast on rank 0 of 1 in communicator 1, which was revoked");
+    same(ncclCommFinalize(self->comm), ncclInvalidUsage);
+    ranks_violation("which was revoked");
+    same(ncclCommRevoke(self->comm, 0), ncclInvalidUsage);
+    ranks_violation("which was revoked before");
+    good(ncclCommDestroy(self->comm));
+    same(ncclCommRevoke(self->comm, 0), ncclInvalidArgument);
+    ranks_violation("which was destroyed or aborted");
+    good(ncclGetUniqueId(&self->id));
+    good(ncclCommInitRank(&self->comm, 1, self->id, 0));
+    good(ncclCommFinalize(self->comm));
+    same(ncclCommRevoke(self->comm, 0), ncclInvalidUsage);
+    ranks_violation("which was finalized");
+    good(ncclCommDestroy(self->comm));
+    good(ncclGetUniqueId(&self->id));
+    good(ncclCommInitRank(&self->comm, 1, self->id, 0));
+    fakenccl_configure(&(fakenccl_config){.no_revoke = true, .version = 22807});
+    same(ncclCommRevoke(self->comm, 0), ncclInvalidUsage);
+    good(ncclBcast(self->device, 1, ncclInt8, 0, self->comm, self->stream));
+    fakenccl_configure(&(fakenccl_config){.version = 22806});
+    good(ncclCommRevoke(self->comm, 0));
+    ranks_violation("ncclCommRevoke is not in version 22806");
+    self->comm = NULL;
+}
+
+static void revoking_is_the_end_of_all_but_the_end(void **state) {
+    (void)state;
+    fakenccl_configure(&(fakenccl_config){.version = 22807});
+    ranks_run(1, revoked, NULL);
+    same(fakenccl_reset(), 1); /* nothing was freed */
+}
+
 /* ---- coming together ---- */
 
 static void wrong_ids(rank *self) {
@@ -429,6 +514,7 @@ int main(void) {
         RANKS(memory_is_the_devices),
         RANKS(memory_lives_until_the_end),
         RANKS(registered_memory_lives_until_it_is_deregistered),
+        RANKS(windows_are_registered_together),
         RANKS(a_send_to_oneself_needs_its_receive),
         RANKS(groups_are_closed),
         RANKS(communicators_end_once),
@@ -436,6 +522,7 @@ int main(void) {
         RANKS(what_is_in_progress_is_not_used),
         RANKS(what_has_failed_is_aborted),
         RANKS(finalizing_is_the_end_of_operations),
+        RANKS(revoking_is_the_end_of_all_but_the_end),
         RANKS(ids_are_used_once),
         RANKS(ranks_have_a_device_each),
         RANKS(ranks_come_once),

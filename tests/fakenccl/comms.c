@@ -49,10 +49,10 @@ void nfake_comm_keep(ncclComm_t comm) {
     comm->references++;
 }
 
-static void registrations_free(ncclComm_t comm) {
-    while (comm->registrations) {
-        nfake_registration *gone = comm->registrations;
-        comm->registrations = gone->next;
+static void registrations_free(nfake_registration *list) {
+    while (list) {
+        nfake_registration *gone = list;
+        list = gone->next;
         free(gone);
     }
 }
@@ -60,9 +60,20 @@ static void registrations_free(ncclComm_t comm) {
 void nfake_comm_drop(ncclComm_t comm) {
     if (--comm->references > 0)
         return;
-    registrations_free(comm);
+    registrations_free(comm->registrations);
+    registrations_free(comm->windows);
     nfake_segment_drop(comm->segment);
     free(comm);
+}
+
+ncclComm_t nfake_comm_windowed(const char *address, size_t size) {
+    for (ncclComm_t comm = comms; comm; comm = comm->next) {
+        for (nfake_registration *w = comm->windows; w && comm->end == NFAKE_LIVE; w = w->next) {
+            if (w->address >= address && w->address < address + size)
+                return comm;
+        }
+    }
+    return NULL;
 }
 
 /* Whose thread it is: from a call on it to the call's or its group's end. */
@@ -80,6 +91,8 @@ void nfake_comm_unclaim(ncclComm_t comm) {
 ncclResult_t nfake_comm_state(ncclComm_t comm) {
     if (comm->async != ncclSuccess || !comm->segment)
         return comm->async;
+    if (comm->revoked)
+        return ncclInvalidUsage;
     nfake_shared *shared = nfake_shared_of(comm);
     nfake_shared_lock(shared);
     ncclResult_t result = shared->failed;
@@ -213,6 +226,29 @@ NFAKE_EXPORT ncclResult_t ncclCommAbort(ncclComm_t comm) {
     return nfake_leave(result);
 }
 
+/* What runs of it ends; other ranks are not told. */
+NFAKE_EXPORT ncclResult_t ncclCommRevoke(ncclComm_t comm, int revokeFlags) {
+    ncclComm_t self = NULL;
+    ncclResult_t result = nfake_enter_comm(__func__, comm, 0, &self);
+    nfake_require_version(NCCL_VERSION(2, 28, 7));
+    if (result == ncclSuccess && (nfake_config()->no_revoke || revokeFlags != 0))
+        result = ncclInvalidUsage;
+    if (result == ncclSuccess && (self->revoked || self->finalized)) {
+        fake_violation("%s on %s, which was %s", __func__, nfake_comm_name(self).text,
+                       self->revoked ? "revoked before" : "finalized");
+        result = ncclInvalidUsage;
+    }
+    if (result != ncclSuccess)
+        return nfake_leave(result);
+    self->revoked = true;
+    nfake_changed(nfake_shared_of(self));
+    if (!self->blocking)
+        return nfake_leave(ncclInProgress);
+    nfake_unlock();
+    wait_until_left(self);
+    return ncclSuccess;
+}
+
 NFAKE_EXPORT ncclResult_t ncclCommDestroy(ncclComm_t comm) {
     if (!comm)
         return ncclSuccess;
@@ -223,13 +259,19 @@ NFAKE_EXPORT ncclResult_t ncclCommDestroy(ncclComm_t comm) {
     nfake_name name = nfake_comm_name(self);
     if (self->pending > 0)
         fake_violation("ncclCommDestroy on %s, which is still in progress", name.text);
-    else if (nfake_comm_state(self) != ncclSuccess)
+    else if (nfake_comm_state(self) != ncclSuccess && !self->revoked)
         fake_violation("ncclCommDestroy on %s, which has failed and must be aborted", name.text);
+    if (self->windows)
+        fake_violation("ncclCommDestroy on %s, which has windows", name.text);
     nfake_comm_claim(self);
     nfake_unlock();
-    ncclResult_t quiet = nfake_comm_quiesce(self, __func__);
+    ncclResult_t quiet = ncclSuccess;
+    if (self->revoked)
+        wait_until_left(self);
+    else
+        quiet = nfake_comm_quiesce(self, __func__);
     nfake_lock();
-    if (quiet == ncclSuccess)
+    if (quiet == ncclSuccess && !self->revoked)
         quiet = nfake_comm_state(self);
     nfake_comm_unclaim(self);
     if (self->end == NFAKE_LIVE)
@@ -294,7 +336,8 @@ NFAKE_EXPORT ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t *a
         result = nfake_fail(ncclInvalidArgument, "asyncError is NULL");
     if (result != ncclSuccess)
         return nfake_leave(result);
-    *asyncError = self->pending > 0 ? ncclInProgress : nfake_comm_state(self);
+    bool busy = self->pending > 0 || (self->revoked && self->running > 0);
+    *asyncError = busy ? ncclInProgress : nfake_comm_state(self);
     return nfake_leave(result);
 }
 

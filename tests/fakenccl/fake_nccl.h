@@ -59,7 +59,8 @@ typedef struct nfake_seat {
     nfake_presence presence;
     int32_t device;
     uint32_t called; /* ranks it has called an operation with, a bit each */
-    uint64_t collectives, splits, opened;
+    uint64_t collectives, splits, opened, windows;
+    uint64_t window[2]; /* bytes */
     nfake_call collective[2];
     nfake_split split[2];
 } nfake_seat;
@@ -165,7 +166,7 @@ struct ncclComm {
     unsigned references; /* the list's, and one of each launch */
     uint64_t number, call;
     nfake_end end;
-    bool finalized;
+    bool finalized, revoked;
     int rank, ranks, device;
     bool blocking;
     ncclConfig_t config;
@@ -175,11 +176,11 @@ struct ncclComm {
     unsigned claims;
     uint64_t launched, finished, progress;
     unsigned running;
-    uint64_t splits;
+    uint64_t splits, window_turns;
     uint32_t called;
     fakenccl_traffic traffic[FAKENCCL_KINDS];
     nfake_segment *segment;
-    nfake_registration *registrations;
+    nfake_registration *registrations, *windows;
     char touched; /* by each call, as ThreadSanitizer sees it */
 };
 
@@ -194,6 +195,9 @@ void nfake_comm_unclaim(ncclComm_t comm);
 ncclComm_t nfake_comm_make(const ncclConfig_t *config, int rank, int ranks, int device);
 ncclResult_t nfake_comm_join(ncclComm_t comm, const char *path);
 void nfake_comm_end(ncclComm_t comm, nfake_end end);
+
+/* A live communicator with a window that starts in these bytes, or NULL. Locked. */
+ncclComm_t nfake_comm_windowed(const char *address, size_t size);
 
 /* Records what was left behind and lets everything on it end; then forgets all. */
 void nfake_comms_end(void);
@@ -263,6 +267,9 @@ typedef struct nfake_job {
     const char *function;
     uint64_t number; /* of the split; its color and key */
     int color, key;
+    char *address; /* of the window, and where its handle goes */
+    size_t size;
+    ncclWindow_t *window;
     ncclConfig_t config;
     bool threaded;
     pthread_t thread;
@@ -352,6 +359,11 @@ void nfake_disagree(ncclComm_t comm, const char *format, ...) __attribute__((for
  */
 bool nfake_memory_find(ncclComm_t comm, const char *role, const void *address, size_t bytes,
                        nfake_memory *out);
+
+void nfake_blocks_reset(void);
+
+/* The call under way is a violation in an older version than that. Locked. */
+void nfake_require_version(int least);
 
 /* Touch it, in the program's name, from where ThreadSanitizer looks away. */
 void nfake_read(const nfake_memory *memory, size_t offset, char *to, size_t bytes);

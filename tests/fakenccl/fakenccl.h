@@ -13,7 +13,8 @@
  *   left behind, used by two threads at once, in progress or after their end;
  * - an operation that waits for longer than the patience says who waits for whom, is a violation,
  *   and ends with an asynchronous error;
- * - an operation that fails or is aborted leaves garbage in all memory it was to write;
+ * - an operation that fails, or whose communicator is aborted or revoked, leaves garbage in all
+ * memory it was to write;
  * - under ThreadSanitizer a receive is behind the send that it got, and nothing else is ordered
  *   but by streams; using one communicator from two threads without order is a race.
  *
@@ -53,6 +54,8 @@ typedef struct fakenccl_config {
     unsigned lag_us; /* that a call on a non-blocking communicator stays in progress; 200 when 0 */
     bool meet;       /* connections are made by the first operation with a peer, and the call
                         waits for the peer's, on the host */
+    bool no_windows; /* registering a window succeeds at once, with a NULL window */
+    bool no_revoke;  /* revoking is refused */
     int version;     /* what ncclGetVersion says; NCCL_VERSION_CODE when 0 */
 } fakenccl_config;
 
@@ -122,6 +125,10 @@ FAKENCCL_API fakenccl_traffic fakenccl_comm_traffic(ncclComm_t comm, fakenccl_ki
 /* The configuration a communicator was made with, as passed or inherited. False when there never
  * was one. The names in it are not kept. */
 FAKENCCL_API bool fakenccl_comm_config(ncclComm_t comm, ncclConfig_t *out);
+
+/* NCCL's from 2.28.7 on, whichever header there is. The real one's state is ncclSuccess again once
+ * all is quiet, the fake's is ncclInvalidUsage, which nobody can take for health. */
+ncclResult_t ncclCommRevoke(ncclComm_t comm, int revokeFlags);
 
 /* Communicators of this process that were not destroyed or aborted. */
 FAKENCCL_API size_t fakenccl_live(void);

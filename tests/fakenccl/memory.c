@@ -1,6 +1,7 @@
 /* Device memory: whose it is, touching it, allocating and registering it. */
 #include "fake_nccl.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,19 +76,66 @@ nfake_memory nfake_part(const nfake_memory *memory, size_t offset, size_t bytes)
 
 /* ---- the calls ---- */
 
+static nfake_registration *blocks; /* of ncclMemAlloc */
+
+static nfake_registration **block_of(const char *address) {
+    nfake_registration **at = &blocks;
+    while (*at && (address < (*at)->address || address >= (*at)->address + (*at)->size))
+        at = &(*at)->next;
+    return at;
+}
+
+static void block_add(char *address, size_t size) {
+    nfake_registration *made = fake_must(malloc(sizeof *made));
+    nfake_lock();
+    *made = (nfake_registration){blocks, address, size};
+    blocks = made;
+    nfake_unlock();
+}
+
+static void block_remove(const char *address) {
+    nfake_registration **at = block_of(address), *gone = *at;
+    if (!gone)
+        return;
+    ncclComm_t comm = nfake_comm_windowed(gone->address, gone->size);
+    if (comm)
+        fake_violation("ncclMemFree of %p, in which %s has a window", (const void *)address,
+                       nfake_comm_name(comm).text);
+    *at = gone->next;
+    free(gone);
+}
+
+void nfake_blocks_reset(void) {
+    while (blocks) {
+        nfake_registration *gone = blocks;
+        blocks = gone->next;
+        free(gone);
+    }
+}
+
+void nfake_require_version(int least) {
+    int version = nfake_config()->version ? nfake_config()->version : NCCL_VERSION_CODE;
+    if (version < least)
+        fake_violation("%s is not in version %d", nfake_function(), version);
+}
+
 /* By way of the CUDA runtime, where it counts as a call. */
 NFAKE_EXPORT ncclResult_t ncclMemAlloc(void **ptr, size_t size) {
     ncclResult_t result = nfake_enter(__func__, FAKE_ANY);
+    nfake_require_version(NCCL_VERSION(2, 19, 0));
     if (result == ncclSuccess && !ptr)
         result = nfake_fail(ncclInvalidArgument, "ptr is NULL");
     nfake_unlock();
     if (result == ncclSuccess && cudaMalloc(ptr, size) != cudaSuccess)
         result = nfake_fail(ncclUnhandledCudaError, "no memory");
+    if (result == ncclSuccess)
+        block_add(*ptr, size);
     return result;
 }
 
 NFAKE_EXPORT ncclResult_t ncclMemFree(void *ptr) {
     ncclResult_t result = nfake_enter(__func__, FAKE_ANY);
+    block_remove(ptr);
     nfake_unlock();
     if (cudaFree(ptr) != cudaSuccess && result == ncclSuccess)
         result = nfake_fail(ncclUnhandledCudaError, "cannot free %p", ptr);
@@ -139,5 +187,104 @@ NFAKE_EXPORT ncclResult_t ncclCommDeregister(ncclComm_t comm, void *handle) {
         ncclResult_t own = deregister(self, handle);
         result = result == ncclSuccess ? own : result;
     }
+    return nfake_leave(result);
+}
+
+/* ---- windows: all ranks register them in one order, with one size ---- */
+
+static bool all_registered(const nfake_condition *condition, char *what, size_t room) {
+    nfake_shared *shared = nfake_shared_of(condition->comm);
+    int absent = -1;
+    nfake_shared_lock(shared);
+    for (int i = condition->comm->ranks - 1; i >= 0; i--)
+        absent = shared->seats[i].windows < condition->number ? i : absent;
+    nfake_shared_unlock(shared);
+    snprintf(what, room, "rank %d, which has not registered its window", absent);
+    return absent < 0;
+}
+
+static ncclResult_t open_window(nfake_job *job) {
+    ncclComm_t comm = job->comm;
+    nfake_shared *shared = nfake_shared_of(comm);
+    nfake_shared_lock(shared);
+    shared->seats[comm->rank].window[job->number % 2] = job->size;
+    shared->seats[comm->rank].windows = job->number;
+    nfake_shared_unlock(shared);
+    nfake_changed(shared);
+    ncclResult_t result = nfake_await(
+        &(nfake_condition){.holds = all_registered, .comm = comm, .number = job->number},
+        job->function);
+    if (result != ncclSuccess)
+        return result;
+    int differs = -1;
+    nfake_shared_lock(shared);
+    for (int i = 0; i < comm->ranks; i++)
+        differs = shared->seats[i].window[job->number % 2] != job->size ? i : differs;
+    nfake_shared_unlock(shared);
+    if (differs >= 0) {
+        nfake_disagree(comm, "its window has %zu bytes; rank %d's has others", job->size, differs);
+        return ncclInternalError;
+    }
+    nfake_registration *made = fake_must(malloc(sizeof *made));
+    nfake_lock();
+    *made = (nfake_registration){comm->windows, job->address, job->size};
+    comm->windows = made;
+    *job->window = (ncclWindow_t)(void *)made;
+    nfake_unlock();
+    return ncclSuccess;
+}
+
+static ncclResult_t check_window(ncclComm_t comm, const char *buff, size_t size, int flags) {
+    nfake_memory memory;
+    const nfake_registration *block = *block_of(buff);
+    bool whole = block && size <= block->size - (size_t)(buff - block->address);
+    if (!nfake_memory_find(comm, "buff", buff, size, &memory))
+        return nfake_fail(ncclInvalidArgument, "not device memory");
+    if (!(flags & NCCL_WIN_COLL_SYMMETRIC) || whole)
+        return ncclSuccess;
+    fake_violation("%s: symmetric memory at %p is not ncclMemAlloc's", nfake_function(),
+                   (const void *)buff);
+    return nfake_fail(ncclInvalidArgument, "not ncclMemAlloc's");
+}
+
+NFAKE_EXPORT ncclResult_t ncclCommWindowRegister(ncclComm_t comm, void *buff, size_t size,
+                                                 ncclWindow_t *win, int winFlags) {
+    nfake_group_begin();
+    ncclComm_t self = NULL;
+    ncclResult_t result = nfake_enter_comm(__func__, comm, NFAKE_READY | NFAKE_OWN, &self);
+    nfake_require_version(NCCL_VERSION(2, 27, 3));
+    if (result == ncclSuccess && (!buff || size == 0 || !win))
+        result = nfake_fail(ncclInvalidArgument, "%zu bytes at %p", size, buff);
+    if (result == ncclSuccess)
+        *win = NULL;
+    bool none = nfake_config()->no_windows;
+    if (result == ncclSuccess && !none)
+        result = check_window(self, buff, size, winFlags);
+    if (result == ncclSuccess && !none)
+        nfake_group_add_job(&(nfake_job){.run = open_window,
+                                         .comm = self,
+                                         .function = __func__,
+                                         .number = ++self->window_turns,
+                                         .address = buff,
+                                         .size = size,
+                                         .window = win});
+    nfake_unlock();
+    return nfake_group_end(result);
+}
+
+NFAKE_EXPORT ncclResult_t ncclCommWindowDeregister(ncclComm_t comm, ncclWindow_t win) {
+    ncclComm_t self = NULL;
+    ncclResult_t result = nfake_enter_comm(__func__, comm, NFAKE_OWN, &self);
+    nfake_registration **at = self ? &self->windows : NULL;
+    while (at && *at && (void *)*at != (void *)win)
+        at = &(*at)->next;
+    nfake_registration *gone = at ? *at : NULL;
+    if (gone)
+        *at = gone->next;
+    else if (self) {
+        fake_violation("%s of %p, which is no window", __func__, (void *)win);
+        result = nfake_fail(ncclInvalidArgument, "no window");
+    }
+    free(gone);
     return nfake_leave(result);
 }

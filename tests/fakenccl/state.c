@@ -90,6 +90,10 @@ static ncclResult_t check(ncclComm_t comm, unsigned traits) {
         fake_violation("%s on %s, which is still in progress", current, name.text);
         return nfake_fail(ncclInvalidArgument, "%s is in progress", name.text);
     }
+    if ((traits & NFAKE_READY) && comm->revoked) {
+        fake_violation("%s on %s, which was revoked", current, name.text);
+        return nfake_fail(ncclInvalidUsage, "%s was revoked", name.text);
+    }
     return traits & NFAKE_READY ? nfake_comm_state(comm) : ncclSuccess;
 }
 
@@ -146,6 +150,7 @@ NFAKE_EXPORT size_t fakenccl_reset(void) {
     nfake_groups_drain();
     nfake_comms_reset();
     nfake_segments_reset();
+    nfake_blocks_reset();
     size_t violations = fake_violations_report("fakenccl");
     nfake_faults_reset();
     config = (fakenccl_config){.patience_ms = PATIENCE_MS, .lag_us = LAG_US};
