@@ -25,6 +25,7 @@ typedef struct run {
     rank_self self;
     backend backend;
     circle *circle;
+    unsigned char id[KVF_GROUP_ID_BYTES]; /* the group's */
     kvf_group *group;
     report *report;             /* rank 0 only */
     double *links;              /* [ranks] GB/s; rank 0 only */
@@ -39,7 +40,14 @@ typedef struct greeting {
     cudaUUID_t gpu;
 } greeting;
 
-_Static_assert(sizeof(greeting) <= CIRCLE_BYTES && sizeof(collective_result) <= CIRCLE_BYTES,
+/* Rank 0's answer. */
+typedef struct invitation {
+    bool fine;
+    unsigned char id[KVF_GROUP_ID_BYTES];
+} invitation;
+
+_Static_assert(sizeof(greeting) <= CIRCLE_BYTES && sizeof(invitation) <= CIRCLE_BYTES &&
+                   sizeof(collective_result) <= CIRCLE_BYTES,
                "what ranks tell each other fits");
 
 static double link_ns(run *run, uint64_t bytes) {
@@ -91,6 +99,14 @@ static void keep_links(run *run, const greeting *greetings) {
     }
 }
 
+static invitation invite(const run *run, const greeting *greetings) {
+    invitation invitation = {.fine = fit_together(run, greetings)};
+    kvf_error error = {0};
+    if (invitation.fine && run->self.ranks > 1)
+        must(kvf_group_id_create(invitation.id, &error), &error, "rank 0: making a group's id");
+    return invitation;
+}
+
 /* The ranks come together, measure their links at the same time and tell rank 0. */
 static void greet(run *run) {
     const collective_options *chosen = run->chosen;
@@ -98,19 +114,20 @@ static void greet(run *run) {
     greeting mine = {.options = collective_options_digest(chosen),
                      .imitated = run->backend.imitated,
                      .gpu = own_gpu()};
-    uint64_t fine = 0;
+    invitation invitation = {0};
     link_ns(run, 1); /* takes the memory for it, which is not to be waited for below */
     run->circle = circle_open(&run->self, chosen->timeout_us);
     mine.link_gbps = measure_link(run);
     circle_gather(run->circle, &mine, all, sizeof(mine));
     if (run->self.rank == 0) {
-        fine = fit_together(run, all);
+        invitation = invite(run, all);
         keep_links(run, all);
     }
-    circle_answer(run->circle, &fine);
+    circle_answer(run->circle, &invitation, sizeof invitation);
     free(all);
-    if (!fine)
+    if (!invitation.fine)
         exit(EXIT_USAGE);
+    memcpy(run->id, invitation.id, sizeof run->id);
 }
 
 static void open_group(run *run) {
@@ -119,7 +136,7 @@ static void open_group(run *run) {
         .rank = run->self.rank,
         .ranks = run->self.ranks,
         .engine = run->backend.engine,
-        .channel = circle_channel(run->circle),
+        .id = run->self.ranks > 1 ? run->id : NULL,
         .timeout_us = chosen->timeout_us,
         .min_ctas = chosen->min_ctas,
         .max_ctas = chosen->max_ctas,
@@ -146,6 +163,12 @@ static void measure_cells(run *run) {
 }
 
 /* Results */
+
+static const char *memory_name(kvf_wire_memory memory) {
+    static const char *const names[] = {
+        [KVF_WIRE_PLAIN] = "plain", [KVF_WIRE_NCCL] = "nccl", [KVF_WIRE_WINDOW] = "window"};
+    return names[memory];
+}
 
 static bool is_wrong(const collective_result *result) {
     return result->corrupt_blocks > 0 || result->unlike > 0;
@@ -196,6 +219,7 @@ static void fill_ranks(const run *run, const collective_case *one, const collect
     row_count(row, "wire_bytes", all[0].wire_bytes);
     row_count(row, "wire_bytes_all", wire);
     row_count(row, "chunks", all[0].chunks);
+    row_text(row, "wire_memory", memory_name(all[0].memory));
     row_flag(row, "imitated", run->backend.imitated);
     row_verified(row, one->verify, verified);
 }
@@ -224,7 +248,7 @@ static uint64_t report_cell(run *run, size_t number, collective_result *all) {
     for (int rank = 0; run->self.rank == 0 && rank < run->self.ranks; rank++) {
         wrong += is_wrong(&all[rank]);
     }
-    circle_answer(run->circle, &wrong);
+    circle_answer(run->circle, &wrong, sizeof wrong);
     if (run->self.rank == 0) {
         json_t *row = report_row(run->report);
         fill_case(run, &one, row);
@@ -283,7 +307,8 @@ static void note_formulas(const run *run) {
                         "broadcast uses one link, and so has 1 / ranks at most where they are "
                         "alike");
     report_note(report, "host_bytes: over rank 0's link in a sample; wire_bytes: what NCCL was "
-                        "asked for on rank 0; ..._all: on all ranks");
+                        "asked for on rank 0; ..._all: on all ranks; wire_memory: plain, nccl "
+                        "(ncclMemAlloc) or window (symmetric)");
 }
 
 /* Work */
@@ -305,8 +330,14 @@ static void open_run(run *run, const collective_options *chosen, const rank_self
     backend_open(&run->backend, &options);
 }
 
-static void close_run(run *run) {
+/* Launchers kill all ranks when one ends with a failure: none ends before the report is written. */
+static void end_together(run *run) {
+    bool written = fflush(stdout) == 0; /* of what is not, the tool's end speaks */
+    circle_answer(run->circle, &written, sizeof written);
     circle_close(run->circle);
+}
+
+static void close_run(run *run) {
     if (run->self.rank == 0) {
         note_formulas(run);
         backend_conclude(&run->backend, report_context(run->report));
@@ -315,6 +346,7 @@ static void close_run(run *run) {
     if (run->self.rank == 0) {
         report_close(run->report);
     }
+    end_together(run);
     free(run->results);
     free(run->links);
 }

@@ -60,6 +60,10 @@ static void open_bench(bench *bench) {
                                       .chunks = chosen->chunks};
     rank_must(bench, kvf_wire_create(bench->group, &options, &bench->wire, &error), &error,
               "making a wire");
+    kvf_wire_explanation explanation;
+    rank_must(bench, kvf_wire_explain(bench->wire, &explanation, &error), &error,
+              "explaining a wire");
+    bench->result->memory = explanation.memory;
     bench->times = must_grow(NULL, chosen->samples, sizeof(double));
     bench->waits = must_grow(NULL, chosen->samples, sizeof(double));
     bench->runs = must_grow(NULL, chosen->samples, sizeof(double));

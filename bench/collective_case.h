@@ -18,6 +18,7 @@ typedef struct collective_case {
 /* On one rank. wait_us and run_us are medians. */
 typedef struct collective_result {
     uint64_t bytes; /* that this rank has in the end */
+    kvf_wire_memory memory;
     summary ns;     /* from this rank's submit, which all ranks have been waited for to do, until
                        all have voted that the blocks are there */
     double wait_us; /* of that, until all ranks were known to have come */

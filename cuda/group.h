@@ -1,14 +1,21 @@
 /*
- * A group's inside: the thread that runs it, its wires and its operations.
+ * A group's inside. The rule by which all ranks make the same NCCL calls in the same order: what a
+ * rank calls next follows from the order of its turns and from the tables it has read, which are
+ * the same on all ranks; never from time.
  *
- *     submit (any thread) --announce--> control <--messages--> channel
- *                                          |
- *                              STARTED, in the same order everywhere
- *                                          v
- *     the group's thread:   run chunk by chunk --> vote --> ENDED --> over
+ *     1. One gather at a time; the next one begins when the host has read the last.
+ *     2. With nothing under way, the first turn of the queue is announced as soon as there is one.
+ *     3. What all ranks announce alike is run: all its chunks, and after them the gather in which
+ * all vote. That gather announces the next turn, too, if there is one.
+ *     4. If all ranks have announced it there, and alike, it is run at once; otherwise by 2.
  *
- * The control and the list of operations are under `lock`, which is not held while messages are
- * sent or something is enqueued. What an operation's run consists of is the thread's alone.
+ *     submit --> queue [ voting | announcing | ... ] --> gather --> run chunk by chunk --> gather
+ * --> over
+ *
+ * `lock` guards the queue, what is over, and the counters. Everything else of a group that is open
+ * belongs to whoever drives it: the group's thread, or the caller's call that holds `driver`. NCCL
+ * is called with `comm_lock` held, since the guard takes the communicator away from a driver that
+ * CUDA holds up; it is never aborted under a lock.
  */
 #ifndef KVF_CUDA_GROUP_H
 #define KVF_CUDA_GROUP_H
@@ -16,7 +23,6 @@
 #include <kvferry/flight.h>
 
 #include "assignments.h"
-#include "control.h"
 #include "engine_cuda.h"
 #include "nccl_runtime.h"
 
@@ -24,62 +30,77 @@ enum {
     KVF__OP_TRANSFERS = 32, /* of one operation on their way */
 };
 
-typedef enum kvf__op_kind { KVF__OP_ONBOARD = 1, KVF__OP_OFFLOAD, KVF__OP_EXCHANGE } kvf__op_kind;
+typedef enum kvf__turn_kind {
+    KVF__TURN_REFUSAL = 1, /* this rank has nothing to submit in this turn */
+    KVF__TURN_HELLO,
+    KVF__TURN_LEAVE,
+    KVF__TURN_WIRE,
+    KVF__TURN_UNWIRE,
+    KVF__TURN_ONBOARD, /* operations from here on */
+    KVF__TURN_OFFLOAD,
+    KVF__TURN_HAND_OVER,
+} kvf__turn_kind;
 
-/* One plan or hand of an operation, some of its pairs in a row. */
+/* What a rank says in a gather, 64 bytes, little-endian. A gather that fails leaves garbage or an
+ * older table: so each entry has the gather's number, and a check of all before it. */
+typedef struct kvf__entry {
+    uint64_t turn; /* the number of what is announced; 0: nothing */
+    uint16_t kind, offer;
+    uint32_t refused;       /* a status: this rank cannot do it */
+    uint64_t where, digest; /* of the wire and layout; of the plan */
+    uint64_t voted;         /* the number of what is voted on; 0: nothing */
+    uint32_t vote, version;
+    uint64_t gather;
+    uint64_t check;
+} kvf__entry;
+
+typedef struct kvf__turn {
+    struct kvf__turn *next;
+    kvf__turn_kind kind;
+    uint16_t offer; /* a wire's: the memory that this rank has */
+    kvf_status refused;
+    uint64_t where, digest;
+    uint64_t number;
+    size_t refusals; /* turns after it that this rank refuses, the last one for: */
+    kvf_status why;
+
+    /* Under the group's lock. */
+    bool over;
+    bool enqueued; /* all that it enqueues stands in streams */
+    kvf_error outcome;
+} kvf__turn;
+
+/* One plan or hand-over of an operation, some of its pairs in a row. */
 typedef struct kvf__op_part {
     uint64_t first_position;
-    size_t first, count; /* pairs */
-    int peer;            /* exchange */
-    bool receives;
+    size_t first, count;  /* pairs */
+    int from, to;         /* hand-over */
     kvf_assignments *dst; /* held until it is resolved; NULL: none; the owner's */
     kvf_flight flight;
 } kvf__op_part;
 
-/*
- * How far a chunk is:
- *
- *     FILL    what this rank brings goes into the wire, from the host or from slots
- *     SHARE   behind that, NCCL
- *     SETTLE  NCCL has taken it; the wire's blocks are marked as written behind it
- *     DRAIN   out of the wire into slots
- */
-typedef enum kvf__op_stage {
-    KVF__OP_FILL,
-    KVF__OP_SHARE,
-    KVF__OP_SETTLE,
-    KVF__OP_DRAIN
-} kvf__op_stage;
-
+/* How far the chunks are: filled >= shared >= drained. */
 typedef struct kvf__op_run {
-    size_t *order;  /* onboard: pairs by owner, each owner's in order */
+    size_t *order;  /* onboard, offload: pairs by owner, each owner's in order */
     size_t *starts; /* [ranks + 1]: where an owner's begin */
-    size_t chunk, chunk_count;
-    kvf__op_stage stage;
+    size_t chunk_count, filled, shared, drained;
+    size_t heard;                               /* up to here all ranks have said that they go on */
+    bool calling;                               /* the call of chunk `shared` has not settled */
+    size_t place;                               /* on the wire, of chunk 0 */
     kvf_transfer *transfers[KVF__OP_TRANSFERS]; /* a ring */
     size_t first, count;
-    cudaEvent_t end; /* behind the last use of NCCL; NULL: not made */
-    bool shared;     /* `end` is recorded */
     kvf_wire_op_stats stats;
     kvf_error failed; /* the first failure here; the operation is carried on all the same */
 } kvf__op_run;
 
-typedef enum kvf__op_state {
-    KVF__OP_ANNOUNCED,
-    KVF__OP_STARTED,
-    KVF__OP_VOTED,
-    KVF__OP_DROPPED, /* will not be carried on, but something of it may still move */
-    KVF__OP_OVER,
-} kvf__op_state;
-
 struct kvf_wire_op {
+    kvf__turn turn;
     kvf_allocator allocator;
     atomic_size_t holds; /* the caller, the group until it is over */
     kvf_group *group;
     kvf_wire *wire;
     kvf_tier *host;
     size_t host_layout;
-    kvf__op_kind kind;
     kvf_share share;
     kvf_callback callback;
     void *user;
@@ -89,118 +110,174 @@ struct kvf_wire_op {
     bool settled; /* flights are resolved; the owner's */
 
     /* Under the group's lock. */
-    kvf_wire_op *next;
-    uint64_t number;
-    kvf__op_state state;
-    kvf_error outcome; /* once it is over */
     uint64_t submit_time, start_time, end_time;
     kvf_wire_op_stats stats;
 
-    kvf__op_run run; /* the thread's, and these */
-    bool prepared, dropped;
+    kvf__op_run run; /* the driver's */
 };
 
 struct kvf_wire {
+    kvf__turn turn; /* of creating and destroying it */
     kvf_group *group;
+    kvf_wire *next; /* of the group; under its lock */
+    uint64_t number;
     kvf_tier *device; /* the caller's */
     size_t device_layout;
     kvf_tier *tier; /* the wire itself */
     char *memory;
+    void *window; /* written by NCCL; NULL: none */
+    bool of_nccl; /* the memory */
+    bool left;    /* destroyed, but not by all ranks: the group's */
+    kvf_wire_explanation explained;
     size_t bytes;
     size_t block_bytes;
     size_t stripe; /* blocks of one rank's part of a collective */
     size_t chunk;  /* blocks of all ranks' */
     size_t chunks;
-    uint64_t *from, *to; /* [chunk]; the thread's */
-    size_t open;         /* operations; under the group's lock */
+    size_t place;        /* of the next chunk that all have agreed on, the same on all ranks */
+    uint64_t *from, *to; /* [chunk]; the driver's */
 };
 
-typedef enum kvf__group_state {
-    KVF__GROUP_MEETING, /* not all ranks are there */
-    KVF__GROUP_OPENING, /* the communicator is being made */
-    KVF__GROUP_OPEN,
-    KVF__GROUP_BROKEN,
-} kvf__group_state;
+typedef enum kvf__phase {
+    KVF__IDLE,
+    KVF__CALLING,     /* NCCL has begun the gather */
+    KVF__GATHERING,   /* the gather is in the stream */
+    KVF__CONCLUDING,  /* the table is read; what it ends has to come to rest */
+    KVF__REGISTERING, /* NCCL makes a wire's window */
+    KVF__RUNNING,
+} kvf__phase;
 
 struct kvf_group {
     kvf_allocator allocator;
     atomic_size_t holds; /* the creator, wires, operations */
     kvf_group_options options;
     kvf__cuda *engine;
-    kvf_channel channel;
-    pthread_t thread;
-    cudaStream_t stream;    /* of NCCL; the thread's */
-    cudaEvent_t shared;     /* behind the newest use of NCCL; the thread's */
-    struct ncclComm *comm;  /* the thread's, as what follows; NULL: none, or not known yet: */
-    struct ncclComm **made; /* where NCCL puts it, maybe late; NULL: not begun */
-    bool taken;             /* from there */
-    uint64_t next_check, open_by;
-    unsigned char id[KVF__NCCL_ID];
+    int nccl_version;
+    cudaStream_t stream; /* of NCCL */
+    bool own_stream;
+    cudaEvent_t said, shared; /* after the newest gather, after the newest chunk */
+    kvf__entry *mine, *table; /* pinned: one, and [ranks] */
+    char *notes;              /* device: [ranks] */
 
-    pthread_mutex_t lock; /* of everything below */
-    pthread_cond_t changed;
-    kvf__control *control;
-    kvf__group_state state;
+    /* The driver's. */
+    kvf__phase phase;
+    kvf__turn *voting, *announcing;
+    kvf_wire_op *pausing; /* runs, and goes on when all have said so */
+    uint64_t gathers;
+    uint64_t progress_seen; /* transfers that have ended */
+    bool all_announced, left;
+    int bad;         /* the rank that differs; -1: none */
+    const char *why; /* in what */
+    uint64_t wire_count;
+    bool resting; /* broken: what NCCL had in the stream is waited for */
+
+    pthread_mutex_t comm_lock;
+    struct ncclComm *comm;    /* NULL: none, or given up: */
+    struct ncclComm *revoked; /* to be aborted when nothing of it runs any more */
+    bool opened;
+    pthread_mutex_t abort_lock; /* held during an abort, by nobody who holds another */
+
+    pthread_mutex_t lock;             /* of what follows, and of a turn's end */
+    pthread_cond_t changed, stopping; /* the guard waits for the latter only */
+    kvf__turn *first, **last;
+    kvf__turn refusal; /* stands for those: */
+    size_t refusals;   /* before `first` */
+    kvf_status refusal_why;
+    uint64_t turns; /* that are over */
     kvf_error broken;
-    kvf_wire_op *first, **last; /* in the order of their sequence, those not started behind */
-    bool stop;                  /* the thread is to end as soon as it can */
-    bool quiet;                 /* all have left */
+    bool stopped, rested; /* broken: NCCL has been told; nothing of it is in the stream any more */
+    bool closed, stop;
+    kvf_wire *wires;
     kvf_group_counters counters;
 
-    pthread_t guard; /* see guard.c */
-    bool has_guard;  /* the creator's */
-    bool guard_stop, rescued;
-    uint64_t entered; /* the engine, when; 0: not in it. Else `comm` and `rescued` are the guard's,
-                         with the lock. */
-
-    /* For a group of one, in place of a channel. */
-    pthread_cond_t woken;
-    bool wake;
+    _Atomic uint64_t deadline; /* of what is waited for; 0: nothing */
+    pthread_mutex_t driver;    /* without a thread: who drives */
+    atomic_bool wanted;        /* drives once more */
+    bool ended;                /* nobody does any more; under `driver` */
+    pthread_t thread, guard;
+    bool has_thread, has_guard;
 };
 
-/* group.c; with `lock` held. This rank cannot go on. */
-void kvf__group_doubt(kvf_group *group, const kvf_error *error);
-/* What the engine was given. */
 static inline const kvf__hooks *kvf__group_hooks(const kvf_group *group) {
     return &group->engine->base.hooks;
 }
 
+static inline bool kvf__turn_is_op(const kvf__turn *turn) {
+    return turn->kind >= KVF__TURN_ONBOARD;
+}
+
+/* table.c: pure. */
+uint64_t kvf__entry_check(const kvf__entry *note);
+/* Whether a table is the one of that gather. */
+bool kvf__table_is_valid(const kvf__entry *table, int ranks, uint64_t gather);
+/* The first rank that announces something else than most do, or refuses; -1: none. `*all`: every
+ * rank announces something; `*left`: one leaves; `*why`: what differs. */
+int kvf__table_judge(const kvf__entry *table, int ranks, bool *all, bool *left, const char **why);
+/* The first rank whose vote is an error; -1: none. */
+int kvf__table_vote(const kvf__entry *table, int ranks);
+uint16_t kvf__table_least_offer(const kvf__entry *table, int ranks);
+
+/* group.c */
 void kvf__group_hold(kvf_group *group);
 void kvf__group_release(kvf_group *group);
-/* Without it: the thread has something to look at. */
-void kvf__group_wake(kvf_group *group);
-/* PEER, when the group is broken. */
-kvf_status kvf__group_check_open(kvf_group *group, kvf_error *error);
+/* Puts a turn into the queue. BROKEN or CLOSED: it is not there, and no turn is taken. */
+kvf_status kvf__group_enter(kvf_group *group, kvf__turn *turn, kvf_error *error);
+/* Takes a turn that this rank refuses; needs no memory. As enter. */
+kvf_status kvf__group_refuse(kvf_group *group, kvf_status why, kvf_error *error);
+/* Until the turn is over, or, without a thread, all of it is enqueued; or until that time. */
+void kvf__group_wait_turn(kvf_group *group, kvf__turn *turn, bool enqueued_is_enough, uint64_t end);
+void kvf__group_nap(void); /* between looks at what is under way */
+/* Gives what is waited for the whole timeout again. */
+void kvf__group_wait_anew(kvf_group *group);
+extern const char kvf__group_late[]; /* what a group says that is broken by the deadline */
+/* Ends the group, from any thread, once. */
+void kvf__group_give_up(kvf_group *group, kvf_error error);
+/* Frees what giving up has left of the communicator; returns when no abort is under way. */
+void kvf__group_abort(kvf_group *group);
+/* Of a broken group: returns when all turns are over and nothing of NCCL's runs any more. */
+void kvf__group_wait_rest(kvf_group *group);
+bool kvf__group_is_broken(kvf_group *group);
+/* In the group's stream. */
+kvf_status kvf__group_copy(kvf_group *group, void *to, const void *from, size_t bytes,
+                           enum cudaMemcpyKind kind, kvf_error *error);
+kvf_status kvf__group_record(kvf_group *group, cudaEvent_t event, kvf_error *error);
+/* Takes the communicator away, or the one that is revoked. */
+struct ncclComm *kvf__group_take_comm(kvf_group *group, struct ncclComm **from);
+/* Around NCCL calls; false when the communicator is gone. */
+bool kvf__group_lock_comm(kvf_group *group);
+void kvf__group_unlock_comm(kvf_group *group);
 
-/* reason.c: the same text, for ever; that of the status when there are too many. Any thread. */
-const char *kvf__group_reason(const char *reason, kvf_status status);
+/* pump.c: drives the group one step; whether anything moved. The driver's. */
+bool kvf__group_step(kvf_group *group);
+/* Without a thread: drives as far as can be done now, unless another call does. */
+void kvf__group_drive(kvf_group *group);
 
-/* guard.c. Around all that the thread does with the engine; without `lock`. */
-void kvf__guard_enter(kvf_group *group);
-void kvf__guard_leave(kvf_group *group);
-/* The thread's, behind leave: an error when the communicator is gone. */
-kvf_status kvf__guard_check(const kvf_group *group, kvf_error *error);
-kvf_status kvf__guard_start(kvf_group *group, kvf_error *error);
-void kvf__guard_stop(kvf_group *group);
-
-/* pump.c: the thread. */
-void *kvf__group_run(void *context);
-
-/* run.c; the thread's, without `lock`. Readies a started operation. */
+/* run.c; the driver's. */
+/* At submit: what a run needs. Freed by finish. */
 kvf_status kvf__op_prepare(kvf_wire_op *op, kvf_error *error);
-/* Enqueues what can be enqueued now: OK when that was all, PENDING when some is left, `*moved`
- * whether anything was done. Errors are such that the group cannot go on; the operation's own are
- * in run.failed. */
-kvf_status kvf__op_advance(kvf_wire_op *op, bool *moved, kvf_error *error);
-/* Whether nothing of it moves any more. Notes transfers that have failed. */
-bool kvf__op_is_quiet(kvf_wire_op *op, bool *moved);
-/* Behind an abort: what was begun and never settled is waited for, too. */
-void kvf__op_drop(kvf_wire_op *op);
-/* Frees what prepare has made. */
 void kvf__op_finish(kvf_wire_op *op);
+/* Fills chunks before the ranks have agreed: the wire is this rank's own. */
+void kvf__op_fill_ahead(kvf_wire_op *op);
+/* Enqueues what can be enqueued now: OK when that was all, or when it is time for all ranks to say
+ * that they go on; PENDING when some is left. Errors are such that the group cannot go on; the
+ * operation's own are in run.failed. */
+kvf_status kvf__op_advance(kvf_wire_op *op, bool *moved, kvf_error *error);
+/* Makes the stream wait for all that the operation writes here, and tells how that has gone so far.
+ */
+kvf_status kvf__op_vote(kvf_wire_op *op, kvf_error *error);
+/* Whether none of its transfers moves any more. Notes those that have failed. */
+bool kvf__op_is_quiet(kvf_wire_op *op, bool *moved);
 
-/* op.c; with `lock` held. `error` NULL for well. */
-void kvf__op_over(kvf_wire_op *op, const kvf_error *error);
+/* wire.c; the driver's. */
+/* All ranks make it, of memory of that kind at least: begins to. */
+kvf_status kvf__wire_begin(kvf_wire *wire, uint16_t offer, kvf_error *error);
+void kvf__wire_made(kvf_wire *wire);
+/* Gives back its memory. */
+void kvf__wire_end(kvf_wire *wire);
+void kvf__wires_end(kvf_group *group); /* all */
+
+/* op.c */
+void kvf__op_over(kvf_wire_op *op); /* with `lock` held, after its outcome */
 void kvf__op_release(kvf_wire_op *op);
 
 #endif

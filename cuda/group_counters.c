@@ -18,10 +18,8 @@ static const kvf__counter counters[sizeof(kvf_group_counters) / sizeof(uint64_t)
     AT(operations_succeeded) = {1, "kvferry_operations_ended_total", "outcome=\"ok\"",
                                 "Operations that are over"},
     AT(operations_failed) = {1, "kvferry_operations_ended_total", "outcome=\"failed\"", ""},
-    AT(operations_cancelled) = {1, "kvferry_operations_ended_total", "outcome=\"cancelled\"", ""},
-    AT(operations_refused) =
-        {1, "kvferry_operations_refused_total", "",
-         "Those that failed before they began, since ranks disagreed or did not come"},
+    AT(operations_refused) = {1, "kvferry_operations_refused_total", "",
+                              "Those that failed before they began, since ranks disagreed"},
     AT(votes_lost) = {1, "kvferry_votes_lost_total", "",
                       "Those that went well on this rank and failed by another's vote"},
     AT(blocks) = {1, "kvferry_operation_blocks_total", "",
@@ -31,6 +29,7 @@ static const kvf__counter counters[sizeof(kvf_group_counters) / sizeof(uint64_t)
                       "Bytes over this rank's link to the host"},
     AT(wire_bytes) = {1, "kvferry_operation_wire_bytes_total", "",
                       "Bytes that NCCL was asked to send and receive, padding included"},
+    AT(gathers) = {1, "kvferry_group_gathers_total", "", "Gathers of announcements and votes"},
     AT(wait_ns) =
         {KVF__NS_PER_S, "kvferry_operation_wait_seconds_total", "",
          "Time from submit until all ranks had come, over operations that began and are over"},

@@ -1,482 +1,443 @@
-/* The thread of a group: pumps messages, starts operations in their order and sees to their end. */
+/* Driving a group: gathers, what follows from their tables, and the end of a group that is broken.
+ */
 #include "group.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
-#include <time.h>
 
-enum {
-    BUSY_US = 20,        /* between looks at what is under way */
-    UNWAKEABLE_US = 100, /* a channel that cannot be woken is asked this often */
-    DEAF_US = 1000,      /* a channel that only fails is left alone for this long */
-    IDLE_US = 1000 * 1000,
-    CHECK_NS = 10 * 1000 * 1000, /* between questions for asynchronous errors */
-    CLOSE_NS = 1000 * 1000 * 1000,
-};
+static kvf_wire_op *op_of(kvf__turn *turn) {
+    return turn && kvf__turn_is_op(turn) ? (kvf_wire_op *)turn : NULL;
+}
 
-/* Events; with `lock` held */
+/* The queue */
 
-static kvf_error error_of(const kvf__control_event *event) {
-    kvf_error error = {.status = event->status,
-                       .what = kvf__group_reason(event->reason, event->status)};
-    if (event->rank >= 0) {
-        error.fields = KVF_ERROR_INDEX;
-        error.index = (uint64_t)event->rank;
+/* The first turn of the queue, or the one after the turn that is voted on; NULL: none yet. */
+static kvf__turn *turn_after(kvf_group *g, kvf__turn *voting) {
+    pthread_mutex_lock(&g->lock);
+    kvf__turn *turn = voting ? voting->next : g->first;
+    if ((voting ? voting->refusals : g->refusals) > 0) {
+        g->refusal = (kvf__turn){.kind = KVF__TURN_REFUSAL,
+                                 .refused = voting ? voting->why : g->refusal_why};
+        turn = &g->refusal;
     }
-    return error;
+    if (turn)
+        turn->number = g->turns + (voting ? 2 : 1);
+    pthread_mutex_unlock(&g->lock);
+    return turn;
 }
 
-static kvf_wire_op *find(kvf_group *g, uint64_t number) {
-    kvf_wire_op *op = g->first;
-    while (op && op->number != number)
-        op = op->next;
-    return op;
-}
-
-/* Takes an operation out of the list. */
-static void unlink_op(kvf_group *g, kvf_wire_op *op) {
-    kvf_wire_op **at = &g->first;
-    while (*at != op)
-        at = &(*at)->next;
-    *at = op->next;
-    if (!op->next)
-        g->last = at;
-    op->next = NULL;
-}
-
-/* Moves it behind the operations that were started before it. */
-static void start(kvf_group *g, kvf_wire_op *op) {
-    unlink_op(g, op);
-    op->state = KVF__OP_STARTED;
-    op->start_time = kvf__now();
-    kvf_wire_op **at = &g->first;
-    while (*at && (*at)->state != KVF__OP_ANNOUNCED)
-        at = &(*at)->next;
-    op->next = *at;
-    *at = op;
-    if (!op->next)
-        g->last = &op->next;
-}
-
-/* Of a group that is broken, and of one that was destroyed, the group says so. */
-static void write_end(const kvf_group *g, const kvf_wire_op *op, bool broken) {
+static void write_end(const kvf_group *g, const kvf_wire_op *op) {
     const kvf_log *log = &kvf__group_hooks(g)->log;
-    bool failed = op->outcome.status != KVF_OK && op->outcome.status != KVF_ERR_CANCELLED;
-    kvf_log_level level = failed && !broken ? KVF_LOG_ERROR : KVF_LOG_DEBUG;
+    kvf_status status = op->turn.outcome.status;
+    kvf_log_level level =
+        status != KVF_OK && status != KVF_ERR_BROKEN ? KVF_LOG_ERROR : KVF_LOG_DEBUG;
     char what[KVF__LOG_BYTES / 4];
     if (!kvf__logs(log, level))
         return;
     (void)snprintf(what, sizeof what, "operation %" PRIu64 " of rank %d, %" PRIu64 " blocks",
-                   op->number, g->options.rank, op->stats.blocks);
-    kvf__log_error(log, level, what, &op->outcome);
+                   op->turn.number, g->options.rank, op->stats.blocks);
+    kvf__log_error(log, level, what, &op->turn.outcome);
 }
 
-static void write_broken(kvf_group *g) {
-    const kvf_error by = g->broken;
-    char what[KVF__LOG_BYTES / 4];
-    (void)snprintf(what, sizeof what, "the group of rank %d is broken", g->options.rank);
-    pthread_mutex_unlock(&g->lock);
-    kvf__log_error(&kvf__group_hooks(g)->log,
-                   by.status == KVF_ERR_CANCELLED ? KVF_LOG_DEBUG : KVF_LOG_ERROR, what, &by);
+/* Takes the first turn out of the queue, with its end; an operation counts on `also`, too. */
+static void end_turn(kvf_group *g, kvf__turn *turn, kvf_error outcome, uint64_t *also) {
+    kvf_wire_op *op = op_of(turn);
     pthread_mutex_lock(&g->lock);
-}
-
-static void end(kvf_group *g, kvf_wire_op *op, const kvf_error *error) {
-    unlink_op(g, op);
-    kvf__op_over(op, error);
-    bool broken = g->state == KVF__GROUP_BROKEN;
-    pthread_mutex_unlock(&g->lock); /* the last hold frees the operation */
-    write_end(g, op, broken);
+    g->turns++;
+    if (op && also)
+        (*also)++;
+    if (turn == &g->refusal) {
+        g->refusals--;
+        pthread_mutex_unlock(&g->lock);
+        return;
+    }
+    g->first = turn->next;
+    if (!g->first)
+        g->last = &g->first;
+    g->refusals += turn->refusals;
+    if (turn->refusals > 0)
+        g->refusal_why = turn->why;
+    turn->outcome = outcome;
+    if (op)
+        kvf__op_over(op);
+    turn->over = true; /* and another's, but for an operation */
+    pthread_cond_broadcast(&g->changed);
+    pthread_mutex_unlock(&g->lock);
+    if (!op)
+        return;
+    write_end(g, op);
     kvf__op_finish(op);
     kvf__op_release(op);
-    pthread_mutex_lock(&g->lock);
 }
 
-/* How an operation ends that others have voted on. What went wrong here says more than what the
- * others made of it. */
-static void end_voted(kvf_group *g, kvf_wire_op *op, const kvf__control_event *event) {
-    bool failed = op->run.failed.status != KVF_OK;
-    kvf_error error = failed ? op->run.failed : error_of(event);
-    g->counters.votes_lost += !failed && error.status != KVF_OK;
-    end(g, op, error.status == KVF_OK ? NULL : &error);
-}
+/* Gathers */
 
-static void drop_all(kvf_group *g) {
-    for (kvf_wire_op *op = g->first; op; op = op->next)
-        op->state = KVF__OP_DROPPED;
-}
-
-static void handle(kvf_group *g, const kvf__control_event *event) {
-    kvf_wire_op *op = find(g, event->number);
-    kvf_error error;
-    switch (event->kind) {
-    case KVF__CONTROL_READY:
-        g->state = KVF__GROUP_OPENING;
-        g->open_by = kvf__now() + (uint64_t)g->options.timeout_us * 1000;
-        memcpy(g->id, event->payload, sizeof g->id);
-        break;
-    case KVF__CONTROL_STARTED:
-        start(g, op);
-        break;
-    case KVF__CONTROL_REFUSED:
-        error = error_of(event);
-        g->counters.operations_refused++;
-        end(g, op, &error);
-        break;
-    case KVF__CONTROL_ENDED:
-        end_voted(g, op, event);
-        break;
-    case KVF__CONTROL_BROKEN:
-        g->state = KVF__GROUP_BROKEN;
-        g->broken = error_of(event);
-        g->counters.broken = 1;
-        drop_all(g);
-        pthread_cond_broadcast(&g->changed);
-        write_broken(g);
-        break;
-    case KVF__CONTROL_QUIET:
-        g->quiet = true;
-        pthread_cond_broadcast(&g->changed);
-        break;
+static void write_note(kvf_group *g, const kvf__turn *voted, const kvf__turn *next,
+                       kvf_status vote) {
+    kvf__entry *n = g->mine;
+    *n = (kvf__entry){.version = KVF_VERSION_MAJOR << 16 | KVF_VERSION_MINOR,
+                      .gather = ++g->gathers};
+    if (voted) {
+        n->voted = voted->number;
+        n->vote = (uint32_t)vote;
     }
-}
-
-static bool handle_events(kvf_group *g) {
-    kvf__control_event event;
-    bool any = false;
-    while (kvf__control_next_event(g->control, &event)) {
-        handle(g, &event);
-        any = true;
+    if (next) {
+        n->turn = next->number;
+        n->kind = (uint16_t)next->kind;
+        n->offer = next->offer;
+        n->refused = (uint32_t)next->refused;
+        n->where = next->where;
+        n->digest = next->digest;
     }
-    return any;
+    n->check = kvf__entry_check(n);
 }
 
-/* Messages; with `lock` held, which is let go meanwhile */
-
-static const char *text_of(const kvf_error *error, kvf_status status) {
-    return error->what ? error->what : kvf_status_text(status);
-}
-
-static bool send_messages(kvf_group *g) {
-    unsigned char message[KVF_CHANNEL_BYTES];
-    int to;
-    bool any = false;
-    for (size_t bytes; (bytes = kvf__control_next_message(g->control, &to, message)) > 0;) {
-        kvf_error error = {0};
-        pthread_mutex_unlock(&g->lock);
-        kvf_status status = g->channel.send(g->channel.user, to, message, bytes, &error);
-        pthread_mutex_lock(&g->lock);
-        if (status != KVF_OK)
-            kvf__control_doubt(g->control, to, status, text_of(&error, status), kvf__now());
-        any = true;
+/* A group of one without a communicator hears itself. */
+static kvf_status begin_gather(kvf_group *g, kvf_error *error) {
+    if (!g->opened) {
+        g->table[0] = *g->mine;
+        return KVF_OK;
     }
-    return any;
-}
-
-static void pause_for(kvf_group *g, int64_t us) {
-    struct timespec time = {.tv_sec = 0, .tv_nsec = us * 1000};
-    pthread_mutex_unlock(&g->lock);
-    (void)nanosleep(&time, NULL);
-    pthread_mutex_lock(&g->lock);
-}
-
-static void receive_message(kvf_group *g, int64_t timeout_us) {
-    unsigned char message[KVF_CHANNEL_BYTES];
-    int from = -1;
-    size_t bytes = 0;
-    kvf_error error = {0};
-    pthread_mutex_unlock(&g->lock);
-    kvf_status status = g->channel.receive(g->channel.user, timeout_us, &from, message,
-                                           sizeof message, &bytes, &error);
-    pthread_mutex_lock(&g->lock);
-    if (status == KVF_OK)
-        kvf__control_receive(g->control, from, message, bytes, kvf__now());
-    else if (status != KVF_ERR_TIMEOUT && g->state == KVF__GROUP_BROKEN)
-        pause_for(g, DEAF_US);
-    else if (status != KVF_ERR_TIMEOUT)
-        kvf__control_lost(g->control, error.fields & KVF_ERROR_INDEX ? (int)error.index : -1,
-                          status, text_of(&error, status), kvf__now());
-}
-
-/* The communicator; the thread's, without `lock` */
-
-static void take_communicator(kvf_group *g) {
-    g->comm = __atomic_load_n(g->made, __ATOMIC_ACQUIRE);
-    g->taken = g->comm != NULL;
-}
-
-static kvf_status begin_opening(kvf_group *g, kvf_error *error) {
-    const kvf_group_options *o = &g->options;
-    const kvf__nccl_config config = {o->min_ctas, o->max_ctas, o->cta_policy};
-    g->made = kvf__alloc_zero(&g->allocator, 1, sizeof(struct ncclComm *));
-    if (!g->made)
-        return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
+    char *me = g->notes + (size_t)g->options.rank * sizeof(kvf__entry);
     kvf_status status =
-        kvf__nccl_open(o->parent, g->id, o->rank, o->ranks, &config, g->made, error);
-    if (!o->parent)
-        take_communicator(g); /* there at once, also when it is going to fail */
+        kvf__group_copy(g, me, g->mine, sizeof(kvf__entry), cudaMemcpyHostToDevice, error);
+    if (status != KVF_OK)
+        return status;
+    if (!kvf__group_lock_comm(g))
+        return KVF_PENDING;
+    status = kvf__nccl_all_gather(g->comm, g->notes, g->options.rank, sizeof(kvf__entry), g->stream,
+                                  error);
+    kvf__group_unlock_comm(g);
     return status;
 }
 
-/* Until it is split off, a communicator is its parent's business, and only the parent tells how
- * that goes. */
-static kvf_status find_communicator(kvf_group *g, kvf_error *error) {
-    if (g->taken)
-        return KVF_OK;
-    kvf_status status = kvf__nccl_check(g->options.parent, error);
-    if (status == KVF_OK)
-        take_communicator(g);
-    return status == KVF_OK && !g->taken ? KVF_PENDING : status;
-}
-
-static kvf_status open_communicator(kvf_group *g, kvf_error *error) {
-    kvf_status status = KVF_OK;
-    if (g->options.ranks == 1 && !g->options.parent)
-        return KVF_OK;
-    if (!g->made)
-        status = begin_opening(g, error);
-    if (status == KVF_OK)
-        status = find_communicator(g, error);
-    if (status == KVF_OK)
-        status = kvf__nccl_check(g->comm, error);
-    if (status == KVF_PENDING && kvf__now() >= g->open_by)
-        status = KVF__FAIL(error, .status = KVF_ERR_TIMEOUT,
-                           .what = "NCCL has not made the communicator in time");
-    return status;
-}
-
-/* With `lock` held, which is let go meanwhile. */
-static bool go_on_opening(kvf_group *g) {
+static void gather(kvf_group *g, kvf__turn *voted, kvf__turn *next, kvf_status vote) {
     kvf_error error = {0};
-    pthread_mutex_unlock(&g->lock);
-    kvf_status status = open_communicator(g, &error);
+    g->voting = voted;
+    g->announcing = next;
+    kvf__group_wait_anew(g);
+    write_note(g, voted, next, vote);
+    g->phase = KVF__CALLING;
+    kvf_status status = begin_gather(g, &error);
+    if (status != KVF_OK && status != KVF_PENDING)
+        kvf__group_give_up(g, error);
+    if (op_of(next))
+        kvf__op_fill_ahead(op_of(next));
     pthread_mutex_lock(&g->lock);
-    if (status == KVF_PENDING || g->state != KVF__GROUP_OPENING)
+    g->counters.gathers++;
+    pthread_mutex_unlock(&g->lock);
+}
+
+/* What NCCL has begun stands in the stream now. PENDING: not yet, or the group has been given up.
+ */
+static kvf_status settle(kvf_group *g, kvf_error *error) {
+    if (!g->opened)
+        return KVF_OK;
+    if (!kvf__group_lock_comm(g))
+        return KVF_PENDING;
+    kvf_status status = kvf__nccl_check(g->comm, error);
+    kvf__group_unlock_comm(g);
+    return status;
+}
+
+static bool fetch_table(kvf_group *g) {
+    kvf_error error = {0};
+    kvf_status status = settle(g, &error);
+    if (status == KVF_PENDING)
         return false;
+    if (status == KVF_OK && g->opened)
+        status =
+            kvf__group_copy(g, g->table, g->notes, (size_t)g->options.ranks * sizeof(kvf__entry),
+                            cudaMemcpyDeviceToHost, &error);
+    if (status == KVF_OK)
+        status = kvf__group_record(g, g->said, &error);
     if (status != KVF_OK) {
-        kvf__group_doubt(g, &error);
+        kvf__group_give_up(g, error);
         return true;
     }
-    g->state = KVF__GROUP_OPEN;
-    pthread_cond_broadcast(&g->changed);
+    pthread_mutex_lock(&g->lock);
+    if (g->voting)
+        g->voting->enqueued = true;
+    pthread_mutex_unlock(&g->lock);
+    g->phase = KVF__GATHERING;
     return true;
 }
 
-/* Aborts it, so that whatever waits for other ranks comes to an end. */
-static void abort_communicator(kvf_group *g) {
-    struct ncclComm *comm = g->comm;
-    g->comm = NULL;
-    if (!comm)
-        return;
-    pthread_mutex_unlock(&g->lock);
-    kvf__nccl_abort(comm);
-    pthread_mutex_lock(&g->lock);
+/* The event fires after a failed gather, too; but what is a whole table has been heard by others as
+ * well, and counts whatever has become of the communicator since. */
+static bool hear(kvf_group *g) {
+    kvf_error error = {.status = KVF_ERR_ENGINE, .what = "a gather failed"};
+    kvf_status status = kvf__cuda_query(g->said, &error);
+    if (status == KVF_OK && kvf__table_is_valid(g->table, g->options.ranks, g->gathers)) {
+        g->bad = kvf__table_judge(g->table, g->options.ranks, &g->all_announced, &g->left, &g->why);
+        kvf__group_wait_anew(g);
+        g->phase = KVF__CONCLUDING;
+        return true;
+    }
+    kvf_status state = settle(g, &error);
+    if (status != KVF_PENDING || (state != KVF_OK && state != KVF_PENDING)) {
+        kvf__group_give_up(g, error);
+        return true;
+    }
+    return false;
 }
 
-static void check_communicator(kvf_group *g) {
+/* What follows */
+
+static kvf_error peer_error(int rank, const char *why) {
+    return (kvf_error){
+        .status = KVF_ERR_PEER, .fields = KVF_ERROR_INDEX, .index = (uint64_t)rank, .what = why};
+}
+
+/* What went wrong here says more than what the others made of it. */
+static void end_voted(kvf_group *g, kvf_wire_op *op) {
+    int bad = kvf__table_vote(g->table, g->options.ranks);
+    kvf_error error = op->run.failed;
+    bool lost = error.status == KVF_OK && bad >= 0;
+    if (lost)
+        error = peer_error(bad, kvf_status_text((kvf_status)g->table[bad].vote));
+    if (error.status != KVF_OK && bad < 0) /* the others have landed it */
+        kvf__group_give_up(g, error);
+    end_turn(g, &op->turn, error, lost ? &g->counters.votes_lost : NULL);
+}
+
+static void be_idle(kvf_group *g) {
+    atomic_store(&g->deadline, 0);
+    g->phase = KVF__IDLE;
+}
+
+static void start(kvf_group *g, kvf__turn *turn) {
+    kvf_wire_op *op = op_of(turn);
     kvf_error error = {0};
-    uint64_t now = kvf__now();
-    if (!g->comm || g->state != KVF__GROUP_OPEN || now < g->next_check)
-        return;
-    g->next_check = now + CHECK_NS;
-    pthread_mutex_unlock(&g->lock);
-    kvf_status status = kvf__nccl_check(g->comm, &error);
-    pthread_mutex_lock(&g->lock);
-    if (status != KVF_OK && status != KVF_PENDING)
-        kvf__group_doubt(g, &error);
-}
-
-/* Operations; with `lock` held, which is let go meanwhile */
-
-static void vote(kvf_group *g, kvf_wire_op *op) {
-    const kvf_error *failed = &op->run.failed;
-    op->state = KVF__OP_VOTED;
-    kvf__control_vote(g->control, op->number, failed->status,
-                      failed->what ? failed->what : kvf_status_text(failed->status), kvf__now());
-}
-
-/* An operation that cannot even be prepared is one that this rank would not take part in, and the
- * others would wait for it. */
-static kvf_status prepare_and_advance(kvf_wire_op *op, bool *moved, kvf_error *error) {
-    if (!op->prepared) {
-        kvf_status status = kvf__op_prepare(op, error);
-        if (status != KVF_OK)
-            return status;
-        op->prepared = true;
-        *moved = true;
-    }
-    kvf_status status = kvf__op_advance(op, moved, error);
-    kvf_error stuck;
-    if ((status == KVF_OK || status == KVF_PENDING) &&
-        kvf__guard_check(op->group, &stuck) != KVF_OK)
-        return kvf__fail(error, stuck);
-    return status;
-}
-
-/* Carries on one started operation. Returns whether all of it is enqueued. */
-static bool carry_on(kvf_group *g, kvf_wire_op *op, bool *moved) {
-    kvf_error error = {0};
-    pthread_mutex_unlock(&g->lock);
-    kvf_status status = prepare_and_advance(op, moved, &error);
-    bool quiet = status == KVF_OK && kvf__op_is_quiet(op, moved);
-    if (status == KVF_PENDING)
-        (void)kvf__op_is_quiet(op, moved);
-    pthread_mutex_lock(&g->lock);
-    if (op->state != KVF__OP_STARTED)
-        return false;
-    if (status != KVF_OK && status != KVF_PENDING) {
-        kvf__group_doubt(g, &error);
-        *moved = true;
-        return false;
-    }
-    if (quiet) {
-        vote(g, op);
-        *moved = true;
-    }
-    return status == KVF_OK;
-}
-
-/* Each only behind what was started before it, since the other ranks enqueue them in that order. */
-static bool carry_on_all(kvf_group *g) {
-    bool moved = false;
-    kvf_wire_op *op = g->first;
-    while (op && g->state == KVF__GROUP_OPEN && op->state != KVF__OP_ANNOUNCED) {
-        if (op->state == KVF__OP_STARTED && !carry_on(g, op, &moved))
-            break;
-        op = op->next;
-    }
-    return moved;
-}
-
-/* Of a broken group: what moves no more ends. */
-static bool end_dropped(kvf_group *g) {
-    bool moved = false;
-    for (kvf_wire_op *op = g->first, *next; op; op = next) {
-        pthread_mutex_unlock(&g->lock);
-        if (op->prepared && !op->dropped)
-            kvf__op_drop(op);
-        op->dropped = true;
-        bool quiet = !op->prepared || kvf__op_is_quiet(op, &moved);
+    kvf__group_wait_anew(g);
+    if (op) {
         pthread_mutex_lock(&g->lock);
-        next = op->next;
-        if (!quiet)
-            continue;
-        kvf_error error = g->broken;
-        end(g, op, &error);
+        op->start_time = kvf__now();
+        pthread_mutex_unlock(&g->lock);
+        op->run.place = op->wire->place;
+        op->wire->place = (op->wire->place + op->run.chunk_count) % op->wire->chunks;
+        g->phase = KVF__RUNNING;
+    } else if (turn->kind == KVF__TURN_WIRE) {
+        uint16_t offer = kvf__table_least_offer(g->table, g->options.ranks);
+        kvf_status status = kvf__wire_begin((kvf_wire *)turn, offer, &error);
+        g->phase = KVF__REGISTERING;
+        if (status != KVF_OK && status != KVF_PENDING)
+            kvf__group_give_up(g, error);
+    } else {
+        if (turn->kind == KVF__TURN_UNWIRE)
+            kvf__wire_end((kvf_wire *)turn);
+        be_idle(g);
+        end_turn(g, turn, (kvf_error){0}, NULL);
+    }
+}
+
+/* A wire that only some destroy stays registered, as it is on the others. */
+static void refuse(kvf_group *g, kvf__turn *turn) {
+    if (turn->kind == KVF__TURN_UNWIRE)
+        ((kvf_wire *)turn)->left = true;
+    be_idle(g);
+    if (g->left)
+        kvf__group_give_up(g, (kvf_error){.what = "a rank has left"});
+    end_turn(g, turn, peer_error(g->bad, g->why), &g->counters.operations_refused);
+}
+
+static bool conclude(kvf_group *g) {
+    bool moved = false;
+    if (g->pausing) {
+        g->announcing = &g->pausing->turn;
+        g->pausing = NULL;
+        g->phase = KVF__RUNNING;
+        return true;
+    }
+    if (g->voting) {
+        kvf_wire_op *op = op_of(g->voting);
+        if (!kvf__op_is_quiet(op, &moved))
+            return moved;
+        g->voting = NULL;
+        end_voted(g, op);
+        if (kvf__group_is_broken(g))
+            return true;
+    }
+    kvf__turn *turn = g->announcing;
+    if (!turn || !g->all_announced) { /* by a gather of its own */
+        g->announcing = NULL;
+        be_idle(g);
+    } else if (g->bad >= 0) {
+        if (op_of(turn) && !kvf__op_is_quiet(op_of(turn), &moved))
+            return moved;
+        g->announcing = NULL;
+        refuse(g, turn);
+    } else {
+        start(g, turn);
+        if (g->phase == KVF__IDLE)
+            g->announcing = NULL;
+    }
+    return true;
+}
+
+static bool run(kvf_group *g) {
+    kvf_wire_op *op = op_of(g->announcing);
+    kvf_error error = {0};
+    bool moved = false;
+    kvf_status status = kvf__op_advance(op, &moved, &error);
+    if (status == KVF_OK)
+        status = kvf__op_vote(op, &error);
+    if (moved)
+        kvf__group_wait_anew(g);
+    if (status == KVF_PENDING)
+        return moved;
+    if (status != KVF_OK) {
+        kvf__group_give_up(g, error);
+    } else if (op->run.drained < op->run.chunk_count) {
+        op->run.heard = op->run.drained;
+        g->pausing = op;
+        gather(g, NULL, NULL, KVF_OK);
+    } else
+        gather(g, &op->turn, turn_after(g, &op->turn), op->run.failed.status);
+    return true;
+}
+
+static bool end_registering(kvf_group *g) {
+    kvf_error error = {0};
+    kvf_status status = settle(g, &error);
+    if (status == KVF_PENDING)
+        return false;
+    if (status != KVF_OK) {
+        kvf__group_give_up(g, error);
+        return true;
+    }
+    kvf__turn *turn = g->announcing;
+    kvf__wire_made((kvf_wire *)turn);
+    g->announcing = NULL;
+    be_idle(g);
+    end_turn(g, turn, (kvf_error){0}, NULL);
+    return true;
+}
+
+/* Broken: what stands in the stream comes to rest, since nothing of NCCL waits any more; then the
+ * operations are told. */
+
+/* What was begun has come into the stream, or never will. */
+static bool has_stopped(kvf_group *g) {
+    pthread_mutex_lock(&g->lock);
+    bool stopped = g->stopped;
+    pthread_mutex_unlock(&g->lock);
+    pthread_mutex_lock(&g->comm_lock);
+    bool busy = g->revoked && kvf__nccl_check(g->revoked, NULL) == KVF_PENDING;
+    pthread_mutex_unlock(&g->comm_lock);
+    return stopped && !busy;
+}
+
+static bool is_at_rest(kvf_group *g) {
+    kvf_error error;
+    if (!g->resting && !has_stopped(g))
+        return false;
+    bool marked = g->phase == KVF__IDLE || g->phase == KVF__GATHERING ||
+                  g->phase == KVF__CONCLUDING; /* else a call may have come into the stream */
+    if (!g->resting && !marked)
+        (void)kvf__group_record(g, g->shared, &error);
+    g->resting = true;
+    return kvf__cuda_query(g->said, &error) != KVF_PENDING &&
+           kvf__cuda_query(g->shared, &error) != KVF_PENDING;
+}
+
+static bool end_all(kvf_group *g) {
+    bool moved = false;
+    kvf__turn *turn;
+    (void)g->engine->base.ops->progress(&g->engine->base);
+    if (!g->rested && !is_at_rest(g)) {
+        if (kvf__now() > atomic_load(&g->deadline)) /* revoking has not been enough */
+            kvf__group_abort(g);
+        return false;
+    }
+    pthread_mutex_lock(&g->lock);
+    g->rested = true;
+    pthread_mutex_unlock(&g->lock);
+    while ((turn = turn_after(g, NULL)) != NULL) {
+        if (op_of(turn) && !kvf__op_is_quiet(op_of(turn), &moved))
+            return moved;
+        end_turn(g, turn, g->broken, NULL);
         moved = true;
     }
+    g->voting = g->announcing = NULL;
+    g->pausing = NULL;
     return moved;
 }
 
-/* The thread */
+static void check_deadline(kvf_group *g) {
+    uint64_t deadline = atomic_load(&g->deadline);
+    if (deadline > 0 && kvf__now() > deadline)
+        kvf__group_give_up(g, (kvf_error){.what = kvf__group_late});
+}
 
-static bool advance(kvf_group *g) {
-    kvf_error error;
-    bool moved = handle_events(g);
-    moved |= send_messages(g);
-    switch (g->state) {
-    case KVF__GROUP_OPENING:
-        return go_on_opening(g) || moved;
-    case KVF__GROUP_OPEN:
-        if (kvf__guard_check(g, &error) != KVF_OK)
-            kvf__group_doubt(g, &error);
-        moved |= carry_on_all(g);
-        check_communicator(g);
-        return moved;
-    case KVF__GROUP_BROKEN:
-        abort_communicator(g);
-        return end_dropped(g) || moved;
-    default:
-        return moved;
+/* A long operation makes progress as its transfers end. */
+static bool see_progress(kvf_group *g) {
+    kvf_wire_op *op = g->pausing ? g->pausing : op_of(g->voting);
+    bool moved = false;
+    if (op)
+        (void)kvf__op_is_quiet(op, &moved);
+    if (moved)
+        kvf__group_wait_anew(g);
+    return moved;
+}
+
+bool kvf__group_step(kvf_group *g) {
+    if (kvf__group_is_broken(g))
+        return end_all(g);
+    bool moved = false;
+    switch (g->phase) {
+    case KVF__IDLE: {
+        kvf__turn *turn = turn_after(g, NULL);
+        if (turn)
+            gather(g, NULL, turn, KVF_OK);
+        return turn != NULL;
     }
-}
-
-/* Whether there is something that only looking at it moves on. */
-static bool is_busy(const kvf_group *g) {
-    bool busy = g->state == KVF__GROUP_OPENING;
-    for (const kvf_wire_op *op = g->first; op && !busy; op = op->next)
-        busy = op->state == KVF__OP_STARTED || op->state == KVF__OP_DROPPED;
-    return busy;
-}
-
-static int64_t time_to_wait(const kvf_group *g, bool moved, uint64_t deadline) {
-    uint64_t now = kvf__now();
-    int64_t until = deadline > now ? (int64_t)((deadline - now) / 1000) : 0;
-    int64_t most = moved ? 0 : is_busy(g) ? BUSY_US : !g->channel.wake ? UNWAKEABLE_US : IDLE_US;
-    return until < most ? until : most;
-}
-
-static void step(kvf_group *g) {
-    uint64_t deadline = kvf__control_tick(g->control, kvf__now());
-    bool moved = advance(g);
-    if (is_busy(g)) {
-        pthread_mutex_unlock(&g->lock);
-        kvf__guard_enter(g);
-        moved |= g->engine->base.ops->progress(&g->engine->base);
-        kvf__guard_leave(g);
-        pthread_mutex_lock(&g->lock);
+    case KVF__CALLING:
+        moved = fetch_table(g);
+        break;
+    case KVF__GATHERING:
+        moved = see_progress(g);
+        moved |= hear(g);
+        break;
+    case KVF__CONCLUDING:
+        moved = conclude(g);
+        break;
+    case KVF__REGISTERING:
+        moved = end_registering(g);
+        break;
+    case KVF__RUNNING:
+        moved = run(g);
+        break;
     }
-    if (!g->stop)
-        receive_message(g, time_to_wait(g, moved, deadline));
-}
-
-/* Waits for what was begun on a communicator, for a while. */
-static kvf_status see_it_done(struct ncclComm *comm) {
-    const struct timespec nap = {.tv_sec = 0, .tv_nsec = BUSY_US * 1000L};
-    uint64_t end = kvf__now() + CLOSE_NS;
-    kvf_status status;
-    while ((status = kvf__nccl_check(comm, NULL)) == KVF_PENDING && kvf__now() < end)
-        (void)nanosleep(&nap, NULL);
-    return status;
-}
-
-/* A split that the group did not wait for. While it is under way NCCL may write where it was told
- * to, and where somebody has died that may be for ever: then this place is left to it. */
-static void end_split(kvf_group *g) {
-    if (!g->made)
-        return;
-    if (!g->taken && g->options.parent) {
-        if (see_it_done(g->options.parent) == KVF_PENDING)
-            return;
-        kvf__nccl_abort(__atomic_load_n(g->made, __ATOMIC_ACQUIRE));
+    if (!moved) {
+        (void)g->engine->base.ops->progress(&g->engine->base);
+        check_deadline(g);
     }
-    kvf__free(&g->allocator, g->made, 1, sizeof(struct ncclComm *));
-    g->made = NULL;
+    return moved;
 }
 
-/* Lets go of the communicator in peace where everybody is done, and otherwise at once. */
-static void close_communicator(kvf_group *g) {
-    struct ncclComm *comm = g->comm;
-    end_split(g);
-    g->comm = NULL;
-    if (!comm)
-        return;
-    kvf_status status = g->quiet ? kvf__nccl_finalize(comm, NULL) : KVF_ERR_ENGINE;
-    if (status == KVF_OK)
-        status = see_it_done(comm);
-    if (status == KVF_OK)
-        kvf__nccl_destroy(comm);
-    else
-        kvf__nccl_abort(comm);
-}
-
-void *kvf__group_run(void *context) {
-    kvf_group *g = context;
+/* A device that cannot be entered any more ends the group, which takes steps, too. */
+static void drive(kvf_group *g) {
     kvf__cuda_guard guard;
     kvf_error error;
     bool entered = kvf__cuda_enter(g->engine->options.device, &guard, &error) == KVF_OK;
-    (void)kvf__timers_be_exact();
-    pthread_mutex_lock(&g->lock);
     if (!entered)
-        kvf__group_doubt(g, &error);
-    while (!g->stop || g->first)
-        step(g);
-    (void)handle_events(g);
-    (void)send_messages(g); /* that this rank goes, if nobody has heard it yet */
-    pthread_mutex_unlock(&g->lock);
-    close_communicator(g);
+        kvf__group_give_up(g, error);
+    while (kvf__group_step(g)) {
+    }
     if (entered)
         kvf__cuda_leave(&guard);
-    return NULL;
+}
+
+/* Who finds another driving leaves it to it, also what has come since its last step. */
+void kvf__group_drive(kvf_group *g) {
+    if (g->has_thread)
+        return;
+    atomic_store(&g->wanted, true);
+    while (atomic_load(&g->wanted) && pthread_mutex_trylock(&g->driver) == 0) {
+        atomic_store(&g->wanted, false);
+        if (!g->ended)
+            drive(g);
+        pthread_mutex_unlock(&g->driver);
+    }
 }

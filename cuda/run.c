@@ -5,12 +5,16 @@
  *     onboard, striped   chunk c has pairs [c * stripe, (c + 1) * stripe) of each owner. On the
  * wire owner r's part begins at block r * parts of the chunk, `parts` being the largest of them
  *     onboard, first     chunk c has pairs [c * chunk, (c + 1) * chunk)
- *     exchange           round c has pairs [c * q, (c + 1) * q) of each hand, hand h at block h * q
+ *     hand-over          chunk c has pairs [c * q, (c + 1) * q) of each hand-over, number h of them
+ * at block h * q
  *
- * A chunk's place on the wire is used again by the chunk `chunks` behind it; the order of its slots
- * sees to that.
+ * A chunk is filled, shared by NCCL and drained; chunk c + 1 is filled while the call of chunk c
+ * settles. A place on the wire is used again by the chunk `chunks` after it, also across
+ * operations; the order of its slots sees to that.
  */
 #include "group.h"
+
+enum { CHUNKS_BETWEEN = 16 }; /* gathers in which all say that they go on */
 
 static size_t pieces(size_t count, size_t each) {
     return count / each + (count % each != 0);
@@ -33,20 +37,24 @@ static int owner_of(const kvf_wire_op *op, const kvf__op_part *part, size_t i) {
                                         : (int)((part->first_position + i) % (uint64_t)ranks(op));
 }
 
-/* Blocks of one hand in a round. All ranks have the same, and 32 hands fit a chunk that is so
- * large. */
-static size_t hand_blocks(const kvf_wire *w) {
-    return kvf__max(w->chunk / KVF__CONTROL_HANDS, 1);
+static bool is_hand_over(const kvf_wire_op *op) {
+    return op->turn.kind == KVF__TURN_HAND_OVER;
+}
+
+/* Blocks of one hand-over in a chunk. */
+static size_t hand_blocks(const kvf_wire_op *op) {
+    return op->part_count > 0 ? op->wire->chunk / op->part_count : 1;
 }
 
 /* The wire's block at which a chunk begins. */
-static size_t chunk_start(const kvf_wire_op *op) {
-    return op->run.chunk % op->wire->chunks * op->wire->chunk;
+static size_t chunk_start(const kvf_wire_op *op, size_t chunk) {
+    return (op->run.place + chunk) % op->wire->chunks * op->wire->chunk;
 }
 
 /* Nothing has to be shared: every rank has what it brings, or stores what it has. */
 static bool is_alone(const kvf_wire_op *op) {
-    return op->kind == KVF__OP_OFFLOAD || (op->kind == KVF__OP_ONBOARD && ranks(op) == 1);
+    return op->turn.kind == KVF__TURN_OFFLOAD ||
+           (op->turn.kind == KVF__TURN_ONBOARD && ranks(op) == 1);
 }
 
 /* Preparing */
@@ -76,19 +84,19 @@ static size_t owned(const kvf__op_run *r, size_t owner) {
     return r->starts[owner + 1] - r->starts[owner];
 }
 
+/* Blocks of one owner in a chunk. */
+static size_t each(const kvf_wire_op *op) {
+    return is_alone(op) || op->share == KVF_SHARE_FIRST ? op->wire->chunk : op->wire->stripe;
+}
+
 static size_t count_chunks(const kvf_wire_op *op) {
-    const kvf_wire *w = op->wire;
     size_t chunks = 0;
-    if (is_alone(op))
-        return pieces(owned(&op->run, (size_t)op->group->options.rank), w->chunk);
-    if (op->kind == KVF__OP_EXCHANGE)
+    if (is_hand_over(op))
         for (size_t p = 0; p < op->part_count; p++)
-            chunks = kvf__max(chunks, pieces(op->parts[p].count, hand_blocks(w)));
-    else if (op->share == KVF_SHARE_FIRST)
-        chunks = pieces(op->pairs, w->chunk);
+            chunks = kvf__max(chunks, pieces(op->parts[p].count, hand_blocks(op)));
     else
         for (size_t k = 0; k < (size_t)ranks(op); k++)
-            chunks = kvf__max(chunks, pieces(owned(&op->run, k), w->stripe));
+            chunks = kvf__max(chunks, pieces(owned(&op->run, k), each(op)));
     return chunks;
 }
 
@@ -99,12 +107,7 @@ kvf_status kvf__op_prepare(kvf_wire_op *op, kvf_error *error) {
     r->starts = kvf__alloc_zero(&op->allocator, owners, sizeof *r->starts);
     if (!r->starts || (!r->order && op->pairs > 0))
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
-    cudaError_t code = cudaEventCreateWithFlags(&r->end, cudaEventDisableTiming);
-    if (code != cudaSuccess) {
-        r->end = NULL;
-        return kvf__cuda_fail(code, "cudaEventCreateWithFlags", error);
-    }
-    if (op->kind != KVF__OP_EXCHANGE)
+    if (r->order && !is_hand_over(op))
         sort_by_owner(op);
     r->chunk_count = count_chunks(op);
     return KVF_OK;
@@ -115,18 +118,6 @@ void kvf__op_finish(kvf_wire_op *op) {
     kvf__free(&op->allocator, r->order, op->pairs, sizeof *r->order);
     kvf__free(&op->allocator, r->starts, (size_t)ranks(op) + 1, sizeof *r->starts);
     r->order = r->starts = NULL;
-    if (r->end)
-        (void)cudaEventDestroy(r->end);
-    r->end = NULL;
-    (void)cudaGetLastError();
-}
-
-/* The event is recorded anew behind everything. */
-void kvf__op_drop(kvf_wire_op *op) {
-    kvf__op_run *r = &op->run;
-    r->shared = cudaEventRecord(r->end, op->group->stream) == cudaSuccess;
-    if (!r->shared)
-        (void)cudaGetLastError();
 }
 
 /* Transfers */
@@ -150,9 +141,7 @@ static kvf_status submit(kvf_wire_op *op, kvf_tier *src, size_t src_layout, kvf_
     if (r->count == KVF__OP_TRANSFERS)
         return KVF_ERR_AGAIN;
     kvf_transfer *t = NULL;
-    kvf__guard_enter(op->group);
     kvf_status status = kvf_transfer_submit(src, dst, &plan, 1, &how, &t, &error);
-    kvf__guard_leave(op->group);
     if (status == KVF_OK)
         r->transfers[(r->first + r->count++) % KVF__OP_TRANSFERS] = t;
     else if (status != KVF_ERR_AGAIN)
@@ -166,46 +155,45 @@ static void list(kvf_wire *w, size_t *count, uint64_t from, uint64_t to) {
     w->to[(*count)++] = to;
 }
 
-/* Onboarding: a chunk */
+/* Onboarding */
 
-/* How many blocks each owner's part takes in this chunk, and how many an owner has in it. */
-static size_t in_chunk(const kvf_wire_op *op, size_t owner) {
-    size_t each = op->share == KVF_SHARE_FIRST ? op->wire->chunk : op->wire->stripe;
-    size_t before = kvf__min(op->run.chunk * each, owned(&op->run, owner));
-    return kvf__min(owned(&op->run, owner) - before, each);
+/* How many blocks an owner has in a chunk, and how many each owner's part takes. */
+static size_t in_chunk(const kvf_wire_op *op, size_t owner, size_t chunk) {
+    size_t before = kvf__min(chunk * each(op), owned(&op->run, owner));
+    return kvf__min(owned(&op->run, owner) - before, each(op));
 }
 
-static size_t part_blocks(const kvf_wire_op *op) {
+static size_t part_blocks(const kvf_wire_op *op, size_t chunk) {
     size_t most = 0;
     for (size_t k = 0; k < (size_t)ranks(op); k++)
-        most = kvf__max(most, in_chunk(op, k));
+        most = kvf__max(most, in_chunk(op, k, chunk));
     return most;
 }
 
 /* The pair that is the i-th of an owner's in this chunk. */
-static size_t pair_at(const kvf_wire_op *op, size_t owner, size_t i) {
-    size_t each = op->share == KVF_SHARE_FIRST ? op->wire->chunk : op->wire->stripe;
-    return op->run.order[op->run.starts[owner] + op->run.chunk * each + i];
+static size_t pair_at(const kvf_wire_op *op, size_t owner, size_t chunk, size_t i) {
+    return op->run.order[op->run.starts[owner] + chunk * each(op) + i];
 }
 
-static kvf_status fill_onboard(kvf_wire_op *op) {
+static kvf_status fill_onboard(kvf_wire_op *op, size_t chunk) {
     kvf_wire *w = op->wire;
     size_t me = (size_t)op->group->options.rank, count = 0;
-    size_t start = chunk_start(op) + (op->share == KVF_SHARE_FIRST ? 0 : me * part_blocks(op));
-    size_t mine = in_chunk(op, me);
+    size_t start =
+        chunk_start(op, chunk) + (op->share == KVF_SHARE_FIRST ? 0 : me * part_blocks(op, chunk));
+    size_t mine = in_chunk(op, me, chunk);
     for (size_t i = 0; i < mine; i++)
-        list(w, &count, sources(op)[pair_at(op, me, i)], start + i);
+        list(w, &count, sources(op)[pair_at(op, me, chunk, i)], start + i);
     kvf_status status = submit(op, op->host, op->host_layout, w->tier, 0, count);
     if (status == KVF_OK)
         op->run.stats.host_bytes += mine * w->block_bytes;
     return status;
 }
 
-static kvf_status share_onboard(kvf_wire_op *op, kvf_error *error) {
+static kvf_status share_onboard(kvf_wire_op *op, size_t chunk, kvf_error *error) {
     kvf_wire *w = op->wire;
     kvf_group *g = op->group;
-    char *memory = w->memory + chunk_start(op) * w->block_bytes;
-    size_t bytes = part_blocks(op) * w->block_bytes;
+    char *memory = w->memory + chunk_start(op, chunk) * w->block_bytes;
+    size_t bytes = part_blocks(op, chunk) * w->block_bytes;
     if (op->share == KVF_SHARE_FIRST) {
         op->run.stats.wire_bytes += bytes;
         return kvf__nccl_broadcast(g->comm, memory, bytes, g->stream, error);
@@ -214,85 +202,69 @@ static kvf_status share_onboard(kvf_wire_op *op, kvf_error *error) {
     return kvf__nccl_all_gather(g->comm, memory, g->options.rank, bytes, g->stream, error);
 }
 
-static kvf_status drain_onboard(kvf_wire_op *op) {
+static kvf_status drain_onboard(kvf_wire_op *op, size_t chunk) {
     kvf_wire *w = op->wire;
-    size_t count = 0, parts = part_blocks(op);
+    size_t count = 0, parts = part_blocks(op, chunk), start = chunk_start(op, chunk);
     for (size_t k = 0; k < (size_t)ranks(op); k++)
-        for (size_t i = 0; i < in_chunk(op, k); i++)
-            list(w, &count, chunk_start(op) + k * parts + i, destinations(op)[pair_at(op, k, i)]);
+        for (size_t i = 0; i < in_chunk(op, k, chunk); i++)
+            list(w, &count, start + k * parts + i, destinations(op)[pair_at(op, k, chunk, i)]);
     return submit(op, w->tier, 0, w->device, w->device_layout, count);
 }
 
-/* Exchanging: a round */
+/* Handing over. Within a rank nothing is sent: what was filled is drained. */
 
-static size_t in_round(const kvf_wire_op *op, const kvf__op_part *part) {
-    size_t each = hand_blocks(op->wire), before = kvf__min(op->run.chunk * each, part->count);
-    return kvf__min(part->count - before, each);
+static size_t handed(const kvf_wire_op *op, const kvf__op_part *part, size_t chunk) {
+    size_t before = kvf__min(chunk * hand_blocks(op), part->count);
+    return kvf__min(part->count - before, hand_blocks(op));
 }
 
-/* Lists one direction's pairs of the round, between slots and the wire. */
-static size_t list_round(kvf_wire_op *op, bool receives) {
-    kvf_wire *w = op->wire;
-    size_t count = 0, each = hand_blocks(w);
+/* Lists one direction's pairs of a chunk, between slots and the wire. */
+static size_t list_handed(kvf_wire_op *op, size_t chunk, bool receives) {
+    size_t count = 0, most = hand_blocks(op);
     for (size_t p = 0; p < op->part_count; p++) {
         const kvf__op_part *part = &op->parts[p];
-        for (size_t i = 0; part->receives == receives && i < in_round(op, part); i++) {
-            size_t pair = part->first + op->run.chunk * each + i;
-            size_t block = chunk_start(op) + p * each + i;
+        bool mine = op->group->options.rank == (receives ? part->to : part->from);
+        for (size_t i = 0; mine && i < handed(op, part, chunk); i++) {
+            size_t pair = part->first + chunk * most + i;
+            size_t block = chunk_start(op, chunk) + p * most + i;
             if (receives)
-                list(w, &count, block, destinations(op)[pair]);
+                list(op->wire, &count, block, destinations(op)[pair]);
             else
-                list(w, &count, sources(op)[pair], block);
+                list(op->wire, &count, sources(op)[pair], block);
         }
     }
     return count;
 }
 
-static kvf_status fill_exchange(kvf_wire_op *op) {
+/* One group of calls, which is ended whatever came of them. */
+static kvf_status share_handed(kvf_wire_op *op, size_t chunk, kvf_error *error) {
     kvf_wire *w = op->wire;
-    return submit(op, w->device, w->device_layout, w->tier, 0, list_round(op, false));
-}
-
-static kvf_status drain_exchange(kvf_wire_op *op) {
-    kvf_wire *w = op->wire;
-    return submit(op, w->tier, 0, w->device, w->device_layout, list_round(op, true));
-}
-
-/* A group of one has a communicator only if it was given a parent, and all hands are its own. */
-static kvf_status exchange_alone(kvf_wire_op *op, const kvf__nccl_hand *hands, size_t count,
-                                 kvf_error *error) {
-    size_t receives = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (hands[i].receives)
-            continue;
-        while (!hands[receives].receives)
-            receives++;
-        cudaError_t code =
-            cudaMemcpyAsync(hands[receives++].memory, hands[i].memory, hands[i].bytes,
-                            cudaMemcpyDeviceToDevice, op->group->stream);
-        if (code != cudaSuccess)
-            return kvf__cuda_fail(code, "cudaMemcpyAsync", error);
-    }
-    return KVF_OK;
-}
-
-static kvf_status share_exchange(kvf_wire_op *op, kvf_error *error) {
-    kvf_wire *w = op->wire;
-    kvf__nccl_hand hands[KVF__CONTROL_HANDS];
-    size_t count = 0;
-    for (size_t p = 0; p < op->part_count; p++) {
+    kvf_group *g = op->group;
+    int me = g->options.rank;
+    kvf_status status = kvf__nccl_begin(error);
+    if (status != KVF_OK)
+        return status;
+    for (size_t p = 0; status == KVF_OK && p < op->part_count; p++) {
         const kvf__op_part *part = &op->parts[p];
-        size_t bytes = in_round(op, part) * w->block_bytes;
-        char *memory = w->memory + (chunk_start(op) + p * hand_blocks(w)) * w->block_bytes;
-        if (bytes > 0)
-            hands[count++] = (kvf__nccl_hand){part->peer, part->receives, memory, bytes};
+        size_t bytes = handed(op, part, chunk) * w->block_bytes;
+        char *memory = w->memory + (chunk_start(op, chunk) + p * hand_blocks(op)) * w->block_bytes;
+        if (part->from == part->to || bytes == 0 || (part->from != me && part->to != me))
+            continue;
         op->run.stats.wire_bytes += bytes;
+        status = part->from == me
+                     ? kvf__nccl_send(g->comm, memory, bytes, part->to, g->stream, error)
+                     : kvf__nccl_receive(g->comm, memory, bytes, part->from, g->stream, error);
     }
-    if (count == 0)
-        return KVF_OK;
-    return op->group->comm
-               ? kvf__nccl_exchange(op->group->comm, hands, count, op->group->stream, error)
-               : exchange_alone(op, hands, count, error);
+    return kvf__nccl_end(status, error);
+}
+
+static bool sends_or_receives(const kvf_wire_op *op, size_t chunk) {
+    int me = op->group->options.rank;
+    for (size_t p = 0; p < op->part_count; p++)
+        if (op->parts[p].from != op->parts[p].to && handed(op, &op->parts[p], chunk) > 0 &&
+            (op->parts[p].from == me || op->parts[p].to == me))
+            return true;
+    return false;
 }
 
 /* Alone: between the host and slots, in slices that the wire's lists hold */
@@ -300,112 +272,139 @@ static kvf_status share_exchange(kvf_wire_op *op, kvf_error *error) {
 static kvf_status move_alone(kvf_wire_op *op) {
     kvf_wire *w = op->wire;
     kvf__op_run *r = &op->run;
-    size_t me = (size_t)op->group->options.rank, start = r->chunk * w->chunk, listed = 0;
-    size_t count = kvf__min(owned(r, me) - start, w->chunk);
+    size_t me = (size_t)op->group->options.rank, listed = 0;
+    size_t count = in_chunk(op, me, r->drained);
     while (listed < count) {
-        size_t pair = r->order[r->starts[me] + start + listed];
+        size_t pair = pair_at(op, me, r->drained, listed);
         list(w, &listed, sources(op)[pair], destinations(op)[pair]);
     }
     kvf_status status =
-        op->kind == KVF__OP_ONBOARD
+        op->turn.kind == KVF__TURN_ONBOARD
             ? submit(op, op->host, op->host_layout, w->device, w->device_layout, count)
             : submit(op, w->device, w->device_layout, op->host, op->host_layout, count);
-    if (status != KVF_OK)
-        return status;
-    r->chunk++;
-    r->stats.chunks++;
-    r->stats.host_bytes += count * w->block_bytes;
-    return KVF_OK;
+    if (status == KVF_OK)
+        r->stats.host_bytes += count * w->block_bytes;
+    return status;
 }
 
-/* Stages */
+/* Chunks */
+
+static kvf_status fill(kvf_wire_op *op) {
+    kvf__op_run *r = &op->run;
+    kvf_wire *w = op->wire;
+    if (r->filled == r->chunk_count || r->filled == r->drained + w->chunks)
+        return KVF_OK;
+    kvf_status status = is_hand_over(op) ? submit(op, w->device, w->device_layout, w->tier, 0,
+                                                  list_handed(op, r->filled, false))
+                                         : fill_onboard(op, r->filled);
+    if (status == KVF_OK)
+        r->filled++;
+    return status;
+}
+
+void kvf__op_fill_ahead(kvf_wire_op *op) {
+    kvf__op_run *r = &op->run;
+    r->place = op->wire->place;
+    size_t before;
+    do
+        before = r->filled;
+    while (!is_alone(op) && op->turn.refused == KVF_OK && fill(op) == KVF_OK && r->filled > before);
+}
 
 /* The wire's blocks that a chunk uses on this rank. */
-static size_t list_chunk(kvf_wire_op *op) {
+static size_t list_chunk(kvf_wire_op *op, size_t chunk) {
     kvf_wire *w = op->wire;
-    size_t blocks = op->kind == KVF__OP_EXCHANGE   ? op->part_count * hand_blocks(w)
-                    : op->share == KVF_SHARE_FIRST ? part_blocks(op)
-                                                   : part_blocks(op) * (size_t)ranks(op);
+    size_t blocks = is_hand_over(op)               ? op->part_count * hand_blocks(op)
+                    : op->share == KVF_SHARE_FIRST ? part_blocks(op, chunk)
+                                                   : part_blocks(op, chunk) * (size_t)ranks(op);
     for (size_t i = 0; i < blocks; i++)
-        w->from[i] = chunk_start(op) + i;
+        w->from[i] = chunk_start(op, chunk) + i;
     return blocks;
+}
+
+static bool needs_nccl(const kvf_wire_op *op, size_t chunk) {
+    return op->group->opened && (!is_hand_over(op) || sends_or_receives(op, chunk));
 }
 
 static kvf_status share(kvf_wire_op *op, kvf_error *error) {
     kvf_group *g = op->group;
-    size_t blocks = list_chunk(op);
-    kvf__guard_enter(g);
+    size_t chunk = op->run.shared, blocks = list_chunk(op, chunk);
     kvf_status status =
         kvf_cuda_wait_slots(op->wire->tier, op->wire->from, blocks, true, g->stream, error);
-    kvf__guard_leave(g);
-    if (status == KVF_OK)
-        status = kvf__guard_check(g, error);
     if (status != KVF_OK)
         return status;
-    return op->kind == KVF__OP_EXCHANGE ? share_exchange(op, error) : share_onboard(op, error);
-}
-
-static kvf_status record(cudaEvent_t event, cudaStream_t stream, kvf_error *error) {
-    cudaError_t code = cudaEventRecord(event, stream);
-    return code == cudaSuccess ? KVF_OK : kvf__cuda_fail(code, "cudaEventRecord", error);
-}
-
-/* What was begun has been enqueued; only now can an event stand behind it. */
-static kvf_status settle(kvf_wire_op *op, kvf_error *error) {
-    kvf_group *g = op->group;
-    kvf_status status = g->comm ? kvf__nccl_check(g->comm, error) : KVF_OK;
-    if (status == KVF_OK)
-        status = record(g->shared, g->stream, error);
-    if (status == KVF_OK)
-        status = record(op->run.end, g->stream, error);
-    if (status != KVF_OK)
-        return status;
-    op->run.shared = true;
-    size_t blocks = list_chunk(op);
-    kvf__guard_enter(g);
-    status = kvf_cuda_mark_slots(op->wire->tier, op->wire->from, blocks, true, g->shared, error);
-    kvf__guard_leave(g);
+    if (!kvf__group_lock_comm(g))
+        return KVF_PENDING;
+    kvf__range_begin(kvf__group_hooks(g), KVF__RANGE_SHARE);
+    status = is_hand_over(op) ? share_handed(op, chunk, error) : share_onboard(op, chunk, error);
+    kvf__range_end(kvf__group_hooks(g));
+    kvf__group_unlock_comm(g);
+    op->run.calling = status == KVF_OK;
     return status;
 }
 
-static kvf_status do_stage(kvf_wire_op *op, kvf_error *error) {
-    const kvf__hooks *hooks = kvf__group_hooks(op->group);
-    bool exchanges = op->kind == KVF__OP_EXCHANGE;
-    kvf_status status;
-    switch (op->run.stage) {
-    case KVF__OP_FILL:
-        return exchanges ? fill_exchange(op) : fill_onboard(op);
-    case KVF__OP_SHARE:
-        kvf__range_begin(hooks, KVF__RANGE_SHARE);
-        status = share(op, error);
-        kvf__range_end(hooks);
+/* What was begun has been enqueued; only now can an event stand after it. */
+static kvf_status settle(kvf_wire_op *op, kvf_error *error) {
+    kvf_group *g = op->group;
+    if (!kvf__group_lock_comm(g))
+        return KVF_PENDING;
+    kvf_status status = kvf__nccl_check(g->comm, error);
+    kvf__group_unlock_comm(g);
+    if (status == KVF_OK)
+        status = kvf__group_record(g, g->shared, error);
+    if (status != KVF_OK)
         return status;
-    case KVF__OP_SETTLE:
-        return settle(op, error);
-    default:
-        return exchanges ? drain_exchange(op) : drain_onboard(op);
-    }
-}
-
-static kvf_status next_stage(kvf_wire_op *op, kvf_error *error) {
-    kvf__op_run *r = &op->run;
-    kvf_status status = do_stage(op, error);
+    size_t blocks = list_chunk(op, op->run.shared);
+    status = kvf_cuda_mark_slots(op->wire->tier, op->wire->from, blocks, true, g->shared, error);
     if (status != KVF_OK)
         return status == KVF_ERR_AGAIN ? KVF_PENDING : status;
-    if (r->stage == KVF__OP_DRAIN) {
-        r->stage = KVF__OP_FILL;
-        r->chunk++;
-        op->run.stats.chunks++;
-    } else {
-        r->stage++;
-    }
+    op->run.calling = false;
+    op->run.shared++;
     return KVF_OK;
+}
+
+static kvf_status drain(kvf_wire_op *op) {
+    kvf__op_run *r = &op->run;
+    kvf_wire *w = op->wire;
+    kvf_status status = is_alone(op)       ? move_alone(op)
+                        : is_hand_over(op) ? submit(op, w->tier, 0, w->device, w->device_layout,
+                                                    list_handed(op, r->drained, true))
+                                           : drain_onboard(op, r->drained);
+    if (status == KVF_OK) {
+        r->drained++;
+        r->stats.chunks++;
+    }
+    return status;
+}
+
+static kvf_status next_step(kvf_wire_op *op, kvf_error *error) {
+    kvf__op_run *r = &op->run;
+    if (is_alone(op) || r->drained < r->shared)
+        return drain(op);
+    if (r->calling) {
+        (void)fill(op);
+        return settle(op, error);
+    }
+    if (r->shared == r->filled)
+        return fill(op);
+    if (needs_nccl(op, r->shared))
+        return share(op, error);
+    r->shared++;
+    return KVF_OK;
+}
+
+/* Where not every chunk is a collective, ranks with less to do would take the others for dead. */
+static bool is_time_to_say(const kvf_wire_op *op) {
+    const kvf__op_run *r = &op->run;
+    bool each_is_collective = op->turn.kind == KVF__TURN_ONBOARD;
+    return !each_is_collective && r->drained == r->heard + CHUNKS_BETWEEN;
 }
 
 kvf_status kvf__op_advance(kvf_wire_op *op, bool *moved, kvf_error *error) {
     kvf__op_run *r = &op->run;
-    while (r->chunk < r->chunk_count) {
-        kvf_status status = is_alone(op) ? move_alone(op) : next_stage(op, error);
+    (void)kvf__op_is_quiet(op, moved);
+    while (r->drained < r->chunk_count && !is_time_to_say(op)) {
+        kvf_status status = next_step(op, error);
         if (status == KVF_PENDING || status == KVF_ERR_AGAIN)
             return KVF_PENDING;
         if (status != KVF_OK)
@@ -413,6 +412,27 @@ kvf_status kvf__op_advance(kvf_wire_op *op, bool *moved, kvf_error *error) {
         *moved = true;
     }
     return KVF_OK;
+}
+
+/* A transfer that failed after its first copy says so when it is over; its vote is due before. */
+static void note_failed_job(kvf_wire_op *op, const kvf_transfer *t) {
+    kvf__cuda *e = op->group->engine;
+    pthread_mutex_lock(&e->base.lock);
+    kvf_error failed = kvf__cuda_job_in(t)->failed;
+    pthread_mutex_unlock(&e->base.lock);
+    if (failed.status != KVF_OK)
+        note(&op->run, &failed);
+}
+
+kvf_status kvf__op_vote(kvf_wire_op *op, kvf_error *error) {
+    kvf__op_run *r = &op->run;
+    kvf_status status = KVF_OK;
+    for (size_t i = 0; status == KVF_OK && i < r->count; i++) {
+        kvf_transfer *t = r->transfers[(r->first + i) % KVF__OP_TRANSFERS];
+        status = kvf_cuda_wait_group(t, 0, op->group->stream, error);
+        note_failed_job(op, t);
+    }
+    return status;
 }
 
 bool kvf__op_is_quiet(kvf_wire_op *op, bool *moved) {
@@ -428,13 +448,5 @@ bool kvf__op_is_quiet(kvf_wire_op *op, bool *moved) {
         r->count--;
         *moved = true;
     }
-    if (!r->shared)
-        return true;
-    kvf_error error;
-    kvf_status status = kvf__cuda_query(r->end, &error);
-    if (status == KVF_PENDING)
-        return false;
-    if (status != KVF_OK)
-        note(r, &error);
     return true;
 }

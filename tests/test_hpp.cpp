@@ -32,7 +32,6 @@ template <class Owner> constexpr bool is_a_handle_that_moves() {
 static_assert(is_a_handle_that_moves<kvferry::sequence>());
 static_assert(is_a_handle_that_moves<kvferry::owner<kvf_cuda_model_destroy>>());
 static_assert(is_a_handle_that_moves<kvferry::owner<kvf_wire_op_release>>());
-static_assert(is_a_handle_that_moves<kvferry::owner<kvf_channel_tcp_destroy>>());
 static_assert(std::is_nothrow_copy_constructible_v<kvferry::error>);
 
 /* A callable that is gone at once is refused. */

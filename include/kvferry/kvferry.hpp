@@ -28,8 +28,7 @@
  * For a handle of a module, name the function that destroys it; the headers may be included in any
  * order: `kvferry::owner<kvf_cuda_pinned_destroy>`, `kvferry::owner<kvf_wire_op_release>`. Where
  * that takes more than the handle, as kvf_cuda_device_free does, use a std::unique_ptr with a
- * deleter of your own: out takes any. A channel that lies in the caller's struct:
- * `kvferry::owner<kvf_channel_tcp_destroy> ends(&channel);`
+ * deleter of your own: out takes any.
  *
  * @par Threads
  * As in the C headers. Moving, resetting or destroying an owner is a call on its object.

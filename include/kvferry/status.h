@@ -76,14 +76,14 @@ typedef enum KVF_CHECKED kvf_status {
     KVF_ERR_CLOSED,             /**< The flight, its tracker or the group is no longer open. */
     KVF_ERR_CONFLICT,           /**< Blocks of one move conflict: one destination twice, say. */
     KVF_ERR_LAYOUT,             /**< A layout is invalid, or two of them disagree. */
-    KVF_ERR_AGAIN,              /**< The engine or group is full: try again later. */
+    KVF_ERR_AGAIN,              /**< The engine is full: try again later. */
     KVF_ERR_TIMEOUT,            /**< The time is up. A transfer that was waited for goes on. */
     KVF_ERR_CANCELLED,          /**< It was cancelled before its end. */
     KVF_ERR_CORRUPT,            /**< A block does not match its checksum. */
     KVF_ERR_UNSUPPORTED,        /**< The device, engine or tier cannot do this. */
     KVF_ERR_ENGINE,             /**< The runtime or the system failed; see `native_code`. */
-    KVF_ERR_BROKEN,             /**< The engine, or the runtime below it, can no longer be used. */
-    KVF_ERR_PEER,               /**< Another rank failed, is missing or disagrees. */
+    KVF_ERR_BROKEN, /**< The engine, the group, or the runtime below can no longer be used. */
+    KVF_ERR_PEER,   /**< Another rank failed, is missing or disagrees. */
 } kvf_status;
 
 /** Which members of a kvf_error are set. */

@@ -34,28 +34,10 @@ static void until(rank *self, int other, int times) {
         usleep(100);
 }
 
-static void *child_main(void *argument) {
-    rank *self = argument;
-    ok(cudaSetDevice(self->rank));
-    ok(cudaStreamCreateWithFlags(&self->stream, cudaStreamNonBlocking));
-    ok(cudaMalloc((void **)&self->device, CHECK_BYTES));
-    ok(cudaMalloc((void **)&self->other, CHECK_BYTES));
-    ok(cudaHostAlloc((void **)&self->host, CHECK_BYTES, 0));
-    check_fill(self->host, CHECK_BYTES, (unsigned)self->rank);
-    ranks_upload(self, self->device, CHECK_BYTES);
-    self->body(self);
-    ok(cudaStreamSynchronize(self->stream));
-    ok(cudaFreeHost(self->host));
-    ok(cudaFree(self->other));
-    ok(cudaFree(self->device));
-    ok(cudaStreamDestroy(self->stream));
-    return NULL;
-}
-
 /* In a thread, so that a check that fails ends the child and not the test that it is a copy of. */
 static _Noreturn void child(rank *self) {
     pthread_t thread;
-    same(pthread_create(&thread, NULL, child_main, self), 0);
+    same(pthread_create(&thread, NULL, ranks_main, self), 0);
     same(pthread_join(thread, NULL), 0);
     size_t violations = fakenccl_reset();
     violations += fakecuda_reset();
@@ -79,7 +61,7 @@ static int end_of(pid_t process) {
 }
 
 static rank prepare(int ranks, void (*body)(rank *self)) {
-    rank made = {.ranks = ranks, .body = body};
+    rank made = {.ranks = ranks, .bare = true, .body = body};
     made.shared =
         mmap(NULL, sizeof(meeting), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     holds(made.shared != MAP_FAILED);
@@ -121,27 +103,15 @@ static void run(int ranks, void (*body)(rank *self), int victim) {
 
 /* ---- together ---- */
 
-static void expect(rank *self, const char *device, size_t bytes, unsigned seed) {
-    ranks_download(self, device, bytes);
-    holds(check_filled(self->host, bytes, seed));
-}
-
 static void together(rank *self) {
     int next = (self->rank + 1) % self->ranks, last = (self->rank + self->ranks - 1) % self->ranks;
-    ncclComm_t part = NULL;
     good(ncclCommInitRank(&self->comm, self->ranks, self->id, self->rank));
     same(files(), 0); /* whoever dies from here leaves nothing */
     good(ncclGroupStart());
-    good(ncclSend(self->device, CHECK_BYTES, ncclInt8, next, self->comm, self->stream));
-    good(ncclRecv(self->other, CHECK_BYTES, ncclInt8, last, self->comm, self->stream));
+    good(ranks_send(self, CHECK_BYTES, next));
+    good(ranks_receive(self, CHECK_BYTES, last));
     good(ncclGroupEnd());
-    expect(self, self->other, CHECK_BYTES, (unsigned)last);
-    good(ncclCommSplit(self->comm, self->rank == 0 ? NCCL_SPLIT_NOCOLOR : 1, 0, &part, NULL));
-    if (part) {
-        good(ncclBroadcast(self->device, self->other, 5000, ncclInt8, 1, part, self->stream));
-        expect(self, self->other, 5000, 2);
-        good(ncclCommDestroy(part));
-    }
+    ranks_expect(self, self->other, CHECK_BYTES, (unsigned)last);
     good(ncclCommDestroy(self->comm));
 }
 
@@ -150,45 +120,7 @@ static void processes_exchange_data(void **state) {
     run(3, together, -1);
 }
 
-static void on_one_device(rank *self) {
-    ok(cudaSetDevice(0));
-    same(ncclCommInitRank(&self->comm, self->ranks, self->id, self->rank), ncclInvalidUsage);
-    ok(cudaSetDevice(self->rank));
-}
-
-static void processes_have_a_device_each(void **state) {
-    (void)state;
-    run(2, on_one_device, -1);
-}
-
 /* ---- dying ---- */
-
-static void die_or_abort(rank *self) {
-    meeting *all = self->shared;
-    ncclResult_t result = ncclInternalError;
-    good(ncclCommInitRank(&self->comm, self->ranks, self->id, self->rank));
-    good(ncclBcast(self->device, 100, ncclInt8, 0, self->comm, self->stream));
-    ok(cudaStreamSynchronize(self->stream));
-    reach(self);
-    if (self->rank == 1) {
-        reach(self);
-        (void)pause();
-    }
-    good(ncclAllGather(self->device, self->other, 100, ncclInt8, self->comm, self->stream));
-    while (!atomic_load(&all->go))
-        usleep(100);
-    usleep(50000);
-    same(cudaStreamQuery(self->stream), cudaErrorNotReady);
-    good(ncclCommGetAsyncError(self->comm, &result));
-    good(result); /* nobody tells */
-    good(ncclCommAbort(self->comm));
-    ok(cudaStreamSynchronize(self->stream));
-}
-
-static void a_death_leaves_the_others_waiting(void **state) {
-    (void)state;
-    run(3, die_or_abort, 1);
-}
 
 /* Killed somewhere in the middle of a transfer, maybe with the lock in its hands. */
 static void die_in_a_transfer(rank *self) {
@@ -197,9 +129,9 @@ static void die_in_a_transfer(rank *self) {
     reach(self);
     while (!atomic_load(&all->go)) {
         if (self->rank == 0)
-            good(ncclSend(self->device, CHECK_BYTES, ncclInt8, 1, self->comm, self->stream));
+            good(ranks_send(self, CHECK_BYTES, 1));
         else
-            good(ncclRecv(self->other, CHECK_BYTES, ncclInt8, 0, self->comm, self->stream));
+            good(ranks_receive(self, CHECK_BYTES, 0));
         if (self->rank == 1)
             ok(cudaStreamSynchronize(self->stream));
         else
@@ -218,21 +150,26 @@ static void a_death_in_the_middle_harms_nobody_else(void **state) {
 }
 
 static void die_locked(rank *self) {
+    meeting *all = self->shared;
     good(ncclCommInitRank(&self->comm, self->ranks, self->id, self->rank));
     fakenccl_die(1, 2);
-    good(ncclBcast(self->device, 10, ncclInt8, 0, self->comm, self->stream));
-    ok(cudaStreamSynchronize(self->stream));
-    reach(self);
-    reach(self);
-    good(ncclBcast(self->device, 10, ncclInt8, 0, self->comm, self->stream));
-    meeting *all = self->shared;
+    for (int i = 0; i < 2; i++) {
+        good(ranks_cast(self, 10, 0));
+        if (i == 0)
+            ok(cudaStreamSynchronize(self->stream));
+    }
     while (!atomic_load(&all->go))
         usleep(100);
+    usleep(50000);
+    same(cudaStreamQuery(self->stream), cudaErrorNotReady);
+    ncclResult_t result = ncclInternalError;
+    good(ncclCommGetAsyncError(self->comm, &result));
+    good(result); /* nobody tells */
     good(ncclCommAbort(self->comm));
     ok(cudaStreamSynchronize(self->stream));
 }
 
-/* What locks the dead has held are the others'. */
+/* The others wait, and the locks that the dead has held are theirs. */
 static void a_death_can_be_asked_for(void **state) {
     (void)state;
     rank like = prepare(2, die_locked);
@@ -264,9 +201,10 @@ static void a_rank_that_died_before_is_missed(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        RANKS(processes_exchange_data),           RANKS(processes_have_a_device_each),
-        RANKS(a_death_leaves_the_others_waiting), RANKS(a_death_in_the_middle_harms_nobody_else),
-        RANKS(a_death_can_be_asked_for),          RANKS(a_rank_that_died_before_is_missed),
+        RANKS(processes_exchange_data),
+        RANKS(a_death_in_the_middle_harms_nobody_else),
+        RANKS(a_death_can_be_asked_for),
+        RANKS(a_rank_that_died_before_is_missed),
     };
     if (!needs_fake() || !needs(FAKENCCL, "the fake NCCL"))
         return NEEDS_SKIPPED;

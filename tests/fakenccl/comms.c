@@ -18,7 +18,7 @@ ncclComm_t nfake_comm_find(ncclComm_t handle, bool ended_too) {
     ncclComm_t comm = comms;
     while (comm && comm != handle)
         comm = comm->next;
-    return comm && (ended_too || comm->end == NFAKE_LIVE) ? comm : NULL;
+    return comm && (ended_too || !comm->ended) ? comm : NULL;
 }
 
 nfake_name nfake_comm_name(const struct ncclComm *comm) {
@@ -29,9 +29,7 @@ nfake_name nfake_comm_name(const struct ncclComm *comm) {
 }
 
 ncclComm_t nfake_comm_make(const ncclConfig_t *config, int rank, int ranks, int device) {
-    ncclComm_t made = calloc(1, sizeof *made);
-    if (!made)
-        abort();
+    ncclComm_t made = fake_must(calloc(1, sizeof *made));
     made->references = 1;
     made->number = ++numbers;
     made->call = nfake_call_number();
@@ -49,9 +47,9 @@ void nfake_comm_keep(ncclComm_t comm) {
     comm->references++;
 }
 
-static void registrations_free(nfake_registration *list) {
+void nfake_ranges_free(nfake_range *list) {
     while (list) {
-        nfake_registration *gone = list;
+        nfake_range *gone = list;
         list = gone->next;
         free(gone);
     }
@@ -60,15 +58,14 @@ static void registrations_free(nfake_registration *list) {
 void nfake_comm_drop(ncclComm_t comm) {
     if (--comm->references > 0)
         return;
-    registrations_free(comm->registrations);
-    registrations_free(comm->windows);
+    nfake_ranges_free(comm->windows);
     nfake_segment_drop(comm->segment);
     free(comm);
 }
 
 ncclComm_t nfake_comm_windowed(const char *address, size_t size) {
     for (ncclComm_t comm = comms; comm; comm = comm->next) {
-        for (nfake_registration *w = comm->windows; w && comm->end == NFAKE_LIVE; w = w->next) {
+        for (nfake_range *w = comm->windows; w && !comm->ended; w = w->next) {
             if (w->address >= address && w->address < address + size)
                 return comm;
         }
@@ -102,7 +99,7 @@ ncclResult_t nfake_comm_state(ncclComm_t comm) {
 
 ncclResult_t nfake_comm_stopped(ncclComm_t comm) {
     nfake_lock();
-    ncclResult_t result = comm->end == NFAKE_LIVE ? nfake_comm_state(comm) : ncclInternalError;
+    ncclResult_t result = comm->ended ? ncclInternalError : nfake_comm_state(comm);
     nfake_unlock();
     return result;
 }
@@ -134,22 +131,11 @@ void nfake_disagree(ncclComm_t comm, const char *format, ...) {
 }
 
 /* Nobody comes any more, as far as one can tell. */
-static ncclResult_t give_up(const nfake_condition *condition, const char *function,
-                            const char *what) {
-    nfake_name name = nfake_comm_name(condition->comm);
+static ncclResult_t give_up(ncclComm_t comm, const char *function, const char *what) {
     nfake_lock();
-    fake_violation("%s waits too long in %s for %s", name.text, function, what);
+    fake_violation("%s waits too long in %s for %s", nfake_comm_name(comm).text, function, what);
     nfake_unlock();
-    return nfake_fail(ncclRemoteError, "%s waits for %s", name.text, what);
-}
-
-/* Once more: others may have come meanwhile, gone on, and failed. */
-static ncclResult_t end_waiting(const nfake_condition *condition, const char *function,
-                                ncclResult_t stopped) {
-    char what[128] = "";
-    if (condition->holds(condition, what, sizeof what))
-        return ncclSuccess;
-    return stopped != ncclSuccess ? stopped : give_up(condition, function, what);
+    return ncclRemoteError;
 }
 
 ncclResult_t nfake_await(const nfake_condition *condition, const char *function) {
@@ -160,11 +146,13 @@ ncclResult_t nfake_await(const nfake_condition *condition, const char *function)
     fake_hide();
     uint32_t seen = nfake_seen(shared);
     while (!condition->holds(condition, what, sizeof what)) {
-        ncclResult_t stopped = nfake_comm_stopped(condition->comm);
-        if (stopped == ncclSuccess && condition->parent)
-            stopped = nfake_comm_stopped(condition->parent);
-        if (stopped != ncclSuccess || nfake_now_us() > deadline) {
-            result = end_waiting(condition, function, stopped);
+        result = nfake_comm_stopped(condition->comm);
+        bool late = nfake_now_us() > deadline;
+        if (result != ncclSuccess || late) { /* others may have come meanwhile, gone on, failed */
+            if (condition->holds(condition, what, sizeof what))
+                result = ncclSuccess;
+            else if (result == ncclSuccess)
+                result = give_up(condition->comm, function, what);
             break;
         }
         nfake_wait_change(shared, seen);
@@ -188,15 +176,10 @@ ncclResult_t nfake_comm_quiesce(ncclComm_t comm, const char *function) {
 
 /* ---- ending ---- */
 
-void nfake_comm_end(ncclComm_t comm, nfake_end end) {
-    comm->end = end;
-    if (!comm->segment)
-        return;
-    nfake_shared *shared = nfake_shared_of(comm);
-    nfake_shared_lock(shared);
-    shared->seats[comm->rank].presence = end == NFAKE_DESTROYED ? NFAKE_GONE : NFAKE_ABORTED;
-    nfake_shared_unlock(shared);
-    nfake_changed(shared);
+void nfake_comm_end(ncclComm_t comm) {
+    comm->ended = true;
+    if (comm->segment)
+        nfake_changed(nfake_shared_of(comm));
 }
 
 /* Until nothing of it runs, on a stream or in another thread's call: they have been told. */
@@ -218,12 +201,10 @@ NFAKE_EXPORT ncclResult_t ncclCommAbort(ncclComm_t comm) {
     ncclResult_t result = nfake_enter_comm(__func__, comm, 0, &self);
     if (!self)
         return nfake_leave(result);
-    nfake_comm_end(self, NFAKE_ENDING);
+    nfake_comm_end(self);
     nfake_unlock();
     wait_until_left(self);
-    nfake_lock();
-    nfake_comm_end(self, NFAKE_DEAD);
-    return nfake_leave(result);
+    return result;
 }
 
 /* What runs of it ends; other ranks are not told. */
@@ -240,7 +221,7 @@ NFAKE_EXPORT ncclResult_t ncclCommRevoke(ncclComm_t comm, int revokeFlags) {
     }
     if (result != ncclSuccess)
         return nfake_leave(result);
-    self->revoked = true;
+    self->revoked = !nfake_config()->deaf;
     nfake_changed(nfake_shared_of(self));
     if (!self->blocking)
         return nfake_leave(ncclInProgress);
@@ -274,8 +255,7 @@ NFAKE_EXPORT ncclResult_t ncclCommDestroy(ncclComm_t comm) {
     if (quiet == ncclSuccess && !self->revoked)
         quiet = nfake_comm_state(self);
     nfake_comm_unclaim(self);
-    if (self->end == NFAKE_LIVE)
-        nfake_comm_end(self, NFAKE_DESTROYED);
+    nfake_comm_end(self);
     return nfake_leave(result != ncclSuccess ? result : quiet);
 }
 
@@ -284,27 +264,25 @@ static ncclResult_t finalize(nfake_job *job) {
 }
 
 NFAKE_EXPORT ncclResult_t ncclCommFinalize(ncclComm_t comm) {
-    nfake_group_begin();
     ncclComm_t self = NULL;
-    ncclResult_t result = nfake_enter_comm(__func__, comm, NFAKE_READY | NFAKE_OWN, &self);
+    ncclResult_t result =
+        nfake_enter_comm(__func__, comm, NFAKE_READY | NFAKE_OWN | NFAKE_ALONE, &self);
     if (result == ncclSuccess && self->finalized) {
         fake_violation("%s on %s, for the second time", __func__, nfake_comm_name(self).text);
-        result = nfake_fail(ncclInvalidArgument, "finalized twice");
+        result = ncclInvalidArgument;
     }
-    if (result == ncclSuccess) {
-        self->finalized = true;
-        nfake_group_add_job(&(nfake_job){.run = finalize, .comm = self, .function = __func__});
-    }
-    nfake_unlock();
-    return nfake_group_end(result);
+    if (result != ncclSuccess)
+        return nfake_leave(result);
+    self->finalized = true;
+    return nfake_do(&(nfake_job){.run = finalize, .comm = self, .function = __func__});
 }
 
 static void leave_behind(ncclComm_t comm) {
-    if (comm->end != NFAKE_LIVE)
+    if (comm->ended)
         return;
     fake_violation("left behind: %s, made by call %llu", nfake_comm_name(comm).text,
                    (unsigned long long)comm->call);
-    nfake_comm_end(comm, NFAKE_DEAD);
+    nfake_comm_end(comm);
 }
 
 void nfake_comms_end(void) {
@@ -332,8 +310,6 @@ void nfake_comms_reset(void) {
 NFAKE_EXPORT ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t *asyncError) {
     ncclComm_t self = NULL;
     ncclResult_t result = nfake_enter_comm(__func__, comm, 0, &self);
-    if (result == ncclSuccess && !asyncError)
-        result = nfake_fail(ncclInvalidArgument, "asyncError is NULL");
     if (result != ncclSuccess)
         return nfake_leave(result);
     bool busy = self->pending > 0 || (self->revoked && self->running > 0);
@@ -343,8 +319,7 @@ NFAKE_EXPORT ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t *a
 
 static ncclResult_t ask(const char *function, ncclComm_t handle, int *out, ncclComm_t *comm) {
     ncclResult_t result = nfake_enter_comm(function, handle, NFAKE_READY, comm);
-    return result == ncclSuccess && !out ? nfake_fail(ncclInvalidArgument, "NULL to %s", function)
-                                         : result;
+    return result == ncclSuccess && !out ? ncclInvalidArgument : result;
 }
 
 NFAKE_EXPORT ncclResult_t ncclCommCount(ncclComm_t comm, int *count) {
@@ -352,14 +327,6 @@ NFAKE_EXPORT ncclResult_t ncclCommCount(ncclComm_t comm, int *count) {
     ncclResult_t result = ask(__func__, comm, count, &self);
     if (result == ncclSuccess)
         *count = self->ranks;
-    return nfake_leave(result);
-}
-
-NFAKE_EXPORT ncclResult_t ncclCommCuDevice(ncclComm_t comm, int *device) {
-    ncclComm_t self = NULL;
-    ncclResult_t result = ask(__func__, comm, device, &self);
-    if (result == ncclSuccess)
-        *device = self->device;
     return nfake_leave(result);
 }
 
@@ -378,13 +345,4 @@ NFAKE_EXPORT bool fakenccl_comm_config(ncclComm_t handle, ncclConfig_t *out) {
         *out = comm->config;
     nfake_unlock();
     return comm != NULL;
-}
-
-NFAKE_EXPORT size_t fakenccl_live(void) {
-    nfake_lock();
-    size_t live = 0;
-    for (const struct ncclComm *comm = comms; comm; comm = comm->next)
-        live += comm->end == NFAKE_LIVE;
-    nfake_unlock();
-    return live;
 }

@@ -20,13 +20,14 @@
 
 /* ---- segment.c: what the ranks of a communicator share, maybe across processes ---- */
 
-#define NFAKE_RING ((size_t)64 << 10)
+#define NFAKE_RING ((size_t)16 << 10)
 #define NFAKE_PATH 112 /* bytes of a file's name; a unique id has room for it */
 
 /* What an operation is: the ranks that take part must say the same. */
 typedef struct nfake_call {
-    int32_t kind, type, root, op;
-    uint64_t count;
+    int32_t kind, root;
+    uint64_t bytes;
+    uint64_t window; /* a collective's: 1 + where in a window it writes; 0: in none */
 } nfake_call;
 
 /* From one rank to another, in order: sends and receives are numbered, and each send writes its
@@ -42,38 +43,23 @@ typedef struct nfake_wire {
     char ring[NFAKE_RING];
 } nfake_wire;
 
-typedef struct nfake_split {
-    int32_t color, key;
-    char path[NFAKE_PATH]; /* of the new segment, once `opened` has its number */
-} nfake_split;
-
-typedef enum nfake_presence {
-    NFAKE_ABSENT,
-    NFAKE_PRESENT,
-    NFAKE_GONE, /* has destroyed its communicator */
-    NFAKE_ABORTED
-} nfake_presence;
-
 /* A rank's place. What is posted in turn has two places, since nobody is two turns ahead. */
 typedef struct nfake_seat {
-    nfake_presence presence;
+    bool present;
     int32_t device;
     uint32_t called; /* ranks it has called an operation with, a bit each */
-    uint64_t collectives, splits, opened, windows;
+    uint64_t collectives, windows;
     uint64_t window[2]; /* bytes */
     nfake_call collective[2];
-    nfake_split split[2];
 } nfake_seat;
-
-typedef enum nfake_lane { NFAKE_PAIRS, NFAKE_COLLECTIVES, NFAKE_LANES } nfake_lane;
 
 typedef struct nfake_shared {
     pthread_mutex_t mutex;
     _Atomic uint32_t change; /* counts what anybody might wait for */
-    int32_t ranks, present;
+    int32_t ranks;
     ncclResult_t failed; /* for all ranks */
     nfake_seat seats[FAKENCCL_RANKS];
-    nfake_wire wires[NFAKE_LANES][FAKENCCL_RANKS][FAKENCCL_RANKS]; /* from, to */
+    nfake_wire wires[FAKENCCL_RANKS][FAKENCCL_RANKS]; /* from, to */
 } nfake_shared;
 
 typedef struct nfake_segment {
@@ -125,17 +111,14 @@ ncclResult_t nfake_enter(const char *function, int rank);
 
 enum {
     NFAKE_READY = 1, /* the communicator must be neither in progress nor failed */
-    NFAKE_OWN = 2    /* no other thread may be using it */
+    NFAKE_OWN = 2,   /* no other thread may be using it */
+    NFAKE_ALONE = 4  /* not inside a group: the fake has only operations there */
 };
 
 /* The same for a call on a communicator; *out is NULL when it is none. */
 ncclResult_t nfake_enter_comm(const char *function, ncclComm_t handle, unsigned traits,
                               ncclComm_t *out);
 ncclResult_t nfake_leave(ncclResult_t result);
-
-/* Keeps a text for ncclGetLastError and returns the result. */
-ncclResult_t nfake_fail(ncclResult_t result, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
 
 /* The call under way; the calls so far. Locked. */
 const char *nfake_function(void);
@@ -148,25 +131,23 @@ uint64_t nfake_call_number(void);
 ncclResult_t nfake_call_fault(const char *function, int rank);
 ncclResult_t nfake_operation_fault(int rank);
 unsigned nfake_rank_delay(int rank);
-void nfake_count_traffic(ncclComm_t comm, fakenccl_kind kind, uint64_t sent, uint64_t received);
+void nfake_count_traffic(const struct ncclComm *comm, fakenccl_kind kind, uint64_t sent,
+                         uint64_t received);
 void nfake_faults_reset(void);
 
 /* ---- comms.c: communicators ---- */
 
-typedef enum nfake_end { NFAKE_LIVE, NFAKE_ENDING, NFAKE_DESTROYED, NFAKE_DEAD } nfake_end;
-
-typedef struct nfake_registration {
-    struct nfake_registration *next;
+typedef struct nfake_range {
+    struct nfake_range *next;
     char *address;
     size_t size;
-} nfake_registration;
+} nfake_range;
 
 struct ncclComm {
     struct ncclComm *next;
     unsigned references; /* the list's, and one of each launch */
     uint64_t number, call;
-    nfake_end end;
-    bool finalized, revoked;
+    bool finalized, revoked, ended;
     int rank, ranks, device;
     bool blocking;
     ncclConfig_t config;
@@ -176,11 +157,10 @@ struct ncclComm {
     unsigned claims;
     uint64_t launched, finished, progress;
     unsigned running;
-    uint64_t splits, window_turns;
+    uint64_t window_turns;
     uint32_t called;
-    fakenccl_traffic traffic[FAKENCCL_KINDS];
     nfake_segment *segment;
-    nfake_registration *registrations, *windows;
+    nfake_range *windows;
     char touched; /* by each call, as ThreadSanitizer sees it */
 };
 
@@ -193,8 +173,7 @@ void nfake_comm_drop(ncclComm_t comm);
 void nfake_comm_claim(ncclComm_t comm);
 void nfake_comm_unclaim(ncclComm_t comm);
 ncclComm_t nfake_comm_make(const ncclConfig_t *config, int rank, int ranks, int device);
-ncclResult_t nfake_comm_join(ncclComm_t comm, const char *path);
-void nfake_comm_end(ncclComm_t comm, nfake_end end);
+void nfake_comm_end(ncclComm_t comm);
 
 /* A live communicator with a window that starts in these bytes, or NULL. Locked. */
 ncclComm_t nfake_comm_windowed(const char *address, size_t size);
@@ -221,9 +200,7 @@ void nfake_comm_fail(ncclComm_t comm, ncclResult_t result);
 typedef struct nfake_condition {
     bool (*holds)(const struct nfake_condition *condition, char *what, size_t room);
     ncclComm_t comm;
-    ncclComm_t parent; /* whose end ends the waiting too; or NULL */
     uint64_t number;
-    int peer;
 } nfake_condition;
 
 ncclResult_t nfake_await(const nfake_condition *condition, const char *function);
@@ -231,10 +208,7 @@ ncclResult_t nfake_await(const nfake_condition *condition, const char *function)
 /* Waits until all its launches have ended. Not locked. */
 ncclResult_t nfake_comm_quiesce(ncclComm_t comm, const char *function);
 
-/* ---- init.c, split.c, config.c ---- */
-
-/* Waits until all ranks have come. Not locked. */
-ncclResult_t nfake_comm_assemble(ncclComm_t comm, ncclComm_t parent, const char *function);
+/* ---- config.c ---- */
 
 /* Takes over what was passed; the defaults when NULL. Locked. */
 ncclResult_t nfake_config_read(const ncclConfig_t *config, ncclConfig_t *out);
@@ -258,35 +232,28 @@ typedef struct nfake_task {
     nfake_memory from, to;
 } nfake_task;
 
-/* Something that waits for other ranks on the host: making communicators, and ending them. */
+/* The second half of a call, which waits for other ranks on the host or enqueues operations. */
 typedef struct nfake_job {
-    struct nfake_job *next;
-    ncclResult_t (*run)(struct nfake_job *job);
-    ncclComm_t comm; /* that is in progress meanwhile */
-    ncclComm_t *out; /* the program's variable, or NULL */
+    ncclResult_t (*run)(struct nfake_job *job); /* not locked */
+    ncclComm_t comm;
     const char *function;
-    uint64_t number; /* of the split; its color and key */
-    int color, key;
-    char *address; /* of the window, and where its handle goes */
+    nfake_task *tasks;
+    uint64_t number; /* of the window, its memory, and where its handle goes */
+    char *address;
     size_t size;
     ncclWindow_t *window;
-    ncclConfig_t config;
-    bool threaded;
-    pthread_t thread;
-    ncclResult_t result;
 } nfake_job;
 
-/* A group around every call, which may be part of one that the program has opened. */
-void nfake_group_begin(void);
-ncclResult_t nfake_group_end(ncclResult_t result);
+/* Ends a call: unlocks, does the job now or later, and returns what the call answers. */
+ncclResult_t nfake_do(nfake_job *job);
 
-/* Locked. A task's communicator, and a job's, is the caller's until the group ends. */
-void nfake_group_add_task(const nfake_task *task);
-void nfake_group_add_job(const nfake_job *job);
+/* The same for an operation whose first half came to `result`: alone, or added to the group that
+ * the thread has open. */
+ncclResult_t nfake_operate(ncclResult_t result, const nfake_task *task);
 
-/* Records the groups that were left open; waits for what goes on behind. Locked. */
+/* Records the groups that were left open; waits for all jobs. Locked. */
 void nfake_groups_reset(void);
-void nfake_groups_drain(void);
+void nfake_jobs_drain(void);
 
 /* ---- launches.c, wires.c, collectives.c: what happens in a stream ---- */
 
@@ -306,54 +273,42 @@ typedef struct nfake_queue {
 
 typedef enum nfake_way { NFAKE_OUT, NFAKE_IN, NFAKE_WAYS } nfake_way;
 
-typedef struct nfake_launch nfake_launch;
-
-typedef struct nfake_entry { /* a launch's work in one stream */
-    nfake_launch *launch;
-    bool leads;
-} nfake_entry;
-
-/* The operations of one communicator in one group. It is queued in every stream they name, begins
- * when it has come up in all of them, and ends in all of them at once. */
-struct nfake_launch {
+/* A collective, or the sends and receives of a group. */
+typedef struct nfake_launch {
     ncclComm_t comm;
-    unsigned references;
     uint64_t number; /* among the communicator's */
     nfake_task *tasks;
-    nfake_task *collective; /* the next or current one */
-    uint64_t turn;          /* of the current one, from 1; 0 when it has not begun */
+    uint64_t turn; /* of a collective, from 1; 0 when it has not begun */
     bool flowing;
-    char *scratch; /* the current one's */
-    nfake_queue queues[NFAKE_LANES][NFAKE_WAYS][FAKENCCL_RANKS];
-    size_t stream_count, arrived;
-    nfake_entry *entries;
-    bool finished;
+    nfake_queue queues[NFAKE_WAYS][FAKENCCL_RANKS];
     atomic_bool waiting;
     _Atomic uint32_t seen;
-    char edge;
-};
+} nfake_launch;
 
 /* Enqueues the tasks, all of one communicator, and takes them over. Not locked. */
 ncclResult_t nfake_launch_tasks(ncclComm_t comm, nfake_task *tasks);
+nfake_task *nfake_task_copy(const nfake_task *task);
 void nfake_tasks_free(nfake_task *tasks);
 
-void nfake_flow_add(nfake_launch *launch, nfake_lane lane, nfake_way way, int peer,
-                    const nfake_flow *flow);
+/* What an operation that was refused would have written is garbage, in its stream's turn. Locked.
+ */
+void nfake_spoil(const nfake_task *task);
+
+void nfake_flow_add(nfake_launch *launch, nfake_way way, int peer, const nfake_flow *flow);
 /* Goes on with the heads of all queues: whether anything moved, and whether nothing is left. */
 bool nfake_flows_step(nfake_launch *launch, bool *empty);
-bool nfake_lane_empty(const nfake_launch *launch, nfake_lane lane);
 void nfake_flows_free(nfake_launch *launch);
-/* What the launch waits for; false when it waits for no flow. */
-bool nfake_flows_describe(const nfake_launch *launch, char *what, size_t room);
+/* What the launch waits for. */
+void nfake_flows_describe(const nfake_launch *launch, char *out, size_t room);
 
-/* Goes on with the current collective: whether anything moved. */
+/* Goes on with a collective until it flows: whether anything moved. */
 bool nfake_collective_step(nfake_launch *launch);
-bool nfake_collective_describe(const nfake_launch *launch, char *what, size_t room);
+void nfake_collective_describe(const nfake_launch *launch, char *what, size_t room);
 
 /* Fails the communicator for all its ranks, once, with a violation. */
 void nfake_disagree(ncclComm_t comm, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* ---- memory.c, reduce.c, errors.c ---- */
+/* ---- memory.c, operations.c ---- */
 
 /* Whether `bytes` there are a device's, and that of the communicator; if not, a violation. Locked.
  */
@@ -361,6 +316,7 @@ bool nfake_memory_find(ncclComm_t comm, const char *role, const void *address, s
                        nfake_memory *out);
 
 void nfake_blocks_reset(void);
+void nfake_ranges_free(nfake_range *list);
 
 /* The call under way is a violation in an older version than that. Locked. */
 void nfake_require_version(int least);
@@ -372,9 +328,6 @@ void nfake_copy(const nfake_memory *to, const nfake_memory *from, size_t bytes);
 void nfake_scribble(const nfake_memory *memory);
 nfake_memory nfake_part(const nfake_memory *memory, size_t offset, size_t bytes);
 
-size_t nfake_type_size(ncclDataType_t type); /* 0 when there is none */
-bool nfake_reduces(ncclDataType_t type, ncclRedOp_t op);
-void nfake_reduce(char *into, const char *from, size_t count, ncclDataType_t type, ncclRedOp_t op);
 const char *nfake_kind_name(fakenccl_kind kind);
 
 #endif

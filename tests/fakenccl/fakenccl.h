@@ -4,25 +4,26 @@
  * Everything below is weak: under the real library the functions are NULL, and FAKENCCL is false.
  *
  * What it does behind nccl.h:
- * - ranks are threads of one process, processes, or one thread by groups; all bytes go through a
- *   shared file, of which nothing is left once all ranks have come;
+ * - ranks are threads of one process, or processes; all bytes go through a shared file, of which
+ *   nothing is left once all ranks have come;
  * - an operation runs in its stream, in the communicator's order, and blocks it until its peers
  *   have come; a send ends when the last byte was received, a collective begins on all at once;
- * - what the real one answers with a hang or garbage is recorded as a violation: counts, types,
+ * - what the real one answers with a hang or garbage is recorded as a violation: counts, kinds,
  *   roots and orders that differ, memory that is not the device's, groups left open, communicators
  *   left behind, used by two threads at once, in progress or after their end;
  * - an operation that waits for longer than the patience says who waits for whom, is a violation,
  *   and ends with an asynchronous error;
  * - an operation that fails, or whose communicator is aborted or revoked, leaves garbage in all
- * memory it was to write;
- * - under ThreadSanitizer a receive is behind the send that it got, and nothing else is ordered
+ *   memory it was to write, and so does a collective that is refused;
+ * - under ThreadSanitizer a receive comes after the send that it got, and nothing else is ordered
  *   but by streams; using one communicator from two threads without order is a race.
  *
  * A rank that dies is not noticed by the others, just as within a real host. Ranks of different
  * processes are on different devices when the numbers of their devices differ.
  *
- * Not there: half and eight-bit floats in reductions, operations inside a capture, more than 16
- * ranks, cudaStreamPerThread on a non-blocking communicator. Each is refused.
+ * Not there: types but bytes, reductions, groups of anything but the sends and receives of one
+ * communicator in one stream, operations inside a capture, more than 16 ranks, cudaStreamPerThread
+ * on a non-blocking communicator. Each is refused.
  */
 #ifndef KVF_TEST_FAKENCCL_H
 #define KVF_TEST_FAKENCCL_H
@@ -56,6 +57,7 @@ typedef struct fakenccl_config {
                         waits for the peer's, on the host */
     bool no_windows; /* registering a window succeeds at once, with a NULL window */
     bool no_revoke;  /* revoking is refused */
+    bool deaf;       /* revoking succeeds and ends nothing */
     int version;     /* what ncclGetVersion says; NCCL_VERSION_CODE when 0 */
 } fakenccl_config;
 
@@ -105,8 +107,6 @@ typedef enum fakenccl_kind {
     FAKENCCL_RECV,
     FAKENCCL_BROADCAST,
     FAKENCCL_ALL_GATHER,
-    FAKENCCL_ALL_REDUCE,
-    FAKENCCL_REDUCE_SCATTER,
     FAKENCCL_KINDS
 } fakenccl_kind;
 
@@ -119,19 +119,13 @@ typedef struct fakenccl_traffic {
 /* Of a rank, in all communicators of this process in which somebody has that rank. */
 FAKENCCL_API fakenccl_traffic fakenccl_traffic_of(int rank, fakenccl_kind kind);
 
-/* Of one communicator's rank, which may be destroyed by now; zeros when there never was one. */
-FAKENCCL_API fakenccl_traffic fakenccl_comm_traffic(ncclComm_t comm, fakenccl_kind kind);
-
-/* The configuration a communicator was made with, as passed or inherited. False when there never
- * was one. The names in it are not kept. */
+/* The configuration a communicator was made with. False when there never was one. The names in it
+ * are not kept. */
 FAKENCCL_API bool fakenccl_comm_config(ncclComm_t comm, ncclConfig_t *out);
 
 /* NCCL's from 2.28.7 on, whichever header there is. The real one's state is ncclSuccess again once
  * all is quiet, the fake's is ncclInvalidUsage, which nobody can take for health. */
 ncclResult_t ncclCommRevoke(ncclComm_t comm, int revokeFlags);
-
-/* Communicators of this process that were not destroyed or aborted. */
-FAKENCCL_API size_t fakenccl_live(void);
 
 #ifdef __cplusplus
 }

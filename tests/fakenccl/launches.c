@@ -15,15 +15,19 @@ void nfake_tasks_free(nfake_task *tasks) {
     }
 }
 
-/* Locked. */
-static void launch_drop(nfake_launch *launch) {
-    if (--launch->references > 0)
-        return;
+nfake_task *nfake_task_copy(const nfake_task *task) {
+    nfake_task *made = fake_must(malloc(sizeof *made));
+    *made = *task;
+    made->next = NULL;
+    return made;
+}
+
+static void launch_free(nfake_launch *launch) {
     nfake_flows_free(launch);
     nfake_tasks_free(launch->tasks);
+    nfake_lock();
     nfake_comm_drop(launch->comm);
-    free(launch->scratch);
-    free(launch->entries);
+    nfake_unlock();
     free(launch);
 }
 
@@ -46,7 +50,7 @@ static void pause_launch(nfake_launch *launch, uint32_t seen) {
 
 /* Called by the fake CUDA runtime with its lock held. */
 static bool stuck(void *user) {
-    const nfake_launch *launch = ((nfake_entry *)user)->launch;
+    const nfake_launch *launch = user;
     return atomic_load(&launch->waiting) &&
            atomic_load(&launch->seen) == nfake_seen(nfake_shared_of(launch->comm));
 }
@@ -82,10 +86,10 @@ static bool too_long(const nfake_launch *launch, watch *over) {
     return nfake_now_us() > over->deadline;
 }
 
-/* Whether it has come up in all streams, and all earlier ones have ended. */
+/* Whether all earlier ones have ended, maybe in other streams. */
 static bool its_turn(const nfake_launch *launch) {
     nfake_lock();
-    bool is = launch->arrived == launch->stream_count && launch->comm->finished == launch->number;
+    bool is = launch->comm->finished == launch->number;
     nfake_unlock();
     return is;
 }
@@ -96,7 +100,7 @@ static ncclResult_t wait_for_turn(nfake_launch *launch) {
     while (!its_turn(launch)) {
         ncclResult_t result = stopped(launch);
         if (result == ncclSuccess && too_long(launch, &over))
-            result = give_up(launch, "its other streams or an earlier launch of its own");
+            result = give_up(launch, "an earlier launch of its own");
         if (result != ncclSuccess)
             return result;
         pause_launch(launch, seen);
@@ -141,53 +145,38 @@ static ncclResult_t fault(const nfake_launch *launch) {
     return result;
 }
 
-static const nfake_task *next_to_self(const nfake_launch *launch, const nfake_task *behind,
-                                      fakenccl_kind kind) {
-    const nfake_task *task = behind ? behind->next : launch->tasks;
-    while (task && (task->kind != kind || task->peer != launch->comm->rank))
-        task = task->next;
-    return task;
-}
-
-/* The nth send to itself goes to the nth receive. */
-static void copy_to_self(nfake_launch *launch) {
-    const nfake_task *send = next_to_self(launch, NULL, FAKENCCL_SEND);
-    const nfake_task *receive = next_to_self(launch, NULL, FAKENCCL_RECV);
-    while (send && receive) {
-        if (memcmp(&send->call, &receive->call, sizeof send->call) != 0) {
-            nfake_disagree(launch->comm, "a send to itself of %zu bytes meets a receive of %zu",
-                           send->bytes, receive->bytes);
-            return;
-        }
-        nfake_copy(&receive->to, &send->from, send->bytes);
-        nfake_lock();
-        nfake_count_traffic(launch->comm, FAKENCCL_SEND, 0, 0); /* nothing went to others */
-        nfake_count_traffic(launch->comm, FAKENCCL_RECV, 0, 0);
-        nfake_unlock();
-        send = next_to_self(launch, send, FAKENCCL_SEND);
-        receive = next_to_self(launch, receive, FAKENCCL_RECV);
-    }
-}
-
 static void add_flows(nfake_launch *launch) {
     for (nfake_task *task = launch->tasks; task; task = task->next) {
         bool sends = task->kind == FAKENCCL_SEND;
-        if (task->kind > FAKENCCL_RECV) {
-            launch->collective = launch->collective ? launch->collective : task;
-            continue;
-        }
         nfake_flow flow = {
             .memory = sends ? task->from : task->to, .call = task->call, .kind = task->kind};
-        if (task->peer != launch->comm->rank)
-            nfake_flow_add(launch, NFAKE_PAIRS, sends ? NFAKE_OUT : NFAKE_IN, task->peer, &flow);
+        nfake_flow_add(launch, sends ? NFAKE_OUT : NFAKE_IN, task->peer, &flow);
     }
 }
 
-static ncclResult_t report(nfake_launch *launch) {
+static ncclResult_t report(nfake_launch *launch, bool collective) {
     char what[256] = "nothing";
-    if (!nfake_collective_describe(launch, what, sizeof what))
-        (void)nfake_flows_describe(launch, what, sizeof what);
+    if (collective && !launch->flowing)
+        nfake_collective_describe(launch, what, sizeof what);
+    else
+        nfake_flows_describe(launch, what, sizeof what);
     return give_up(launch, what);
+}
+
+/* What a rank puts in, and gets from others. */
+static void count(const nfake_launch *launch) {
+    const struct ncclComm *comm = launch->comm;
+    nfake_lock();
+    for (const nfake_task *task = launch->tasks; task; task = task->next) {
+        uint64_t others = (uint64_t)comm->ranks - 1, bytes = task->bytes;
+        bool self = task->kind != FAKENCCL_ALL_GATHER && task->peer == comm->rank;
+        bool alone = others == 0 || (self && task->kind <= FAKENCCL_RECV);
+        uint64_t received = task->kind == FAKENCCL_ALL_GATHER ? others * bytes : bytes;
+        if (task->kind == FAKENCCL_SEND || (self && task->kind == FAKENCCL_BROADCAST))
+            received = 0;
+        nfake_count_traffic(comm, task->kind, alone ? 0 : task->from.bytes, alone ? 0 : received);
+    }
+    nfake_unlock();
 }
 
 static void note_progress(const nfake_launch *launch) {
@@ -198,24 +187,27 @@ static void note_progress(const nfake_launch *launch) {
 
 static ncclResult_t transfer(nfake_launch *launch) {
     watch over = watch_begin(launch);
-    copy_to_self(launch);
-    add_flows(launch);
+    bool collective = launch->tasks->kind > FAKENCCL_RECV;
+    if (!collective)
+        add_flows(launch);
     for (;;) {
         uint32_t seen = nfake_seen(nfake_shared_of(launch->comm));
-        bool empty = false, moved = nfake_collective_step(launch);
+        bool empty = false, moved = collective && nfake_collective_step(launch);
         moved = nfake_flows_step(launch, &empty) || moved;
         ncclResult_t result = stopped(launch);
         if (result != ncclSuccess)
             return result;
-        if (empty && !launch->collective)
-            return ncclSuccess;
+        if (empty && (!collective || launch->flowing))
+            break;
         if (moved)
             note_progress(launch);
         else if (too_long(launch, &over))
-            return report(launch);
+            return report(launch, collective);
         else
             pause_launch(launch, seen);
     }
+    count(launch);
+    return ncclSuccess;
 }
 
 /* What was not to be written stays: the root's own buffer, a rank's own part when in place. */
@@ -238,10 +230,17 @@ static void scribble(const nfake_launch *launch) {
     }
 }
 
-/* In the first of its streams. */
-static void lead(nfake_launch *launch, bool dead) {
+/* On a stream's thread. */
+static void run(void *user, bool dead) {
+    nfake_launch *launch = user;
+    ncclComm_t comm = launch->comm;
+    fake_hide();
+    if (dead)
+        nfake_comm_fail(comm, ncclUnhandledCudaError);
+    nfake_lock();
+    comm->running++;
+    nfake_unlock();
     ncclResult_t result = wait_for_turn(launch);
-    fake_acquire(&launch->edge);
     if (result == ncclSuccess)
         result = be_late(launch);
     if (result == ncclSuccess)
@@ -249,92 +248,45 @@ static void lead(nfake_launch *launch, bool dead) {
     if (result == ncclSuccess)
         result = transfer(launch);
     if (result != ncclSuccess) {
-        nfake_comm_fail(launch->comm, result);
+        nfake_comm_fail(comm, result);
         if (!dead)
             scribble(launch);
     }
-    fake_release(&launch->edge);
     nfake_lock();
-    launch->finished = true;
-    launch->comm->finished++;
-    launch->comm->progress++;
-    nfake_unlock();
-    nfake_changed(nfake_shared_of(launch->comm));
-}
-
-static bool finished(const nfake_launch *launch) {
-    nfake_lock();
-    bool is = launch->finished;
-    nfake_unlock();
-    return is;
-}
-
-static void follow(nfake_launch *launch) {
-    uint32_t seen = nfake_seen(nfake_shared_of(launch->comm));
-    while (!finished(launch)) {
-        pause_launch(launch, seen);
-        seen = nfake_seen(nfake_shared_of(launch->comm));
-    }
-    fake_acquire(&launch->edge);
-}
-
-/* On a stream's thread. */
-static void run(void *user, bool dead) {
-    nfake_entry *entry = user;
-    nfake_launch *launch = entry->launch;
-    ncclComm_t comm = launch->comm;
-    fake_hide();
-    if (dead)
-        nfake_comm_fail(comm, ncclUnhandledCudaError);
-    fake_release(&launch->edge);
-    nfake_lock();
-    launch->arrived++;
-    comm->running++;
+    comm->finished++;
+    comm->progress++;
     nfake_unlock();
     nfake_changed(nfake_shared_of(comm));
-    if (entry->leads)
-        lead(launch, dead);
-    else
-        follow(launch);
     fake_show();
 }
 
+static void spoil(void *user, bool dead) {
+    nfake_launch *launch = user;
+    fake_hide();
+    if (!dead)
+        scribble(launch);
+    fake_show();
+}
+
+static void spoil_done(void *user) {
+    launch_free(user);
+}
+
 static void run_done(void *user) {
-    nfake_launch *launch = ((nfake_entry *)user)->launch;
+    nfake_launch *launch = user;
     nfake_lock();
     launch->comm->running--;
-    launch_drop(launch);
     nfake_unlock();
+    launch_free(launch);
 }
 
 /* ---- enqueuing ---- */
-
-/* Streams that its operations name, each once. */
-static cudaStream_t *find_streams(const nfake_task *tasks, size_t *count) {
-    size_t most = 0;
-    for (const nfake_task *task = tasks; task; task = task->next)
-        most++;
-    cudaStream_t *streams = calloc(most, sizeof(cudaStream_t));
-    if (!streams)
-        abort();
-    *count = 0;
-    for (const nfake_task *task = tasks; task; task = task->next) {
-        size_t i = 0;
-        while (i < *count && streams[i] != task->stream)
-            i++;
-        streams[i] = task->stream;
-        *count += i == *count;
-    }
-    return streams;
-}
 
 static fakecuda_span *find_spans(const nfake_task *tasks, size_t *count) {
     size_t most = 0;
     for (const nfake_task *task = tasks; task; task = task->next)
         most += 2;
-    fakecuda_span *spans = calloc(most, sizeof *spans);
-    if (!spans)
-        abort();
+    fakecuda_span *spans = fake_must(calloc(most, sizeof *spans));
     *count = 0;
     for (const nfake_task *task = tasks; task; task = task->next) {
         if (task->from.raw)
@@ -345,57 +297,44 @@ static fakecuda_span *find_spans(const nfake_task *tasks, size_t *count) {
     return spans;
 }
 
-static nfake_launch *launch_make(ncclComm_t comm, nfake_task *tasks, size_t streams) {
-    nfake_launch *made = calloc(1, sizeof *made);
-    nfake_entry *entries = calloc(streams, sizeof *entries);
-    if (!made || !entries)
-        abort();
-    for (size_t i = 0; i < streams; i++)
-        entries[i] = (nfake_entry){.launch = made, .leads = i == 0};
+/* Locked. */
+static nfake_launch *launch_make(ncclComm_t comm, nfake_task *tasks) {
+    nfake_launch *made = fake_must(calloc(1, sizeof *made));
     made->comm = comm;
-    made->references = (unsigned)streams + 1; /* and the caller */
     made->tasks = tasks;
-    made->stream_count = streams;
-    made->entries = entries;
-    nfake_lock();
     nfake_comm_keep(comm);
-    made->number = comm->launched++;
-    nfake_unlock();
     return made;
 }
 
-/* Those streams that have it let it end; with none it never was. */
-static ncclResult_t take_back(nfake_launch *launch, size_t enqueued, cudaError_t error) {
-    if (enqueued > 0)
-        nfake_comm_fail(launch->comm, ncclUnhandledCudaError);
-    nfake_lock();
-    launch->comm->launched -= enqueued == 0;
-    launch->references -= (unsigned)(launch->stream_count - enqueued);
-    nfake_unlock();
-    bool captured = error == cudaErrorStreamCaptureUnsupported;
-    return nfake_fail(captured ? ncclInvalidUsage : ncclUnhandledCudaError,
-                      "the stream takes nothing (CUDA error %d)", (int)error);
+static cudaError_t enqueue(nfake_launch *launch, fakecuda_work *work) {
+    fakecuda_span *spans = find_spans(launch->tasks, &work->span_count);
+    work->spans = spans;
+    work->user = launch;
+    cudaError_t error = fakecuda_enqueue(launch->comm->device, launch->tasks->stream, work);
+    free(spans);
+    return error;
 }
 
 ncclResult_t nfake_launch_tasks(ncclComm_t comm, nfake_task *tasks) {
-    size_t stream_count = 0, span_count = 0, i = 0;
-    cudaStream_t *streams = find_streams(tasks, &stream_count);
-    fakecuda_span *spans = find_spans(tasks, &span_count);
-    nfake_launch *launch = launch_make(comm, tasks, stream_count);
-    cudaError_t error = cudaSuccess;
-    while (i < stream_count && error == cudaSuccess) {
-        fakecuda_work work = {
-            .run = run, .stuck = stuck, .done = run_done, .user = &launch->entries[i]};
-        work.spans = spans;
-        work.span_count = i == 0 ? span_count : 0;
-        error = fakecuda_enqueue(comm->device, streams[i], &work);
-        i += error == cudaSuccess;
-    }
-    free(spans);
-    free((void *)streams);
-    ncclResult_t result = error == cudaSuccess ? ncclSuccess : take_back(launch, i, error);
     nfake_lock();
-    launch_drop(launch);
+    nfake_launch *launch = launch_make(comm, tasks);
+    launch->number = comm->launched++;
     nfake_unlock();
-    return result;
+    cudaError_t error =
+        enqueue(launch, &(fakecuda_work){.run = run, .stuck = stuck, .done = run_done});
+    if (error == cudaSuccess)
+        return ncclSuccess;
+    nfake_lock();
+    comm->launched--;
+    nfake_unlock();
+    launch_free(launch);
+    return error == cudaErrorStreamCaptureUnsupported ? ncclInvalidUsage : ncclUnhandledCudaError;
+}
+
+void nfake_spoil(const nfake_task *task) {
+    nfake_launch *launch = launch_make(task->comm, nfake_task_copy(task));
+    nfake_unlock();
+    if (enqueue(launch, &(fakecuda_work){.run = spoil, .done = spoil_done}) != cudaSuccess)
+        launch_free(launch);
+    nfake_lock();
 }

@@ -76,25 +76,17 @@ nfake_memory nfake_part(const nfake_memory *memory, size_t offset, size_t bytes)
 
 /* ---- the calls ---- */
 
-static nfake_registration *blocks; /* of ncclMemAlloc */
+static nfake_range *blocks; /* of ncclMemAlloc */
 
-static nfake_registration **block_of(const char *address) {
-    nfake_registration **at = &blocks;
+static nfake_range **block_of(const char *address) {
+    nfake_range **at = &blocks;
     while (*at && (address < (*at)->address || address >= (*at)->address + (*at)->size))
         at = &(*at)->next;
     return at;
 }
 
-static void block_add(char *address, size_t size) {
-    nfake_registration *made = fake_must(malloc(sizeof *made));
-    nfake_lock();
-    *made = (nfake_registration){blocks, address, size};
-    blocks = made;
-    nfake_unlock();
-}
-
 static void block_remove(const char *address) {
-    nfake_registration **at = block_of(address), *gone = *at;
+    nfake_range **at = block_of(address), *gone = *at;
     if (!gone)
         return;
     ncclComm_t comm = nfake_comm_windowed(gone->address, gone->size);
@@ -106,31 +98,29 @@ static void block_remove(const char *address) {
 }
 
 void nfake_blocks_reset(void) {
-    while (blocks) {
-        nfake_registration *gone = blocks;
-        blocks = gone->next;
-        free(gone);
-    }
+    nfake_ranges_free(blocks);
+    blocks = NULL;
 }
 
 void nfake_require_version(int least) {
-    int version = nfake_config()->version ? nfake_config()->version : NCCL_VERSION_CODE;
-    if (version < least)
-        fake_violation("%s is not in version %d", nfake_function(), version);
+    if (nfake_config()->version < least)
+        fake_violation("%s is not in version %d", nfake_function(), nfake_config()->version);
 }
 
 /* By way of the CUDA runtime, where it counts as a call. */
 NFAKE_EXPORT ncclResult_t ncclMemAlloc(void **ptr, size_t size) {
     ncclResult_t result = nfake_enter(__func__, FAKE_ANY);
     nfake_require_version(NCCL_VERSION(2, 19, 0));
-    if (result == ncclSuccess && !ptr)
-        result = nfake_fail(ncclInvalidArgument, "ptr is NULL");
     nfake_unlock();
     if (result == ncclSuccess && cudaMalloc(ptr, size) != cudaSuccess)
-        result = nfake_fail(ncclUnhandledCudaError, "no memory");
-    if (result == ncclSuccess)
-        block_add(*ptr, size);
-    return result;
+        result = ncclUnhandledCudaError;
+    if (result != ncclSuccess)
+        return result;
+    nfake_range *made = fake_must(malloc(sizeof *made));
+    nfake_lock();
+    *made = (nfake_range){blocks, *ptr, size};
+    blocks = made;
+    return nfake_leave(result);
 }
 
 NFAKE_EXPORT ncclResult_t ncclMemFree(void *ptr) {
@@ -138,56 +128,8 @@ NFAKE_EXPORT ncclResult_t ncclMemFree(void *ptr) {
     block_remove(ptr);
     nfake_unlock();
     if (cudaFree(ptr) != cudaSuccess && result == ncclSuccess)
-        result = nfake_fail(ncclUnhandledCudaError, "cannot free %p", ptr);
+        result = ncclUnhandledCudaError;
     return result;
-}
-
-NFAKE_EXPORT ncclResult_t ncclCommRegister(ncclComm_t comm, void *buff, size_t size,
-                                           void **handle) {
-    ncclComm_t self = NULL;
-    nfake_memory memory;
-    ncclResult_t result = nfake_enter_comm(__func__, comm, NFAKE_READY | NFAKE_OWN, &self);
-    if (result == ncclSuccess && (!buff || size == 0 || !handle))
-        result = nfake_fail(ncclInvalidArgument, "%zu bytes at %p", size, buff);
-    if (result == ncclSuccess && !nfake_memory_find(self, "buff", buff, size, &memory))
-        result = nfake_fail(ncclInvalidArgument, "not device memory");
-    if (result != ncclSuccess)
-        return nfake_leave(result);
-    nfake_registration *made = malloc(sizeof *made);
-    if (!made)
-        abort();
-    *made = (nfake_registration){self->registrations, buff, size};
-    self->registrations = made;
-    *handle = made;
-    return nfake_leave(ncclSuccess);
-}
-
-/* Its memory must live until now. */
-static ncclResult_t deregister(ncclComm_t comm, const void *handle) {
-    nfake_registration **at = &comm->registrations;
-    while (*at && *at != handle)
-        at = &(*at)->next;
-    nfake_registration *gone = *at;
-    if (!gone) {
-        fake_violation("ncclCommDeregister of %p, which is no registration", handle);
-        return nfake_fail(ncclInvalidArgument, "no registration");
-    }
-    if (!fakecuda_shadow(gone->address, gone->size))
-        fake_violation("ncclCommDeregister of memory at %p that was freed before",
-                       (void *)gone->address);
-    *at = gone->next;
-    free(gone);
-    return ncclSuccess;
-}
-
-NFAKE_EXPORT ncclResult_t ncclCommDeregister(ncclComm_t comm, void *handle) {
-    ncclComm_t self = NULL;
-    ncclResult_t result = nfake_enter_comm(__func__, comm, NFAKE_OWN, &self);
-    if (self) {
-        ncclResult_t own = deregister(self, handle);
-        result = result == ncclSuccess ? own : result;
-    }
-    return nfake_leave(result);
 }
 
 /* ---- windows: all ranks register them in one order, with one size ---- */
@@ -225,9 +167,9 @@ static ncclResult_t open_window(nfake_job *job) {
         nfake_disagree(comm, "its window has %zu bytes; rank %d's has others", job->size, differs);
         return ncclInternalError;
     }
-    nfake_registration *made = fake_must(malloc(sizeof *made));
+    nfake_range *made = fake_must(malloc(sizeof *made));
     nfake_lock();
-    *made = (nfake_registration){comm->windows, job->address, job->size};
+    *made = (nfake_range){comm->windows, job->address, job->size};
     comm->windows = made;
     *job->window = (ncclWindow_t)(void *)made;
     nfake_unlock();
@@ -236,54 +178,53 @@ static ncclResult_t open_window(nfake_job *job) {
 
 static ncclResult_t check_window(ncclComm_t comm, const char *buff, size_t size, int flags) {
     nfake_memory memory;
-    const nfake_registration *block = *block_of(buff);
+    const nfake_range *block = *block_of(buff);
     bool whole = block && size <= block->size - (size_t)(buff - block->address);
     if (!nfake_memory_find(comm, "buff", buff, size, &memory))
-        return nfake_fail(ncclInvalidArgument, "not device memory");
+        return ncclInvalidArgument;
     if (!(flags & NCCL_WIN_COLL_SYMMETRIC) || whole)
         return ncclSuccess;
     fake_violation("%s: symmetric memory at %p is not ncclMemAlloc's", nfake_function(),
                    (const void *)buff);
-    return nfake_fail(ncclInvalidArgument, "not ncclMemAlloc's");
+    return ncclInvalidArgument;
 }
 
 NFAKE_EXPORT ncclResult_t ncclCommWindowRegister(ncclComm_t comm, void *buff, size_t size,
                                                  ncclWindow_t *win, int winFlags) {
-    nfake_group_begin();
     ncclComm_t self = NULL;
-    ncclResult_t result = nfake_enter_comm(__func__, comm, NFAKE_READY | NFAKE_OWN, &self);
+    ncclResult_t result =
+        nfake_enter_comm(__func__, comm, NFAKE_READY | NFAKE_OWN | NFAKE_ALONE, &self);
     nfake_require_version(NCCL_VERSION(2, 27, 3));
-    if (result == ncclSuccess && (!buff || size == 0 || !win))
-        result = nfake_fail(ncclInvalidArgument, "%zu bytes at %p", size, buff);
+    bool none = nfake_config()->no_windows;
     if (result == ncclSuccess)
         *win = NULL;
-    bool none = nfake_config()->no_windows;
     if (result == ncclSuccess && !none)
         result = check_window(self, buff, size, winFlags);
-    if (result == ncclSuccess && !none)
-        nfake_group_add_job(&(nfake_job){.run = open_window,
-                                         .comm = self,
-                                         .function = __func__,
-                                         .number = ++self->window_turns,
-                                         .address = buff,
-                                         .size = size,
-                                         .window = win});
-    nfake_unlock();
-    return nfake_group_end(result);
+    if (result != ncclSuccess || none)
+        return nfake_leave(result);
+    return nfake_do(&(nfake_job){.run = open_window,
+                                 .comm = self,
+                                 .function = __func__,
+                                 .number = ++self->window_turns,
+                                 .address = buff,
+                                 .size = size,
+                                 .window = win});
 }
 
 NFAKE_EXPORT ncclResult_t ncclCommWindowDeregister(ncclComm_t comm, ncclWindow_t win) {
     ncclComm_t self = NULL;
     ncclResult_t result = nfake_enter_comm(__func__, comm, NFAKE_OWN, &self);
-    nfake_registration **at = self ? &self->windows : NULL;
+    if (self && self->revoked)
+        fake_violation("%s on %s, which was revoked", __func__, nfake_comm_name(self).text);
+    nfake_range **at = self ? &self->windows : NULL;
     while (at && *at && (void *)*at != (void *)win)
         at = &(*at)->next;
-    nfake_registration *gone = at ? *at : NULL;
+    nfake_range *gone = at ? *at : NULL;
     if (gone)
         *at = gone->next;
     else if (self) {
         fake_violation("%s of %p, which is no window", __func__, (void *)win);
-        result = nfake_fail(ncclInvalidArgument, "no window");
+        result = ncclInvalidArgument;
     }
     free(gone);
     return nfake_leave(result);

@@ -16,7 +16,8 @@ void ranks_same(long long value, long long expected, const char *text, const cha
     fail();
 }
 
-static void rank_open(rank *self) {
+void *ranks_main(void *argument) {
+    rank *self = argument;
     ok(cudaSetDevice(self->rank));
     ok(cudaStreamCreateWithFlags(&self->stream, cudaStreamNonBlocking));
     ok(cudaMalloc((void **)&self->device, CHECK_BYTES));
@@ -24,45 +25,29 @@ static void rank_open(rank *self) {
     ok(cudaHostAlloc((void **)&self->host, CHECK_BYTES, cudaHostAllocPortable));
     check_fill(self->host, CHECK_BYTES, (unsigned)self->rank);
     ranks_upload(self, self->device, CHECK_BYTES);
-}
-
-static void rank_close(rank *self) {
+    if (!self->bare)
+        good(ncclCommInitRank(&self->comm, self->ranks, self->id, self->rank));
+    self->body(self);
+    ok(cudaStreamSynchronize(self->stream));
+    if (!self->bare && self->comm)
+        good(ncclCommDestroy(self->comm));
     ok(cudaFreeHost(self->host));
     ok(cudaFree(self->other));
     ok(cudaFree(self->device));
     ok(cudaStreamDestroy(self->stream));
-}
-
-static void *rank_main(void *argument) {
-    rank *self = argument;
-    rank_open(self);
-    self->body(self);
-    ok(cudaStreamSynchronize(self->stream));
-    rank_close(self);
     return NULL;
 }
 
-static void *rank_main_with_comm(void *argument) {
-    rank *self = argument;
-    rank_open(self);
-    good(ncclCommInitRank(&self->comm, self->ranks, self->id, self->rank));
-    self->body(self);
-    ok(cudaStreamSynchronize(self->stream));
-    if (self->comm)
-        good(ncclCommDestroy(self->comm));
-    rank_close(self);
-    return NULL;
-}
-
-static void run(int ranks, void (*body)(rank *self), void *shared, void *(*main)(void *)) {
+static void run(int ranks, bool bare, void (*body)(rank *self), void *shared) {
     rank all[FAKENCCL_RANKS];
     pthread_t threads[FAKENCCL_RANKS];
     ncclUniqueId id;
     good(ncclGetUniqueId(&id));
     same(pthread_barrier_init(&barrier, NULL, (unsigned)ranks), 0);
     for (int i = 0; i < ranks; i++) {
-        all[i] = (rank){.rank = i, .ranks = ranks, .id = id, .shared = shared, .body = body};
-        same(pthread_create(&threads[i], NULL, main, &all[i]), 0);
+        all[i] = (rank){
+            .rank = i, .ranks = ranks, .id = id, .bare = bare, .shared = shared, .body = body};
+        same(pthread_create(&threads[i], NULL, ranks_main, &all[i]), 0);
     }
     for (int i = 0; i < ranks; i++)
         same(pthread_join(threads[i], NULL), 0);
@@ -70,11 +55,16 @@ static void run(int ranks, void (*body)(rank *self), void *shared, void *(*main)
 }
 
 void ranks_run(int ranks, void (*body)(rank *self), void *shared) {
-    run(ranks, body, shared, rank_main_with_comm);
+    run(ranks, false, body, shared);
 }
 
 void ranks_run_bare(int ranks, void (*body)(rank *self), void *shared) {
-    run(ranks, body, shared, rank_main);
+    run(ranks, true, body, shared);
+}
+
+void ranks_test(void **state) {
+    const ranks_body *test = *state;
+    run(test->ranks == 0 ? ranks_available() : test->ranks, test->bare, test->body, NULL);
 }
 
 void ranks_meet(rank *self) {
@@ -115,6 +105,34 @@ void ranks_upload(rank *self, char *device, size_t bytes) {
 void ranks_download(rank *self, const char *device, size_t bytes) {
     ok(cudaMemcpyAsync(self->host, device, bytes, cudaMemcpyDeviceToHost, self->stream));
     ok(cudaStreamSynchronize(self->stream));
+}
+
+void ranks_expect(rank *self, const char *device, size_t bytes, unsigned seed) {
+    ranks_download(self, device, bytes);
+    holds(check_filled(self->host, bytes, seed));
+}
+
+void ranks_garbage(rank *self, const char *device, size_t bytes) {
+    ranks_download(self, device, bytes);
+    for (size_t i = 0; i < bytes; i++)
+        same((unsigned char)self->host[i], 0xbd);
+}
+
+ncclResult_t ranks_send(const rank *self, size_t bytes, int peer) {
+    return ncclSend(self->device, bytes, ncclInt8, peer, self->comm, self->stream);
+}
+
+ncclResult_t ranks_receive(const rank *self, size_t bytes, int peer) {
+    return ncclRecv(self->other, bytes, ncclInt8, peer, self->comm, self->stream);
+}
+
+ncclResult_t ranks_cast(const rank *self, size_t bytes, int root) {
+    return ncclBroadcast(self->device, self->device, bytes, ncclInt8, root, self->comm,
+                         self->stream);
+}
+
+ncclResult_t ranks_gather(const rank *self, size_t bytes) {
+    return ncclAllGather(self->device, self->other, bytes, ncclInt8, self->comm, self->stream);
 }
 
 ncclResult_t ranks_settled(ncclComm_t comm) {

@@ -29,6 +29,7 @@ typedef struct rank {
     char *other;
     char *host;   /* pinned */
     void *shared; /* of the test */
+    bool bare;    /* without a communicator */
     void (*body)(struct rank *self);
 } rank;
 
@@ -40,6 +41,9 @@ void ranks_run(int ranks, void (*body)(rank *self), void *shared);
 /* The same without a communicator. */
 void ranks_run_bare(int ranks, void (*body)(rank *self), void *shared);
 
+/* A rank: what the thread of each does. */
+void *ranks_main(void *argument);
+
 /* Around every test: devices for all; nothing left behind and no violations. */
 int ranks_begin(void **state);
 int ranks_end(void **state);
@@ -49,9 +53,37 @@ int ranks_available(void);
 
 #define RANKS(test) cmocka_unit_test_setup_teardown(test, ranks_begin, ranks_end)
 
+/* A test that is one body: run by so many ranks (0: as many as available), or by them bare. */
+typedef struct ranks_body {
+    int ranks;
+    bool bare;
+    void (*body)(rank *self);
+} ranks_body;
+
+void ranks_test(void **state);
+
+#define RANKS_OF(count, body)   RANKS_BODY(count, false, body)
+#define RANKS_BARE(count, body) RANKS_BODY(count, true, body)
+#define RANKS_BODY(count, bare, body)                                                              \
+    {                                                                                              \
+#body, ranks_test, ranks_begin, ranks_end, &(ranks_body) {                                 \
+            count, bare, body                                                                      \
+        }                                                                                          \
+    }
+
 /* Copies between the device and `host`, and waits. */
 void ranks_upload(rank *self, char *device, size_t bytes);
 void ranks_download(rank *self, const char *device, size_t bytes);
+
+/* That the device has these bytes: filled with a seed, or what a failed operation leaves. */
+void ranks_expect(rank *self, const char *device, size_t bytes, unsigned seed);
+void ranks_garbage(rank *self, const char *device, size_t bytes);
+
+/* From `device`, into `other`, within `device`, and from `device` into `other`: bytes. */
+ncclResult_t ranks_send(const rank *self, size_t bytes, int peer);
+ncclResult_t ranks_receive(const rank *self, size_t bytes, int peer);
+ncclResult_t ranks_cast(const rank *self, size_t bytes, int root);
+ncclResult_t ranks_gather(const rank *self, size_t bytes);
 
 /* Waits until the communicator is no longer in progress, and returns what it is. */
 ncclResult_t ranks_settled(ncclComm_t comm);

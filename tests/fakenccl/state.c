@@ -1,20 +1,18 @@
 /* The lock, what each thread has to itself, and the beginning and end of every call. */
 #include "fake_nccl.h"
 
-#include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
 #include <time.h>
 
 #define PATIENCE_MS 20000u
 #define LAG_US      200u
+#define USUAL                                                                                      \
+    { .patience_ms = PATIENCE_MS, .lag_us = LAG_US, .version = NCCL_VERSION_CODE }
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static fakenccl_config config = {.patience_ms = PATIENCE_MS, .lag_us = LAG_US};
+static fakenccl_config config = USUAL;
 static uint64_t generation = 1, threads, calls;
 static const char *current; /* the call that holds the lock */
 static _Thread_local nfake_thread self;
-static _Thread_local char last[512];
 
 void nfake_lock(void) {
     fake_hide();
@@ -37,6 +35,8 @@ NFAKE_EXPORT void fakenccl_configure(const fakenccl_config *wanted) {
         config.patience_ms = PATIENCE_MS;
     if (config.lag_us == 0)
         config.lag_us = LAG_US;
+    if (config.version == 0)
+        config.version = NCCL_VERSION_CODE;
     nfake_unlock();
 }
 
@@ -84,15 +84,19 @@ static ncclResult_t check(ncclComm_t comm, unsigned traits) {
     nfake_name name = nfake_comm_name(comm);
     if ((traits & NFAKE_OWN) && comm->claims > 0 && comm->user != nfake_self()->number) {
         fake_violation("%s on %s, which another thread is using", current, name.text);
-        return nfake_fail(ncclInvalidUsage, "%s: used by two threads", name.text);
+        return ncclInvalidUsage;
     }
     if ((traits & NFAKE_READY) && comm->pending > 0) {
         fake_violation("%s on %s, which is still in progress", current, name.text);
-        return nfake_fail(ncclInvalidArgument, "%s is in progress", name.text);
+        return ncclInvalidArgument;
+    }
+    if ((traits & NFAKE_ALONE) && self.group) {
+        fake_violation("%s on %s, inside a group", current, name.text);
+        return ncclInvalidUsage;
     }
     if ((traits & NFAKE_READY) && comm->revoked) {
         fake_violation("%s on %s, which was revoked", current, name.text);
-        return nfake_fail(ncclInvalidUsage, "%s was revoked", name.text);
+        return ncclInvalidUsage;
     }
     return traits & NFAKE_READY ? nfake_comm_state(comm) : ncclSuccess;
 }
@@ -112,7 +116,7 @@ ncclResult_t nfake_enter_comm(const char *function, ncclComm_t handle, unsigned 
         bool was = nfake_comm_find(handle, true) != NULL;
         fake_violation("%s on communicator %p, which %s", function, (void *)handle,
                        was ? "was destroyed or aborted" : "never was");
-        return nfake_fail(ncclInvalidArgument, "%s: no communicator", function);
+        return ncclInvalidArgument;
     }
     if (traits & NFAKE_OWN)
         touch(*out);
@@ -125,21 +129,11 @@ ncclResult_t nfake_leave(ncclResult_t result) {
     return result;
 }
 
-/* Also called without the lock: the text is the thread's own. */
-ncclResult_t nfake_fail(ncclResult_t result, const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(last, sizeof last, format, arguments);
-    va_end(arguments);
-    return result;
-}
-
-NFAKE_EXPORT const char *ncclGetLastError(ncclComm_t comm) {
-    (void)comm;
-    nfake_lock();
-    fake_count_call("ncclGetLastError", false);
-    nfake_unlock();
-    return last;
+NFAKE_EXPORT ncclResult_t ncclGetVersion(int *version) {
+    ncclResult_t result = nfake_enter(__func__, FAKE_ANY);
+    if (result == ncclSuccess)
+        *version = config.version;
+    return nfake_leave(result);
 }
 
 NFAKE_EXPORT size_t fakenccl_reset(void) {
@@ -147,13 +141,13 @@ NFAKE_EXPORT size_t fakenccl_reset(void) {
     current = "fakenccl_reset";
     nfake_groups_reset();
     nfake_comms_end();
-    nfake_groups_drain();
+    nfake_jobs_drain();
     nfake_comms_reset();
     nfake_segments_reset();
     nfake_blocks_reset();
     size_t violations = fake_violations_report("fakenccl");
     nfake_faults_reset();
-    config = (fakenccl_config){.patience_ms = PATIENCE_MS, .lag_us = LAG_US};
+    config = (fakenccl_config)USUAL;
     generation++;
     calls = 0;
     nfake_unlock();

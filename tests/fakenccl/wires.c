@@ -6,18 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-static nfake_wire *wire_of(ncclComm_t comm, nfake_lane lane, nfake_way way, int peer) {
+static nfake_wire *wire_of(ncclComm_t comm, nfake_way way, int peer) {
     nfake_shared *shared = nfake_shared_of(comm);
-    return way == NFAKE_OUT ? &shared->wires[lane][comm->rank][peer]
-                            : &shared->wires[lane][peer][comm->rank];
+    return way == NFAKE_OUT ? &shared->wires[comm->rank][peer] : &shared->wires[peer][comm->rank];
 }
 
-void nfake_flow_add(nfake_launch *launch, nfake_lane lane, nfake_way way, int peer,
-                    const nfake_flow *flow) {
-    nfake_queue *queue = &launch->queues[lane][way][peer];
-    nfake_flow *made = malloc(sizeof *made);
-    if (!made)
-        abort();
+void nfake_flow_add(nfake_launch *launch, nfake_way way, int peer, const nfake_flow *flow) {
+    nfake_queue *queue = &launch->queues[way][peer];
+    nfake_flow *made = fake_must(malloc(sizeof *made));
     *made = *flow;
     made->next = NULL;
     if (!queue->head)
@@ -81,21 +77,15 @@ static bool step_send(nfake_flow *flow, nfake_wire *wire, nfake_shared *shared, 
     return true;
 }
 
-static void describe_call(const nfake_call *call, char *out, size_t room) {
-    snprintf(out, room, "%s of %llu elements of type %d",
-             nfake_kind_name((fakenccl_kind)call->kind), (unsigned long long)call->count,
-             call->type);
-}
-
 /* Sender and receiver have met: do they speak of the same thing? */
 static bool agree(nfake_launch *launch, const nfake_flow *flow, int peer, const nfake_call *what) {
     if (memcmp(&flow->call, what, sizeof *what) == 0)
         return true;
-    char here[96], there[96];
-    describe_call(&flow->call, here, sizeof here);
-    describe_call(what, there, sizeof there);
-    nfake_disagree(launch->comm, "receive %llu from rank %d expects %s, but gets %s",
-                   (unsigned long long)flow->number, peer, here, there);
+    nfake_disagree(
+        launch->comm, "receive %llu from rank %d expects %s of %llu bytes, but gets %s of %llu",
+        (unsigned long long)flow->number, peer, nfake_kind_name((fakenccl_kind)flow->call.kind),
+        (unsigned long long)flow->call.bytes, nfake_kind_name((fakenccl_kind)what->kind),
+        (unsigned long long)what->bytes);
     return false;
 }
 
@@ -126,19 +116,12 @@ static bool step_receive(nfake_launch *launch, nfake_flow *flow, nfake_wire *wir
     return true;
 }
 
-static void count(ncclComm_t comm, const nfake_flow *flow) {
-    nfake_lock();
-    nfake_count_traffic(comm, flow->kind, flow->kind == FAKENCCL_SEND ? flow->memory.bytes : 0,
-                        flow->kind == FAKENCCL_RECV ? flow->memory.bytes : 0);
-    nfake_unlock();
-}
-
 /* ---- all of a launch ---- */
 
-static bool step_flow(nfake_launch *launch, nfake_lane lane, nfake_way way, int peer, bool *ended) {
-    nfake_flow *flow = launch->queues[lane][way][peer].head;
+static bool step_flow(nfake_launch *launch, nfake_way way, int peer, bool *ended) {
+    nfake_flow *flow = launch->queues[way][peer].head;
     nfake_shared *shared = nfake_shared_of(launch->comm);
-    nfake_wire *wire = wire_of(launch->comm, lane, way, peer);
+    nfake_wire *wire = wire_of(launch->comm, way, peer);
     bool begins = flow->number == 0;
     if (begins && way == NFAKE_OUT)
         begin_send(flow, wire, shared);
@@ -149,49 +132,38 @@ static bool step_flow(nfake_launch *launch, nfake_lane lane, nfake_way way, int 
     return moved || begins;
 }
 
-static bool step_queue(nfake_launch *launch, nfake_lane lane, nfake_way way, int peer) {
-    nfake_queue *queue = &launch->queues[lane][way][peer];
+static bool step_queue(nfake_launch *launch, nfake_way way, int peer) {
+    nfake_queue *queue = &launch->queues[way][peer];
     bool moved = false, goes_on = queue->head != NULL;
     while (goes_on) {
         bool ended = false;
-        bool stepped = step_flow(launch, lane, way, peer, &ended);
+        bool stepped = step_flow(launch, way, peer, &ended);
         nfake_flow *flow = queue->head;
         moved = moved || stepped;
         goes_on = ended && flow->next;
         if (!ended)
             break;
         if (way == NFAKE_IN)
-            fake_acquire(&wire_of(launch->comm, lane, way, peer)->edge);
-        if (lane == NFAKE_PAIRS)
-            count(launch->comm, flow);
+            fake_acquire(&wire_of(launch->comm, way, peer)->edge);
         queue->head = flow->next;
         free(flow);
     }
     return moved;
 }
 
-bool nfake_lane_empty(const nfake_launch *launch, nfake_lane lane) {
-    for (int i = 0; i < launch->comm->ranks; i++) {
-        if (launch->queues[lane][NFAKE_OUT][i].head || launch->queues[lane][NFAKE_IN][i].head)
-            return false;
-    }
-    return true;
-}
-
 bool nfake_flows_step(nfake_launch *launch, bool *empty) {
     bool moved = false;
+    *empty = true;
     for (int i = 0; i < launch->comm->ranks; i++) {
-        for (nfake_lane lane = 0; lane < NFAKE_LANES; lane++) {
-            moved = step_queue(launch, lane, NFAKE_OUT, i) || moved;
-            moved = step_queue(launch, lane, NFAKE_IN, i) || moved;
-        }
+        moved = step_queue(launch, NFAKE_OUT, i) || moved;
+        moved = step_queue(launch, NFAKE_IN, i) || moved;
+        *empty = *empty && !launch->queues[NFAKE_OUT][i].head && !launch->queues[NFAKE_IN][i].head;
     }
-    *empty = nfake_lane_empty(launch, NFAKE_PAIRS) && nfake_lane_empty(launch, NFAKE_COLLECTIVES);
     return moved;
 }
 
 void nfake_flows_free(nfake_launch *launch) {
-    nfake_queue *queues = &launch->queues[0][0][0];
+    nfake_queue *queues = &launch->queues[0][0];
     for (size_t i = 0; i < sizeof launch->queues / sizeof *queues; i++) {
         while (queues[i].head) {
             nfake_flow *gone = queues[i].head;
@@ -203,46 +175,27 @@ void nfake_flows_free(nfake_launch *launch) {
 
 /* ---- what it waits for ---- */
 
-static const char *presence_of(nfake_shared *shared, int peer) {
-    nfake_shared_lock(shared);
-    nfake_presence presence = shared->seats[peer].presence;
-    nfake_shared_unlock(shared);
-    switch (presence) {
-    case NFAKE_GONE:
-        return " and has destroyed its communicator";
-    case NFAKE_ABORTED:
-        return " and has aborted";
-    default:
-        return "";
-    }
-}
-
-static void describe_flow(const nfake_launch *launch, nfake_lane lane, nfake_way way, int peer,
-                          char *out, size_t room) {
-    const nfake_flow *flow = launch->queues[lane][way][peer].head;
+static void describe_flow(const nfake_launch *launch, nfake_way way, int peer, char *out,
+                          size_t room) {
+    const nfake_flow *flow = launch->queues[way][peer].head;
     nfake_shared *shared = nfake_shared_of(launch->comm);
-    const nfake_wire *wire = wire_of(launch->comm, lane, way, peer);
+    const nfake_wire *wire = wire_of(launch->comm, way, peer);
     nfake_shared_lock(shared);
     uint64_t begun = way == NFAKE_OUT ? wire->receives : wire->sends;
     nfake_shared_unlock(shared);
     snprintf(out, room,
              "rank %d: %zu of %zu bytes of its %s %llu %s there are through; that rank has begun "
-             "%llu%s",
+             "%llu",
              peer, flow->moved, flow->memory.bytes, nfake_kind_name(flow->kind),
              (unsigned long long)flow->number, way == NFAKE_OUT ? "to" : "from",
-             (unsigned long long)begun, presence_of(shared, peer));
+             (unsigned long long)begun);
 }
 
-bool nfake_flows_describe(const nfake_launch *launch, char *out, size_t room) {
-    for (int i = 0; i < launch->comm->ranks; i++) {
-        for (nfake_lane lane = 0; lane < NFAKE_LANES; lane++) {
-            for (nfake_way way = 0; way < NFAKE_WAYS; way++) {
-                if (!launch->queues[lane][way][i].head)
-                    continue;
-                describe_flow(launch, lane, way, i, out, room);
-                return true;
-            }
+void nfake_flows_describe(const nfake_launch *launch, char *out, size_t room) {
+    for (int i = launch->comm->ranks - 1; i >= 0; i--) {
+        for (nfake_way way = 0; way < NFAKE_WAYS; way++) {
+            if (launch->queues[way][i].head)
+                describe_flow(launch, way, i, out, room);
         }
     }
-    return false;
 }

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { WATCHDOG_S = 300 };
+
 static void cuda_ok(cudaError_t code) {
     assert_int_equal(code, cudaSuccess);
 }
@@ -26,8 +28,8 @@ static void *run_body(void *context) {
 }
 
 void rig_on_all(group_rig *rig, void (*body)(rig_rank *rank)) {
-    pthread_t threads[MAIL_RANKS];
-    start starts[MAIL_RANKS];
+    pthread_t threads[RIG_RANKS];
+    start starts[RIG_RANKS];
     for (int r = 0; r < rig->ranks; r++) {
         starts[r] = (start){&rig->of[r], body};
         assert_int_equal(pthread_create(&threads[r], NULL, run_body, &starts[r]), 0);
@@ -75,18 +77,18 @@ static void open_tiers(rig_rank *k) {
     kvf_layout_destroy(far);
 }
 
-static kvf_status join(rig_rank *k, const kvf_channel *channel, const kvf_group_options *changes,
-                       kvf_error *error) {
+kvf_status rig_join(rig_rank *k, const kvf_group_options *changes, kvf_error *error) {
     const rig_options *o = &k->rig->options;
-    kvf_group_options group = {0};
+    kvf_group_options group = {.rank = k->rank, .ranks = k->rig->ranks, .id = k->rig->id};
     if (changes)
         group = *changes;
-    group.rank = k->rank;
-    group.ranks = k->rig->ranks;
+    else if (k->rig->ranks == 1)
+        group.id = NULL;
     group.engine = k->engine;
-    group.channel = channel;
-    group.timeout_us = o->timeout_us ? o->timeout_us : 5000000;
-    group.heartbeat_us = group.timeout_us > 200000 ? 20000 : group.timeout_us / 10;
+    group.stream = k->stream;
+    group.no_thread = o->form == RIG_NO_THREAD;
+    if (group.timeout_us == 0)
+        group.timeout_us = o->timeout_us;
     group.min_ctas = o->min_ctas;
     group.max_ctas = o->max_ctas;
     group.cta_policy = o->cta_policy;
@@ -98,9 +100,11 @@ static kvf_status join(rig_rank *k, const kvf_channel *channel, const kvf_group_
     return status == KVF_OK ? kvf_wire_create(k->group, &wire, &k->wire, error) : status;
 }
 
-kvf_status rig_join(rig_rank *k, const kvf_group_options *changes, kvf_error *error) {
-    const kvf_channel channel = mail_channel(k->rig->mail, k->rank);
-    return join(k, &channel, changes, error);
+void rig_leave(rig_rank *k) {
+    kvf_wire_destroy(k->wire);
+    kvf_group_destroy(k->group);
+    k->wire = NULL;
+    k->group = NULL;
 }
 
 static void open_rank(rig_rank *k) {
@@ -117,6 +121,8 @@ static void open_rank(rig_rank *k) {
     k->host = kvf_cuda_pinned_base(k->memory);
     memset(k->host, 0, (size_t)RIG_SLOTS * RIG_BLOCK);
     open_tiers(k);
+    if (o->form == RIG_ORDERED)
+        cuda_ok(cudaStreamCreateWithFlags(&k->stream, cudaStreamNonBlocking));
     if (!o->alone)
         ok(rig_join(k, NULL, &e), &e);
 }
@@ -128,7 +134,14 @@ void rig_open(group_rig *rig, int ranks, const rig_options *options) {
         rig->options = *options;
     if (FAKECUDA)
         fakecuda_configure(&machine);
-    rig->mail = mail_open(ranks);
+    if (FAKENCCL)
+        fakenccl_configure(&rig->options.nccl);
+    if (ranks > 1) {
+        kvf_error e = {0};
+        kvf_status status = kvf_group_id_create(rig->id, &e);
+        test_expect(rig->options.alone && status == KVF_ERR_UNSUPPORTED ? status : KVF_OK, status,
+                    &e);
+    }
     assert_int_equal(pthread_barrier_init(&rig->barrier, NULL, (unsigned)ranks), 0);
     for (int r = 0; r < ranks; r++)
         rig->of[r] = (rig_rank){.rig = rig, .rank = r};
@@ -136,8 +149,9 @@ void rig_open(group_rig *rig, int ranks, const rig_options *options) {
 }
 
 static void close_rank(rig_rank *k) {
-    kvf_wire_destroy(k->wire);
-    kvf_group_destroy(k->group);
+    rig_leave(k);
+    if (k->stream)
+        cuda_ok(cudaStreamDestroy(k->stream));
     kvf_tier_destroy(k->device);
     kvf_tier_destroy(k->host_tier);
     kvf_engine_destroy(k->engine);
@@ -148,7 +162,6 @@ static void close_rank(rig_rank *k) {
 
 void rig_close(group_rig *rig) {
     rig_on_all(rig, close_rank);
-    mail_close(rig->mail);
     pthread_barrier_destroy(&rig->barrier);
     if (FAKENCCL)
         assert_int_equal(fakenccl_reset(), 0);
@@ -156,23 +169,31 @@ void rig_close(group_rig *rig) {
         assert_int_equal(fakecuda_reset(), 0);
 }
 
-void rig_run(group_rig *rig, const char *address, void (*body)(rig_rank *rank)) {
+void rig_run(int ranks, const rig_options *options, void (*body)(rig_rank *rank)) {
+    group_rig rig;
+    (void)alarm(WATCHDOG_S);
+    rig_open(&rig, ranks, options);
+    rig_on_all(&rig, body);
+    rig_close(&rig);
+}
+
+void rig_run_forms(int ranks, const rig_options *options, void (*body)(rig_rank *rank)) {
+    rig_options o = {0};
+    if (options)
+        o = *options;
+    for (o.form = 0; o.form < RIG_FORMS; o.form++)
+        rig_run(ranks, &o, body);
+}
+
+void rig_process(group_rig *rig, void (*body)(rig_rank *rank)) {
     const fakecuda_config machine = {.devices = rig->ranks};
-    const kvf_channel_tcp_options options = {
-        .rank = rig->only, .ranks = rig->ranks, .address = address};
     rig_rank *k = &rig->of[rig->only];
-    kvf_channel channel;
-    kvf_error e = {0};
     fakecuda_configure(&machine);
     cuda_ok(cudaSetDevice(rig->only));
     *k = (rig_rank){.rig = rig, .rank = rig->only};
-    rig->options.alone = true;
     open_rank(k);
-    ok(kvf_channel_tcp_create(&options, &channel, &e), &e);
-    ok(join(k, &channel, NULL, &e), &e);
     body(k);
     close_rank(k);
-    kvf_channel_tcp_destroy(&channel);
 }
 
 static char byte_of(unsigned position, size_t at) {
@@ -282,8 +303,35 @@ void rig_expect_idle(const rig_rank *k) {
     expect_idle(k->engine, k->host_tier);
 }
 
-void rig_end(kvf_wire_op *op, kvf_status expected) {
-    kvf_error e = {0};
-    test_expect(expected, kvf_wire_op_wait(op, 20 * 1000 * 1000, &e), &e);
+void rig_end_with(kvf_wire_op *op, kvf_status expected, kvf_error *error) {
+    *error = (kvf_error){0};
+    test_expect(expected, kvf_wire_op_wait(op, 20 * 1000 * 1000, error), error);
+    assert_int_equal(error->status, expected);
     kvf_wire_op_release(op);
+}
+
+void rig_end(kvf_wire_op *op, kvf_status expected) {
+    kvf_error e;
+    rig_end_with(op, expected, &e);
+}
+
+kvf_wire_op *rig_onboard(rig_rank *k, uint64_t first, size_t count, uint64_t position) {
+    uint64_t ids[RIG_SLOTS];
+    kvf_wire_op *op = NULL;
+    kvf_error e = {0};
+    for (size_t i = 0; i < count; i++) {
+        ids[i] = first + i;
+        if ((position + i) % (uint64_t)k->rig->ranks == (uint64_t)k->rank)
+            rig_fill_host(k, ids[i], (unsigned)(position + i));
+    }
+    const kvf_plan plan = {position, count, ids, ids, NULL};
+    ok(kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, NULL, &op, &e), &e);
+    return op;
+}
+
+bool rig_onboarded(const rig_rank *k, uint64_t first, size_t count, uint64_t position) {
+    bool all = true;
+    for (size_t i = 0; i < count; i++)
+        all &= rig_device_is(k, first + i, (unsigned)(position + i));
+    return all;
 }

@@ -9,12 +9,17 @@ static void refuse(rig_rank *k) {
     assert_null(k->group);
 }
 
+static void test_there_are_no_ids(void **state) {
+    unsigned char id[KVF_GROUP_ID_BYTES];
+    kvf_error e = {0};
+    (void)state;
+    test_expect(KVF_ERR_UNSUPPORTED, kvf_group_id_create(id, &e), &e);
+    assert_int_equal(kvf_group_id_create(NULL, &e), KVF_ERR_INVALID);
+}
+
 static void test_ranks_are_refused(void **state) {
     (void)state;
-    group_rig rig;
-    rig_open(&rig, 2, &(rig_options){.alone = true});
-    rig_on_all(&rig, refuse);
-    rig_close(&rig);
+    rig_run(2, &(rig_options){.alone = true}, refuse);
 }
 
 static void refuse_parent(rig_rank *k) {
@@ -25,10 +30,7 @@ static void refuse_parent(rig_rank *k) {
 
 static void test_a_parent_is_refused(void **state) {
     (void)state;
-    group_rig rig;
-    rig_open(&rig, 1, &(rig_options){.alone = true});
-    rig_on_all(&rig, refuse_parent);
-    rig_close(&rig);
+    rig_run(1, &(rig_options){.alone = true}, refuse_parent);
 }
 
 static void work(rig_rank *k) {
@@ -42,27 +44,22 @@ static void work(rig_rank *k) {
     rig_end(op, KVF_OK);
     for (unsigned i = 0; i < 3; i++)
         assert_true(rig_got_device(k, slots[i], i + 1));
-    const kvf_hand hands[] = {
-        {.plan = {.count = 1, .src_ids = slots}},
-        {.receives = true, .plan = {.count = 1, .dst_ids = &host[2]}},
-    };
-    test_expect(KVF_OK, kvf_wire_exchange(k->wire, hands, 2, NULL, &op, &e), &e);
+    const kvf_handover hand = {.plan = {.count = 1, .src_ids = slots, .dst_ids = &host[2]}};
+    test_expect(KVF_OK, kvf_wire_hand_over(k->wire, &hand, 1, NULL, &op, &e), &e);
     rig_end(op, KVF_OK);
     assert_true(rig_got_device(k, host[2], 1));
 }
 
 static void test_a_group_of_one_works(void **state) {
     (void)state;
-    group_rig rig;
-    rig_open(&rig, 1, NULL);
-    rig_on_all(&rig, work);
-    rig_close(&rig);
+    rig_run_forms(1, NULL, work);
 }
 
 int main(void) {
     if (!needs_fake())
         return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_there_are_no_ids),
         cmocka_unit_test(test_ranks_are_refused),
         cmocka_unit_test(test_a_parent_is_refused),
         cmocka_unit_test(test_a_group_of_one_works),

@@ -1,48 +1,16 @@
-/* A group of one with a communicator: what a single GPU can show of the real libraries, that our
- * calls are legal and in their order. On the fakes the same. With --real it is for these only. */
+/* Groups of one: what a single GPU can show of the real libraries. A communicator is opened, by id
+ * or by a broadcast over the caller's; announcements and votes are gathered over it; a wire is
+ * registered with it. Blocks of one rank cross no wire, so their all-gather, send and receive need
+ * several GPUs. On the fakes the same. With --real it is for real libraries only. */
 #include "group_rig.h"
 #include "needs.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-enum { WATCHDOG_S = 300, HANDED = 9 };
+enum { HANDED = 9 };
 
-static bool blocking;
-
-static void nccl_ok(ncclResult_t result) {
-    assert_true(result == ncclSuccess || result == ncclInProgress);
-}
-
-static void settle(ncclComm_t comm) {
-    ncclResult_t result = ncclInProgress;
-    while (result == ncclInProgress) {
-        assert_int_equal(ncclCommGetAsyncError(comm, &result), ncclSuccess);
-        usleep(100);
-    }
-    assert_int_equal(result, ncclSuccess);
-}
-
-static ncclComm_t make_parent(void) {
-    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
-    ncclComm_t parent = NULL;
-    ncclUniqueId id;
-    config.blocking = blocking;
-    nccl_ok(ncclGetUniqueId(&id));
-    nccl_ok(ncclCommInitRankConfig(&parent, 1, id, 0, &config));
-    settle(parent);
-    return parent;
-}
-
-static void drop_parent(ncclComm_t parent) {
-    nccl_ok(ncclCommFinalize(parent));
-    settle(parent);
-    assert_int_equal(ncclCommDestroy(parent), ncclSuccess);
-}
-
-/* Several hands to oneself, in several rounds: sends and receives in one group of calls. */
-static void exchange(rig_rank *k) {
+/* To oneself, in several rounds. */
+static void hand_over(rig_rank *k) {
     uint64_t from[HANDED], to[HANDED];
     kvf_hash hashes[HANDED];
     kvf_wire_op *op = NULL;
@@ -54,11 +22,9 @@ static void exchange(rig_rank *k) {
     }
     rig_hashes(hashes, 0, HANDED);
     kvf_assignments *tracker = rig_tracker(to, 6, 0);
-    const kvf_hand hands[] = {{.plan = {0, 6, from, NULL, hashes}},
-                              {.plan = {6, 3, from + 6, NULL, NULL}},
-                              {.receives = true, .plan = {0, 6, NULL, to, hashes}, .dst = tracker},
-                              {.receives = true, .plan = {6, 3, NULL, to + 6, NULL}}};
-    test_expect(KVF_OK, kvf_wire_exchange(k->wire, hands, 4, NULL, &op, &e), &e);
+    const kvf_handover hands[] = {{.plan = {0, 6, from, to, hashes}, .dst = tracker},
+                                  {.plan = {6, 3, from + 6, to + 6, NULL}}};
+    test_expect(KVF_OK, kvf_wire_hand_over(k->wire, hands, 2, NULL, &op, &e), &e);
     rig_end(op, KVF_OK);
     rig_expect_phases(tracker, 6, 0);
     kvf_assignments_destroy(tracker);
@@ -82,81 +48,93 @@ static void onboard(rig_rank *k) {
         assert_true(rig_got_device(k, slots[i], i + 70));
 }
 
-static void live(rig_rank *k) {
-    ncclComm_t parent = make_parent();
+static void work(rig_rank *k) {
     kvf_error e = {0};
-    uint64_t sends = FAKENCCL ? fakenccl_calls("ncclSend") : 0;
-    test_expect(KVF_OK, rig_join(k, &(kvf_group_options){.parent = parent}, &e), &e);
-    exchange(k);
+    hand_over(k);
     onboard(k);
-    exchange(k);
-    if (FAKENCCL)
-        assert_true(fakenccl_calls("ncclSend") > sends);
+    hand_over(k);
     test_expect(KVF_OK, kvf_group_check(k->group, &e), &e);
-    kvf_wire_destroy(k->wire);
-    kvf_group_destroy(k->group);
-    k->wire = NULL;
-    k->group = NULL;
-    drop_parent(parent);
 }
 
-static void run(void (*body)(rig_rank *k)) {
-    group_rig rig;
-    (void)alarm(WATCHDOG_S);
-    rig_open(
-        &rig, 1,
-        &(rig_options){.alone = true, .chunk_blocks = 8, .timeout_us = 60000000, .max_ctas = 2});
-    rig_on_all(&rig, body);
-    rig_close(&rig);
+/* What NCCL was asked for: a gather for group and wire each, two for an operation. */
+static void work_by_nccl(rig_rank *k) {
+    static const char *const names[] = {"plain memory", "memory of ncclMemAlloc", "a window"};
+    const uint64_t before = FAKENCCL ? fakenccl_calls("ncclAllGather") : 0;
+    kvf_group_counters c;
+    kvf_wire_explanation wire;
+    kvf_error e = {0};
+    work(k);
+    test_expect(KVF_OK, kvf_group_counters_get(k->group, &c, &e), &e);
+    assert_int_equal(c.gathers, 2 + 3 * 2);
+    assert_int_equal(c.wire_bytes, 0);
+    test_expect(KVF_OK, kvf_wire_explain(k->wire, &wire, &e), &e);
+    assert_true(wire.nccl_version > 20000);
+    assert_int_equal(wire.memory == KVF_WIRE_WINDOW, wire.reason == NULL);
+    if (FAKENCCL) {
+        assert_int_equal(fakenccl_calls("ncclAllGather") - before, 3 * 2);
+        assert_int_equal(wire.memory, KVF_WIRE_WINDOW);
+    }
+    print_message("NCCL %d: a wire in %s%s%s; %d gathers, and no block crossed it\n",
+                  wire.nccl_version, names[wire.memory], wire.reason ? ": " : "",
+                  wire.reason ? wire.reason : "", (int)c.gathers);
 }
 
-static void test_a_group_of_one_with_a_communicator(void **state) {
-    (void)state;
-    blocking = false;
-    run(live);
-    blocking = true;
-    run(live);
+static void live(rig_rank *k) {
+    unsigned char id[KVF_GROUP_ID_BYTES];
+    kvf_error e = {0};
+    test_expect(KVF_OK, kvf_group_id_create(id, &e), &e);
+    test_expect(KVF_OK, rig_join(k, &(kvf_group_options){.ranks = 1, .id = id}, &e), &e);
+    work_by_nccl(k);
 }
 
-/* Without a parent there is no communicator. */
+/* The caller's communicator carries the id and is as before. */
+static void live_with_parent(rig_rank *k) {
+    ncclComm_t parent = NULL;
+    ncclUniqueId id;
+    kvf_error e = {0};
+    assert_int_equal(ncclGetUniqueId(&id), ncclSuccess);
+    assert_int_equal(ncclCommInitRank(&parent, 1, id, 0), ncclSuccess);
+    test_expect(KVF_OK, rig_join(k, &(kvf_group_options){.parent = parent}, &e), &e);
+    work_by_nccl(k);
+    rig_leave(k);
+    assert_int_equal(ncclCommDestroy(parent), ncclSuccess);
+}
+
+/* Without either there is none. */
 static void live_alone(rig_rank *k) {
+    kvf_wire_explanation wire;
     kvf_error e = {0};
     test_expect(KVF_OK, rig_join(k, NULL, &e), &e);
-    exchange(k);
-    onboard(k);
+    test_expect(KVF_OK, kvf_wire_explain(k->wire, &wire, &e), &e);
+    assert_int_equal(wire.nccl_version, 0);
+    work(k);
+    rig_leave(k);
+    assert_true(!FAKENCCL || fakenccl_calls(NULL) == 0);
 }
 
-static void test_a_group_of_one_without(void **state) {
-    (void)state;
-    run(live_alone);
-}
-
-/* Destroyed with something open: the communicator is aborted, its parent lives. */
-static void abort_it(rig_rank *k) {
-    ncclComm_t parent = make_parent();
-    kvf_error e = {0};
+/* Destroyed at once after a submit: the operation is ended first. */
+static void leave_at_once(rig_rank *k) {
+    unsigned char id[KVF_GROUP_ID_BYTES];
+    const uint64_t from[] = {1}, to[] = {2};
+    const kvf_handover hand = {.plan = {0, 1, from, to, NULL}};
     kvf_wire_op *op = NULL;
-    uint64_t from[] = {1}, to[] = {2};
-    test_expect(KVF_OK, rig_join(k, &(kvf_group_options){.parent = parent}, &e), &e);
-    const kvf_hand hands[] = {{.plan = {0, 1, from, NULL, NULL}},
-                              {.receives = true, .plan = {0, 1, NULL, to, NULL}}};
-    test_expect(KVF_OK, kvf_wire_exchange(k->wire, hands, 2, NULL, &op, &e), &e);
-    kvf_wire_destroy(k->wire);
-    kvf_group_destroy(k->group);
-    k->wire = NULL;
-    k->group = NULL;
-    kvf_status status = kvf_wire_op_poll(op, &e);
-    assert_true(status == KVF_OK || status == KVF_ERR_CANCELLED);
+    kvf_error e = {0};
+    test_expect(KVF_OK, kvf_group_id_create(id, &e), &e);
+    test_expect(KVF_OK, rig_join(k, &(kvf_group_options){.ranks = 1, .id = id}, &e), &e);
+    test_expect(KVF_OK, kvf_wire_hand_over(k->wire, &hand, 1, NULL, &op, &e), &e);
+    rig_leave(k);
+    assert_int_equal(kvf_wire_op_poll(op, &e), KVF_OK);
     kvf_wire_op_release(op);
-    drop_parent(parent);
 }
 
-static void test_aborting(void **state) {
+static void test_groups_of_one(void **state) {
+    static void (*const bodies[])(rig_rank *) = {live, live_with_parent, live_alone, leave_at_once};
     (void)state;
-    for (int i = 0; i < 4; i++) {
-        blocking = i % 2 == 1;
-        run(abort_it);
-    }
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++)
+        rig_run_forms(
+            1,
+            &(rig_options){.alone = true, .chunk_blocks = 8, .timeout_us = 60000000, .max_ctas = 2},
+            bodies[i]);
 }
 
 int main(int argc, char **argv) {
@@ -165,9 +143,7 @@ int main(int argc, char **argv) {
         !needs(!real || !(FAKECUDA || FAKENCCL), "the real libraries"))
         return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_group_of_one_with_a_communicator),
-        cmocka_unit_test(test_a_group_of_one_without),
-        cmocka_unit_test(test_aborting),
+        cmocka_unit_test(test_groups_of_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,10 @@
-/* Random operations of all kinds at once, in another order and at another pace on every rank,
- * against a model that knows what is in every block. */
+/* Random operations of all kinds, queued in one order and at another pace on every rank, against a
+ * model that knows what is in every block. */
 #include "group_rig.h"
 #include "needs.h"
 
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,11 +13,10 @@ enum {
     PHASES = 3,
     MOST_BLOCKS = 9,
     MOST_DEALS = 5,
-    MOST_RANKS = 5,
-    WATCHDOG_S = 300,
+    MOST_RANKS = RIG_RANKS,
 };
 
-typedef enum kind { ONBOARD, OFFLOAD, EXCHANGE, KINDS } kind;
+typedef enum kind { ONBOARD, OFFLOAD, HAND_OVER, KINDS } kind;
 
 /* Some blocks from one rank to another. */
 typedef struct deal {
@@ -125,11 +126,11 @@ static void make_phase(void) {
     for (size_t n = 0; n < w.op_count; n++) {
         operation *o = &w.ops[n];
         *o = (operation){.kind = (kind)below(KINDS), .odd_one = -1};
-        if (o->kind == EXCHANGE)
+        if (o->kind == HAND_OVER)
             make_deals(o);
         else
             make_shared(o);
-        if (o->kind != EXCHANGE && w.ranks > 1 && below(6) == 0)
+        if (o->kind != HAND_OVER && w.ranks > 1 && below(6) == 0)
             o->odd_one = (int)below((size_t)w.ranks);
     }
 }
@@ -175,13 +176,13 @@ static void fill_world(rig_rank *k) {
 
 /* A rank's part */
 
-static kvf_wire_op *submit_shared(rig_rank *k, const operation *o, uint64_t tag) {
+static kvf_wire_op *submit_shared(rig_rank *k, const operation *o) {
     const uint64_t *host = o->host[k->rank], *slots = o->slots[k->rank];
     bool loads = o->kind == ONBOARD;
     /* An odd plan keeps its owners, so that its ids are good. */
     uint64_t first = o->first + (o->odd_one == k->rank ? (uint64_t)w.ranks : 0);
     const kvf_plan plan = {first, o->count, loads ? host : slots, loads ? slots : host, NULL};
-    const kvf_wire_submit_options how = {.tag = tag, .share = o->share};
+    const kvf_wire_submit_options how = {.share = o->share};
     kvf_wire_op *op = NULL;
     kvf_error e = {0};
     kvf_status status = loads ? kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, &how, &op, &e)
@@ -190,23 +191,16 @@ static kvf_wire_op *submit_shared(rig_rank *k, const operation *o, uint64_t tag)
     return op;
 }
 
-static kvf_wire_op *submit_deals(rig_rank *k, const operation *o, uint64_t tag) {
-    kvf_hand hands[2 * MOST_DEALS];
-    size_t count = 0;
+static kvf_wire_op *submit_deals(rig_rank *k, const operation *o) {
+    kvf_handover hands[MOST_DEALS];
     kvf_wire_op *op = NULL;
     kvf_error e = {0};
     for (size_t n = 0; n < o->deal_count; n++) {
         const deal *d = &o->deals[n];
-        const kvf_plan plan = {n, d->count, d->sources, d->destinations, NULL};
-        if (d->from == k->rank)
-            hands[count++] = (kvf_hand){.peer = d->to, .plan = plan};
-        if (d->to == k->rank)
-            hands[count++] = (kvf_hand){.peer = d->from, .receives = true, .plan = plan};
+        hands[n] =
+            (kvf_handover){d->from, d->to, {n, d->count, d->sources, d->destinations, NULL}, NULL};
     }
-    if (count == 0)
-        return NULL;
-    const kvf_wire_submit_options how = {.tag = tag};
-    test_expect(KVF_OK, kvf_wire_exchange(k->wire, hands, count, &how, &op, &e), &e);
+    test_expect(KVF_OK, kvf_wire_hand_over(k->wire, hands, o->deal_count, NULL, &op, &e), &e);
     return op;
 }
 
@@ -218,19 +212,13 @@ static void pause_for(test_random *random) {
 static void live(rig_rank *k) {
     test_random random = test_random_make(w.pace[k->rank]);
     kvf_wire_op *ops[OPS];
-    size_t start = (size_t)test_random_below(&random, w.op_count);
-    size_t step = test_random_below(&random, 2) == 0 ? 1 : w.op_count - 1; /* up or down */
-    if (step == 0)
-        step = 1;
-    for (size_t i = 0; i < w.op_count; i++) {
-        size_t n = (start + i * step) % w.op_count;
+    for (size_t n = 0; n < w.op_count; n++) {
         const operation *o = &w.ops[n];
         pause_for(&random);
-        ops[n] = o->kind == EXCHANGE ? submit_deals(k, o, n) : submit_shared(k, o, n);
+        ops[n] = o->kind == HAND_OVER ? submit_deals(k, o) : submit_shared(k, o);
     }
     for (size_t n = 0; n < w.op_count; n++)
-        if (ops[n])
-            rig_end(ops[n], w.ops[n].odd_one >= 0 ? KVF_ERR_PEER : KVF_OK);
+        rig_end(ops[n], w.ops[n].odd_one >= 0 ? KVF_ERR_PEER : KVF_OK);
     rig_expect_idle(k);
 }
 
@@ -238,8 +226,10 @@ static void run(uint64_t seed) {
     group_rig rig;
     memset(&w, 0, sizeof w);
     w.random = test_random_make(seed);
-    w.ranks = 1 + (int)below(MOST_RANKS);
-    rig_options options = {.chunk_blocks = 1 + below(6), .chunks = 1 + below(4)};
+    static const int ranks[] = {1, 2, 3, RIG_RANKS};
+    w.ranks = ranks[seed % 4];
+    rig_options options = {
+        .chunk_blocks = 1 + below(6), .chunks = 1 + below(4), .form = (rig_form)below(RIG_FORMS)};
     while (options.chunk_blocks * (size_t)w.ranks < 2 * MOST_DEALS)
         options.chunk_blocks++; /* room for a rank that has all hands */
     rig_open(&rig, w.ranks, &options);
@@ -264,7 +254,7 @@ static void test_random_schedules(void **state) {
     (void)state;
     uint64_t seeds = test_seeds(60);
     for (uint64_t seed = 0; seed < seeds; seed++) {
-        (void)alarm(WATCHDOG_S);
+        (void)alarm(300);
         run(seed);
     }
 }
@@ -272,6 +262,8 @@ static void test_random_schedules(void **state) {
 int main(void) {
     if (!needs_fake() || !needs(FAKENCCL, "the fake NCCL"))
         return NEEDS_SKIPPED;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_random_schedules)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_random_schedules),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

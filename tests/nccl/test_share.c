@@ -1,13 +1,12 @@
 /* Sharing out: onboarding to all ranks, offloading once in the group. */
 #include "group_rig.h"
 
-#include "assignments.h"
+#include "group.h"
 #include "needs.h"
 
 #include <string.h>
-#include <unistd.h>
 
-enum { PLANS = 3, MOST = RIG_SLOTS, WATCHDOG_S = 120 };
+enum { PLANS = 3, MOST = RIG_SLOTS, LONG_US = 1000000, COPY_US = 40000 };
 
 /* Plans of so many blocks, each from a position on. The same positions may come in several. */
 typedef struct job {
@@ -77,7 +76,7 @@ static void expect_trackers(lists *l) {
 
 /* What the plans make of it, counted another way than the module counts. */
 static size_t expected_chunks(const rig_rank *k) {
-    size_t of[MAIL_RANKS] = {0}, most = 0;
+    size_t of[RIG_RANKS] = {0}, most = 0;
     size_t each = k->rig->options.chunk_blocks ? k->rig->options.chunk_blocks : 2;
     if (current.share == KVF_SHARE_FIRST)
         each *= (size_t)k->rig->ranks;
@@ -89,20 +88,21 @@ static size_t expected_chunks(const rig_rank *k) {
     return (most + each - 1) / each;
 }
 
-/* A group that has done one operation has counted what that says of itself. */
+/* Nothing has failed but what was refused; a group that has done one operation has counted what
+ * that says of itself. */
 static void expect_counters(const rig_rank *k, const kvf_wire_op_stats *stats) {
     kvf_group_counters c;
     char text[8192];
     assert_int_equal(kvf_group_counters_get(k->group, &c, NULL), KVF_OK);
-    assert_int_equal(c.operations_succeeded, c.operations_submitted);
-    assert_int_equal(c.operations_failed + c.operations_cancelled + c.votes_lost + c.broken, 0);
+    assert_int_equal(c.operations_succeeded + c.operations_refused, c.operations_submitted);
+    assert_int_equal(c.operations_failed, c.operations_refused);
+    assert_int_equal(c.votes_lost + c.broken, 0);
     if (c.operations_submitted > 1)
         return;
     assert_int_equal(c.blocks, stats->blocks);
     assert_int_equal(c.chunks, stats->chunks);
     assert_int_equal(c.host_bytes, stats->host_bytes);
     assert_int_equal(c.wire_bytes, stats->wire_bytes);
-    assert_true(c.run_ns > 0);
     const kvf_label label = {"rank", "r"};
     const kvf_labelled_group_counters set = {&c, &label, 1};
     assert_in_range(kvf_group_counters_print(&set, 1, text, sizeof text), 1, sizeof text - 1);
@@ -116,7 +116,7 @@ static void expect_stats(rig_rank *k, kvf_wire_op *op, const lists *l) {
     expect_counters(k, &stats);
     assert_int_equal(stats.host_bytes, l->owned * RIG_BLOCK);
     assert_int_equal(stats.blocks, l->pairs);
-    assert_true(stats.wait_us >= 0 && stats.run_us > 0);
+    assert_true(stats.wait_us >= 0 && stats.run_us >= 0);
     if (k->rig->ranks == 1)
         return;
     assert_int_equal(stats.chunks, expected_chunks(k));
@@ -132,8 +132,8 @@ static void onboard(rig_rank *k) {
         for (size_t i = 0; i < current.count[p]; i++)
             if (owns(k, current.first[p] + i))
                 rig_fill_host(k, l.host[p][i], content_of(current.first[p] + i));
-    const kvf_wire_submit_options how = {
-        .tag = 7, .share = current.share, .dst = current.tracked ? l.trackers : NULL};
+    const kvf_wire_submit_options how = {.share = current.share,
+                                         .dst = current.tracked ? l.trackers : NULL};
     test_expect(KVF_OK,
                 kvf_wire_onboard(k->wire, k->host_tier, l.plans, current.plans, &how, &op, &e), &e);
     test_expect(KVF_OK, kvf_wire_op_wait(op, 20 * 1000 * 1000, &e), &e);
@@ -146,14 +146,6 @@ static void onboard(rig_rank *k) {
     rig_expect_idle(k);
 }
 
-static void open_and_run(int ranks, const rig_options *options, void (*body)(rig_rank *k)) {
-    group_rig rig;
-    (void)alarm(WATCHDOG_S);
-    rig_open(&rig, ranks, options);
-    rig_on_all(&rig, body);
-    rig_close(&rig);
-}
-
 static void set_plan(kvf_share share, uint64_t first, size_t count) {
     current = (job){.share = share, .plans = 1, .first = {first}, .count = {count}};
 }
@@ -162,7 +154,7 @@ static void test_onboard_striped(void **state) {
     (void)state;
     for (int ranks = 1; ranks <= 8; ranks++) {
         set_plan(KVF_SHARE_STRIPED, ranks == 3 ? 1000001 : 0, 23);
-        open_and_run(ranks, NULL, onboard);
+        rig_run_forms(ranks, NULL, onboard);
     }
 }
 
@@ -170,17 +162,17 @@ static void test_onboard_from_the_first(void **state) {
     (void)state;
     for (int ranks = 1; ranks <= 8; ranks += ranks < 3 ? 1 : 5) {
         set_plan(KVF_SHARE_FIRST, 5, 23);
-        open_and_run(ranks, NULL, onboard);
+        rig_run_forms(ranks, NULL, onboard);
     }
 }
 
 static void test_chunks_of_all_sizes(void **state) {
     (void)state;
-    for (size_t blocks = 1; blocks <= 13; blocks += 3)
+    for (size_t blocks = 1; blocks <= 13; blocks += 6)
         for (size_t chunks = 1; chunks <= 5; chunks += 2)
             for (int share = KVF_SHARE_STRIPED; share <= KVF_SHARE_FIRST; share++) {
                 set_plan((kvf_share)share, 2, 31);
-                open_and_run(3, &(rig_options){.chunk_blocks = blocks, .chunks = chunks}, onboard);
+                rig_run_forms(3, &(rig_options){.chunk_blocks = blocks, .chunks = chunks}, onboard);
             }
 }
 
@@ -195,7 +187,7 @@ static void test_several_plans(void **state) {
                             .count = {20, 11, 14},
                             .hashed = ranks == 2,
                             .tracked = ranks != 2};
-            open_and_run(ranks, NULL, onboard);
+            rig_run_forms(ranks, NULL, onboard);
         }
 }
 
@@ -204,42 +196,82 @@ static void test_few_blocks_and_none(void **state) {
     for (size_t count = 0; count < 4; count++) {
         current =
             (job){.plans = 2, .first = {0, 9}, .count = {count, count / 2}, .tracked = count > 1};
-        open_and_run(4, NULL, onboard);
+        rig_run_forms(4, NULL, onboard);
     }
     current = (job){.plans = 0};
-    open_and_run(3, NULL, onboard);
+    rig_run_forms(3, NULL, onboard);
 }
 
-/* On the wire everybody puts in its part and no more, and there is one collective a chunk. */
-static void expect_traffic(group_rig *rig, fakenccl_kind kind, uint64_t sent_by_others) {
-    for (int r = 0; r < rig->ranks; r++) {
-        fakenccl_traffic t = fakenccl_traffic_of(r, kind);
-        assert_int_equal(t.operations, expected_chunks(&rig->of[r]));
-        if (r > 0 || kind == FAKENCCL_ALL_GATHER)
-            assert_int_equal(t.sent, sent_by_others);
-        else
-            assert_int_equal(t.sent, 48 * RIG_BLOCK);
-        for (int other = 0; other < FAKENCCL_KINDS; other++)
-            if (other != (int)kind)
-                assert_int_equal(fakenccl_traffic_of(r, (fakenccl_kind)other).operations, 0);
-    }
+/* On the wire everybody puts in its part and no more, and there is one collective a chunk. What the
+ * ranks have gathered before, making the group and wire, and 64 bytes a gather come on top. */
+static void expect_traffic(rig_rank *k) {
+    const bool striped = current.share == KVF_SHARE_STRIPED;
+    const fakenccl_traffic gathered = fakenccl_traffic_of(k->rank, FAKENCCL_ALL_GATHER);
+    const fakenccl_traffic cast = fakenccl_traffic_of(k->rank, FAKENCCL_BROADCAST);
+    const uint64_t all = current.count[0] * RIG_BLOCK, chunks = expected_chunks(k);
+    kvf_group_counters c = {0};
+    assert_int_equal(kvf_group_counters_get(k->group, &c, NULL), KVF_OK);
+    assert_int_equal(gathered.operations, c.gathers + (striped ? chunks : 0));
+    assert_int_equal(gathered.sent, 64 * c.gathers + (striped ? all / (uint64_t)k->rig->ranks : 0));
+    assert_int_equal(cast.operations, striped ? 0 : chunks);
+    assert_int_equal(cast.sent, striped || k->rank > 0 ? 0 : all);
+    assert_int_equal(fakenccl_traffic_of(k->rank, FAKENCCL_SEND).operations, 0);
+}
+
+static void onboard_and_count(rig_rank *k) {
+    onboard(k);
+    rig_meet(k);
+    expect_traffic(k);
+    rig_meet(k);
 }
 
 static void test_bytes_on_the_wire(void **state) {
     (void)state;
-    group_rig rig;
     for (int ranks = 2; ranks <= 8; ranks *= 2) {
-        rig_open(&rig, ranks, &(rig_options){.chunk_blocks = 4});
+        set_plan(ranks == 4 ? KVF_SHARE_FIRST : KVF_SHARE_STRIPED, 0, 48);
+        rig_run_forms(ranks, &(rig_options){.chunk_blocks = 4}, onboard_and_count);
         set_plan(KVF_SHARE_STRIPED, 0, 48);
-        rig_on_all(&rig, onboard);
-        expect_traffic(&rig, FAKENCCL_ALL_GATHER, 48 / (uint64_t)ranks * RIG_BLOCK);
-        rig_close(&rig);
+        rig_run(ranks, &(rig_options){.chunk_blocks = 4}, onboard_and_count);
     }
-    rig_open(&rig, 4, &(rig_options){.chunk_blocks = 4});
-    set_plan(KVF_SHARE_FIRST, 0, 48);
-    rig_on_all(&rig, onboard);
-    expect_traffic(&rig, FAKENCCL_BROADCAST, 0);
-    rig_close(&rig);
+}
+
+/* What the wire lies in, by what NCCL has. */
+static kvf_wire_memory expected_memory;
+
+static void explain(rig_rank *k) {
+    kvf_wire_explanation e;
+    assert_int_equal(kvf_wire_explain(k->wire, &e, NULL), KVF_OK);
+    assert_int_equal(e.memory, expected_memory);
+    assert_int_equal(e.reason == NULL, e.memory == KVF_WIRE_WINDOW);
+    assert_int_equal(e.chunks, 2);
+    assert_int_equal(e.chunk_blocks, 5 * k->rig->ranks);
+    assert_true(e.bytes >= (size_t)10 * (size_t)k->rig->ranks * RIG_BLOCK);
+    assert_int_equal(e.nccl_version > 0, k->rig->ranks > 1);
+    assert_int_equal(kvf_wire_explain(NULL, &e, NULL), KVF_ERR_INVALID);
+    assert_int_equal(kvf_wire_explain(k->wire, NULL, NULL), KVF_ERR_INVALID);
+    onboard(k);
+}
+
+static void test_what_the_wire_lies_in(void **state) {
+    (void)state;
+    static const struct {
+        fakenccl_config config;
+        kvf_wire_memory memory;
+    } cases[] = {
+        {{0}, KVF_WIRE_WINDOW},
+        {{.no_windows = true}, KVF_WIRE_NCCL},
+        {{.version = 22602}, KVF_WIRE_NCCL},
+        {{.version = 21805}, KVF_WIRE_PLAIN},
+        {{.meet = true}, KVF_WIRE_WINDOW},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const rig_options options = {.chunk_blocks = 5, .chunks = 2, .nccl = cases[i].config};
+        set_plan(KVF_SHARE_STRIPED, 3, 23);
+        expected_memory = cases[i].memory;
+        rig_run_forms(3, &options, explain);
+        expected_memory = KVF_WIRE_PLAIN;
+        rig_run(1, &options, explain);
+    }
 }
 
 static void offload(rig_rank *k) {
@@ -271,7 +303,7 @@ static void test_offload_once_in_the_group(void **state) {
     (void)state;
     for (int ranks = 1; ranks <= 4; ranks++) {
         set_plan(ranks == 2 ? KVF_SHARE_FIRST : KVF_SHARE_STRIPED, 4, 23);
-        open_and_run(ranks, NULL, offload);
+        rig_run_forms(ranks, NULL, offload);
     }
 }
 
@@ -299,86 +331,7 @@ static void offload_tracked(rig_rank *k) {
 
 static void test_offload_with_trackers(void **state) {
     (void)state;
-    open_and_run(3, NULL, offload_tracked);
-}
-
-/* Many operations at once, from several threads, in another order on every rank */
-
-enum { THREADS = 3, EACH = 4, BLOCKS = 4 };
-
-typedef struct worker {
-    rig_rank *rank;
-    int number;
-} worker;
-
-/* Operation `n` of a thread brings blocks that are its own. */
-static void *submit_many(void *context) {
-    const worker *w = context;
-    rig_rank *k = w->rank;
-    kvf_wire_op *ops[EACH];
-    uint64_t host[EACH][BLOCKS], slots[EACH][BLOCKS];
-    assert_int_equal(cudaSetDevice(k->rank), cudaSuccess);
-    for (int i = 0; i < EACH; i++) {
-        int n = (i + k->rank + w->number) % EACH;
-        uint64_t first = (uint64_t)(w->number * EACH + n) * BLOCKS;
-        kvf_error e = {0};
-        for (uint64_t b = 0; b < BLOCKS; b++) {
-            host[n][b] = first + b;
-            slots[n][b] = (first + b) * 7 % RIG_SLOTS;
-        }
-        const kvf_plan plan = {first, BLOCKS, host[n], slots[n], NULL};
-        const kvf_wire_submit_options how = {.tag = first, .share = (kvf_share)(n % 2)};
-        test_expect(KVF_OK, kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, &how, &ops[n], &e),
-                    &e);
-    }
-    for (int n = 0; n < EACH; n++)
-        rig_end(ops[n], KVF_OK);
-    return NULL;
-}
-
-static void submit_from_threads(rig_rank *k) {
-    pthread_t threads[THREADS];
-    worker workers[THREADS];
-    for (unsigned i = 0; i < THREADS * EACH * BLOCKS; i++)
-        rig_fill_host(k, i, i);
-    for (int t = 0; t < THREADS; t++) {
-        workers[t] = (worker){k, (t + k->rank) % THREADS};
-        assert_int_equal(pthread_create(&threads[t], NULL, submit_many, &workers[t]), 0);
-    }
-    for (int t = 0; t < THREADS; t++)
-        assert_int_equal(pthread_join(threads[t], NULL), 0);
-    for (unsigned i = 0; i < THREADS * EACH * BLOCKS; i++)
-        assert_true(rig_device_is(k, i * 7 % RIG_SLOTS, i));
-}
-
-static void test_orders_that_differ(void **state) {
-    (void)state;
-    open_and_run(1, NULL, submit_from_threads);
-    open_and_run(3, &(rig_options){.chunk_blocks = 1, .chunks = 2}, submit_from_threads);
-}
-
-/* Under one tag the n-th of each rank are one operation. */
-static void submit_under_one_tag(rig_rank *k) {
-    kvf_wire_op *ops[5];
-    uint64_t host[5], slots[5];
-    kvf_error e = {0};
-    for (unsigned n = 0; n < 5; n++) {
-        host[n] = n + 10;
-        slots[n] = n;
-        rig_fill_host(k, host[n], n);
-        const kvf_plan plan = {n, 1, &host[n], &slots[n], NULL};
-        test_expect(KVF_OK, kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, NULL, &ops[n], &e),
-                    &e);
-    }
-    for (unsigned n = 5; n-- > 0;)
-        rig_end(ops[n], KVF_OK);
-    for (unsigned n = 0; n < 5; n++)
-        assert_true(rig_device_is(k, n, n));
-}
-
-static void test_one_tag(void **state) {
-    (void)state;
-    open_and_run(3, NULL, submit_under_one_tag);
+    rig_run_forms(3, NULL, offload_tracked);
 }
 
 /* Callbacks */
@@ -402,14 +355,13 @@ static void submit_with_callback(rig_rank *k) {
     told *all[] = {&polled, &released, &dropped};
     kvf_error e = {0};
     for (size_t i = 0; i < 3; i++) {
-        const kvf_wire_submit_options how = {.tag = i, .callback = note, .user = all[i]};
+        const kvf_wire_submit_options how = {.callback = note, .user = all[i]};
         test_expect(KVF_OK, kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, &how, &ops[i], &e),
                     &e);
         if (i == 2)
             kvf_wire_op_release(ops[2]);
-        else
-            while (kvf_wire_op_poll(ops[i], NULL) == KVF_PENDING && i == 0)
-                usleep(100);
+        while (i == 0 && kvf_wire_op_poll(ops[0], NULL) == KVF_PENDING)
+            (void)kvf_group_progress(k->group);
     }
     assert_int_equal(kvf_wire_op_poll(ops[0], NULL), KVF_OK);
     assert_int_equal(kvf_wire_op_wait(ops[0], 0, NULL), KVF_OK);
@@ -424,7 +376,7 @@ static void submit_with_callback(rig_rank *k) {
 
 static void test_callbacks(void **state) {
     (void)state;
-    open_and_run(2, NULL, submit_with_callback);
+    rig_run_forms(2, NULL, submit_with_callback);
 }
 
 /* Released early */
@@ -455,8 +407,8 @@ static void release_early(rig_rank *k) {
 
 static void test_release_before_the_end(void **state) {
     (void)state;
-    for (int i = 0; i < 5; i++)
-        open_and_run(3, NULL, release_early);
+    for (int i = 0; i < 6; i++)
+        rig_run(3, &(rig_options){.form = i % 2 ? RIG_THREADED : RIG_NO_THREAD}, release_early);
 }
 
 /* A tracker that is gone by the end is none of the operation's business any more. */
@@ -476,7 +428,7 @@ static void destroy_tracker_early(rig_rank *k) {
 
 static void test_tracker_destroyed_in_between(void **state) {
     (void)state;
-    open_and_run(2, NULL, destroy_tracker_early);
+    rig_run_forms(2, NULL, destroy_tracker_early);
 }
 
 /* Several wires, of several layouts of one tier */
@@ -538,7 +490,7 @@ static void use_two_wires(rig_rank *k) {
         const kvf_wire_options options = {.device = p.near,
                                           .device_layout = i,
                                           .chunk_bytes = 3 * page_bytes[i],
-                                          .chunks = 1 + (size_t)k->rank};
+                                          .chunks = 1 + i};
         test_expect(KVF_OK, kvf_wire_create(k->group, &options, &wires[i], &e), &e);
         memset(p.host[i], (int)(7 + i), PAGES * page_bytes[i]);
     }
@@ -546,7 +498,7 @@ static void use_two_wires(rig_rank *k) {
         ids[i] = i;
     const kvf_plan plan = {0, PAGES, ids, ids, NULL};
     for (size_t i = 0; i < 2; i++) {
-        const kvf_wire_submit_options how = {.tag = i, .host_layout = i};
+        const kvf_wire_submit_options how = {.host_layout = i};
         test_expect(KVF_OK, kvf_wire_onboard(wires[i], p.far, &plan, 1, &how, &ops[i], &e), &e);
         assert_int_equal(kvf_wire_onboard(wires[1 - i], p.far, &plan, 1, &how, &none, &e),
                          KVF_ERR_LAYOUT);
@@ -563,8 +515,8 @@ static void use_two_wires(rig_rank *k) {
 
 static void test_wires_of_several_layouts(void **state) {
     (void)state;
-    open_and_run(1, NULL, use_two_wires);
-    open_and_run(3, NULL, use_two_wires);
+    rig_run_forms(1, NULL, use_two_wires);
+    rig_run_forms(3, NULL, use_two_wires);
 }
 
 /* Refusals */
@@ -651,25 +603,21 @@ static void make_groups_badly(rig_rank *k) {
     kvf_group *group = NULL;
     kvf_engine *host = NULL;
     kvf_error e = {0};
-    const kvf_group_options good = {.ranks = 1, .engine = k->engine};
+    const kvf_group_options good = {.engine = k->engine};
     kvf_group_options bad = good;
     assert_int_equal(kvf_group_create(NULL, &group, &e), KVF_ERR_INVALID);
     assert_int_equal(kvf_group_create(&good, NULL, &e), KVF_ERR_INVALID);
     bad.engine = NULL;
     assert_int_equal(kvf_group_create(&bad, &group, &e), KVF_ERR_INVALID);
-    bad = (kvf_group_options){.engine = k->engine};
+    bad = (kvf_group_options){.engine = k->engine, .ranks = 2, .rank = 2, .id = k->rig->id};
     assert_int_equal(kvf_group_create(&bad, &group, &e), KVF_ERR_INVALID);
-    bad = (kvf_group_options){.engine = k->engine, .ranks = 2, .rank = 2};
-    assert_int_equal(kvf_group_create(&bad, &group, &e), KVF_ERR_INVALID);
-    bad.rank = 0; /* and no channel */
+    bad.rank = 0;
+    bad.id = NULL;
     assert_int_equal(kvf_group_create(&bad, &group, &e), KVF_ERR_INVALID);
     bad = good;
     bad.timeout_us = -1;
     assert_int_equal(kvf_group_create(&bad, &group, &e), KVF_ERR_INVALID);
     bad.timeout_us = INT64_MAX;
-    assert_int_equal(kvf_group_create(&bad, &group, &e), KVF_ERR_INVALID);
-    bad = good;
-    bad.heartbeat_us = 60 * 1000 * 1000; /* longer than the timeout */
     assert_int_equal(kvf_group_create(&bad, &group, &e), KVF_ERR_INVALID);
     test_expect(KVF_OK, kvf_engine_host_create(NULL, &host, &e), &e);
     bad = good;
@@ -679,21 +627,158 @@ static void make_groups_badly(rig_rank *k) {
     assert_null(group);
     kvf_group_destroy(NULL);
     assert_int_equal(kvf_group_check(NULL, NULL), KVF_ERR_INVALID);
+    assert_int_equal(kvf_group_counters_get(NULL, NULL, NULL), KVF_ERR_INVALID);
+    assert_int_equal(kvf_group_id_create(NULL, NULL), KVF_ERR_INVALID);
+    assert_int_equal(kvf_group_progress(NULL), 0);
+    assert_int_equal(kvf_group_rank(NULL), -1);
+    assert_int_equal(kvf_group_ranks(NULL), 0);
     assert_int_equal(kvf_group_rank(k->group), k->rank);
     assert_int_equal(kvf_group_ranks(k->group), k->rig->ranks);
     test_expect(KVF_OK, kvf_group_check(k->group, &e), &e);
 }
 
+static void refuse_all(rig_rank *k) {
+    submit_badly(k);
+    make_wires_badly(k);
+    make_groups_badly(k);
+    onboard(k);
+}
+
+/* What rank 1 is refused, takes its turn: the others are told so, and the next one of all works. */
+static void refuse_one(rig_rank *k) {
+    const uint64_t ids[] = {1, 2, 3}, twice[] = {4, 5, 4}, far[] = {4, 5, RIG_SLOTS};
+    kvf_wire *none = NULL;
+    kvf_wire_op *op = NULL;
+    for (int way = 0; way < 4; way++) {
+        const bool odd = k->rank == 1;
+        kvf_error e = {0};
+        const kvf_plan plan = {0, 3, ids, odd ? (way == 0 ? twice : far) : ids, NULL};
+        const kvf_wire_options wire = {.device = k->device, .device_layout = odd ? 1 : 0};
+        const kvf_handover hand = {1, 1, plan, NULL};
+        kvf_status status;
+        if (way < 2)
+            status = kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, NULL, &op, &e);
+        else if (way == 2)
+            status = kvf_wire_hand_over(k->wire, &hand, 1, NULL, &op, &e);
+        else
+            status = kvf_wire_create(k->group, &wire, &none, &e);
+        if (odd) {
+            assert_int_equal(status, way == 0 ? KVF_ERR_CONFLICT : KVF_ERR_RANGE);
+            continue;
+        }
+        if (way < 3) {
+            test_expect(KVF_OK, status, &e);
+            rig_end_with(op, KVF_ERR_PEER, &e);
+        }
+        assert_int_equal(e.status, KVF_ERR_PEER);
+        assert_int_equal(e.index, 1);
+    }
+    onboard(k);
+}
+
 static void test_refusals_change_nothing(void **state) {
     (void)state;
-    group_rig rig;
-    rig_open(&rig, 1, NULL);
-    rig_on_all(&rig, submit_badly);
-    rig_on_all(&rig, make_wires_badly);
-    rig_on_all(&rig, make_groups_badly);
     set_plan(KVF_SHARE_STRIPED, 0, 23);
-    rig_on_all(&rig, onboard);
-    rig_close(&rig);
+    rig_run_forms(1, NULL, refuse_all);
+    rig_run_forms(3, NULL, refuse_one);
+}
+
+/* When submit returns, all of the operation stands in the caller's stream, however slowly NCCL gets
+ * its calls there: what is put into it then runs after the operation, and nothing is left to wait
+ * for. */
+static void onboard_in_order(rig_rank *k) {
+    for (unsigned n = 0; n < 3; n++) {
+        kvf_wire_op *op = rig_onboard(k, 8 * n, 7, n);
+        kvf_status status = KVF_PENDING;
+        assert_int_equal(cudaStreamSynchronize(k->stream), cudaSuccess);
+        for (int look = 0; status == KVF_PENDING && look < 4; look++)
+            status = kvf_wire_op_poll(op, NULL);
+        assert_int_equal(status, KVF_OK);
+        assert_true(rig_onboarded(k, 8 * n, 7, n));
+        kvf_wire_op_release(op);
+    }
+}
+
+static void test_in_the_callers_stream(void **state) {
+    (void)state;
+    rig_run(3, &(rig_options){.form = RIG_ORDERED, .nccl = {.lag_us = 20000}}, onboard_in_order);
+}
+
+/* Whatever an offload leaves each rank to do, all go on at the same place of the wire, which NCCL
+ * wants of windows, and the fake sees to it. */
+static void offload_unevenly(rig_rank *k) {
+    kvf_wire_op *op = NULL;
+    kvf_error e = {0};
+    for (unsigned n = 0; n < 5; n++) {
+        const uint64_t kept = 40 + n, stored = 50 + n;
+        const kvf_plan plan = {n, 1, &kept, &stored, NULL};
+        const kvf_wire_submit_options how = {.share =
+                                                 n % 2 == 0 ? KVF_SHARE_FIRST : KVF_SHARE_STRIPED};
+        rig_fill_device(k, kept, n);
+        test_expect(KVF_OK, kvf_wire_offload(k->wire, k->host_tier, &plan, 1, &how, &op, &e), &e);
+        rig_end(op, KVF_OK);
+        rig_end(rig_onboard(k, 0, 7, n), KVF_OK);
+        assert_true(rig_onboarded(k, 0, 7, n));
+    }
+}
+
+static void test_the_same_place_on_all_ranks(void **state) {
+    (void)state;
+    rig_run(3, NULL, offload_unevenly);
+}
+
+/* A wire that not all destroy stays registered everywhere, and the group goes on. */
+static void destroy_alone(rig_rank *k) {
+    const kvf_wire_options options = {.device = k->device, .chunk_bytes = RIG_BLOCK};
+    kvf_wire *other = NULL, *third = NULL;
+    kvf_error e = {0};
+    test_expect(KVF_OK, kvf_wire_create(k->group, &options, &other, &e), &e);
+    if (k->rank == 1)
+        test_expect(KVF_OK, kvf_wire_refuse(k->wire, KVF_ERR_CORRUPT, &e), &e);
+    else
+        kvf_wire_destroy(other);
+    test_expect(KVF_OK, kvf_wire_create(k->group, &options, &third, &e), &e);
+    rig_end(rig_onboard(k, 0, 7, 3), KVF_OK);
+    assert_true(rig_onboarded(k, 0, 7, 3));
+    kvf_wire_destroy(third);
+    rig_leave(k);
+    if (k->rank == 1)
+        kvf_wire_destroy(other);
+}
+
+static void test_a_wire_that_some_destroy(void **state) {
+    (void)state;
+    rig_run_forms(3, NULL, destroy_alone);
+}
+
+/* Rank 0 alone stores, for longer than the timeout; the others hear that it goes on. */
+static void store_for_long(rig_rank *k) {
+    uint64_t ids[RIG_SLOTS], slots[RIG_SLOTS];
+    kvf_wire_op *op = NULL;
+    kvf_error e = {0};
+    for (uint64_t i = 0; i < RIG_SLOTS; i++) {
+        ids[i] = i;
+        slots[i] = 5 * i % RIG_SLOTS; /* apart */
+    }
+    const kvf_plan plan = {0, RIG_SLOTS, slots, ids, NULL};
+    const kvf_wire_submit_options how = {.share = KVF_SHARE_FIRST};
+    if (k->rank == 0)
+        fakecuda_delay(FAKECUDA_COPY, COPY_US);
+    rig_meet(k);
+    uint64_t begun = kvf__now();
+    test_expect(KVF_OK, kvf_wire_offload(k->wire, k->host_tier, &plan, 1, &how, &op, &e), &e);
+    rig_end(op, KVF_OK);
+    if (k->rank == 0 && kvf__now() - begun < UINT64_C(1000) * LONG_US)
+        fail_msg("it took %d ms only", (int)((kvf__now() - begun) / 1000000));
+}
+
+static void test_longer_than_the_timeout(void **state) {
+    (void)state;
+    rig_run(2,
+            &(rig_options){
+                .timeout_us = LONG_US, .chunk_blocks = 1, .engine = {.strategy = KVF_CUDA_LOOP}},
+            store_for_long);
+    fakecuda_delay(FAKECUDA_COPY, 0);
 }
 
 int main(void) {
@@ -706,15 +791,18 @@ int main(void) {
         cmocka_unit_test(test_several_plans),
         cmocka_unit_test(test_few_blocks_and_none),
         cmocka_unit_test(test_bytes_on_the_wire),
+        cmocka_unit_test(test_what_the_wire_lies_in),
         cmocka_unit_test(test_offload_once_in_the_group),
         cmocka_unit_test(test_offload_with_trackers),
-        cmocka_unit_test(test_orders_that_differ),
-        cmocka_unit_test(test_one_tag),
         cmocka_unit_test(test_callbacks),
         cmocka_unit_test(test_release_before_the_end),
         cmocka_unit_test(test_tracker_destroyed_in_between),
         cmocka_unit_test(test_wires_of_several_layouts),
         cmocka_unit_test(test_refusals_change_nothing),
+        cmocka_unit_test(test_in_the_callers_stream),
+        cmocka_unit_test(test_the_same_place_on_all_ranks),
+        cmocka_unit_test(test_a_wire_that_some_destroy),
+        cmocka_unit_test(test_longer_than_the_timeout),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -144,6 +144,7 @@ has context.links_gbps.1 NUMBER
 has rows.0.mode STRING 'striped$'
 has rows.0.host_bytes NUMBER '311296$'
 has rows.0.host_bytes_all NUMBER '622592$'
+has rows.0.wire_memory STRING '\(plain\|nccl\|window\)$'
 has rows.0.busbw_gbps NUMBER
 has rows.0.verified BOOLEAN ON
 has rows.1.mode STRING 'broadcast$'
