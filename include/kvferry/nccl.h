@@ -104,7 +104,8 @@ typedef struct kvf_group_options {
     struct ncclComm *parent;
     /** The ordered form: all of the group's NCCL calls go into this stream, during submit. A submit
      * returns when all ranks have come to it and all of the operation is enqueued: work that is put
-     * into the stream afterwards runs after the operation, on every rank. Implies `no_thread`. */
+     * into the stream afterwards runs after the operation, on every rank. What stands in it before
+     * has to end, also for a broken group to end. Implies `no_thread`. */
     struct CUstream_st *stream;
     /** For a rank to come, and to get on: each chunk of a long operation, or 16 of them where not
      * every rank has to do with each, start it anew. 0: 5 s. The same on all ranks. */
@@ -143,8 +144,7 @@ KVF_API int kvf_group_ranks(const kvf_group *group);
 KVF_API kvf_status kvf_group_check(kvf_group *group, kvf_error *error);
 
 /** Without a thread: does what can be done now, waits for no rank; returns how many turns are not
- * over.
- * With a thread it only returns that. */
+ * over. With a thread it only returns that. */
 KVF_API size_t kvf_group_progress(kvf_group *group);
 
 /**
