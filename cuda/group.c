@@ -58,6 +58,16 @@ void kvf__group_unlock_comm(kvf_group *g) {
     pthread_mutex_unlock(&g->comm_lock);
 }
 
+kvf_status kvf__group_settle(kvf_group *g, kvf_error *error) {
+    if (!g->opened)
+        return KVF_OK;
+    if (!kvf__group_lock_comm(g))
+        return KVF_PENDING;
+    kvf_status status = kvf__nccl_check(g->comm, error);
+    kvf__group_unlock_comm(g);
+    return status;
+}
+
 struct ncclComm *kvf__group_take_comm(kvf_group *g, struct ncclComm **from) {
     pthread_mutex_lock(&g->comm_lock);
     struct ncclComm *comm = *from;

@@ -5,17 +5,18 @@
  *
  *     1. One gather at a time; the next one begins when the host has read the last.
  *     2. With nothing under way, the first turn of the queue is announced as soon as there is one.
- *     3. What all ranks announce alike is run: all its chunks, and after them the gather in which
- * all vote. That gather announces the next turn, too, if there is one.
- *     4. If all ranks have announced it there, and alike, it is run at once; otherwise by 2.
+ *     3. What all ranks announce alike is run: all its chunks, and after them a gather in which
+ *        all vote. It announces the next turn, too, if there is one. Where not every chunk is a
+ *        collective, an empty gather after some of them says that all go on.
+ *     4. If all ranks have announced the next turn with their votes, and alike, it is run at once;
+ *        otherwise by 2.
  *
- *     submit --> queue [ voting | announcing | ... ] --> gather --> run chunk by chunk --> gather
- * --> over
+ *     submit --> queue [ voting | announcing | ... ] --> gather --> chunks --> gather --> over
  *
  * `lock` guards the queue, what is over, and the counters. Everything else of a group that is open
  * belongs to whoever drives it: the group's thread, or the caller's call that holds `driver`. NCCL
  * is called with `comm_lock` held, since the guard takes the communicator away from a driver that
- * CUDA holds up; it is never aborted under a lock.
+ * CUDA holds up. Aborting it holds nothing but `abort_lock`.
  */
 #ifndef KVF_CUDA_GROUP_H
 #define KVF_CUDA_GROUP_H
@@ -157,14 +158,13 @@ struct kvf_group {
     bool own_stream;
     cudaEvent_t said, shared; /* after the newest gather, after the newest chunk */
     kvf__entry *mine, *table; /* pinned: one, and [ranks] */
-    char *notes;              /* device: [ranks] */
+    char *entries;            /* device: [ranks] */
 
     /* The driver's. */
     kvf__phase phase;
     kvf__turn *voting, *announcing;
     kvf_wire_op *pausing; /* runs, and goes on when all have said so */
     uint64_t gathers;
-    uint64_t progress_seen; /* transfers that have ended */
     bool all_announced, left;
     int bad;         /* the rank that differs; -1: none */
     const char *why; /* in what */
@@ -207,7 +207,7 @@ static inline bool kvf__turn_is_op(const kvf__turn *turn) {
 }
 
 /* table.c: pure. */
-uint64_t kvf__entry_check(const kvf__entry *note);
+uint64_t kvf__entry_check(const kvf__entry *entry);
 /* Whether a table is the one of that gather. */
 bool kvf__table_is_valid(const kvf__entry *table, int ranks, uint64_t gather);
 /* The first rank that announces something else than most do, or refuses; -1: none. `*all`: every
@@ -246,6 +246,9 @@ struct ncclComm *kvf__group_take_comm(kvf_group *group, struct ncclComm **from);
 /* Around NCCL calls; false when the communicator is gone. */
 bool kvf__group_lock_comm(kvf_group *group);
 void kvf__group_unlock_comm(kvf_group *group);
+/* OK when what NCCL has begun stands in the stream. PENDING: not yet, or the communicator is gone.
+ */
+kvf_status kvf__group_settle(kvf_group *group, kvf_error *error);
 
 /* pump.c: drives the group one step; whether anything moved. The driver's. */
 bool kvf__group_step(kvf_group *group);

@@ -11,7 +11,8 @@ static const int64_t usual_timeout_us = INT64_C(5000000);
 /* Threads */
 
 static bool has_work(const kvf_group *g) {
-    return g->first || g->refusals > 0 || g->phase != KVF__IDLE;
+    bool busy = g->broken.status != KVF_OK ? !g->rested : g->phase != KVF__IDLE;
+    return busy || g->first || g->refusals > 0;
 }
 
 static void *drive(void *context) {
@@ -24,9 +25,7 @@ static void *drive(void *context) {
         kvf__group_give_up(g, error);
     pthread_mutex_lock(&g->lock);
     while (!g->stop) {
-        bool broken = g->broken.status != KVF_OK;
-        bool busy = broken ? g->first || g->refusals > 0 || !g->rested : has_work(g);
-        if (!busy) {
+        if (!has_work(g)) {
             pthread_cond_wait(&g->changed, &g->lock);
             continue;
         }
@@ -121,15 +120,15 @@ static kvf_status set_options(kvf_group *g, const kvf_group_options *o, kvf_erro
 }
 
 static kvf_status make_buffers(kvf_group *g, kvf_error *error) {
-    size_t ranks = (size_t)g->options.ranks, notes = ranks * sizeof(kvf__entry);
+    size_t ranks = (size_t)g->options.ranks, entries = ranks * sizeof(kvf__entry);
     void *memory;
-    kvf_status status = kvf_cuda_device_alloc(g->engine->options.device,
-                                              kvf__max(notes, KVF_GROUP_ID_BYTES), &memory, error);
+    kvf_status status = kvf_cuda_device_alloc(
+        g->engine->options.device, kvf__max(entries, KVF_GROUP_ID_BYTES), &memory, error);
     if (status != KVF_OK)
         return status;
-    g->notes = memory;
+    g->entries = memory;
     cudaError_t code = cudaHostAlloc(
-        &memory, notes + kvf__max(sizeof(kvf__entry), KVF_GROUP_ID_BYTES), cudaHostAllocDefault);
+        &memory, entries + kvf__max(sizeof(kvf__entry), KVF_GROUP_ID_BYTES), cudaHostAllocDefault);
     if (code != cudaSuccess)
         return kvf__cuda_fail(code, "cudaHostAlloc", error);
     g->table = memory;
@@ -162,10 +161,10 @@ static void drop_buffers(kvf_group *g) {
         (void)cudaStreamDestroy(g->stream);
     if (g->table)
         (void)cudaFreeHost(g->table);
-    kvf_cuda_device_free(g->engine->options.device, g->notes);
+    kvf_cuda_device_free(g->engine->options.device, g->entries);
     g->said = g->shared = NULL;
     g->table = NULL;
-    g->notes = NULL;
+    g->entries = NULL;
     (void)cudaGetLastError();
 }
 
@@ -194,16 +193,16 @@ static kvf_status carry_id(kvf_group *g, unsigned char *id, bool *stuck, kvf_err
     kvf_status made = first ? kvf__nccl_id(pinned, error) : KVF_OK;
     kvf_status status = KVF_OK;
     if (first)
-        status =
-            kvf__group_copy(g, g->notes, pinned, KVF_GROUP_ID_BYTES, cudaMemcpyHostToDevice, error);
+        status = kvf__group_copy(g, g->entries, pinned, KVF_GROUP_ID_BYTES, cudaMemcpyHostToDevice,
+                                 error);
     *stuck = status == KVF_OK;
     if (status == KVF_OK)
-        status = kvf__nccl_broadcast(parent, g->notes, KVF_GROUP_ID_BYTES, g->stream, error);
+        status = kvf__nccl_broadcast(parent, g->entries, KVF_GROUP_ID_BYTES, g->stream, error);
     if (status == KVF_OK)
         status = wait_for(g, parent, error);
     if (status == KVF_OK)
-        status =
-            kvf__group_copy(g, pinned, g->notes, KVF_GROUP_ID_BYTES, cudaMemcpyDeviceToHost, error);
+        status = kvf__group_copy(g, pinned, g->entries, KVF_GROUP_ID_BYTES, cudaMemcpyDeviceToHost,
+                                 error);
     if (status == KVF_OK)
         status = kvf__group_record(g, g->said, error);
     if (status == KVF_OK)

@@ -72,24 +72,24 @@ static void end_turn(kvf_group *g, kvf__turn *turn, kvf_error outcome, uint64_t 
 
 /* Gathers */
 
-static void write_note(kvf_group *g, const kvf__turn *voted, const kvf__turn *next,
-                       kvf_status vote) {
-    kvf__entry *n = g->mine;
-    *n = (kvf__entry){.version = KVF_VERSION_MAJOR << 16 | KVF_VERSION_MINOR,
+static void write_entry(kvf_group *g, const kvf__turn *voted, const kvf__turn *next,
+                        kvf_status vote) {
+    kvf__entry *e = g->mine;
+    *e = (kvf__entry){.version = KVF_VERSION_MAJOR << 16 | KVF_VERSION_MINOR,
                       .gather = ++g->gathers};
     if (voted) {
-        n->voted = voted->number;
-        n->vote = (uint32_t)vote;
+        e->voted = voted->number;
+        e->vote = (uint32_t)vote;
     }
     if (next) {
-        n->turn = next->number;
-        n->kind = (uint16_t)next->kind;
-        n->offer = next->offer;
-        n->refused = (uint32_t)next->refused;
-        n->where = next->where;
-        n->digest = next->digest;
+        e->turn = next->number;
+        e->kind = (uint16_t)next->kind;
+        e->offer = next->offer;
+        e->refused = (uint32_t)next->refused;
+        e->where = next->where;
+        e->digest = next->digest;
     }
-    n->check = kvf__entry_check(n);
+    e->check = kvf__entry_check(e);
 }
 
 /* A group of one without a communicator hears itself. */
@@ -98,15 +98,15 @@ static kvf_status begin_gather(kvf_group *g, kvf_error *error) {
         g->table[0] = *g->mine;
         return KVF_OK;
     }
-    char *me = g->notes + (size_t)g->options.rank * sizeof(kvf__entry);
+    char *me = g->entries + (size_t)g->options.rank * sizeof(kvf__entry);
     kvf_status status =
         kvf__group_copy(g, me, g->mine, sizeof(kvf__entry), cudaMemcpyHostToDevice, error);
     if (status != KVF_OK)
         return status;
     if (!kvf__group_lock_comm(g))
         return KVF_PENDING;
-    status = kvf__nccl_all_gather(g->comm, g->notes, g->options.rank, sizeof(kvf__entry), g->stream,
-                                  error);
+    status = kvf__nccl_all_gather(g->comm, g->entries, g->options.rank, sizeof(kvf__entry),
+                                  g->stream, error);
     kvf__group_unlock_comm(g);
     return status;
 }
@@ -116,7 +116,7 @@ static void gather(kvf_group *g, kvf__turn *voted, kvf__turn *next, kvf_status v
     g->voting = voted;
     g->announcing = next;
     kvf__group_wait_anew(g);
-    write_note(g, voted, next, vote);
+    write_entry(g, voted, next, vote);
     g->phase = KVF__CALLING;
     kvf_status status = begin_gather(g, &error);
     if (status != KVF_OK && status != KVF_PENDING)
@@ -128,26 +128,14 @@ static void gather(kvf_group *g, kvf__turn *voted, kvf__turn *next, kvf_status v
     pthread_mutex_unlock(&g->lock);
 }
 
-/* What NCCL has begun stands in the stream now. PENDING: not yet, or the group has been given up.
- */
-static kvf_status settle(kvf_group *g, kvf_error *error) {
-    if (!g->opened)
-        return KVF_OK;
-    if (!kvf__group_lock_comm(g))
-        return KVF_PENDING;
-    kvf_status status = kvf__nccl_check(g->comm, error);
-    kvf__group_unlock_comm(g);
-    return status;
-}
-
 static bool fetch_table(kvf_group *g) {
     kvf_error error = {0};
-    kvf_status status = settle(g, &error);
+    kvf_status status = kvf__group_settle(g, &error);
     if (status == KVF_PENDING)
         return false;
     if (status == KVF_OK && g->opened)
         status =
-            kvf__group_copy(g, g->table, g->notes, (size_t)g->options.ranks * sizeof(kvf__entry),
+            kvf__group_copy(g, g->table, g->entries, (size_t)g->options.ranks * sizeof(kvf__entry),
                             cudaMemcpyDeviceToHost, &error);
     if (status == KVF_OK)
         status = kvf__group_record(g, g->said, &error);
@@ -174,7 +162,7 @@ static bool hear(kvf_group *g) {
         g->phase = KVF__CONCLUDING;
         return true;
     }
-    kvf_status state = settle(g, &error);
+    kvf_status state = kvf__group_settle(g, &error);
     if (status != KVF_PENDING || (state != KVF_OK && state != KVF_PENDING)) {
         kvf__group_give_up(g, error);
         return true;
@@ -299,7 +287,7 @@ static bool run(kvf_group *g) {
 
 static bool end_registering(kvf_group *g) {
     kvf_error error = {0};
-    kvf_status status = settle(g, &error);
+    kvf_status status = kvf__group_settle(g, &error);
     if (status == KVF_PENDING)
         return false;
     if (status != KVF_OK) {

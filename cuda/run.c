@@ -3,10 +3,13 @@
  * plans' positions alone, so that all ranks cut the same chunks.
  *
  *     onboard, striped   chunk c has pairs [c * stripe, (c + 1) * stripe) of each owner. On the
- * wire owner r's part begins at block r * parts of the chunk, `parts` being the largest of them
+ *                        wire owner r's part begins at block r * parts of the chunk, `parts` being
+ *                        the largest of them
  *     onboard, first     chunk c has pairs [c * chunk, (c + 1) * chunk)
  *     hand-over          chunk c has pairs [c * q, (c + 1) * q) of each hand-over, number h of them
- * at block h * q
+ *                        at block h * q
+ *     offload            chunk c has pairs [c * chunk, (c + 1) * chunk) of each owner, which are
+ *                        not on the wire
  *
  * A chunk is filled, shared by NCCL and drained; chunk c + 1 is filled while the call of chunk c
  * settles. A place on the wire is used again by the chunk `chunks` after it, also across
@@ -346,10 +349,7 @@ static kvf_status share(kvf_wire_op *op, kvf_error *error) {
 /* What was begun has been enqueued; only now can an event stand after it. */
 static kvf_status settle(kvf_wire_op *op, kvf_error *error) {
     kvf_group *g = op->group;
-    if (!kvf__group_lock_comm(g))
-        return KVF_PENDING;
-    kvf_status status = kvf__nccl_check(g->comm, error);
-    kvf__group_unlock_comm(g);
+    kvf_status status = kvf__group_settle(g, error);
     if (status == KVF_OK)
         status = kvf__group_record(g, g->shared, error);
     if (status != KVF_OK)
@@ -396,8 +396,7 @@ static kvf_status next_step(kvf_wire_op *op, kvf_error *error) {
 /* Where not every chunk is a collective, ranks with less to do would take the others for dead. */
 static bool is_time_to_say(const kvf_wire_op *op) {
     const kvf__op_run *r = &op->run;
-    bool each_is_collective = op->turn.kind == KVF__TURN_ONBOARD;
-    return !each_is_collective && r->drained == r->heard + CHUNKS_BETWEEN;
+    return op->turn.kind != KVF__TURN_ONBOARD && r->drained == r->heard + CHUNKS_BETWEEN;
 }
 
 kvf_status kvf__op_advance(kvf_wire_op *op, bool *moved, kvf_error *error) {

@@ -4,10 +4,10 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-_Static_assert(sizeof(kvf__entry) == 64, "a note has 64 bytes and no padding");
+_Static_assert(sizeof(kvf__entry) == 64, "an entry has 64 bytes and no padding");
 
-uint64_t kvf__entry_check(const kvf__entry *note) {
-    return XXH3_64bits(note, offsetof(kvf__entry, check));
+uint64_t kvf__entry_check(const kvf__entry *entry) {
+    return XXH3_64bits(entry, offsetof(kvf__entry, check));
 }
 
 bool kvf__table_is_valid(const kvf__entry *table, int ranks, uint64_t gather) {
