@@ -1,6 +1,6 @@
-#include "command.h"
-#include "report.h"
-#include "tool.h"
+#include "base/command.h"
+#include "output/rows.h"
+#include "base/base.h"
 
 #include <argp.h>
 #include <fcntl.h>

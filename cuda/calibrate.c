@@ -14,9 +14,9 @@
  * sample. What is measured first is measured once more at the end: how far the two are apart, or
  * how far the samples of a cell, is the noise.
  */
-#include "copier.h"
-#include "hooks.h"
-#include "model.h"
+#include "copy/copier.h"
+#include "base/hooks.h"
+#include "cost/costs.h"
 
 #include <assert.h>
 #include <math.h>

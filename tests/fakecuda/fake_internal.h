@@ -8,7 +8,7 @@
 
 #include "fakecuda.h"
 #include "hide.h"
-#include "script.h"
+#include "control/script.h"
 
 /* Exported whatever the visibility the file is compiled with. */
 #define FAKE_EXPORT __attribute__((visibility("default")))

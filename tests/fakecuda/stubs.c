@@ -1,7 +1,7 @@
 /* What the host code that nvcc makes of a .cu file calls: it announces kernels by name and host
  * function, and launches <<<>>> through handles. Announced kernels have no body until a test brings
  * one under the same name. The declarations are the toolkit's own, private ones. */
-#include "kernels.h"
+#include "streams/kernels.h"
 
 static _Thread_local struct {
     dim3 grid, block;

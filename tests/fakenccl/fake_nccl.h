@@ -14,7 +14,7 @@
 #include "fakecuda.h"
 #include "fakenccl.h"
 #include "hide.h"
-#include "script.h"
+#include "control/script.h"
 
 #define NFAKE_EXPORT __attribute__((visibility("default")))
 

@@ -1,6 +1,6 @@
 #include "driver.h"
 
-#include "measure.h"
+#include "output/measure.h"
 
 #include <pthread.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* How long calls take, and what they wait for. */
 #include "driver.h"
 
-#include "measure.h"
+#include "output/measure.h"
 
 #include <stdint.h>
 #include <stdio.h>

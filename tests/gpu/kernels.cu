@@ -1,6 +1,6 @@
 #include "kernels.h"
 
-#include "kernel_clock.h"
+#include "gpu/kernel_clock.h"
 
 template <size_t size> struct parameters { char bytes[size]; };
 

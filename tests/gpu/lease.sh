@@ -9,8 +9,8 @@ tests-random strategies strategies-large memcheck nccl collective totals compute
 scattered waited replay pinned driver library"
 
 # Programs that draw schedules and moves; all others are short.
-random_programs="cuda_background cuda_large cuda_moves cuda_order cuda_rig_schedule \
-cuda_rig_transfer cuda_segments cuda_tiles"
+random_programs="cuda_background cuda_many_blocks cuda_moves cuda_order cuda_engine_schedule \
+cuda_engine_transfer cuda_segments cuda_tiles"
 
 # --- What is run, and with which libraries ---
 
@@ -185,12 +185,12 @@ measure_more() {
 # On the fake runtime the example has kernels that run there.
 test_programs() {
     if [ -n "$dry" ]; then
-        step example 60 sh "$root/tests/example.sh" "$folder/bin/cuda_example" --engine cuda
-        step tool 60 sh "$root/tests/cuda/tool.sh" "$folder/bin/kvferry" "$preload" "$folder/fake"
+        step example 60 sh "$root/tests/tool/example.sh" "$folder/bin/cuda_example" --engine cuda
+        step tool 60 sh "$root/tests/cuda/cuda_tool.sh" "$folder/bin/kvferry" "$preload" "$folder/fake"
         return 0
     fi
-    step example 40 sh "$root/tests/example.sh" "$folder/bin/kvferry_example" --engine cuda
-    step tool 60 sh "$root/tests/cuda/tool.sh" "$folder/bin/kvferry"
+    step example 40 sh "$root/tests/tool/example.sh" "$folder/bin/kvferry_example" --engine cuda
+    step tool 60 sh "$root/tests/cuda/cuda_tool.sh" "$folder/bin/kvferry"
 }
 
 measure_rest() {

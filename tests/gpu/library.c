@@ -2,7 +2,7 @@
  * measure and judge nothing. */
 #include "library_scene.h"
 
-#include "tool.h"
+#include "base/base.h"
 
 #include <pthread.h>
 #include <stdio.h>

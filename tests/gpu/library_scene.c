@@ -1,7 +1,7 @@
 #include "library_scene.h"
 
-#include "measure.h"
-#include "tool.h"
+#include "output/measure.h"
+#include "base/base.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -5,8 +5,8 @@ must fail then, or hang; "cuda_faults:loop" is the program cuda_faults with that
 that survives, cannot be applied or does not compile is a failure, and so is a test that fails without
 any. All mutants of a source are in one file:
 
-    file: cuda/order.c
-    == name: cuda_order cuda_large
+    file: cuda/engine/order.c
+    == name: cuda_order cuda_many_blocks
     Why the place matters.
      a line that stays, as in a diff; lines that stay or go stand there exactly once, in this order
     -a line that goes

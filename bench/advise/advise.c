@@ -1,0 +1,462 @@
+/* kvferry advise: how to lay a model's KV cache out, and what moving it takes. */
+#include "advise/rows.h"
+#include "base/command.h"
+#include "advise/llm_config.h"
+#include "base/options.h"
+#include "base/base.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    KEY_CONFIG = 1,
+    KEY_TP,
+    KEY_BLOCK_TOKENS,
+    KEY_KV_DTYPE,
+    KEY_LAYERS,
+    KEY_PATTERN,
+    KEY_HOST_PATTERN,
+    KEY_MODEL,
+    KEY_BUILTIN_MODEL,
+    KEY_RESULTS,
+    KEY_DEVICE,
+};
+
+typedef struct advise_options {
+    const char *config, *kv_dtype, *results;
+    layer_choice layers;
+    uint64_t tp, block_tokens;
+    name_list pattern_names;
+    id_pattern *patterns; /* one for each name */
+    id_pattern host_pattern;
+    forecast_options forecast;
+    report_options report;
+} advise_options;
+
+static const struct argp_option options[] = {
+    {NULL, 0, NULL, 0, "The model:", 1},
+    {"model-config", KEY_CONFIG, "FILE", 0, "Its Hugging Face config.json", 1},
+    {"tp", KEY_TP, "N", 0, "Ranks that share its heads (default 1)", 1},
+    {"block-tokens", KEY_BLOCK_TOKENS, "N", 0, "Tokens of a block (default 16)", 1},
+    {"kv-dtype", KEY_KV_DTYPE, "TYPE", 0,
+     "What the cache keeps: auto (the model's own, the default), fp8, bf16, fp16, fp32", 1},
+    {"layers", KEY_LAYERS, "WHICH", 0,
+     "Layers, of models with windows: all (as if none had one, the default), or full (those "
+     "without)",
+     1},
+    {NULL, 0, NULL, 0, "Where blocks lie:", 2},
+    {"pattern", KEY_PATTERN, "LIST", 0,
+     "How block ids of the device side advance: contiguous, run:K, stride:K, random (default "
+     "contiguous,random)",
+     2},
+    {"host-pattern", KEY_HOST_PATTERN, "PATTERN", 0,
+     "How block ids of the host side advance, as --pattern (default contiguous)", 2},
+    {NULL, 0, NULL, 0, "What to predict by:", 3},
+    {"model", KEY_MODEL, "FILE", 0,
+     "A model that `kvferry calibrate` wrote, here or elsewhere (default: what is in the cache "
+     "directory for the GPU, else the built-in one; without a GPU none)",
+     3},
+    {"built-in-model", KEY_BUILTIN_MODEL, NULL, 0,
+     "The library's own model, of published figures, also without a GPU", 3},
+    {"results", KEY_RESULTS, "FILE", 0, "What `kvferry bench transfer --json FILE` measured", 3},
+    {"device", KEY_DEVICE, "N", 0, "The GPU (default 0)", 3},
+    {NULL, 0, NULL, 0, "Output:", 90},
+    {0},
+};
+
+static const char doc[] =
+    "Say how to lay a model's KV cache out, and how long moving it takes."
+    "\v"
+    "Nothing is copied: the library lowers moves of 32,768 and 1,048,576 tokens between layouts at "
+    "made-up addresses, and a model of what transfers cost, or stored results, say how long these "
+    "take.\n"
+    "\n"
+    "Layouts of the device:\n"
+    "  k_v_apart    a buffer for K and one for V of each layer\n"
+    "  layer_k_v    a buffer a layer, all blocks' K before all V\n"
+    "  layer_block  a buffer a layer, block by block, K then V\n"
+    "  layer_mla    a buffer a layer, of MLA's vectors\n"
+    "  contiguous   whole blocks, all layers of one together\n"
+    "  page_first   K of whole blocks, then V of whole blocks\n"
+    "  token_first  as page_first, token by token\n"
+    "\n"
+    "Of the host: whole and layer (the library's recommendations), same (as on the device), "
+    "whole_turned (whole blocks, but heads outermost where the device has tokens).\n"
+    "\n"
+    "Examples:\n"
+    "  kvferry advise --model-config config.json --tp 8\n"
+    "  kvferry advise --model-config config.json --model other.json --kv-dtype fp8\n"
+    "  kvferry advise --model-config config.json --results transfer.json --json -\n";
+
+/* Options */
+
+static void set_patterns(advise_options *chosen, const char *list, const struct argp_state *state) {
+    const name_list *names = &chosen->pattern_names;
+    option_names(list, &chosen->pattern_names);
+    chosen->patterns = must_grow(chosen->patterns, names->count, sizeof(*chosen->patterns));
+    for (size_t i = 0; i < names->count; i++) {
+        option_pattern(state, "pattern", names->names[i], &chosen->patterns[i]);
+    }
+}
+
+static void parse_layers(advise_options *chosen, const char *name, const struct argp_state *state) {
+    if (strcmp(name, "all") != 0 && strcmp(name, "full") != 0) {
+        argp_error(state, "--layers: '%s' is neither all nor full", name);
+    }
+    chosen->layers = strcmp(name, "all") == 0 ? LAYERS_ALL : LAYERS_FULL;
+}
+
+static void finish(advise_options *chosen, const struct argp_state *state) {
+    const forecast_options *forecast = &chosen->forecast;
+    if (chosen->config == NULL) {
+        argp_error(state, "--model-config is missing: the model's config.json");
+    }
+    if ((forecast->model != NULL) + forecast->builtin_model + (chosen->results != NULL) > 1) {
+        argp_error(state, "--model, --built-in-model and --results are mutually exclusive");
+    }
+    if (chosen->pattern_names.count == 0) {
+        set_patterns(chosen, "contiguous,random", state);
+    }
+}
+
+static const option_rule rules[] = {
+    SETS(KEY_CONFIG, advise_options, config),
+    SETS(KEY_RESULTS, advise_options, results),
+    SETS(KEY_MODEL, advise_options, forecast.model),
+    SETS(KEY_BUILTIN_MODEL, advise_options, forecast.builtin_model),
+    SETS_WITHIN(KEY_DEVICE, advise_options, forecast.device, 0, INT32_MAX),
+    SETS_WITHIN(KEY_TP, advise_options, tp, 1, 65536),
+    SETS_WITHIN(KEY_BLOCK_TOKENS, advise_options, block_tokens, 1, 65536),
+    {0},
+};
+
+static error_t parse(int key, char *argument, struct argp_state *state) {
+    advise_options *chosen = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &chosen->report;
+        return 0;
+    case KEY_PATTERN:
+        set_patterns(chosen, argument, state);
+        return 0;
+    case KEY_HOST_PATTERN:
+        option_pattern(state, "host-pattern", argument, &chosen->host_pattern);
+        return 0;
+    case KEY_KV_DTYPE:
+        if (!model_config_is_dtype(argument)) {
+            argp_error(state, "--kv-dtype: '%s' is none of auto, fp8, bf16, fp16, fp32", argument);
+        }
+        chosen->kv_dtype = argument;
+        return 0;
+    case KEY_LAYERS:
+        parse_layers(chosen, argument, state);
+        return 0;
+    case ARGP_KEY_END:
+        finish(chosen, state);
+        return 0;
+    default:
+        return option_set(options, rules, key, argument, state);
+    }
+}
+
+/* What the model keeps */
+
+typedef struct facts {
+    model_config config;
+    rank_share share;
+    kv_blocks kv;
+} facts;
+
+/* Within what can be laid out: the context's blocks, and a stride's gaps between them. */
+static bool fits(const advise_options *chosen, const facts *facts) {
+    size_t block = 0, bytes = 0;
+    size_t count =
+        (size_t)((context_tokens[CONTEXT_LONG] + chosen->block_tokens - 1) / chosen->block_tokens);
+    size_t widest = id_pattern_blocks(&chosen->host_pattern, count);
+    for (size_t i = 0; i < chosen->pattern_names.count; i++) {
+        size_t blocks = id_pattern_blocks(&chosen->patterns[i], count);
+        widest = blocks > widest ? blocks : widest;
+    }
+    return !__builtin_mul_overflow(facts->share.token_bytes, chosen->block_tokens, &block) &&
+           !__builtin_mul_overflow(block, widest, &bytes) && bytes <= LAID_OUT_MOST &&
+           widest <= KVF_MAX_BLOCKS;
+}
+
+static facts find_facts(const advise_options *chosen) {
+    facts facts;
+    char message[512];
+    if (!model_config_read(chosen->config, chosen->kv_dtype, chosen->layers, &facts.config, message,
+                           sizeof(message))) {
+        fail(EXIT_USAGE, "%s", message);
+    }
+    if (!model_config_share(&facts.config, chosen->tp, &facts.share, message, sizeof(message))) {
+        fail(EXIT_USAGE, "%s: --tp %" PRIu64 ": %s", chosen->config, chosen->tp, message);
+    }
+    if (!fits(chosen, &facts)) {
+        fail(EXIT_USAGE, "%s: a context of %" PRIu64 " tokens is more than can be laid out",
+             chosen->config, context_tokens[CONTEXT_LONG]);
+    }
+    facts.kv = (kv_blocks){.layers = (size_t)facts.config.layers.value,
+                           .parts = (size_t)facts.share.parts,
+                           .part_bytes = (size_t)(facts.share.part_bytes * chosen->block_tokens),
+                           .tokens = (size_t)chosen->block_tokens,
+                           .heads = (size_t)facts.share.kv_heads};
+    return facts;
+}
+
+static void put_number(json_t *object, const char *key, const config_number *number) {
+    json_t *fact = json_object();
+    row_count(fact, "value", number->value);
+    row_text(fact, "from", number->from);
+    json_object_set_new(object, key, fact);
+}
+
+static void put_sizes(const advise_options *chosen, const facts *facts, json_t *object) {
+    static const char *const names[CONTEXTS][2] = {{"rank_32k_bytes", "total_32k_bytes"},
+                                                   {"rank_1m_bytes", "total_1m_bytes"}};
+    row_count(object, "token_bytes", facts->share.token_bytes);
+    row_count(object, "layer_bytes", facts->share.layer_bytes * chosen->block_tokens);
+    row_count(object, "block_bytes", facts->share.token_bytes * chosen->block_tokens);
+    for (size_t i = 0; i < CONTEXTS; i++) {
+        uint64_t bytes = facts->share.token_bytes * context_tokens[i];
+        row_count(object, names[i][0], bytes);
+        row_count(object, names[i][1], bytes * chosen->tp);
+    }
+}
+
+/* The facts for the JSON, in the context. */
+static void put_facts(const advise_options *chosen, const facts *facts, json_t *context) {
+    json_t *object = json_object();
+    json_t *notes = json_array();
+    row_text(object, "file", chosen->config);
+    row_text(object, "kind", facts->config.kind[0] != '\0' ? facts->config.kind : NULL);
+    row_flag(object, "mla", facts->config.mla);
+    put_number(object, "layers", &facts->config.layers);
+    put_number(object, "kv_heads", &facts->config.kv_heads);
+    put_number(object, "head_dim", &facts->config.head_dim);
+    put_number(object, "element_bytes", &facts->config.element);
+    row_count(object, "tp", chosen->tp);
+    row_count(object, "block_tokens", chosen->block_tokens);
+    row_count(object, "rank_kv_heads", facts->share.kv_heads);
+    row_count(object, "copies", facts->share.copies);
+    put_sizes(chosen, facts, object);
+    for (size_t i = 0; i < facts->config.note_count; i++) {
+        json_array_append_new(notes, json_string(facts->config.notes[i]));
+    }
+    json_object_set_new(object, "notes", notes);
+    json_object_set_new(context, "config", object);
+}
+
+static void print_number(const char *what, const config_number *number) {
+    printf("%-14s  %" PRIu64 "  (%s)\n", what, number->value, number->from);
+}
+
+static void print_contexts(const advise_options *chosen, const facts *facts) {
+    for (size_t i = 0; i < CONTEXTS; i++) {
+        double gib = (double)facts->share.token_bytes * (double)context_tokens[i] / (1 << 30);
+        printf("%-7" PRIu64 " tokens  %.2f GiB a rank, %.2f GiB on all ranks\n", context_tokens[i],
+               gib, gib * (double)chosen->tp);
+    }
+}
+
+static void print_facts(const advise_options *chosen, const facts *facts) {
+    const model_config *config = &facts->config;
+    const rank_share *share = &facts->share;
+    printf("%s: %s\n", chosen->config, config->kind[0] != '\0' ? config->kind : "(no model_type)");
+    print_number("layers", &config->layers);
+    print_number("KV heads", &config->kv_heads);
+    print_number(config->mla ? "vector" : "head size", &config->head_dim);
+    print_number("element bytes", &config->element);
+    printf("ranks           %" PRIu64 ", each with %" PRIu64 " %s", chosen->tp, share->kv_heads,
+           config->mla ? "whole vector" : "KV heads");
+    printf(share->copies > 1 ? ", always %" PRIu64 " with the same\n" : "\n", share->copies);
+    printf("a token         %" PRIu64 " bytes a rank, %" PRIu64 " a layer\n", share->token_bytes,
+           share->layer_bytes);
+    printf("a block         %" PRIu64 " tokens: %" PRIu64 " bytes a rank, %" PRIu64 " a layer\n",
+           chosen->block_tokens, share->token_bytes * chosen->block_tokens,
+           share->layer_bytes * chosen->block_tokens);
+    print_contexts(chosen, facts);
+    if (config->positions > 0 && config->positions < context_tokens[CONTEXT_LONG]) {
+        printf("The model says it has %" PRIu64 " positions (max_position_embeddings).\n",
+               config->positions);
+    }
+    for (size_t i = 0; i < config->note_count; i++) {
+        printf("Note: %s.\n", config->notes[i]);
+    }
+}
+
+/* What is predicted by */
+
+static const char *describe_stored(const stored *stored) {
+    return stored_is_imitated(stored) ? "results of an imitation: no machine's"
+           : stored_is_host(stored)
+               ? "results of engine host: copies within host memory, and no GPU's link"
+               : "results of a GPU's link";
+}
+
+static const char *describe_forecast(const forecast *forecast) {
+    return strcmp(forecast_from(forecast), "built-in") == 0
+               ? "the built-in model: published figures, and not this machine's"
+               : "a calibrated model";
+}
+
+static void put_source(const advise_options *chosen, const advice_source *source, char *text,
+                       size_t size, json_t *context) {
+    if (source->stored != NULL) {
+        snprintf(text, size, "%s (%s)", chosen->results, describe_stored(source->stored));
+    } else if (source->forecast != NULL) {
+        snprintf(text, size, "%s (%s)", forecast_from(source->forecast),
+                 describe_forecast(source->forecast));
+    } else {
+        snprintf(text, size,
+                 "nothing: there is neither a GPU nor --model nor --results, so no "
+                 "speed is predicted");
+    }
+    row_text(context, "predicted_by", text);
+    row_text(context, "limits", forecast_limits() != NULL ? "cuda" : NULL);
+}
+
+/* The advice */
+
+static void append(char *text, size_t size, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void append(char *text, size_t size, const char *format, ...) {
+    va_list arguments;
+    size_t used = strlen(text);
+    va_start(arguments, format);
+    vsnprintf(text + used, size - used, format, arguments);
+    va_end(arguments);
+}
+
+static void say_best(const verdict *best, const verdict *worst, char *text, size_t size) {
+    const advice *one = best->worst, *other = worst->worst;
+    append(text, size, "device %s, host %s: ", one->pair.device, one->pair.host);
+    if (best->predicted) {
+        append(text, size,
+               "32768 tokens in %.2f ms at worst (%s ids, pieces of %zu bytes, %.1f GB/s); the "
+               "slowest, device %s and host %s, takes %.1f times as long (pieces of %zu bytes)",
+               best->cost / 1000, one->pattern->name, one->moved.median_fragment, one->in_gbps,
+               other->pair.device, other->pair.host, worst->cost / best->cost,
+               other->moved.median_fragment);
+    } else {
+        append(text, size,
+               "fewest pieces, not a measured or predicted speed: %.4g a block at worst (%s ids); "
+               "device %s and host %s has %.4g",
+               best->cost / (double)one->moved.blocks, one->pattern->name, other->pair.device,
+               other->pair.host, worst->cost / (double)other->moved.blocks);
+    }
+}
+
+/* Ranks that keep the same can each bring a share in and exchange them: arithmetic, and said so. */
+static void say_striped(const facts *facts, const verdict *best, char *text, size_t size) {
+    uint64_t copies = facts->share.copies;
+    if (copies < 2) {
+        return;
+    }
+    append(text, size,
+           "%" PRIu64 " ranks keep the same: each can bring in 1/%" PRIu64 " over its own link and "
+           "exchange it with the others (`kvferry bench collective` measures it)",
+           copies, copies);
+    if (best->predicted) {
+        append(text, size,
+               "; by arithmetic alone, %" PRIu64 " x %.1f = %.1f GB/s before the exchange", copies,
+               best->worst->in_gbps, (double)copies * best->worst->in_gbps);
+    }
+}
+
+/* By device layout, for those who cannot choose that one. */
+static void print_each(const advice *advice, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        const char *device = advice[i].pair.device;
+        verdict best, worst;
+        if (i > 0 && strcmp(advice[i - 1].pair.device, device) == 0) {
+            continue;
+        }
+        if (advice_best(advice, count, device, &best, &worst)) {
+            printf("  where the device has %-11s  host %s", device, best.worst->pair.host);
+            printf(best.predicted ? ", %.2f ms\n" : ", %.4g pieces a block\n",
+                   best.predicted ? best.cost / 1000
+                                  : best.cost / (double)best.worst->moved.blocks);
+        }
+    }
+}
+
+static void print_choice(const char *choice, const char *striped, const advice *advice,
+                         size_t count) {
+    printf("\nchoose: %s.\n", choice);
+    print_each(advice, count);
+    if (striped[0] != '\0') {
+        printf("%s.\n", striped);
+    }
+}
+
+static void note_columns(report *report) {
+    report_note(report,
+                "piece_bytes: median of what is contiguous on both sides; copies_per_block: "
+                "calls of a copy with rows; onboard: host to device");
+    report_note(report, "gbps, first_layer_ms: of 32768 tokens; gbps = bytes / time, 10^9 bytes/s, "
+                        "with nothing else on the link; a rank has its own");
+}
+
+static void advise(const advise_options *chosen, const facts *facts, const advice_source *source) {
+    char choice[512] = "", striped[512] = "", by[512];
+    verdict best, worst;
+    size_t count;
+    report *report = report_open(&chosen->report, "advise", NULL);
+    advice *advice = advice_make(&facts->kv, chosen->patterns, chosen->pattern_names.count,
+                                 &chosen->host_pattern, source, &count);
+    bool has_text = chosen->report.json == NULL || strcmp(chosen->report.json, "-") != 0;
+    json_t *context = report_context(report);
+    put_facts(chosen, facts, context);
+    put_source(chosen, source, by, sizeof(by), context);
+    for (size_t i = 0; i < count; i++) {
+        advice_row(&advice[i], &facts->kv, report_row(report));
+    }
+    advice_best(advice, count, NULL, &best, &worst);
+    say_best(&best, &worst, choice, sizeof(choice));
+    say_striped(facts, &best, striped, sizeof(striped));
+    row_text(context, "choose_device", best.worst->pair.device);
+    row_text(context, "choose_host", best.worst->pair.host);
+    row_text(context, "choose", choice);
+    row_text(context, "striped", striped[0] != '\0' ? striped : NULL);
+    report_begin(report);
+    if (has_text) {
+        print_facts(chosen, facts);
+        printf("Predicted by %s.\n\n", by);
+    }
+    note_columns(report);
+    report_close(report);
+    if (has_text) {
+        print_choice(choice, striped, advice, count);
+    }
+    free(advice);
+}
+
+int advise_main(int argc, char **argv) {
+    static const struct argp_child children[] = {{&report_argp, 0, NULL, 0}, {0}};
+    static const struct argp argp = {
+        .options = options, .parser = parse, .doc = doc, .children = children};
+    advise_options chosen = {.tp = 1, .block_tokens = 16};
+    char message[512];
+    stored *stored = NULL;
+    id_pattern_parse("contiguous", &chosen.host_pattern);
+    argp_parse(&argp, argc, argv, 0, NULL, &chosen);
+    facts facts = find_facts(&chosen);
+    if (chosen.results != NULL) {
+        stored = stored_read(chosen.results, message, sizeof(message));
+        if (stored == NULL) {
+            fail(EXIT_USAGE, "%s", message);
+        }
+    }
+    forecast *forecast = stored == NULL ? forecast_open(&chosen.forecast) : NULL;
+    advice_source source = {.forecast = forecast, .stored = stored};
+    advise(&chosen, &facts, &source);
+    forecast_close(forecast);
+    stored_close(stored);
+    free(chosen.patterns);
+    option_names_free(&chosen.pattern_names);
+    return 0;
+}

@@ -1,0 +1,32 @@
+/* Without the CUDA module there are no models. */
+#include "advise/forecast.h"
+
+#include "base/base.h"
+
+#include <math.h>
+
+forecast *forecast_open(const forecast_options *options) {
+    if (options->model != NULL || options->builtin_model) {
+        fail(EXIT_USAGE, "this kvferry was built without engine cuda, and knows no models: it can "
+                         "go by --results");
+    }
+    return NULL;
+}
+
+void forecast_close(forecast *forecast) {
+    (void)forecast;
+}
+
+const char *forecast_from(const forecast *forecast) {
+    (void)forecast;
+    return NULL;
+}
+
+const kvf_box_limits *forecast_limits(void) {
+    return NULL;
+}
+
+expected forecast_move(const forecast *forecast, const kvf_move *move, bool to_device) {
+    (void)forecast, (void)move, (void)to_device;
+    return (expected){.us = NAN};
+}

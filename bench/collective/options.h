@@ -1,0 +1,38 @@
+/* The command line of `kvferry bench collective`: lists, of which every combination is a cell. */
+#ifndef KVF_BENCH_COLLECTIVE_OPTIONS_H
+#define KVF_BENCH_COLLECTIVE_OPTIONS_H
+
+#include "collective/case.h"
+#include "base/options.h"
+#include "collective/ranks.h"
+#include "output/rows.h"
+
+typedef struct collective_options {
+    kvf_share modes[2];
+    size_t mode_count;
+    number_list fragment_bytes, regions;
+    uint64_t bytes;
+    id_pattern pattern;
+    collective_case common; /* what is the same in all cells */
+    int min_ctas, max_ctas, cta_policy;
+    int64_t timeout_us;
+    rank_options ranks;
+    backend_options backend;
+    report_options report;
+} collective_options;
+
+/* Ends the program on bad usage. */
+void collective_options_parse(collective_options *chosen, int argc, char **argv);
+void collective_options_free(collective_options *chosen);
+
+/* "striped" or "broadcast". Static text. */
+const char *collective_mode_name(kvf_share mode);
+
+/* How many cells there are, and one of them: modes vary fastest. */
+size_t collective_options_cells(const collective_options *chosen);
+collective_case collective_options_cell(const collective_options *chosen, size_t number);
+
+/* Of all that ranks have to agree on. */
+uint64_t collective_options_digest(const collective_options *chosen);
+
+#endif

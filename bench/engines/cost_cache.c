@@ -1,0 +1,110 @@
+#include "engines/cost_cache.h"
+
+#include "base/base.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char *copy_text(const char *text) {
+    return strcpy(must_grow(NULL, strlen(text) + 1, 1), text);
+}
+
+/* "NVIDIA H100 80GB HBM3" as "nvidia-h100-80gb-hbm3". */
+static void make_name(const char *gpu, char *out) {
+    char *at = out;
+    for (; *gpu != '\0'; gpu++) {
+        if (isalnum((unsigned char)*gpu)) {
+            *at++ = (char)tolower((unsigned char)*gpu);
+        } else if (at > out && at[-1] != '-') {
+            *at++ = '-';
+        }
+    }
+    at -= at > out && at[-1] == '-';
+    *at = '\0';
+}
+
+char *model_cache_path(const char *gpu) {
+    const char *cache = getenv("XDG_CACHE_HOME");
+    const char *home = getenv("HOME");
+    bool has_cache = cache != NULL && cache[0] == '/'; /* relative ones are to be ignored */
+    const char *root = has_cache ? cache : home;
+    if (root == NULL || root[0] == '\0') {
+        return NULL;
+    }
+    char *name = must_grow(NULL, strlen(gpu) + 1, 1);
+    make_name(gpu, name);
+    size_t size = strlen(root) + strlen(name) + sizeof("/.cache/kvferry/cuda-.json");
+    char *path = must_grow(NULL, size, 1);
+    snprintf(path, size, "%s%s/kvferry/cuda-%s.json", root, has_cache ? "" : "/.cache", name);
+    free(name);
+    return path;
+}
+
+bool model_make_folders(const char *path) {
+    char *folder = copy_text(path);
+    bool made = true;
+    for (char *at = strchr(folder + 1, '/'); made && at != NULL; at = strchr(at + 1, '/')) {
+        *at = '\0';
+        made = mkdir(folder, 0777) == 0 || errno == EEXIST;
+        *at = '/';
+    }
+    free(folder);
+    return made;
+}
+
+static kvf_cuda_model *builtin(char **from) {
+    kvf_cuda_model *model = NULL;
+    kvf_error error = {0};
+    must(kvf_cuda_model_builtin(NULL, &model, &error), &error, "making the built-in model");
+    *from = copy_text("built-in");
+    return model;
+}
+
+/* What was asked for by name. */
+static kvf_cuda_model *load(const char *path, int device, char **from) {
+    kvf_cuda_model *model = NULL;
+    kvf_error error = {0};
+    char text[256];
+    kvf_status status = kvf_cuda_model_load(path, device, NULL, &model, &error);
+    if (status != KVF_OK) {
+        kvf_error_format(&error, text, sizeof(text));
+        fail(EXIT_USAGE, "%s: %s", path, text);
+    }
+    *from = copy_text(path);
+    return model;
+}
+
+/* What the cache has, or NULL. */
+static kvf_cuda_model *load_cached(const char *path, int device) {
+    kvf_cuda_model *model = NULL;
+    kvf_error error = {0};
+    char text[256];
+    if (access(path, F_OK) != 0 ||
+        kvf_cuda_model_load(path, device, NULL, &model, &error) == KVF_OK) {
+        return model;
+    }
+    kvf_error_format(&error, text, sizeof(text));
+    fprintf(stderr,
+            "kvferry: %s: %s; going by the built-in model (`kvferry calibrate` makes another)\n",
+            path, text);
+    return NULL;
+}
+
+kvf_cuda_model *model_choose(const backend_options *options, const char *gpu, char **from) {
+    if (options->model != NULL) {
+        return load(options->model, options->device, from);
+    }
+    char *path = options->builtin_model ? NULL : model_cache_path(gpu);
+    kvf_cuda_model *model = path != NULL ? load_cached(path, options->device) : NULL;
+    if (model != NULL) {
+        *from = path;
+        return model;
+    }
+    free(path);
+    return builtin(from);
+}

@@ -1,0 +1,82 @@
+#include "gpu/gpu_info.h"
+
+#include "gpu/link.h"
+#include "output/measure.h"
+#include "gpu/nvml.h"
+
+enum { LINK_SAMPLES = 5 };
+
+/* "13.0" of 13000; the runtime's way to number versions. */
+static json_t *version_text(int version) {
+    return version > 0 ? json_sprintf("%d.%d", version / 1000, version % 1000 / 10) : json_null();
+}
+
+static json_t *link_text(unsigned generation, unsigned width) {
+    bool known = generation > 0 && width > 0;
+    return known ? json_sprintf("PCIe gen %u x%u", generation, width) : json_null();
+}
+
+/* The median of some large copies, in 10^9 bytes/s. */
+static json_t *measure_way(link_limit *link, bool to_device) {
+    double samples[LINK_SAMPLES];
+    link_sample_ns(link, to_device, false); /* the first one wakes it */
+    for (size_t i = 0; i < LINK_SAMPLES; i++) {
+        samples[i] = link_sample_ns(link, to_device, false);
+    }
+    return json_real(1 / median(samples, LINK_SAMPLES));
+}
+
+static json_t *measure_link(device *device, size_t bytes) {
+    link_limit *link = link_open(device, bytes);
+    json_t *limits = json_object();
+    json_object_set_new(limits, "h2d", measure_way(link, true));
+    json_object_set_new(limits, "d2h", measure_way(link, false));
+    link_close(link);
+    return limits;
+}
+
+static json_t *known(unsigned number) {
+    return number > 0 ? json_integer(number) : json_null();
+}
+
+/* Right after the link was measured: an idle GPU's clocks are low. */
+static void describe_state(const gpu_facts *facts, json_t *context) {
+    json_object_set_new(context, "sm_clock_mhz", known(facts->sm_mhz));
+    json_object_set_new(context, "sm_clock_most_mhz", known(facts->most_sm_mhz));
+    json_object_set_new(context, "memory_clock_mhz", known(facts->memory_mhz));
+    json_object_set_new(context, "memory_clock_most_mhz", known(facts->most_memory_mhz));
+    json_object_set_new(context, "power_w", known(facts->power_mw / 1000));
+    json_object_set_new(context, "power_limit_w", known(facts->power_limit_mw / 1000));
+    json_object_set_new(context, "persistence",
+                        facts->persistence >= 0 ? json_boolean(facts->persistence) : json_null());
+    json_object_set_new(context, "gpu_virtualisation",
+                        facts->virtualisation != NULL ? json_string(facts->virtualisation)
+                                                      : json_null());
+}
+
+void facts_describe(device *device, size_t link_bytes, json_t *context) {
+    json_t *limits = link_bytes > 0 ? measure_link(device, link_bytes) : NULL;
+    gpu_facts facts = {.persistence = -1};
+    char bus_id[32];
+    int driver = 0, runtime = 0;
+    must_cuda(cudaDeviceGetPCIBusId(bus_id, sizeof(bus_id), device->index),
+              "cudaDeviceGetPCIBusId");
+    must_cuda(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
+    must_cuda(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
+    if (!device->imitated) {
+        gpu_facts_get(bus_id, &facts);
+    }
+    json_object_set_new(context, "gpu", json_string(device->name));
+    json_object_set_new(context, "driver",
+                        facts.driver[0] != '\0' ? json_string(facts.driver) : json_null());
+    json_object_set_new(context, "cuda_driver", version_text(driver));
+    json_object_set_new(context, "cuda_runtime", version_text(runtime));
+    json_object_set_new(context, "link", link_text(facts.pcie_generation, facts.pcie_width));
+    json_object_set_new(context, "link_at_most",
+                        link_text(facts.most_generation, facts.most_width));
+    if (limits != NULL) {
+        json_object_set_new(context, "link_gbps", limits);
+    }
+    describe_state(&facts, context);
+    json_object_set_new(context, "imitated", json_boolean(device->imitated));
+}

@@ -1,0 +1,63 @@
+#include "plan/cached_allocator.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The smallest power of two that holds `size`, and a link: 16 bytes at least. */
+static unsigned class_of(size_t size) {
+    return size <= 16 ? 4 : (unsigned)(64 - __builtin_clzll(size - 1));
+}
+
+static void put(cache *cache, void *block, unsigned class) {
+    pthread_mutex_lock(&cache->lock);
+    memcpy(block, &cache->free[class], sizeof(void *));
+    cache->free[class] = block;
+    pthread_mutex_unlock(&cache->lock);
+}
+
+static void *get(cache *cache, unsigned class) {
+    if (class >= CACHE_CLASSES - 1) {
+        return NULL;
+    }
+    pthread_mutex_lock(&cache->lock);
+    void *block = cache->free[class];
+    if (block != NULL) {
+        memcpy(&cache->free[class], block, sizeof(void *));
+    }
+    pthread_mutex_unlock(&cache->lock);
+    return block != NULL ? block : malloc((size_t)1 << class);
+}
+
+static void *resize(void *user, void *block, size_t old_size, size_t new_size) {
+    cache *cache = user;
+    if (block != NULL && new_size > 0 && class_of(old_size) == class_of(new_size)) {
+        return block;
+    }
+    void *grown = new_size > 0 ? get(cache, class_of(new_size)) : NULL;
+    if (new_size > 0 && grown == NULL) {
+        return NULL;
+    }
+    if (block != NULL) {
+        if (grown != NULL) {
+            memcpy(grown, block, old_size < new_size ? old_size : new_size);
+        }
+        put(cache, block, class_of(old_size));
+    }
+    return grown;
+}
+
+void cache_open(cache *cache) {
+    *cache = (struct cache){.allocator = {.resize = resize, .user = cache}};
+    pthread_mutex_init(&cache->lock, NULL);
+}
+
+void cache_close(cache *cache) {
+    for (size_t i = 0; i < CACHE_CLASSES; i++) {
+        while (cache->free[i] != NULL) {
+            void *block = cache->free[i];
+            memcpy(&cache->free[i], block, sizeof(void *));
+            free(block);
+        }
+    }
+    pthread_mutex_destroy(&cache->lock);
+}

@@ -1,0 +1,137 @@
+/* kvferry bench plan: what the bookkeeping costs. */
+#include "base/command.h"
+
+#include "base/options.h"
+#include "plan/ops.h"
+#include "output/rows.h"
+#include "base/base.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { KEY_BLOCKS = 1, KEY_IDS, KEY_SAMPLES };
+
+typedef struct plan_options {
+    number_list blocks;
+    id_order ids;
+    size_t samples;
+    backend_options backend;
+    report_options report;
+} plan_options;
+
+static const char *const id_orders[] = {
+    [IDS_DENSE] = "dense", [IDS_SHUFFLED] = "shuffled", [IDS_SPARSE] = "sparse"};
+
+static const struct argp_option options[] = {
+    {"blocks", KEY_BLOCKS, "N[,N...]", 0, "Numbers of blocks (default 1024,65536)", 0},
+    {"ids", KEY_IDS, "ORDER", 0,
+     "Block ids of trackers: dense (default), shuffled or sparse (anywhere in 64 bits)", 0},
+    {"samples", KEY_SAMPLES, "N", 0, "Samples of each median (default 101)", 0},
+    {0},
+};
+
+static const char doc[] =
+    "Measure hashing, trackers, plans, moves and submitting, in nanoseconds a block."
+    "\v"
+    "Each figure is the median of several samples after a warm-up. Short operations are repeated "
+    "within a sample. Trackers and moves get their memory from an allocator that keeps it. Moves "
+    "are of blocks of 64 regions that merge into one; submit_background is the time inside "
+    "kvf_transfer_submit.\n"
+    "\n"
+    "Examples:\n"
+    "  kvferry bench plan\n"
+    "  kvferry bench plan --blocks 64K,1M,10000000 --ids sparse --json plan.json\n";
+
+static void parse_ids(plan_options *chosen, const char *argument, const struct argp_state *state) {
+    for (size_t i = 0; i < sizeof(id_orders) / sizeof(id_orders[0]); i++) {
+        if (strcmp(id_orders[i], argument) == 0) {
+            chosen->ids = (id_order)i;
+            return;
+        }
+    }
+    argp_error(state, "--ids: '%s' is none of dense, shuffled, sparse", argument);
+}
+
+static const option_rule rules[] = {
+    SETS_WITHIN(KEY_BLOCKS, plan_options, blocks, 1, KVF_MAX_POSITION + 1),
+    SETS_WITHIN(KEY_SAMPLES, plan_options, samples, 1, 1000000),
+    {0},
+};
+
+static error_t parse(int key, char *argument, struct argp_state *state) {
+    plan_options *chosen = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &chosen->report;
+        return 0;
+    case KEY_IDS:
+        parse_ids(chosen, argument, state);
+        return 0;
+    case ARGP_KEY_END:
+        if (chosen->blocks.count == 0) {
+            option_list(state, "blocks", "1024,65536", 1, UINT64_MAX, &chosen->blocks);
+        }
+        return 0;
+    default:
+        return option_set(options, rules, key, argument, state);
+    }
+}
+
+/* Returns whether the operation did what it should. */
+static bool measure_op(const plan_options *chosen, const plan_op *op, plan_stage *stage,
+                       size_t blocks, json_t *row) {
+    plan_result result = plan_op_measure(op, stage, chosen->samples);
+    double tokens = (double)(blocks * PLAN_BLOCK_TOKENS);
+    row_text(row, "op", op->name);
+    row_count(row, "blocks", blocks);
+    row_text(row, "ids", op->uses_ids ? id_orders[chosen->ids] : NULL);
+    row_real(row, "ns_per_block", result.ns.median / (double)blocks);
+    row_real(row, "tokens_per_second", op->hashes ? tokens / result.ns.median * 1e9 : NAN);
+    row_summary(row, "ns", 1, &result.ns);
+    row_verified(row, true, result.right);
+    return result.right;
+}
+
+/* Returns how many operations went wrong. */
+static size_t measure_all(const plan_options *chosen, backend *backend, report *report) {
+    progress progress = {.what = "operations"};
+    size_t ops = 0, done = 0, wrong = 0;
+    while (plan_ops[ops].name != NULL) {
+        ops++;
+    }
+    for (size_t i = 0; i < chosen->blocks.count; i++) {
+        size_t blocks = (size_t)chosen->blocks.values[i];
+        plan_stage *stage = plan_stage_open(blocks, chosen->ids, backend);
+        for (size_t j = 0; j < ops; j++) {
+            progress_step(&progress, done++, ops * chosen->blocks.count);
+            wrong += !measure_op(chosen, &plan_ops[j], stage, blocks, report_row(report));
+        }
+        plan_stage_close(stage);
+    }
+    progress_end(&progress);
+    return wrong;
+}
+
+int bench_plan_main(int argc, char **argv) {
+    static const struct argp_child children[] = {{&report_argp, 0, NULL, 0}, {0}};
+    static const struct argp argp = {
+        .options = options, .parser = parse, .doc = doc, .children = children};
+    plan_options chosen = {.samples = 101};
+    backend backend;
+    argp_parse(&argp, argc, argv, 0, NULL, &chosen);
+    backend_open(&backend, &chosen.backend);
+    report *report = report_open(&chosen.report, "bench plan", backend.type->name);
+    backend_describe(&backend, report_context(report));
+    report_begin(report);
+    size_t wrong = measure_all(&chosen, &backend, report);
+    backend_close(&backend);
+    report_note(report, "ns_per_block = median_ns / blocks; median_ns: of one run over all "
+                        "blocks; verified: what one more run left, compared");
+    report_close(report);
+    free(chosen.blocks.values);
+    if (wrong > 0) {
+        fail(EXIT_CHECK, "%zu operations did not do what they should", wrong);
+    }
+    return 0;
+}

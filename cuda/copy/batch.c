@@ -1,0 +1,215 @@
+/* Many pieces a call, by the driver's batched copies. */
+#include "engine/engine_cuda.h"
+
+const kvf_box_limits kvf__cuda_batch_limits = {
+    .src_segment = KVF_CUDA_SEGMENT,
+    .dst_segment = KVF_CUDA_SEGMENT,
+};
+
+enum {
+    LARGE = 128 << 10, /* pieces from here on gain nothing from a batch, as others have measured */
+    FEW = 4,           /* nor do fewer than these */
+    ROWS_PAY = 4,      /* rows a box, on average, from which boxes are better than pieces */
+};
+
+/* Lists */
+
+/* The block that has an address, in a span that begins at `base`. */
+static uint64_t block_at(CUdeviceptr address, uintptr_t base, size_t stride) {
+    return stride > 0 ? (address - base) / stride : 0;
+}
+
+/* Names the blocks of a copy of that span, of which the driver has the device's addresses. */
+static void name_blocks(const kvf__cuda_copier *c, size_t span, CUdeviceptr dst, CUdeviceptr src,
+                        kvf_error *details) {
+    if (span >= c->move->span_count)
+        return;
+    const kvf__span *s = &c->move->spans[span];
+    dst -= (CUdeviceptr)c->dst_shift;
+    src -= (CUdeviceptr)c->src_shift;
+    details->fields |= KVF_ERROR_ID | KVF_ERROR_OTHER_ID;
+    details->id = block_at(dst, (uintptr_t)s->dst, s->dst_stride);
+    details->other_id = block_at(src, (uintptr_t)s->src, s->src_stride);
+}
+
+static kvf_error details_of(CUresult code, const char *what) {
+    kvf_error details = {.status = KVF_ERR_ENGINE};
+    /* A driver's codes are the runtime's, wherever both have one. */
+    kvf__cuda_fail((cudaError_t)code, what, &details);
+    return details;
+}
+
+/* What a kernel packs is not there before its turn in the stream. */
+static CUmemcpySrcAccessOrder access_order(const kvf__cuda_copier *c) {
+    bool packed = c->strategy == KVF_CUDA_STAGED && c->direction == KVF_CUDA_FROM_DEVICE;
+    return c->settled && !packed ? CU_MEMCPY_SRC_ACCESS_ORDER_ANY
+                                 : CU_MEMCPY_SRC_ACCESS_ORDER_STREAM;
+}
+
+/* Unlike copies one by one, the driver takes the device's addresses only. */
+static void shift(const kvf__cuda_copier *c, kvf__cuda_lists *l) {
+    for (size_t i = 0; (c->dst_shift != 0 || c->src_shift != 0) && i < l->count; i++) {
+        l->dsts[i] += (CUdeviceptr)c->dst_shift;
+        l->srcs[i] += (CUdeviceptr)c->src_shift;
+    }
+}
+
+static kvf_status flush_batch(kvf__cuda_copier *c, kvf_error *error) {
+    kvf__cuda_lists *l = c->engine->lists;
+    shift(c, l);
+    CUmemcpyAttributes how = {.srcAccessOrder = access_order(c)};
+    size_t start = 0, failed = SIZE_MAX;
+    CUresult code = c->engine->driver.batch(l->dsts, l->srcs, l->sizes, l->count, &how, &start, 1,
+                                            &failed, c->stream);
+    if (code == CUDA_SUCCESS) {
+        c->enqueued = true;
+        return KVF_OK;
+    }
+    kvf_error details = details_of(code, "cuMemcpyBatchAsync");
+    if (failed < l->count)
+        name_blocks(c, l->spans[failed], l->dsts[failed], l->srcs[failed], &details);
+    return kvf__fail(error, details);
+}
+
+static kvf_status flush_singly(kvf__cuda_copier *c, kvf_error *error) {
+    const kvf__cuda_lists *l = c->engine->lists;
+    kvf_status status = KVF_OK;
+    for (size_t i = 0; status == KVF_OK && i < l->count; i++) {
+        kvf_box box = {.dst = (char *)(uintptr_t)l->dsts[i],
+                       .src = (const char *)(uintptr_t)l->srcs[i],
+                       .width = l->sizes[i],
+                       .rows = 1,
+                       .slices = 1};
+        status = kvf__cuda_copy_box(c, &box, error);
+    }
+    return status;
+}
+
+static bool batch_pays(const kvf__cuda_copier *c) {
+    const kvf__cuda_lists *l = c->engine->lists;
+    size_t bytes = 0;
+    if (!c->engine->driver.batch || !c->reachable || c->strategy == KVF_CUDA_BATCH)
+        return c->strategy == KVF_CUDA_BATCH;
+    for (size_t i = 0; i < l->count; i++)
+        bytes += l->sizes[i];
+    return l->count >= FEW && bytes / l->count < LARGE;
+}
+
+kvf_status kvf__cuda_flush(kvf__cuda_copier *c, kvf_error *error) {
+    kvf__cuda_lists *l = c->engine->lists;
+    kvf_status status = l->count == 0   ? KVF_OK
+                        : batch_pays(c) ? flush_batch(c, error)
+                                        : flush_singly(c, error);
+    l->count = 0;
+    return status;
+}
+
+/* Pieces */
+
+static void account(kvf__cuda_copier *c, size_t bytes, size_t *budget) {
+    c->copied += bytes;
+    *budget -= *budget < SIZE_MAX ? bytes : 0;
+}
+
+/* Fills the lists with the next pieces, of about `*budget` bytes. */
+static void list(kvf__cuda_copier *c, size_t end_span, size_t *budget) {
+    kvf__cuda_lists *l = c->engine->lists;
+    l->count = 0;
+    while (l->count<KVF__CUDA_BATCH && * budget> 0) {
+        kvf_box box;
+        size_t span = c->cursor.span;
+        if (kvf__move_next(c->move, &kvf__cuda_batch_limits, end_span, *budget, &c->cursor, &box,
+                           1) == 0)
+            break;
+        l->dsts[l->count] = (CUdeviceptr)(uintptr_t)box.dst;
+        l->srcs[l->count] = (CUdeviceptr)(uintptr_t)box.src;
+        l->sizes[l->count] = box.width;
+        l->spans[l->count++] = span;
+        account(c, box.width, budget);
+    }
+}
+
+static kvf_status copy_pieces(kvf__cuda_copier *c, size_t end_span, size_t budget,
+                              kvf_error *error) {
+    kvf_status status;
+    bool more;
+    do {
+        list(c, end_span, &budget);
+        more = c->engine->lists->count == KVF__CUDA_BATCH;
+        status = kvf__cuda_flush(c, error);
+    } while (status == KVF_OK && more);
+    return status;
+}
+
+/* Boxes */
+
+enum { BOXES = 512 }; /* a call */
+
+static CUmemcpy3DOperand operand(const void *address, const kvf_box *b, ptrdiff_t row,
+                                 ptrdiff_t slice) {
+    return (CUmemcpy3DOperand){
+        .type = CU_MEMCPY_OPERAND_TYPE_POINTER,
+        .op.ptr = {.ptr = (CUdeviceptr)(uintptr_t)address,
+                   .rowLength = b->rows > 1 ? (size_t)row : 0,
+                   .layerHeight = b->slices > 1 ? (size_t)(slice / row) : 0},
+    };
+}
+
+static CUDA_MEMCPY3D_BATCH_OP operation(const kvf__cuda_copier *c, const kvf_box *b) {
+    return (CUDA_MEMCPY3D_BATCH_OP){
+        .src = operand(b->src + c->src_shift, b, b->src_row_pitch, b->src_slice_pitch),
+        .dst = operand(b->dst + c->dst_shift, b, b->dst_row_pitch, b->dst_slice_pitch),
+        .extent = {b->width, b->rows, b->slices},
+        .srcAccessOrder = access_order(c),
+    };
+}
+
+static kvf_status call_boxes(kvf__cuda_copier *c, CUDA_MEMCPY3D_BATCH_OP *operations,
+                             const size_t *spans, size_t count, kvf_error *error) {
+    size_t failed = SIZE_MAX;
+    CUresult code = c->engine->driver.batch_3d(count, operations, &failed, 0, c->stream);
+    if (code == CUDA_SUCCESS) {
+        c->enqueued = true;
+        return KVF_OK;
+    }
+    kvf_error details = details_of(code, "cuMemcpy3DBatchAsync");
+    if (failed < count)
+        name_blocks(c, spans[failed], operations[failed].dst.op.ptr.ptr,
+                    operations[failed].src.op.ptr.ptr, &details);
+    return kvf__fail(error, details);
+}
+
+static kvf_status copy_boxes(kvf__cuda_copier *c, size_t end_span, size_t budget,
+                             kvf_error *error) {
+    CUDA_MEMCPY3D_BATCH_OP operations[BOXES];
+    size_t spans[BOXES], count;
+    kvf_status status = KVF_OK;
+    do {
+        kvf_box b;
+        for (count = 0; count < BOXES && budget > 0; count++) {
+            spans[count] = c->cursor.span;
+            if (kvf__move_next(c->move, &kvf__cuda_loop_limits, end_span, budget, &c->cursor, &b,
+                               1) == 0)
+                break;
+            operations[count] = operation(c, &b);
+            account(c, b.width * b.rows * b.slices, &budget);
+        }
+        if (count > 0)
+            status = call_boxes(c, operations, spans, count, error);
+    } while (status == KVF_OK && count == BOXES);
+    return status;
+}
+
+static bool boxes_pay(const kvf__cuda_copier *c) {
+    return c->engine->driver.batch_3d &&
+           kvf__move_box_count(c->move, &kvf__cuda_batch_limits) / ROWS_PAY >=
+               kvf__move_box_count(c->move, &kvf__cuda_loop_limits);
+}
+
+kvf_status kvf__cuda_batch(kvf__cuda_copier *c, size_t end_span, size_t budget, kvf_error *error) {
+    if (c->cursor.span == 0 && c->cursor.run == 0 && c->cursor.slice == 0 && c->cursor.row == 0 &&
+        c->cursor.column == 0)
+        c->in_boxes = boxes_pay(c);
+    return c->in_boxes ? copy_boxes(c, end_span, budget, error)
+                       : copy_pieces(c, end_span, budget, error);
+}

@@ -1,0 +1,103 @@
+/*
+ * The model without a calibration: other people's figures of H100s on PCIe Gen5, kept conservative.
+ * Where two figures contradict each other the slower one stands. Where there is none, copies by the
+ * driver are favoured over kernels, which take the device's processors from compute.
+ */
+#include "cost/costs.h"
+
+typedef struct point {
+    size_t bytes;
+    double ns;
+} point;
+
+#define KIB ((size_t)1 << 10)
+#define MIB ((size_t)1 << 20)
+
+/* Large pieces are the link's, at 50 GB/s: copy engines reach that (vLLM, 2026-01) to 55
+ * (nvbandwidth). */
+#define LINK 50.0
+
+/* A call takes 2.3 us (vllm #48434). */
+static const point call[] = {{512, 2300}, {64 * KIB, 2300}, {128 * KIB, 2622}, {4 * MIB, 83887}};
+
+/* No figures: as pieces of a batch that are not held up by anything but their number. */
+static const point row[] = {{512, 500}, {16 * KIB, 500}, {32 * KIB, 660}, {4 * MIB, 83887}};
+
+/* Batches of 10,000 make 6.8 GB/s at 4 KiB and 38.8 at 64 KiB; of 50,000, 7 GB/s at 24 KiB and 40
+ * at 28 (vllm #42212). That the driver changes its ways in between is real. */
+static const point batched[] = {{512, 600},      {4 * KIB, 602},   {24 * KIB, 3510},
+                                {28 * KIB, 739}, {64 * KIB, 1689}, {128 * KIB, 2700},
+                                {4 * MIB, 83887}};
+
+/* To the device 35 GB/s on an H100, from it 53 (nvbandwidth #24); on Gen4, which is half as
+ * fast, 17.5 and 8.5 GiB/s (TensorRT-LLM). Few thread blocks reach that from 8 KiB on (vLLM). For
+ * smaller pieces there are no figures. */
+static const point kernel_to[] = {{512, 40}, {8 * KIB, 234}, {4 * MIB, 119838}};
+static const point kernel_from[] = {{512, 60}, {8 * KIB, 455}, {4 * MIB, 233017}};
+
+/* 60 processor-milliseconds a GB, the dearest of the figures, by 12 thread blocks. */
+static const point pack[] = {{512, 5}, {1 * KIB, 5.2}, {4 * MIB, 20972}};
+
+/* Within an H100: copies at 1,627 GiB/s (nccl #2177). What small pieces cost kernels and boxes
+ * there is a guess. */
+#define INSIDE 1500.0
+static const point call_inside[] = {{512, 2300}, {2 * MIB, 2300}, {4 * MIB, 2796}};
+static const point row_inside[] = {{512, 10}, {8 * KIB, 20}, {4 * MIB, 10240}};
+static const point batched_inside[] = {{512, 600}, {512 * KIB, 600}, {4 * MIB, 4200}};
+static const point kernel_inside[] = {{512, 2}, {8 * KIB, 10}, {4 * MIB, 4200}};
+
+#define CURVE(points) curve_of(points, sizeof(points) / sizeof *(points))
+
+static kvf__cuda_curve curve_of(const point *points, size_t count) {
+    kvf__cuda_curve c = {.count = count};
+    for (size_t i = 0; i < count; i++) {
+        c.bytes[i] = points[i].bytes;
+        c.ns[i] = points[i].ns;
+    }
+    return c;
+}
+
+/* Events behind a group, and a launch or call for it where all are one otherwise. */
+enum { EVENT = 1500, LAUNCH = 5000 };
+
+/* Submitting, the device's beginning, and the event that tells of the end. */
+enum { DIRECT = 12000, BATCH_CALL = 3000, STAGED = 30000, CHUNK = 10000 };
+
+static void fill_link(kvf__cuda_cost cost[KVF_CUDA_STRATEGIES], kvf__cuda_curve kernel) {
+    cost[KVF_CUDA_LOOP] = (kvf__cuda_cost){.fixed_ns = DIRECT,
+                                           .group_ns = EVENT,
+                                           .piece = CURVE(call),
+                                           .row_call_ns = call[0].ns,
+                                           .row = CURVE(row)};
+    cost[KVF_CUDA_BATCH] = (kvf__cuda_cost){
+        .fixed_ns = DIRECT + BATCH_CALL, .group_ns = EVENT + LAUNCH, .piece = CURVE(batched)};
+    cost[KVF_CUDA_KERNEL] =
+        (kvf__cuda_cost){.fixed_ns = DIRECT, .group_ns = EVENT + LAUNCH, .piece = kernel};
+    cost[KVF_CUDA_STAGED] = (kvf__cuda_cost){
+        .fixed_ns = STAGED, .group_ns = EVENT, .piece = CURVE(pack), .chunk_ns = CHUNK};
+}
+
+static void fill_inside(kvf__cuda_cost cost[KVF_CUDA_STRATEGIES]) {
+    fill_link(cost, CURVE(kernel_inside));
+    cost[KVF_CUDA_LOOP].piece = CURVE(call_inside);
+    cost[KVF_CUDA_LOOP].row = CURVE(row_inside);
+    cost[KVF_CUDA_BATCH].piece = CURVE(batched_inside);
+    cost[KVF_CUDA_STAGED] = (kvf__cuda_cost){0};
+}
+
+kvf_status kvf_cuda_model_builtin(const kvf_allocator *allocator, kvf_cuda_model **out,
+                                  kvf_error *error) {
+    if (!out)
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
+    kvf_cuda_model *m = kvf__cuda_model_make(allocator);
+    if (!m)
+        return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
+    m->link[KVF_CUDA_TO_DEVICE] = m->link[KVF_CUDA_FROM_DEVICE] = LINK;
+    m->link[KVF_CUDA_ON_DEVICE] = INSIDE;
+    fill_link(m->cost[KVF_CUDA_TO_DEVICE], CURVE(kernel_to));
+    fill_link(m->cost[KVF_CUDA_FROM_DEVICE], CURVE(kernel_from));
+    fill_inside(m->cost[KVF_CUDA_ON_DEVICE]);
+    kvf__cuda_model_seal(m);
+    *out = m;
+    return KVF_OK;
+}

@@ -1,0 +1,229 @@
+/* Order between transfers, and between transfers and the caller's streams. */
+#include "engine/engine_cuda.h"
+
+static void raise(uint64_t after[KVF__LANES], unsigned lane, uint64_t sequence) {
+    if (after[lane] < sequence)
+        after[lane] = sequence;
+}
+
+/* With `lock` held: the transfer of that sequence number, if it has not retired. */
+static kvf_transfer *find(const kvf__cuda *e, unsigned lane, uint64_t sequence) {
+    for (kvf_transfer *t = e->lanes[lane].head; t; t = kvf__cuda_job_of(t)->next)
+        if (t->sequence == sequence)
+            return t;
+    return NULL;
+}
+
+/* With `lock` held: the last transfer that after[] names on a lane, if it has left nothing in its
+ * stream: refused, or cancelled before it began. */
+static const kvf_transfer *left_nothing(const kvf__cuda *e, unsigned lane, uint64_t sequence) {
+    kvf_transfer *t = sequence > 0 ? find(e, lane, sequence) : NULL;
+    const kvf__cuda_job *j = t ? kvf__cuda_job_of(t) : NULL;
+    bool settled = j && (j->state == KVF__CUDA_ENQUEUED || j->state == KVF__CUDA_REFUSED);
+    return settled && !j->recorded ? t : NULL;
+}
+
+/* Who waits for one that has left nothing waits for what that one waited for. Whether there was
+ * any: what it waited for may not be enqueued yet. Waits go backwards in time, so that this comes
+ * to an end. */
+static bool skip_unrecorded(kvf__cuda *e, uint64_t after[KVF__LANES]) {
+    bool any = false;
+    pthread_mutex_lock(&e->base.lock);
+    for (unsigned lane = 0; lane < KVF__LANES; lane++) {
+        const kvf_transfer *t = left_nothing(e, lane, after[lane]);
+        if (!t)
+            continue;
+        after[lane] = 0;
+        for (unsigned l = 0; l < KVF__LANES; l++)
+            raise(after, l, t->after[l]);
+        any = true;
+    }
+    pthread_mutex_unlock(&e->base.lock);
+    return any;
+}
+
+kvf_status kvf__cuda_wait_after(kvf__cuda *e, uint64_t after[KVF__LANES], cudaStream_t stream,
+                                kvf_error *error) {
+    do
+        kvf__cuda_require(e, after);
+    while (skip_unrecorded(e, after));
+    for (unsigned lane = 0; lane < KVF__LANES; lane++) {
+        const kvf__cuda_lane *l = &e->lanes[lane];
+        if (after[lane] <= atomic_load(&e->base.retired[lane]) || l->stream == stream)
+            continue;
+        cudaError_t code = cudaStreamWaitEvent(stream, l->ring[after[lane] % KVF__CUDA_RING], 0);
+        if (code != cudaSuccess)
+            return kvf__cuda_fail(code, "cudaStreamWaitEvent", error);
+    }
+    return KVF_OK;
+}
+
+kvf_status kvf__cuda_check_event(cudaEvent_t event, kvf_error *error) {
+    kvf_status status = kvf__cuda_query(event, error);
+    return status == KVF_PENDING ? KVF_OK : status;
+}
+
+kvf_status kvf__cuda_check_stream(cudaStream_t stream, kvf_error *error) {
+    enum cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    cudaError_t code = cudaStreamIsCapturing(stream, &status);
+    if (code != cudaSuccess)
+        return kvf__cuda_fail(code, "the caller's stream", error);
+    if (status != cudaStreamCaptureStatusNone)
+        return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
+                         .what = "the stream is under capture");
+    return KVF_OK;
+}
+
+/* The public functions */
+
+static kvf_status check_slots(const kvf_tier *tier, const uint64_t *ids, size_t count,
+                              kvf__cuda **engine, kvf_error *error) {
+    kvf_status status = kvf__tier_check_ids(tier, ids, count, error);
+    if (status != KVF_OK)
+        return status;
+    if (!kvf__cuda_of(tier->engine))
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID,
+                         .what = "a tier of another kind of engine");
+    *engine = kvf__cuda_of(tier->engine);
+    return kvf__cuda_check_broken(*engine, error);
+}
+
+/* With `order` held: a tier may outlive its engine's streams. */
+static kvf_status check_open(const kvf__cuda *e, kvf_error *error) {
+    if (atomic_load(&e->base.closed))
+        return KVF__FAIL(error, .status = KVF_ERR_BROKEN, .what = "the engine is destroyed");
+    return KVF_OK;
+}
+
+/* With `order` held: raises after[] to whom a reader or writer of the blocks must wait for. */
+static void users(const kvf_tier *tier, const uint64_t *ids, size_t count, bool writes,
+                  uint64_t after[KVF__LANES]) {
+    for (size_t i = 0; i < count; i++) {
+        if (writes)
+            kvf__slots_users(&tier->slots, (size_t)ids[i], after);
+        else
+            kvf__slots_writer(&tier->slots, (size_t)ids[i], after);
+    }
+}
+
+kvf_status kvf_cuda_wait_slots(kvf_tier *tier, const uint64_t *ids, size_t count, bool writes,
+                               struct CUstream_st *stream, kvf_error *error) {
+    kvf__cuda *e = NULL;
+    kvf_status status = check_slots(tier, ids, count, &e, error);
+    if (status != KVF_OK)
+        return status;
+    kvf__cuda_guard guard;
+    status = kvf__cuda_enter(e->options.device, &guard, error);
+    if (status != KVF_OK)
+        return status;
+    uint64_t after[KVF__LANES] = {0};
+    pthread_mutex_lock(&e->base.order);
+    status = check_open(e, error);
+    if (status == KVF_OK)
+        status = kvf__cuda_check_stream(stream, error);
+    users(tier, ids, count, writes, after);
+    if (status == KVF_OK)
+        status = kvf__cuda_wait_after(e, after, stream, error);
+    pthread_mutex_unlock(&e->base.order);
+    kvf__cuda_leave(&guard);
+    return status;
+}
+
+/* With `order` held: a mark's place in a marks' stream, behind the event and the blocks' users. */
+static kvf_status mark(kvf__cuda *e, kvf_tier *tier, const uint64_t *ids, size_t count,
+                       bool written, cudaEvent_t event, kvf_error *error) {
+    unsigned lane;
+    kvf_status status = kvf__cuda_mark_lane(e, &lane, error);
+    if (status != KVF_OK)
+        return status;
+    kvf__cuda_lane *l = &e->lanes[lane];
+    uint64_t sequence = e->base.submitted[lane] + 1, after[KVF__LANES] = {0};
+    if (sequence - atomic_load(&e->base.retired[lane]) >= KVF__CUDA_RING)
+        return KVF__FAIL(error, .status = KVF_ERR_AGAIN, .what = "too many marks outstanding");
+    if (!kvf__slots_prepare(&tier->slots, &e->base.allocator, lane))
+        return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
+    users(tier, ids, count, written, after);
+    status = kvf__cuda_check_event(event, error);
+    if (status == KVF_OK)
+        status = kvf__cuda_wait_after(e, after, l->stream, error);
+    if (status != KVF_OK)
+        return status;
+    cudaError_t code = cudaStreamWaitEvent(l->stream, event, 0);
+    if (code == cudaSuccess)
+        code = cudaEventRecord(l->ring[sequence % KVF__CUDA_RING], l->stream);
+    if (code != cudaSuccess)
+        return kvf__cuda_fail(code, "marking slots", error);
+    e->base.submitted[lane] = sequence;
+    atomic_store(&l->marked, sequence);
+    for (size_t i = 0; i < count; i++)
+        kvf__slots_mark(&tier->slots, (size_t)ids[i], written, lane, sequence);
+    return KVF_OK;
+}
+
+kvf_status kvf_cuda_mark_slots(kvf_tier *tier, const uint64_t *ids, size_t count, bool written,
+                               struct CUevent_st *event, kvf_error *error) {
+    kvf__cuda *e = NULL;
+    kvf_status status = check_slots(tier, ids, count, &e, error);
+    if (status == KVF_OK && !event)
+        status = KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "the event is NULL");
+    if (status != KVF_OK)
+        return status;
+    kvf__cuda_guard guard;
+    status = kvf__cuda_enter(e->options.device, &guard, error);
+    if (status != KVF_OK)
+        return status;
+    pthread_mutex_lock(&e->base.order);
+    status = check_open(e, error);
+    if (status == KVF_OK)
+        status = mark(e, tier, ids, count, written, event, error);
+    pthread_mutex_unlock(&e->base.order);
+    kvf__cuda_leave(&guard);
+    return status;
+}
+
+/* With `lock` held: the event that says that the group has landed; NULL when it has already. */
+static cudaEvent_t event_of(kvf__cuda *e, kvf_transfer *t, uint32_t group) {
+    const kvf__cuda_job *j = kvf__cuda_job_of(t);
+    if (t->sequence <= atomic_load(&e->base.retired[t->lane]) || !j->recorded)
+        return NULL;
+    uint32_t k = group - t->first_group;
+    return j->groups && k < atomic_load(&j->groups_recorded)
+               ? j->groups[k]
+               : e->lanes[t->lane].ring[t->sequence % KVF__CUDA_RING];
+}
+
+static kvf_status wait_group(kvf__cuda *e, kvf_transfer *t, uint32_t group, cudaStream_t stream,
+                             kvf_error *error) {
+    kvf_status status = kvf__cuda_check_stream(stream, error);
+    if (status != KVF_OK)
+        return status;
+    pthread_mutex_lock(&e->base.lock); /* or its events could be another transfer's */
+    cudaEvent_t event = event_of(e, t, group);
+    cudaError_t code = event ? cudaStreamWaitEvent(stream, event, 0) : cudaSuccess;
+    pthread_mutex_unlock(&e->base.lock);
+    return code == cudaSuccess ? KVF_OK : kvf__cuda_fail(code, "cudaStreamWaitEvent", error);
+}
+
+kvf_status kvf_cuda_wait_group(kvf_transfer *t, uint32_t group, struct CUstream_st *stream,
+                               kvf_error *error) {
+    kvf__cuda *e = t ? kvf__cuda_of(t->engine) : NULL;
+    if (!e)
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID,
+                         .what = "NULL argument or a transfer of another kind of engine");
+    if (group < t->first_group || group - t->first_group >= t->group_count)
+        return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_INDEX, .index = group,
+                         .what = "the transfer does not move this group");
+    if (t->background)
+        return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
+                         .what = "a background transfer is not in a stream yet");
+    kvf_status status = kvf__cuda_check_broken(e, error);
+    if (status != KVF_OK)
+        return status;
+    kvf__cuda_guard guard;
+    status = kvf__cuda_enter(e->options.device, &guard, error);
+    if (status != KVF_OK)
+        return status;
+    status = wait_group(e, t, group, stream, error);
+    kvf__cuda_leave(&guard);
+    return status;
+}

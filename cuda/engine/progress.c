@@ -1,0 +1,155 @@
+/* Finding out what has finished; with `lock` held, on the engine's device. */
+#include "engine/engine_cuda.h"
+
+static bool has_fired(kvf__cuda *e, cudaEvent_t event, kvf_error *failed) {
+    kvf_status status = atomic_load(&e->broken) ? KVF_OK : kvf__cuda_query(event, failed);
+    if (status != KVF_OK && status != KVF_PENDING)
+        return kvf__cuda_note_failure(e, failed);
+    /* An engine is never NULL here. NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
+    e->failures = 0;
+    return status == KVF_OK;
+}
+
+static bool land_groups(kvf__cuda *e, kvf_transfer *t) {
+    kvf__cuda_job *j = kvf__cuda_job_of(t);
+    kvf_error failed;
+    bool any = false;
+    while (j->groups_landed < atomic_load(&j->groups_recorded) && !atomic_load(&e->broken) &&
+           has_fired(e, j->groups[j->groups_landed], &failed)) {
+        uint32_t k = j->groups_landed++;
+        kvf__transfer_group_landed(t, t->first_group + k, t->group_left[k]);
+        any = true;
+    }
+    return any;
+}
+
+/* Whether nothing of the transfer is left in its streams. */
+static bool is_through(kvf__cuda *e, kvf_transfer *t) {
+    kvf__cuda_job *j = kvf__cuda_job_of(t);
+    if (!j->recorded)
+        return atomic_load(&e->broken) || kvf__engine_reached(&e->base, t->after);
+    kvf_error failed = {.status = KVF_OK};
+    bool fired = has_fired(e, e->lanes[t->lane].ring[t->sequence % KVF__CUDA_RING], &failed);
+    if (failed.status != KVF_OK)
+        kvf__cuda_fail_job(j, &failed);
+    return fired;
+}
+
+static void give_back(kvf__cuda *e, kvf__cuda_job *j) {
+    for (uint32_t g = 0; g < j->group_count; g++)
+        if (j->groups[g])
+            kvf__cuda_return_event(e, j->groups[g]);
+    kvf__free(&e->base.allocator, j->groups, j->group_count, sizeof(cudaEvent_t));
+    j->groups = NULL;
+    j->group_count = 0;
+    if (j->gate)
+        kvf__cuda_return_event(e, j->gate);
+    j->gate = NULL;
+}
+
+static void end(kvf__cuda *e, kvf_transfer *t) {
+    kvf__cuda_job *j = kvf__cuda_job_of(t);
+    const kvf_error *error = atomic_load(&e->broken)      ? &e->broken_by
+                             : j->failed.status != KVF_OK ? &j->failed
+                                                          : NULL;
+    if (!error)
+        (void)land_groups(e, t);
+    if (!kvf__transfer_is_over(t)) {
+        kvf__transfer_over(t, error);
+        kvf__cuda_tell(e, t);
+    }
+    give_back(e, j);
+    kvf__transfer_retire(t);
+}
+
+/* Ends what is through at the head of a lane; `*left` collects it, by job.next. */
+static bool advance(kvf__cuda *e, kvf__cuda_lane *l, kvf_transfer **left) {
+    bool any = false;
+    for (kvf_transfer *t; (t = l->head) != NULL; any = true) {
+        kvf__cuda_job *j = kvf__cuda_job_of(t);
+        if (j->state == KVF__CUDA_ENQUEUING && t->background)
+            return land_groups(e, t) || any;
+        if (j->state == KVF__CUDA_WAITING || j->state == KVF__CUDA_ENQUEUING ||
+            (j->state == KVF__CUDA_REFUSED && !kvf__transfer_is_over(t)))
+            return any;
+        if (!is_through(e, t)) {
+            j->seen = kvf__now();
+            kvf__cuda_note_start(e, t);
+            return land_groups(e, t) || any;
+        }
+        l->since = kvf__cuda_end_of(e, t);
+        l->head = j->next;
+        if (!j->next)
+            l->tail = &l->head;
+        l->count--;
+        end(e, t);
+        j->next = *left;
+        *left = t;
+    }
+    return any;
+}
+
+static bool advance_marks(kvf__cuda *e, unsigned lane) {
+    _Atomic uint64_t *retired = &e->base.retired[lane];
+    kvf__cuda_lane *l = &e->lanes[lane];
+    kvf_error failed;
+    bool any = false;
+    while (atomic_load(retired) < atomic_load(&l->marked) &&
+           has_fired(e, l->ring[(atomic_load(retired) + 1) % KVF__CUDA_RING], &failed)) {
+        atomic_fetch_add(retired, 1);
+        l->since = kvf__now();
+        any = true;
+    }
+    return any;
+}
+
+static bool advance_all(kvf__cuda *e, kvf_transfer **left) {
+    bool any = false;
+    for (unsigned lane = KVF__CUDA_MARKS; lane < KVF__CUDA_MARKS + KVF__CUDA_MARK_LANES; lane++)
+        any |= advance_marks(e, lane);
+    for (unsigned lane = 0; lane < KVF__CUDA_MARKS; lane++)
+        any |= advance(e, &e->lanes[lane], left);
+    return any;
+}
+
+/* With no lock held. */
+static bool land(kvf__cuda *e, bool entered, const kvf_error *failed) {
+    kvf_transfer *left = NULL;
+    pthread_mutex_lock(&e->base.lock);
+    if (!entered)
+        kvf__cuda_note_failure(e, failed);
+    bool any = (entered || atomic_load(&e->broken)) && advance_all(e, &left);
+    pthread_mutex_unlock(&e->base.lock);
+    while (left) {
+        kvf_transfer *t = left;
+        left = kvf__cuda_job_of(t)->next;
+        kvf_transfer_release(t);
+    }
+    if (e->base.hooks.log.write)
+        kvf__engine_write_notes(&e->base);
+    return any;
+}
+
+/* Whoever submits right now does this, too, or is soon done. */
+static bool enqueue_more(kvf__cuda *e) {
+    if (atomic_load(&e->waiting) == 0 || pthread_mutex_trylock(&e->base.order) != 0)
+        return false;
+    bool any = kvf__cuda_background(e);
+    pthread_mutex_unlock(&e->base.order);
+    return any;
+}
+
+bool kvf__cuda_progress(kvf_engine *engine) {
+    kvf__cuda *e = kvf__cuda_of(engine);
+    if (atomic_load(&engine->open) == 0 && !kvf__cuda_has_marks(e))
+        return false;
+    kvf__cuda_guard guard;
+    kvf_error failed;
+    bool entered = kvf__cuda_enter(e->options.device, &guard, &failed) == KVF_OK;
+    bool any = land(e, entered, &failed);
+    if (entered || atomic_load(&e->broken))
+        any |= enqueue_more(e);
+    if (entered)
+        kvf__cuda_leave(&guard);
+    return any;
+}

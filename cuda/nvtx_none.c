@@ -1,8 +1,0 @@
-/* In place of nvtx.c where NVTX's headers are missing. */
-#include "engine_cuda.h"
-
-bool kvf__cuda_attach_nvtx(kvf__cuda_nvtx *nvtx, kvf_ranges *ranges) {
-    (void)nvtx;
-    (void)ranges;
-    return false;
-}

@@ -1,0 +1,32 @@
+/* Device memory. */
+#include "runtime/runtime.h"
+
+#include "base/memory.h"
+
+kvf_status kvf_cuda_device_alloc(int device, size_t bytes, void **out, kvf_error *error) {
+    if (!out || bytes == 0)
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument or no bytes");
+    kvf__cuda_guard guard;
+    kvf_status status = kvf__cuda_enter(device, &guard, error);
+    if (status != KVF_OK)
+        return status;
+    void *memory = NULL;
+    cudaError_t code = cudaMalloc(&memory, bytes);
+    if (code == cudaSuccess)
+        *out = memory;
+    else
+        status = kvf__cuda_fail(code, "cudaMalloc", error);
+    kvf__cuda_leave(&guard);
+    return status;
+}
+
+void kvf_cuda_device_free(int device, void *memory) {
+    kvf__cuda_guard guard;
+    if (!memory)
+        return;
+    bool entered = kvf__cuda_enter(device, &guard, NULL) == KVF_OK;
+    (void)cudaFree(memory);
+    (void)cudaGetLastError();
+    if (entered)
+        kvf__cuda_leave(&guard);
+}

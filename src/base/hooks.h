@@ -1,0 +1,83 @@
+/* The caller's hooks, as an engine keeps them. */
+#ifndef KVF_HOOKS_H
+#define KVF_HOOKS_H
+
+#include <kvferry/hooks.h>
+
+#include "base/memory.h"
+
+typedef struct kvf__hooks {
+    kvf_log log;       /* `write` NULL: none */
+    kvf_ranges ranges; /* `begin` NULL: none */
+} kvf__hooks;
+
+/* Copies what the caller gave; NULL for none. Errors: INVALID for halves of a hook. */
+KVF__MODULES kvf_status kvf__hooks_take(kvf__hooks *hooks, const kvf_log *log,
+                                        const kvf_ranges *ranges, kvf_error *error);
+
+/* Logging; without any lock. */
+
+enum { KVF__LOG_BYTES = 512 };
+
+static inline bool kvf__logs(const kvf_log *log, kvf_log_level level) {
+    return log->write && level <= log->level;
+}
+
+KVF__MODULES __attribute__((format(printf, 3, 4))) void
+kvf__log(const kvf_log *log, kvf_log_level level, const char *format, ...);
+
+/* "what: the error's text" */
+KVF__MODULES void kvf__log_error(const kvf_log *log, kvf_log_level level, const char *what,
+                                 const kvf_error *error);
+
+/* Ranges */
+
+typedef enum kvf__range {
+    KVF__RANGE_PLAN,
+    KVF__RANGE_SUBMIT,
+    KVF__RANGE_COPY,
+    KVF__RANGE_VERIFY,
+    KVF__RANGE_WAIT,
+    KVF__RANGE_SHARE,
+    KVF__RANGES
+} kvf__range;
+
+KVF__MODULES extern const char *const kvf__range_names[KVF__RANGES];
+
+static inline void kvf__range_begin(const kvf__hooks *hooks, kvf__range range) {
+    if (hooks->ranges.begin)
+        hooks->ranges.begin(hooks->ranges.user, kvf__range_names[range]);
+}
+
+static inline void kvf__range_end(const kvf__hooks *hooks) {
+    if (hooks->ranges.begin)
+        hooks->ranges.end(hooks->ranges.user);
+}
+
+/* Counters as text */
+
+enum { KVF__NS_PER_S = 1000000000 };
+
+/* How a member of the caller's struct is printed: one for each, in its order. Those of one metric
+ * stand together, and the first has its text. */
+typedef struct kvf__counter {
+    uint64_t per; /* how many of the member are one of the metric */
+    const char *metric, *label, *text;
+} kvf__counter;
+
+/* One engine or group to be printed. */
+typedef struct kvf__counted {
+    const uint64_t *numbers; /* the caller's struct, which has nothing else */
+    const kvf_label *labels;
+    size_t label_count;
+} kvf__counted;
+
+/* The i-th of the caller's list. */
+typedef kvf__counted kvf__counted_at(const void *sets, size_t i);
+
+/* See kvf_counters_print. */
+KVF__MODULES int kvf__counters_print(const kvf__counter *counters, size_t counter_count,
+                                     kvf__counted_at *at, const void *sets, size_t set_count,
+                                     char *text, size_t size);
+
+#endif

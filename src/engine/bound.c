@@ -1,0 +1,249 @@
+#include <kvferry/bound.h>
+
+#include "track/assignments.h"
+#include "engine/transfer.h"
+
+/* A pair under way. */
+typedef struct leg {
+    kvf_assignments *dst; /* held; NULL for a pair that had nothing to move */
+    kvf_flight flight;
+    size_t plan; /* index in the transfer */
+    kvf_status result;
+    size_t landed;
+} leg;
+
+struct kvf_bound {
+    kvf_allocator allocator;
+    kvf_transfer *transfer;
+    size_t leg_count;
+    bool settled; /* flights are resolved */
+    leg legs[];
+};
+
+static kvf_bound *allocate(const kvf_allocator *allocator, size_t pairs) {
+    size_t bytes;
+    if (!kvf__mul(pairs, sizeof(leg), &bytes) || !kvf__add(bytes, sizeof(kvf_bound), &bytes))
+        return NULL;
+    kvf_bound *b = kvf__alloc_zero(allocator, 1, bytes);
+    if (b) {
+        b->allocator = *allocator;
+        b->leg_count = pairs;
+    }
+    return b;
+}
+
+static void free_bound(kvf_bound *b) {
+    kvf_allocator allocator = b->allocator;
+    for (size_t i = 0; i < b->leg_count; i++)
+        if (b->legs[i].dst)
+            kvf__assignments_release(b->legs[i].dst);
+    kvf_transfer_release(b->transfer);
+    kvf__free(&allocator, b, 1, sizeof *b + b->leg_count * sizeof *b->legs);
+}
+
+/* Submitting */
+
+static kvf_status check(const kvf_tier *src, const kvf_tier *dst, const kvf_pair *pairs,
+                        size_t count, const kvf_submit_options *o, kvf_bound **out,
+                        kvf_error *error) {
+    if (!src || !dst || !out || (!pairs && count > 0))
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
+    if (o && (o->first_group != 0 || o->group_count != 0))
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID,
+                         .what = "a bound transfer moves all groups");
+    if (src->layout_count > 1 || dst->layout_count > 1)
+        return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
+                         .what = "a tier has several layouts, and one transfer moves one of them");
+    for (size_t i = 0; i < count; i++)
+        if (!pairs[i].src || !pairs[i].dst)
+            return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_INDEX,
+                             .index = i, .what = "the pair has a NULL tracker");
+    for (size_t i = 1; i < count; i++)
+        for (size_t k = 0; k < i; k++)
+            if (pairs[i].dst == pairs[k].dst)
+                return KVF__FAIL(error, .status = KVF_ERR_CONFLICT,
+                                 .fields = KVF_ERROR_INDEX | KVF_ERROR_OTHER_INDEX, .index = i,
+                                 .other_index = k, .what = "one destination tracker in two pairs");
+    return KVF_OK;
+}
+
+static kvf_status at_pair(kvf_status status, size_t pair, kvf_error *error) {
+    if (error && status != KVF_OK) {
+        error->index = pair;
+        error->fields |= KVF_ERROR_INDEX;
+    }
+    return status;
+}
+
+static kvf_status depart(leg *l, const kvf_pair *pair, kvf_plan *plan, kvf_error *error) {
+    *plan = kvf_zip_assigned_pending(pair->src, pair->dst);
+    if (pair->max_blocks > 0 && plan->count > pair->max_blocks)
+        plan->count = pair->max_blocks;
+    if (plan->count == 0)
+        return KVF_OK;
+    kvf_status status = kvf_flight_depart(pair->dst, plan, &l->flight, error);
+    if (status != KVF_OK)
+        return status;
+    kvf__assignments_hold(pair->dst);
+    l->dst = pair->dst;
+    return KVF_OK;
+}
+
+/* As if nobody had departed. */
+static void undo(kvf_bound *b) {
+    for (size_t i = 0; i < b->leg_count; i++)
+        if (b->legs[i].dst)
+            kvf_flight_return(b->legs[i].dst, b->legs[i].flight, 0, NULL);
+}
+
+static kvf_status depart_all(kvf_bound *b, const kvf_pair *pairs, kvf_plan *plans,
+                             kvf_error *error) {
+    for (size_t i = 0; i < b->leg_count; i++) {
+        b->legs[i].plan = i;
+        b->legs[i].result = KVF_PENDING;
+        kvf_status status = depart(&b->legs[i], &pairs[i], &plans[i], error);
+        if (status != KVF_OK)
+            return at_pair(status, i, error);
+    }
+    return KVF_OK;
+}
+
+static kvf_status submit(kvf_bound *b, kvf_tier *src, kvf_tier *dst, const kvf_pair *pairs,
+                         kvf_plan *plans, const kvf_submit_options *o, kvf_error *error) {
+    kvf__range_begin(&src->engine->hooks, KVF__RANGE_PLAN);
+    kvf_status status = depart_all(b, pairs, plans, error);
+    kvf__range_end(&src->engine->hooks);
+    if (status != KVF_OK)
+        return status;
+    return kvf_transfer_submit(src, dst, plans, b->leg_count, o, &b->transfer, error);
+}
+
+kvf_status kvf_bound_submit(kvf_tier *src, kvf_tier *dst, const kvf_pair *pairs, size_t pair_count,
+                            const kvf_submit_options *options, kvf_bound **out, kvf_error *error) {
+    kvf_status status = check(src, dst, pairs, pair_count, options, out, error);
+    if (status != KVF_OK)
+        return status;
+    const kvf_allocator *a = &src->engine->allocator;
+    kvf_bound *b = allocate(a, pair_count);
+    kvf_plan *plans = b ? kvf__alloc(a, pair_count + 1, sizeof *plans) : NULL;
+    if (!plans) {
+        if (b)
+            free_bound(b);
+        return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
+    }
+    status = submit(b, src, dst, pairs, plans, options, error);
+    kvf__free(a, plans, pair_count + 1, sizeof *plans);
+    if (status == KVF_OK) {
+        *out = b;
+    } else {
+        undo(b);
+        free_bound(b);
+    }
+    return status;
+}
+
+/* Finishing */
+
+static bool is_open(const leg *l) {
+    return l->dst && !l->dst->destroyed && kvf_flight_is_open(l->dst, l->flight);
+}
+
+/* Nobody waits for the bytes any more: every tracker has closed its flight. */
+static bool abandoned(const kvf_bound *b) {
+    bool any = false;
+    for (size_t i = 0; i < b->leg_count; i++) {
+        if (is_open(&b->legs[i]))
+            return false;
+        any |= b->legs[i].dst != NULL;
+    }
+    return any;
+}
+
+static void settle_leg(leg *l, const kvf_transfer *transfer, kvf_status ended) {
+    size_t landed = kvf_transfer_landed(transfer, l->plan);
+    if (!l->dst) {
+        l->result = KVF_OK;
+    } else if (!is_open(l)) {
+        l->result = KVF_ERR_CLOSED;
+    } else if (ended == KVF_OK || landed == transfer->plan_blocks[l->plan]) {
+        l->result = kvf_flight_land(l->dst, l->flight, NULL, NULL);
+        l->landed = landed;
+    } else {
+        kvf_flight_return(l->dst, l->flight, landed, NULL);
+        l->result = ended;
+        l->landed = landed;
+    }
+}
+
+static void settle(kvf_bound *b, kvf_status ended) {
+    for (size_t i = 0; i < b->leg_count; i++)
+        settle_leg(&b->legs[i], b->transfer, ended);
+    b->settled = true;
+}
+
+/* The transfer's end, or the first pair's that fared differently. */
+static kvf_status overall(const kvf_bound *b, kvf_status ended, kvf_error *error) {
+    if (ended != KVF_OK && ended != KVF_ERR_CANCELLED)
+        return ended;
+    for (size_t i = 0; i < b->leg_count; i++)
+        if (b->legs[i].result == KVF_ERR_CLOSED)
+            return KVF__FAIL(error, .status = KVF_ERR_CLOSED, .fields = KVF_ERROR_INDEX, .index = i,
+                             .what = "the tracker has closed the pair's flight");
+    return ended;
+}
+
+static void cancel_abandoned(kvf_bound *b) {
+    if (!b->settled && abandoned(b))
+        kvf_transfer_cancel(b->transfer);
+}
+
+static kvf_status finish(kvf_bound *b, kvf_status ended, kvf_error *error) {
+    if (ended == KVF_PENDING || ended == KVF_ERR_TIMEOUT)
+        return ended;
+    if (!b->settled)
+        settle(b, ended);
+    return overall(b, ended, error);
+}
+
+kvf_status kvf_bound_poll(kvf_bound *b, kvf_error *error) {
+    if (!b)
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
+    cancel_abandoned(b);
+    return finish(b, kvf_transfer_poll(b->transfer, error), error);
+}
+
+kvf_status kvf_bound_wait(kvf_bound *b, int64_t timeout_us, kvf_error *error) {
+    if (!b)
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
+    cancel_abandoned(b);
+    return finish(b, kvf_transfer_wait(b->transfer, timeout_us, error), error);
+}
+
+void kvf_bound_cancel(kvf_bound *b) {
+    if (b)
+        kvf_transfer_cancel(b->transfer);
+}
+
+kvf_status kvf_bound_result(const kvf_bound *b, size_t pair, size_t *landed) {
+    if (!b)
+        return KVF_ERR_INVALID;
+    if (pair >= b->leg_count)
+        return KVF_ERR_RANGE;
+    if (landed)
+        *landed = b->legs[pair].landed;
+    return b->legs[pair].result;
+}
+
+kvf_transfer *kvf_bound_transfer(kvf_bound *b) {
+    return b ? b->transfer : NULL;
+}
+
+void kvf_bound_release(kvf_bound *b) {
+    if (!b)
+        return;
+    if (!b->settled) {
+        kvf_transfer_cancel(b->transfer);
+        kvf_bound_wait(b, -1, NULL);
+    }
+    free_bound(b);
+}

@@ -1,0 +1,375 @@
+#include "move/move.h"
+
+#include "move/layout.h"
+
+#include <stdlib.h>
+
+static const kvf_box_limits no_limits = {
+    .max_pitch = PTRDIFF_MAX,
+    .negative_pitch = true,
+    .narrow_pitch = true,
+    .slices = true,
+    .free_slice_pitch = true,
+};
+
+/* An opaque region has no tokens; the rows of a tile are a matter of its own side. */
+static const char *find_difference(const kvf_region *src, const kvf_region *dst) {
+    if (src->tokens != dst->tokens || src->heads != dst->heads)
+        return "regions differ in tile";
+    bool tile = kvf__is_tile(dst);
+    bool same_bytes =
+        tile ? kvf__region_bytes(src) == kvf__region_bytes(dst) : src->bytes == dst->bytes;
+    return !same_bytes                       ? "regions differ in bytes"
+           : !tile && src->rows != dst->rows ? "regions differ in rows"
+           : src->group != dst->group        ? "regions differ in group"
+           : src->part != dst->part          ? "regions differ in part"
+           : src->kind != dst->kind          ? "regions differ in kind"
+                                             : NULL;
+}
+
+static kvf_status check_regions(const kvf_region *src, const kvf_region *dst, size_t count,
+                                kvf_error *error) {
+    for (size_t i = 0; i < count; i++) {
+        const char *what = find_difference(&src[i], &dst[i]);
+        if (what)
+            return KVF__FAIL(error, .status = KVF_ERR_LAYOUT, .fields = KVF_ERROR_INDEX, .index = i,
+                             .what = what);
+    }
+    return KVF_OK;
+}
+
+static kvf_status check_layouts(const kvf_move_spec *spec, kvf_error *error) {
+    size_t src = spec->src->count, dst = spec->dst->count;
+    if (src != dst)
+        return KVF__FAIL(error, .status = KVF_ERR_LAYOUT, .fields = KVF_ERROR_INDEX,
+                         .index = kvf__min(src, dst),
+                         .what = "layouts differ in number of regions");
+    return check_regions(spec->src->regions, spec->dst->regions, src, error);
+}
+
+static kvf_status check_groups(const kvf_move_spec *spec, uint32_t *count, kvf_error *error) {
+    size_t groups = kvf_layout_groups(spec->src);
+    size_t left = spec->first_group < groups ? groups - spec->first_group : 0;
+    if (left == 0 || spec->group_count > left)
+        return KVF__FAIL(error, .status = KVF_ERR_RANGE,
+                         .fields = KVF_ERROR_INDEX | KVF_ERROR_EXPECTED, .index = spec->first_group,
+                         .expected = groups, .what = "groups past the layout's last");
+    *count = spec->group_count ? spec->group_count : (uint32_t)left;
+    return KVF_OK;
+}
+
+/* Spans of regions */
+
+/* Where only one side has rows, those of the other touch. A single block has no stride, whatever
+ * its regions say. */
+static kvf__span make_span(const kvf_move_spec *spec, kvf__place place) {
+    const kvf_region *dst = &spec->dst->regions[place.region];
+    const kvf_region *src = &spec->src->regions[place.region];
+    const kvf_region *finer = dst->rows > src->rows ? dst : src;
+    const size_t width = finer->bytes, rows = finer->rows;
+    return (kvf__span){
+        .dst = dst->base,
+        .src = src->base,
+        .width = width,
+        .rows = rows,
+        .dst_pitch = rows > 1 ? (ptrdiff_t)(dst->rows > 1 ? dst->row_pitch : width) : 0,
+        .src_pitch = rows > 1 ? (ptrdiff_t)(src->rows > 1 ? src->row_pitch : width) : 0,
+        .dst_stride = spec->dst->blocks > 1 ? dst->block_stride : 0,
+        .src_stride = spec->src->blocks > 1 ? src->block_stride : 0,
+        .dst_buffer = dst->buffer,
+        .src_buffer = src->buffer,
+        .group = place.group,
+    };
+}
+
+/* A tile as lines of pieces, along whichever of tokens and heads there are more of:
+ *
+ *     heads <= tokens       NHD  | 0 1 | 0 1 | 0 1 |     HND  | 0 0 0 | 1 1 1 |   piece of line
+ *                                  <---> pitch                  <-> pitch
+ *                                  <-> next                     <-----> next
+ */
+typedef struct lines {
+    size_t count, length; /* lines, pieces in one */
+    size_t piece;         /* bytes */
+    size_t next, pitch;   /* bytes from a line to the next one, from a piece of it to the next */
+} lines;
+
+static lines lines_of(const kvf_region *r) {
+    const bool along_tokens = r->heads <= r->tokens;
+    lines l = {.count = along_tokens ? r->heads : r->tokens,
+               .length = along_tokens ? r->tokens : r->heads};
+    const bool along_outer = along_tokens == (r->order == KVF_ORDER_NHD);
+    l.piece = kvf__region_bytes(r) / l.count / l.length;
+    const size_t outer = r->rows > 1 ? r->row_pitch : l.piece * (along_outer ? l.count : l.length);
+    l.next = along_outer ? l.piece : outer;
+    l.pitch = along_outer ? outer : l.piece;
+    return l;
+}
+
+/* A tile that has another order on the other side is a span for every line of it: a transposition
+ * is rows. Everything else is one span, and so is a tile of a single line, which has but one order.
+ */
+static size_t spans_of(const kvf_move_spec *spec, kvf__place place) {
+    const kvf_region *dst = &spec->dst->regions[place.region];
+    return dst->order == spec->src->regions[place.region].order ? 1 : lines_of(dst).count;
+}
+
+static kvf__span make_line(const kvf_move_spec *spec, kvf__place place, size_t index) {
+    const lines dst = lines_of(&spec->dst->regions[place.region]);
+    const lines src = lines_of(&spec->src->regions[place.region]);
+    kvf__span span = make_span(spec, place);
+    span.width = dst.piece;
+    span.rows = dst.length;
+    span.dst += index * dst.next;
+    span.src += index * src.next;
+    span.dst_pitch = span.rows > 1 ? (ptrdiff_t)dst.pitch : 0;
+    span.src_pitch = span.rows > 1 ? (ptrdiff_t)src.pitch : 0;
+    return span;
+}
+
+/* Rows that touch on both sides are one. */
+static void close_rows(kvf__span *span) {
+    if (span->rows > 1 && (size_t)span->dst_pitch == span->width &&
+        (size_t)span->src_pitch == span->width) {
+        span->width *= span->rows;
+        span->rows = 1;
+        span->dst_pitch = span->src_pitch = 0;
+    }
+}
+
+static bool is_moved(const kvf_move *move, kvf__place place) {
+    return place.group >= move->first_group && place.group - move->first_group < move->group_count;
+}
+
+static void add_spans_of(kvf_move *move, const kvf_move_spec *spec, kvf__place place) {
+    const size_t count = spans_of(spec, place);
+    for (size_t i = 0; i < count; i++) {
+        kvf__span *span = &move->spans[move->span_count++];
+        *span = count > 1 ? make_line(spec, place, i) : make_span(spec, place);
+        move->block_bytes += span->width * span->rows;
+        close_rows(span);
+    }
+}
+
+static int by_destination(const void *a, const void *b) {
+    const uintptr_t x = (uintptr_t)((const kvf__span *)a)->dst;
+    const uintptr_t y = (uintptr_t)((const kvf__span *)b)->dst;
+    return (x > y) - (x < y);
+}
+
+static int by_group(const void *a, const void *b) {
+    const uint32_t x = ((const kvf__span *)a)->group, y = ((const kvf__span *)b)->group;
+    return x != y ? (x > y) - (x < y) : by_destination(a, b);
+}
+
+/* By destination, within groups where these stay apart. They mostly are already. */
+static void sort_spans(kvf_move *move) {
+    int (*order)(const void *, const void *) = move->by_group ? by_group : by_destination;
+    size_t i = 1;
+    while (i < move->span_count && order(&move->spans[i - 1], &move->spans[i]) < 0)
+        i++;
+    if (i < move->span_count)
+        qsort(move->spans, move->span_count, sizeof *move->spans, order);
+}
+
+/* Lines are no more than pieces, and these no more than bytes of a block: no sum wraps. */
+static bool add_spans(kvf_move *move, const kvf_move_spec *spec) {
+    const kvf_layout *dst = spec->dst;
+    size_t count = 0;
+    for (size_t i = 0; i < dst->count; i++)
+        count += is_moved(move, dst->by_address[i]) ? spans_of(spec, dst->by_address[i]) : 0;
+    move->spans = kvf__alloc(&move->allocator, count, sizeof *move->spans);
+    if (!move->spans)
+        return false;
+    move->span_capacity = count;
+    uint32_t group = 0;
+    for (size_t i = 0; i < dst->count; i++) {
+        group += i > 0 && dst->regions[i].group != dst->regions[i - 1].group;
+        const kvf__place place = move->by_group ? (kvf__place){i, group} : dst->by_address[i];
+        if (is_moved(move, place))
+            add_spans_of(move, spec, place);
+    }
+    sort_spans(move);
+    return true;
+}
+
+/* Joining spans */
+
+/* Whether two spans may be one at all. */
+static bool go_together(const kvf_move *move, const kvf__span *a, const kvf__span *b) {
+    return a->dst_stride == b->dst_stride && a->src_stride == b->src_stride &&
+           a->dst_buffer == b->dst_buffer && a->src_buffer == b->src_buffer &&
+           (!move->by_group || a->group == b->group);
+}
+
+static bool touches(const kvf_move *move, const kvf__span *a, const kvf__span *b) {
+    return b->dst == a->dst + a->width && b->src == a->src + a->width && a->rows == b->rows &&
+           a->dst_pitch == b->dst_pitch && a->src_pitch == b->src_pitch && go_together(move, a, b);
+}
+
+/* Joins each span with those behind it that touch it on both sides. */
+static void join_touching(kvf_move *move) {
+    size_t kept = 0;
+    for (size_t i = 1; i < move->span_count; i++) {
+        kvf__span *last = &move->spans[kept];
+        if (touches(move, last, &move->spans[i])) {
+            last->width += move->spans[i].width;
+        } else {
+            close_rows(last);
+            move->spans[++kept] = move->spans[i];
+        }
+    }
+    close_rows(&move->spans[kept]);
+    move->span_count = kept + 1;
+}
+
+static ptrdiff_t distance(const void *from, const void *to) {
+    return (ptrdiff_t)((uintptr_t)to - (uintptr_t)from);
+}
+
+/* Joins b to a where its rows go on at the distance that a's have, or where both are single rows
+ * that may stand at theirs. */
+static bool join_rows_of(const kvf_move *move, kvf__span *a, const kvf__span *b) {
+    if (a->width != b->width || !go_together(move, a, b))
+        return false;
+    ptrdiff_t dst = distance(a->dst, b->dst), src = distance(a->src, b->src);
+    const kvf__span *pattern = a->rows > 1 ? a : b;
+    ptrdiff_t dst_pitch = pattern->rows > 1 ? pattern->dst_pitch : dst;
+    ptrdiff_t src_pitch = pattern->rows > 1 ? pattern->src_pitch : src;
+    bool goes_on = dst == (ptrdiff_t)a->rows * dst_pitch && src == (ptrdiff_t)a->rows * src_pitch &&
+                   (b->rows == 1 || (b->dst_pitch == dst_pitch && b->src_pitch == src_pitch));
+    if (!goes_on || !kvf__pitch_fits(&move->limits, dst_pitch, a->width) ||
+        !kvf__pitch_fits(&move->limits, src_pitch, a->width))
+        return false;
+    a->rows += b->rows;
+    a->dst_pitch = dst_pitch;
+    a->src_pitch = src_pitch;
+    return true;
+}
+
+/* Makes rows at one distance the rows of one span. */
+static void join_rows(kvf_move *move) {
+    size_t kept = 0;
+    for (size_t i = 1; i < move->span_count; i++)
+        if (!join_rows_of(move, &move->spans[kept], &move->spans[i]))
+            move->spans[++kept] = move->spans[i];
+    move->span_count = kept + 1;
+}
+
+/* What could not be joined as it was may go with what its neighbours have become. */
+void kvf__move_join(kvf_move *move) {
+    for (size_t before = 0; before != move->span_count;) {
+        before = move->span_count;
+        join_touching(move);
+        join_rows(move);
+    }
+}
+
+static bool join_regions(kvf_move *move, const kvf_move_spec *spec) {
+    if (!add_spans(move, spec))
+        return false;
+    kvf__move_join(move);
+    return true;
+}
+
+/* Runs that fit every span */
+
+static uint32_t largest_step(size_t max_pitch, size_t stride) {
+    size_t step = stride ? max_pitch / stride : 1;
+    return step < INT32_MAX ? (uint32_t)step : INT32_MAX;
+}
+
+/* Whether rows of this span may stand at any slice pitch that ids make. */
+static bool any_slice_pitch(const kvf_box_limits *limits, const kvf__span *s) {
+    if (s->rows == 1)
+        return true;
+    if (!limits->slices)
+        return false;
+    return limits->free_slice_pitch || (s->dst_stride % kvf__magnitude(s->dst_pitch) == 0 &&
+                                        s->src_stride % kvf__magnitude(s->src_pitch) == 0);
+}
+
+static size_t extent_of(const kvf__span *s, ptrdiff_t pitch) {
+    return (s->rows - 1) * kvf__magnitude(pitch) + s->width;
+}
+
+/* Whether two blocks that are neighbours on both sides are one box in some span. */
+static bool neighbours_fit(const kvf_move *move) {
+    const kvf__run two = {.count = 2, .src_step = 1, .dst_step = 1};
+    for (size_t i = 0; i < move->span_count; i++) {
+        kvf_box box = kvf__move_box(&move->spans[i], &two);
+        if (kvf__box_fits(&move->limits, &box))
+            return true;
+    }
+    return false;
+}
+
+static void limit_steps(const kvf_move *move, kvf__pairs_spec *pairs) {
+    const kvf_box_limits *l = &move->limits;
+    pairs->max_src_step = pairs->max_dst_step = INT32_MAX;
+    pairs->backwards = l->negative_pitch;
+    pairs->standing = l->narrow_pitch;
+    pairs->neighbours_first = neighbours_fit(move);
+    for (size_t i = 0; i < move->span_count; i++) {
+        const kvf__span *s = &move->spans[i];
+        bool strides_fit = l->narrow_pitch || (s->dst_stride >= extent_of(s, s->dst_pitch) &&
+                                               s->src_stride >= extent_of(s, s->src_pitch));
+        bool fits = any_slice_pitch(l, s) && strides_fit;
+        uint32_t src = fits ? largest_step(l->max_pitch, s->src_stride) : 0;
+        uint32_t dst = fits ? largest_step(l->max_pitch, s->dst_stride) : 0;
+        pairs->max_src_step = src < pairs->max_src_step ? src : pairs->max_src_step;
+        pairs->max_dst_step = dst < pairs->max_dst_step ? dst : pairs->max_dst_step;
+    }
+}
+
+static kvf_status fill(kvf_move *move, const kvf_move_spec *spec, kvf_error *error) {
+    if (!join_regions(move, spec))
+        return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
+    kvf__pairs_spec pairs = {
+        .plans = spec->plans,
+        .plan_count = spec->plan_count,
+        .src_blocks = kvf_layout_blocks(spec->src),
+        .dst_blocks = kvf_layout_blocks(spec->dst),
+        .same_tier = spec->same_tier,
+    };
+    limit_steps(move, &pairs);
+    return kvf__pairs_to_runs(&pairs, &move->allocator, &move->runs, error);
+}
+
+kvf_status kvf_move_create(const kvf_move_spec *spec, const kvf_box_limits *limits,
+                           const kvf_allocator *allocator, kvf_move **out, kvf_error *error) {
+    if (!spec || !out || !spec->src || !spec->dst || (!spec->plans && spec->plan_count > 0))
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
+    uint32_t groups = 0;
+    kvf_status status = check_layouts(spec, error);
+    if (status == KVF_OK)
+        status = check_groups(spec, &groups, error);
+    if (status != KVF_OK)
+        return status;
+    kvf_allocator own = kvf__allocator(allocator);
+    kvf_move *move = kvf__alloc_zero(&own, 1, sizeof *move);
+    if (!move)
+        return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
+    move->allocator = own;
+    atomic_init(&move->holds, 1);
+    move->limits = limits ? *limits : no_limits;
+    move->first_group = spec->first_group;
+    move->group_count = groups;
+    move->by_group = spec->by_group;
+    status = fill(move, spec, error);
+    if (status != KVF_OK) {
+        kvf_move_destroy(move);
+        return status;
+    }
+    *out = move;
+    return KVF_OK;
+}
+
+void kvf_move_destroy(kvf_move *move) {
+    if (!move || atomic_fetch_sub_explicit(&move->holds, 1, memory_order_acq_rel) != 1)
+        return;
+    kvf_allocator allocator = move->allocator;
+    kvf__runs_free(&move->runs, &allocator);
+    kvf__free(&allocator, move->spans, move->span_capacity, sizeof *move->spans);
+    kvf__free(&allocator, move, 1, sizeof *move);
+}

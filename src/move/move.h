@@ -1,0 +1,77 @@
+/*
+ * A lowered move: the product of spans and runs.
+ *
+ *     spans   joined regions                          runs   ids that advance together
+ *
+ *       dst, src, width                                 4>8 5>9 6>10
+ *       rows at row_pitch          x                    9>1
+ *       blocks at block stride                          ...
+ *
+ * Span s of block i of run r is rows * width bytes; every pair of the two is one box.
+ */
+#ifndef KVF_MOVE_H
+#define KVF_MOVE_H
+
+#include <kvferry/move.h>
+
+#include "move/pairs.h"
+
+#include <stdatomic.h>
+
+typedef struct kvf__span {
+    char *dst;
+    const char *src;
+    size_t width, rows;
+    ptrdiff_t dst_pitch, src_pitch; /* between rows; 0 for one row */
+    size_t dst_stride, src_stride;  /* between blocks */
+    uint32_t dst_buffer, src_buffer;
+    uint32_t group; /* ordinal in the layout; of the first region joined */
+} kvf__span;
+
+struct kvf_move {
+    kvf_allocator allocator;
+    atomic_size_t holds; /* kvf_move_destroy gives one back */
+    kvf_box_limits limits;
+    kvf__span *spans;
+    size_t span_count, span_capacity;
+    kvf__runs runs;
+    size_t block_bytes; /* bytes of one block over all spans */
+    uint32_t first_group, group_count;
+    bool by_group;
+    _Atomic uint64_t boxes; /* see kvf__move_boxes; 0: not counted yet */
+};
+
+static inline size_t kvf__magnitude(ptrdiff_t pitch) {
+    return pitch < 0 ? (size_t)0 - (size_t)pitch : (size_t)pitch;
+}
+
+/* Whether pieces that reach over `extent` bytes may stand at this pitch. */
+static inline bool kvf__pitch_fits(const kvf_box_limits *limits, ptrdiff_t pitch, size_t extent) {
+    return kvf__magnitude(pitch) <= limits->max_pitch && (pitch >= 0 || limits->negative_pitch) &&
+           (kvf__magnitude(pitch) >= extent || limits->narrow_pitch);
+}
+
+/* The box of one span and one run, before limits and segments cut it. */
+KVF__MODULES kvf_box kvf__move_box(const kvf__span *span, const kvf__run *run);
+
+/* Whether a box is one copy within the limits, segments aside. */
+KVF__MODULES bool kvf__box_fits(const kvf_box_limits *limits, const kvf_box *box);
+
+/* How many boxes it takes within these limits, segments aside. */
+KVF__MODULES uint64_t kvf__move_box_count(const kvf_move *move, const kvf_box_limits *limits);
+
+/* How many it takes within its own. The first time this takes as long as there are spans times
+ * runs, later none. */
+uint64_t kvf__move_boxes(kvf_move *move);
+
+/* kvf_move_next within other limits than those it was lowered for, up to a span, in boxes of at
+ * most `most` bytes, 1 or more. */
+KVF__MODULES size_t kvf__move_next(const kvf_move *move, const kvf_box_limits *limits,
+                                   size_t end_span, size_t most, kvf_box_cursor *cursor,
+                                   kvf_box *boxes, size_t capacity);
+
+/* Joins spans that are neighbours in the list, as far as the move's limits allow, until no two can
+ * be. */
+KVF__MODULES void kvf__move_join(kvf_move *move);
+
+#endif

@@ -1,0 +1,197 @@
+/* A device that is lost, and one that is short of memory, with transfers on their way; and tiers
+ * that are destroyed under them. */
+#include "support/device_fixture.h"
+#include "needs.h"
+
+#include <string.h>
+
+static const uint64_t some[] = {3, 9, 4, 6, 1, 11}, others[] = {20, 22, 21, 25, 28, 30};
+enum { COUNT = sizeof some / sizeof some[0], PATIENCE_US = 20 * 1000 * 1000 };
+
+static void fill(device_rig *rig) {
+    for (unsigned i = 0; i < COUNT; i++)
+        rig_fill_device(rig, some[i], i + 1);
+}
+
+static void expect_offloaded(const device_rig *rig) {
+    for (unsigned i = 0; i < COUNT; i++)
+        assert_true(rig_host_is(rig, others[i], i + 1));
+}
+
+static void expect_broken(kvf_status status, const kvf_error *e, cudaError_t code) {
+    test_expect(KVF_ERR_BROKEN, status, e);
+    assert_int_equal(e->native_code, code);
+}
+
+/* From here on everybody is told at once, and nothing is enqueued. */
+static void expect_refusals(device_rig *rig, kvf_transfer *gone, cudaStream_t stream,
+                            cudaEvent_t event, cudaError_t code) {
+    const kvf_plan plan = {.count = COUNT, .src_ids = some, .dst_ids = others};
+    for (int background = 0; background < 2; background++) {
+        const kvf_submit_options how = {.background = background};
+        kvf_transfer *t = NULL;
+        kvf_error e = {0};
+        expect_broken(kvf_transfer_submit(rig->device, rig->pinned, &plan, 1, &how, &t, &e), &e,
+                      code);
+        assert_null(t);
+    }
+    kvf_error e = {0};
+    expect_broken(kvf_cuda_wait_group(gone, 0, stream, &e), &e, code);
+    expect_broken(kvf_cuda_wait_slots(rig->device, some, COUNT, true, stream, &e), &e, code);
+    expect_broken(kvf_cuda_mark_slots(rig->device, some, COUNT, true, event, &e), &e, code);
+}
+
+static void lose(kvf_cuda_strategy strategy, bool no_thread, cudaError_t code) {
+    const kvf_cuda_options options = {
+        .strategy = strategy, .no_thread = no_thread, .ctas = 1, .ring_bytes = RIG_RING};
+    device_rig rig;
+    cudaStream_t compute;
+    cudaEvent_t event;
+    rig_open(&rig, &options);
+    assert_int_equal(cudaStreamCreateWithFlags(&compute, cudaStreamNonBlocking), cudaSuccess);
+    assert_int_equal(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), cudaSuccess);
+    fakecuda_hold_all(true);
+    const kvf_submit_options by_group = {.by_group = true}, behind = {.background = true};
+    kvf_transfer *t[] = {
+        rig_submit(rig.device, rig.pinned, some, others, COUNT, &by_group),
+        rig_submit(rig.pinned, rig.device, others, others, COUNT, &behind),
+        rig_submit(rig.device, rig.pinned, some, some, COUNT, &behind),
+    };
+    kvf_error e = {0};
+    test_expect(KVF_OK, kvf_cuda_wait_group(t[0], RIG_LAYERS - 1, compute, &e), &e);
+    assert_int_equal(kvf_transfer_poll(t[0], NULL), KVF_PENDING);
+    fakecuda_lose_device(0, code);
+    for (size_t i = 0; i < 3; i++) {
+        expect_broken(kvf_transfer_wait(t[i], PATIENCE_US, &e), &e, code);
+        assert_int_equal(kvf_transfer_landed(t[i], 0), 0);
+    }
+    expect_refusals(&rig, t[0], compute, event, code);
+    assert_int_equal(kvf_tier_idle(rig.device, others, COUNT, NULL), KVF_OK);
+    for (size_t i = 0; i < 3; i++)
+        kvf_transfer_release(t[i]);
+    (void)cudaEventDestroy(event);
+    (void)cudaStreamDestroy(compute);
+    fakecuda_hold_all(false);
+    rig_close(&rig);
+}
+
+static void test_a_lost_device(void **state) {
+    (void)state;
+    static const cudaError_t codes[] = {
+        cudaErrorECCUncorrectable,    cudaErrorIllegalAddress,  cudaErrorDevicesUnavailable,
+        cudaErrorContextIsDestroyed,  cudaErrorExternalDevice,  cudaErrorLaunchTimeout,
+        cudaErrorNvlinkUncorrectable, cudaErrorCudartUnloading,
+    };
+    for (unsigned s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++)
+        for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
+            lose((kvf_cuda_strategy)s, i % 2 == 0, codes[i]);
+}
+
+/* No room to pack in: it is copied in another way, and says so. */
+static void test_no_device_memory_to_pack_in(void **state) {
+    (void)state;
+    for (int background = 0; background < 2; background++) {
+        const kvf_cuda_options options = {
+            .strategy = KVF_CUDA_STAGED, .ctas = 1, .ring_bytes = (size_t)64 << 20};
+        const fakecuda_config config = {.device_bytes = 8 << 20};
+        const kvf_submit_options how = {.background = background, .by_group = true};
+        kvf_cuda_explanation why;
+        device_rig rig;
+        kvf_error e = {0};
+        fakecuda_configure(&config);
+        rig_open(&rig, &options);
+        fill(&rig);
+        kvf_transfer *t = rig_submit(rig.device, rig.pinned, some, others, COUNT, &how);
+        test_expect(KVF_OK, kvf_transfer_wait(t, PATIENCE_US, &e), &e);
+        expect_offloaded(&rig);
+        test_expect(KVF_OK, kvf_cuda_explain(t, &why, &e), &e);
+        assert_int_not_equal(why.chosen, KVF_CUDA_STAGED);
+        assert_int_equal(why.reason, KVF_CUDA_FELL_BACK);
+        kvf_transfer_release(t);
+        fakecuda_configure(NULL);
+        rig_close(&rig);
+    }
+}
+
+/* A tier's destruction waits for what is in a stream, and drops what is not. */
+static void destroy_under(kvf_cuda_strategy strategy, bool host_first) {
+    const kvf_cuda_options options = {
+        .strategy = strategy, .no_thread = true, .ctas = 1, .ring_bytes = RIG_RING};
+    device_rig rig;
+    rig_open(&rig, &options);
+    fill(&rig);
+    memset(rig.host, 0, (size_t)RIG_BLOCKS * RIG_BLOCK);
+    fakecuda_delay(FAKECUDA_COPY, 500);
+    fakecuda_delay(FAKECUDA_KERNEL, 500);
+    const kvf_submit_options behind = {.background = true};
+    kvf_transfer *ordered = rig_submit(rig.device, rig.pinned, some, others, COUNT, NULL);
+    kvf_transfer *later = rig_submit(rig.device, rig.pinned, some, some, COUNT, &behind);
+    kvf_tier **first = host_first ? &rig.pinned : &rig.device;
+    kvf_tier_destroy(*first);
+    *first = NULL;
+    expect_offloaded(&rig);
+    kvf_error e = {0};
+    test_expect(KVF_OK, kvf_transfer_poll(ordered, &e), &e);
+    test_expect(KVF_ERR_CANCELLED, kvf_transfer_poll(later, &e), &e);
+    memset(rig.host, 7, (size_t)RIG_BLOCKS * RIG_BLOCK);
+    for (int i = 0; i < 4; i++)
+        kvf_engine_progress(rig.engine);
+    fakecuda_settle();
+    for (size_t i = 0; i < (size_t)RIG_BLOCKS * RIG_BLOCK; i++)
+        assert_int_equal(rig.host[i], 7);
+    kvf_transfer_release(ordered);
+    kvf_transfer_release(later);
+    rig_close(&rig);
+}
+
+static void test_tiers_destroyed_under_transfers(void **state) {
+    (void)state;
+    for (unsigned s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++) {
+        destroy_under((kvf_cuda_strategy)s, false);
+        destroy_under((kvf_cuda_strategy)s, true);
+    }
+}
+
+/* A runtime that for ever fails to tell what has finished: the engine gives up, and only once
+ * nothing runs any more. */
+static void give_up_under(kvf_cuda_strategy strategy) {
+    const kvf_cuda_options options = {
+        .strategy = strategy, .no_thread = true, .ctas = 1, .ring_bytes = RIG_RING};
+    device_rig rig;
+    rig_open(&rig, &options);
+    fill(&rig);
+    fakecuda_delay(FAKECUDA_COPY, 5000);
+    fakecuda_delay(FAKECUDA_KERNEL, 5000);
+    kvf_transfer *t = rig_submit(rig.device, rig.pinned, some, others, COUNT, NULL);
+    fakecuda_fail_call("cudaEventQuery", 1, cudaErrorInvalidValue, true);
+    kvf_error e = {0};
+    kvf_status status = KVF_PENDING;
+    while (status == KVF_PENDING)
+        status = kvf_transfer_poll(t, &e);
+    expect_broken(status, &e, cudaErrorInvalidValue);
+    memset(rig.host, 7, (size_t)RIG_BLOCKS * RIG_BLOCK);
+    fakecuda_fail_nothing();
+    fakecuda_settle();
+    for (size_t i = 0; i < (size_t)RIG_BLOCKS * RIG_BLOCK; i++)
+        assert_int_equal(rig.host[i], 7);
+    kvf_transfer_release(t);
+    rig_close(&rig);
+}
+
+static void test_a_runtime_that_does_not_tell(void **state) {
+    (void)state;
+    for (unsigned s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++)
+        give_up_under((kvf_cuda_strategy)s);
+}
+
+int main(void) {
+    if (!needs_fake())
+        return NEEDS_SKIPPED;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_lost_device),
+        cmocka_unit_test(test_no_device_memory_to_pack_in),
+        cmocka_unit_test(test_tiers_destroyed_under_transfers),
+        cmocka_unit_test(test_a_runtime_that_does_not_tell),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,105 @@
+/* Transfers between device and pinned memory, by every strategy. */
+#include "support/device_fixture.h"
+#include "needs.h"
+
+static const uint64_t scattered[] = {3, 9, 4, 5, 6, 20, 31, 0};
+static const uint64_t rising[] = {0, 1, 2, 3, 4, 5, 6, 7};
+enum { COUNT = 8 };
+
+static void round_trip(const kvf_cuda_options *options, bool by_group) {
+    device_rig rig;
+    rig_open(&rig, options);
+    for (size_t i = 0; i < COUNT; i++)
+        rig_fill_device(&rig, scattered[i], (unsigned)i);
+    const kvf_submit_options how = {.by_group = by_group};
+    rig_finish(rig_submit(rig.device, rig.pinned, scattered, rising, COUNT, &how), KVF_OK);
+    for (size_t i = 0; i < COUNT; i++)
+        assert_true(rig_host_is(&rig, rising[i], (unsigned)i));
+    for (size_t i = 0; i < COUNT; i++)
+        rig_fill_host(&rig, rising[i], (unsigned)i + 50);
+    rig_finish(rig_submit(rig.pinned, rig.device, rising, scattered, COUNT, &how), KVF_OK);
+    for (size_t i = 0; i < COUNT; i++)
+        assert_true(rig_device_is(&rig, scattered[i], (unsigned)i + 50));
+    rig_close(&rig);
+}
+
+static void test_every_strategy_both_ways(void **state) {
+    (void)state;
+    for (unsigned s = KVF_CUDA_AUTO; s < KVF_CUDA_STRATEGIES; s++) {
+        const kvf_cuda_options options = {
+            .strategy = (kvf_cuda_strategy)s, .ring_bytes = RIG_RING, .ctas = 2};
+        round_trip(&options, false);
+        round_trip(&options, true);
+    }
+}
+
+static void test_on_the_device(void **state) {
+    (void)state;
+    device_rig rig;
+    rig_open(&rig, NULL);
+    static const uint64_t from[] = {1, 2, 3}, to[] = {10, 12, 11};
+    for (size_t i = 0; i < 3; i++)
+        rig_fill_device(&rig, from[i], (unsigned)i + 5);
+    rig_finish(rig_submit(rig.device, rig.device, from, to, 3, NULL), KVF_OK);
+    for (size_t i = 0; i < 3; i++)
+        assert_true(rig_device_is(&rig, to[i], (unsigned)i + 5));
+    rig_close(&rig);
+}
+
+/* Nothing moves before the caller's event; then the blocks come, in order of slots. */
+static void test_slots_order_both_directions(void **state) {
+    (void)state;
+    rig_needs_fake();
+    device_rig rig;
+    rig_open(&rig, NULL);
+    static const uint64_t one[] = {1}, two[] = {2}, three[] = {3};
+    rig_fill_device(&rig, 1, 77);
+    fakecuda_hold_all(true);
+    kvf_transfer *off = rig_submit(rig.device, rig.pinned, one, two, 1, NULL);
+    kvf_transfer *on = rig_submit(rig.pinned, rig.device, two, three, 1, NULL);
+    assert_int_equal(kvf_transfer_poll(on, NULL), KVF_PENDING);
+    assert_int_equal(kvf_tier_idle(rig.device, three, 1, NULL), KVF_ERR_BUSY);
+    fakecuda_hold_all(false);
+    rig_finish(on, KVF_OK);
+    assert_true(rig_device_is(&rig, 3, 77));
+    rig_finish(off, KVF_OK);
+    rig_close(&rig);
+}
+
+static void test_begins_behind_events(void **state) {
+    (void)state;
+    rig_needs_fake();
+    device_rig rig;
+    rig_open(&rig, NULL);
+    cudaStream_t compute;
+    cudaEvent_t ready;
+    assert_int_equal(cudaStreamCreateWithFlags(&compute, cudaStreamNonBlocking), cudaSuccess);
+    assert_int_equal(cudaEventCreateWithFlags(&ready, cudaEventDisableTiming), cudaSuccess);
+    fakecuda_hold(compute);
+    assert_int_equal(cudaMemsetAsync(rig.layers[0], 0x3c, RIG_BYTES, compute), cudaSuccess);
+    assert_int_equal(cudaEventRecord(ready, compute), cudaSuccess);
+    static const uint64_t zero[] = {0};
+    void *events[] = {ready};
+    const kvf_submit_options how = {.events = events, .event_count = 1};
+    kvf_transfer *off = rig_submit(rig.device, rig.pinned, zero, zero, 1, &how);
+    assert_int_equal(kvf_transfer_wait(off, 20000, NULL), KVF_ERR_TIMEOUT);
+    fakecuda_release(compute);
+    rig_finish(off, KVF_OK);
+    assert_int_equal(rig.host[0], 0x3c);
+    assert_int_equal(rig.host[RIG_BYTES - 1], 0x3c);
+    assert_int_equal(cudaEventDestroy(ready), cudaSuccess);
+    assert_int_equal(cudaStreamDestroy(compute), cudaSuccess);
+    rig_close(&rig);
+}
+
+int main(void) {
+    if (!needs_device())
+        return NEEDS_SKIPPED;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_strategy_both_ways),
+        cmocka_unit_test(test_on_the_device),
+        cmocka_unit_test(test_slots_order_both_directions),
+        cmocka_unit_test(test_begins_behind_events),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

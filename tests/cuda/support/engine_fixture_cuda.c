@@ -1,0 +1,129 @@
+/* The seam of the rig on the CUDA engine, over pinned and device memory of whatever runtime there
+ * is. Threads are lanes, and an imitated link is the host engine's alone. */
+#include "support/engine_fixture.h"
+
+#include <kvferry/cuda.h>
+
+#include "fakecuda.h"
+#include "needs.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+const char *const rig_engine_name = "cuda";
+
+bool rig_has(rig_ability ability) {
+    return ability == RIG_DEVICE;
+}
+
+bool rig_available(void) {
+    return needs_device();
+}
+
+kvf_engine *rig_engine(const kvf_host_options *options) {
+    static const kvf_host_options usual = {0};
+    const kvf_host_options *o = options ? options : &usual;
+    const kvf_cuda_options mine = {
+        .no_thread = o->no_threads,
+        .lanes = o->threads < 8 ? o->threads : 8,
+        .max_transfers = o->max_transfers,
+        .background_to_gbps = o->background_gbps,
+        .background_from_gbps = o->background_gbps,
+        .ctas = 2,
+        .allocator = o->allocator,
+    };
+    kvf_engine *engine = NULL;
+    kvf_error error = {0};
+    assert_true(rig_offers(o));
+    test_expect(KVF_OK, kvf_engine_cuda_create(&mine, &engine, &error), &error);
+    return engine;
+}
+
+kvf_memory rig_kind(rig_side side) {
+    return side == RIG_NEAR ? KVF_MEMORY_DEVICE : KVF_MEMORY_PINNED;
+}
+
+/* Registered memory begins with how much of it there is, on a page of its own, so that its
+ * addresses may be others on the device. */
+enum { PAGE = 4096 };
+
+static size_t whole_pages(size_t bytes) {
+    return (bytes + PAGE - 1) / PAGE * PAGE;
+}
+
+static char *register_memory(size_t bytes) {
+    const size_t whole = whole_pages(bytes);
+    char *all =
+        mmap(NULL, PAGE + whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(all != MAP_FAILED);
+    *(size_t *)(void *)all = PAGE + whole;
+    assert_int_equal(cudaHostRegister(all + PAGE, whole, cudaHostRegisterDefault), cudaSuccess);
+    return all + PAGE;
+}
+
+static void unregister_memory(char *memory) {
+    char *all = memory - PAGE;
+    assert_int_equal(cudaHostUnregister(memory), cudaSuccess);
+    assert_int_equal(munmap(all, *(size_t *)(void *)all), 0);
+}
+
+char *rig_allocate(rig_side side, size_t bytes) {
+    if (side == RIG_FAR)
+        return register_memory(bytes);
+    void *memory = NULL;
+    assert_int_equal(cudaMalloc(&memory, bytes), cudaSuccess);
+    if (FAKECUDA)
+        memset(fakecuda_shadow(memory, bytes), 0, bytes);
+    else
+        assert_true(cudaMemset(memory, 0, bytes) == cudaSuccess &&
+                    cudaDeviceSynchronize() == cudaSuccess);
+    return memory;
+}
+
+void rig_deallocate(rig_side side, char *memory) {
+    if (side == RIG_FAR)
+        unregister_memory(memory);
+    else
+        assert_int_equal(cudaFree(memory), cudaSuccess);
+}
+
+/* Where host code may touch such memory: the host's anywhere, the device's in the fake only, which
+ * takes no call that a test's faults could hit. NULL: it takes a copy. */
+static char *touchable(const char *address, size_t bytes) {
+    struct cudaPointerAttributes found = {.type = cudaMemoryTypeUnregistered};
+    char *shadow = FAKECUDA ? fakecuda_shadow(address, bytes) : NULL;
+    if (!FAKECUDA)
+        assert_int_equal(cudaPointerGetAttributes(&found, address), cudaSuccess);
+    if (found.type == cudaMemoryTypeDevice)
+        return NULL;
+    return shadow ? shadow : (char *)(uintptr_t)address;
+}
+
+/* A copy from pageable memory may return before its bytes are there, and no stream of the engine
+ * waits for the legacy one. */
+void rig_write(char *there, const char *from, size_t bytes) {
+    char *at = touchable(there, bytes);
+    if (at)
+        memcpy(at, from, bytes);
+    else
+        assert_true(cudaMemcpy(there, from, bytes, cudaMemcpyDefault) == cudaSuccess &&
+                    cudaStreamSynchronize(NULL) == cudaSuccess);
+}
+
+void rig_read(char *to, const char *there, size_t bytes) {
+    const char *at = touchable(there, bytes);
+    if (at)
+        memcpy(to, at, bytes);
+    else
+        assert_int_equal(cudaMemcpy(to, there, bytes, cudaMemcpyDefault), cudaSuccess);
+}
+
+/* Every stream of the fake is a thread. */
+uint64_t rig_seeds(uint64_t usual) {
+    return (test_seeds(usual) + 29) / 30;
+}
+
+int rig_end(int failed) {
+    return failed + (FAKECUDA && fakecuda_reset() > 0);
+}

@@ -1,0 +1,349 @@
+/* Who may end before whom, with work under way. Memory is freed as soon as it may be, so that the
+ * address sanitizer sees whoever comes late. */
+#include "support/engine_fixture.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+enum { BLOCKS = 16 };
+
+static const uint64_t ids[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+
+static const kvf_host_options engines[] = {
+    {.no_threads = true},
+    {.threads = 1},
+    {.threads = 3},
+    {.no_threads = true, .imitate_latency_us = 60e6},
+    {.threads = 2, .imitate_latency_us = 60e6},
+    {.threads = 2, .imitate_gbps = 0.5},
+};
+enum { ENGINES = sizeof engines / sizeof engines[0] };
+
+/* The one in the middle is near, and either a or c. */
+typedef struct fixture {
+    kvf_engine *engine;
+    rig_tier a, b, c;
+} fixture;
+
+static fixture fixture_make(const kvf_host_options *options) {
+    const bool outward = (options - engines) % 2;
+    const kvf_shape shape = {.blocks = BLOCKS, .layers = 2, .parts = 2, .bytes = 2000};
+    fixture f = {.engine = rig_engine(options)};
+    f.a = rig_tier_make_on(f.engine, outward ? RIG_NEAR : RIG_FAR, &shape, RIG_PER_PART, true);
+    f.b = rig_tier_make_on(f.engine, RIG_NEAR, &shape, RIG_CONTIGUOUS, true);
+    f.c = rig_tier_make_on(f.engine, outward ? RIG_FAR : RIG_NEAR, &shape, RIG_PADDED, false);
+    rig_fill_all(f.a.memory.layout, 100);
+    return f;
+}
+
+static kvf_status try_submit(const rig_tier *src, const rig_tier *dst, size_t first, size_t count,
+                             const kvf_submit_options *o, kvf_transfer **out) {
+    const kvf_plan plan = rig_plan(ids + first, ids + first, count);
+    return kvf_transfer_submit(src->tier, dst->tier, &plan, 1, o, out, NULL);
+}
+
+/* a to b and b to c, block by block, half of it in the background. */
+static void start(fixture *f, kvf_transfer **t) {
+    for (size_t i = 0; i < BLOCKS; i++) {
+        const kvf_submit_options o = {.background = i % 2, .by_group = i % 3 == 0};
+        assert_int_equal(try_submit(&f->a, &f->b, i, 1, &o, &t[2 * i]), KVF_OK);
+        assert_int_equal(try_submit(&f->b, &f->c, i, 1, &o, &t[2 * i + 1]), KVF_OK);
+    }
+}
+
+static void expect_ended(kvf_transfer **t) {
+    for (size_t i = 0; i < 2 * BLOCKS; i++) {
+        kvf_status status = kvf_transfer_poll(t[i], NULL);
+        /* What reads a block whose writer was cancelled half-way finds that it is corrupt. */
+        bool torn = i % 2 == 1 && status == KVF_ERR_CORRUPT;
+        assert_true(status == KVF_OK || status == KVF_ERR_CANCELLED || torn);
+        assert_int_equal(kvf_transfer_wait(t[i], -1, NULL), status);
+        assert_int_equal(kvf_transfer_landed(t[i], 0), status == KVF_OK);
+        kvf_transfer_stats stats;
+        kvf_transfer_stats_get(t[i], &stats);
+        assert_int_equal(stats.bytes, torn ? 0 : 8000);
+        kvf_transfer_cancel(t[i]);
+        kvf_transfer_release(t[i]);
+    }
+}
+
+/* Tiers in every order, then the engine. */
+static void tiers_end_first(void **state) {
+    (void)state;
+    for (int k = 0; k < 6 * ENGINES; k++) {
+        if (!rig_offers(&engines[k % ENGINES]))
+            continue;
+        fixture f = fixture_make(&engines[k % ENGINES]);
+        kvf_transfer *t[2 * BLOCKS];
+        start(&f, t);
+        rig_tier *tiers[] = {&f.a, &f.b, &f.c};
+        for (int i = 0; i < 3; i++)
+            rig_tier_free(tiers[(k / ENGINES + i) % 3]);
+        if (k / ENGINES < 3)
+            kvf_engine_destroy(f.engine);
+        expect_ended(t);
+        if (k / ENGINES >= 3)
+            kvf_engine_destroy(f.engine);
+    }
+}
+
+static void the_engine_ends_first(void **state) {
+    (void)state;
+    for (int k = 0; k < 3 * ENGINES; k++) {
+        if (!rig_offers(&engines[k % ENGINES]))
+            continue;
+        fixture f = fixture_make(&engines[k % ENGINES]);
+        kvf_transfer *t[2 * BLOCKS], *none = NULL;
+        start(&f, t);
+        kvf_engine_destroy(f.engine);
+        assert_int_equal(try_submit(&f.a, &f.b, 0, 1, NULL, &none), KVF_ERR_BROKEN);
+        assert_int_equal(try_submit(&f.a, &f.b, 0, 0, NULL, &none), KVF_ERR_BROKEN);
+        assert_null(none);
+        assert_int_equal(kvf_tier_idle(f.b.tier, ids, BLOCKS, NULL), KVF_OK);
+        assert_int_equal(kvf_tier_blocks(f.b.tier), BLOCKS);
+        if (k % 2)
+            expect_ended(t);
+        rig_tier_free(&f.a);
+        rig_tier_free(&f.b);
+        rig_tier_free(&f.c);
+        if (k % 2 == 0)
+            expect_ended(t);
+    }
+}
+
+static void layouts_may_go_at_once(void **state) {
+    (void)state;
+    kvf_engine *engine = rig_engine(&engines[2]);
+    const kvf_shape shape = {.blocks = BLOCKS, .layers = 2, .parts = 2, .bytes = 200};
+    rig_tier a = rig_tier_make(engine, &shape, RIG_PER_PART, true);
+    rig_tier b = rig_tier_make_on(engine, RIG_NEAR, &shape, RIG_CONTIGUOUS, true);
+    rig_fill_all(a.memory.layout, 7);
+    kvf_layout_destroy(a.memory.layout);
+    kvf_layout_destroy(b.memory.layout);
+    kvf_transfer *t = NULL;
+    assert_int_equal(try_submit(&a, &b, 0, BLOCKS, NULL, &t), KVF_OK);
+    assert_int_equal(kvf_transfer_wait(t, -1, NULL), KVF_OK);
+    for (uint64_t id = 0; id < BLOCKS; id++)
+        assert_true(rig_holds(kvf_tier_layout(b.tier, 0), id, 7 + id));
+    a.memory.layout = b.memory.layout = NULL;
+    rig_tier_free(&a);
+    rig_tier_free(&b);
+    kvf_engine_destroy(engine);
+    kvf_transfer_release(t);
+}
+
+/* Ending from one thread while others wait, poll and look */
+
+typedef struct watcher {
+    kvf_transfer *transfer;
+    kvf_status status;
+    bool poll;
+} watcher;
+
+static void *watch(void *context) {
+    watcher *w = context;
+    do {
+        w->status = w->poll ? kvf_transfer_poll(w->transfer, NULL)
+                            : kvf_transfer_wait(w->transfer, -1, NULL);
+    } while (w->status == KVF_PENDING);
+    kvf_transfer_release(w->transfer);
+    return NULL;
+}
+
+static void others_wait_meanwhile(void **state) {
+    (void)state;
+    enum { WATCHERS = 3 };
+    for (int k = 0; k < 10 * ENGINES; k++) {
+        if (!rig_offers(&engines[k % ENGINES]))
+            continue;
+        fixture f = fixture_make(&engines[k % ENGINES]);
+        watcher w[WATCHERS];
+        pthread_t threads[WATCHERS];
+        for (size_t i = 0; i < WATCHERS; i++) {
+            w[i] = (watcher){.poll = (i + (size_t)k) % 2};
+            assert_int_equal(try_submit(&f.a, i % 2 ? &f.b : &f.c, i * 4, 4, NULL, &w[i].transfer),
+                             KVF_OK);
+            assert_int_equal(pthread_create(&threads[i], NULL, watch, &w[i]), 0);
+        }
+        if (k % 3 == 0)
+            usleep(50);
+        bool engine_first = k / ENGINES % 2;
+        if (engine_first)
+            kvf_engine_destroy(f.engine);
+        rig_tier_free(&f.a);
+        rig_tier_free(&f.b);
+        rig_tier_free(&f.c);
+        if (!engine_first)
+            kvf_engine_destroy(f.engine);
+        for (int i = 0; i < WATCHERS; i++) {
+            pthread_join(threads[i], NULL);
+            assert_true(w[i].status == KVF_OK || w[i].status == KVF_ERR_CANCELLED);
+        }
+    }
+}
+
+typedef struct busy {
+    fixture *f;
+    atomic_bool stop;
+    atomic_int rounds;
+} busy;
+
+static void *keep_busy(void *context) {
+    busy *b = context;
+    while (!atomic_load(&b->stop)) {
+        kvf_transfer *t = NULL;
+        kvf_status status = try_submit(&b->f->a, &b->f->b, 0, 4, NULL, &t);
+        if (status == KVF_ERR_AGAIN)
+            continue;
+        assert_int_equal(status, KVF_OK);
+        assert_int_equal(kvf_transfer_wait(t, -1, NULL), KVF_OK);
+        kvf_transfer_release(t);
+        atomic_fetch_add(&b->rounds, 1);
+    }
+    return NULL;
+}
+
+/* What was cancelled keeps its place in the engine until those before it are done. */
+static void submit_with_patience(fixture *f, const rig_tier *src, const rig_tier *dst, size_t first,
+                                 size_t count) {
+    kvf_status status;
+    while ((status = try_submit(src, dst, first, count, NULL, NULL)) == KVF_ERR_AGAIN)
+        kvf_engine_progress(f->engine);
+    assert_int_equal(status, KVF_OK);
+}
+
+/* A tier comes and goes while others of its engine are in use. */
+static void other_tiers_go_on(void **state) {
+    (void)state;
+    for (int k = 0; k < 3; k++) {
+        fixture f = fixture_make(&engines[k]);
+        busy b = {.f = &f};
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, keep_busy, &b), 0);
+        const kvf_shape shape = {.blocks = BLOCKS, .layers = 2, .parts = 2, .bytes = 2000};
+        for (int i = 0; i < 60 || atomic_load(&b.rounds) < 3; i++) {
+            rig_tier tier = rig_tier_make_on(f.engine, RIG_NEAR, &shape, RIG_PAGE_FIRST, i % 2);
+            submit_with_patience(&f, &f.a, &tier, 0, BLOCKS);
+            submit_with_patience(&f, &tier, &f.c, 4, 4);
+            rig_tier_free(&tier);
+        }
+        atomic_store(&b.stop, true);
+        pthread_join(thread, NULL);
+        rig_tier_free(&f.a);
+        rig_tier_free(&f.b);
+        rig_tier_free(&f.c);
+        kvf_engine_destroy(f.engine);
+    }
+}
+
+/* Callbacks */
+
+static void count(void *user, const kvf_error *error) {
+    assert_true(error->status == KVF_OK || error->status == KVF_ERR_CANCELLED);
+    atomic_fetch_add((atomic_int *)user, 1);
+}
+
+static void ending_delivers_callbacks(void **state) {
+    (void)state;
+    for (int k = 0; k < ENGINES && rig_offers(&engines[k]); k++) {
+        fixture f = fixture_make(&engines[k]);
+        atomic_int calls = 0;
+        kvf_completion *completion = NULL;
+        assert_int_equal(kvf_completion_create(count, &calls, NULL, &completion, NULL), KVF_OK);
+        for (size_t i = 0; i < BLOCKS; i++) {
+            const kvf_submit_options o = {
+                .callback = count, .user = &calls, .completion = completion};
+            assert_int_equal(try_submit(&f.a, &f.b, i, 1, &o, NULL), KVF_OK);
+        }
+        kvf_completion_arm(completion);
+        kvf_completion_release(completion);
+        kvf_engine_destroy(f.engine);
+        assert_int_equal(atomic_load(&calls), BLOCKS + 1);
+        rig_tier_free(&f.a);
+        rig_tier_free(&f.b);
+        rig_tier_free(&f.c);
+    }
+}
+
+typedef struct lengthy {
+    kvf_transfer *transfer;
+    atomic_int entered, left;
+} lengthy;
+
+static void take_time(void *user, const kvf_error *error) {
+    (void)error;
+    lengthy *l = user;
+    atomic_store(&l->entered, 1);
+    usleep(20000);
+    atomic_store(&l->left, 1);
+}
+
+static void *poll_until_over(void *context) {
+    lengthy *l = context;
+    while (kvf_transfer_poll(l->transfer, NULL) == KVF_PENDING)
+        usleep(10);
+    return NULL;
+}
+
+/* Behind destroy no callback runs any more, whoever makes it. */
+static void ending_waits_for_callbacks(void **state) {
+    (void)state;
+    for (int k = 0; k < 3; k++) {
+        fixture f = fixture_make(&engines[k]);
+        lengthy l = {0};
+        const kvf_submit_options o = {.callback = take_time, .user = &l};
+        assert_int_equal(try_submit(&f.a, &f.b, 0, 1, &o, &l.transfer), KVF_OK);
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, poll_until_over, &l), 0);
+        while (!atomic_load(&l.entered))
+            usleep(100);
+        kvf_engine_destroy(f.engine);
+        assert_int_equal(atomic_load(&l.left), 1);
+        pthread_join(thread, NULL);
+        kvf_transfer_release(l.transfer);
+        rig_tier_free(&f.a);
+        rig_tier_free(&f.b);
+        rig_tier_free(&f.c);
+    }
+}
+
+/* The last hold on an engine that was destroyed may be a transfer's, given back by a callback. */
+static void release_all(void *user, const kvf_error *error) {
+    (void)error;
+    kvf_transfer **t = user;
+    for (int i = 0; i < 2; i++)
+        kvf_transfer_release(t[i]);
+}
+
+static void callbacks_release_while_the_engine_ends(void **state) {
+    (void)state;
+    for (int k = 0; k < ENGINES && rig_offers(&engines[k]); k++) {
+        fixture f = fixture_make(&engines[k]);
+        kvf_transfer *t[2] = {0};
+        assert_int_equal(try_submit(&f.a, &f.b, 0, 4, NULL, &t[0]), KVF_OK);
+        const kvf_submit_options o = {.callback = release_all, .user = t};
+        assert_int_equal(try_submit(&f.a, &f.b, 0, 4, &o, &t[1]), KVF_OK);
+        rig_tier_free(&f.a);
+        rig_tier_free(&f.b);
+        rig_tier_free(&f.c);
+        kvf_engine_destroy(f.engine);
+    }
+}
+
+int main(void) {
+    if (!rig_available())
+        return RIG_SKIPPED;
+    rig_watchdog(300);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tiers_end_first),
+        cmocka_unit_test(the_engine_ends_first),
+        cmocka_unit_test(layouts_may_go_at_once),
+        cmocka_unit_test(others_wait_meanwhile),
+        cmocka_unit_test(other_tiers_go_on),
+        cmocka_unit_test(ending_delivers_callbacks),
+        cmocka_unit_test(ending_waits_for_callbacks),
+        cmocka_unit_test(callbacks_release_while_the_engine_ends),
+    };
+    return rig_end(cmocka_run_group_tests(tests, NULL, NULL));
+}

@@ -1,0 +1,208 @@
+#include "failure_scenario.h"
+
+#include <string.h>
+
+enum { BLOCKS = 11, HANDED = 5, STORED = 7, WAIT_US = 20 * 1000 * 1000 };
+
+/* Slots and host blocks of the operations; none is used twice. */
+enum { LOADED_AT = 0, SENT_AT = 12, RECEIVED_AT = 20, KEPT_AT = 28, STORED_AT = 40 };
+
+ordeal_end ordeal_ends[RIG_RANKS];
+
+static const ordeal_options *options;
+
+typedef struct lists {
+    uint64_t host[BLOCKS], slots[BLOCKS];
+    kvf_hash hashes[BLOCKS];
+} lists;
+
+static void run_of(uint64_t *ids, size_t count, uint64_t first) {
+    for (size_t i = 0; i < count; i++)
+        ids[i] = first + i;
+}
+
+static int neighbour(const rig_rank *k, int distance) {
+    return (k->rank + distance + k->rig->ranks) % k->rig->ranks;
+}
+
+static unsigned sent_by(int rank, size_t i) {
+    return (unsigned)(50 + 10 * (size_t)rank + i);
+}
+
+static void fill(rig_rank *k) {
+    for (unsigned i = 0; i < BLOCKS; i++)
+        if (i % (unsigned)k->rig->ranks == (unsigned)k->rank)
+            rig_fill_host(k, i, i + 1);
+    for (unsigned i = 0; i < HANDED; i++)
+        rig_fill_device(k, SENT_AT + i, sent_by(k->rank, i));
+    for (unsigned i = 0; i < STORED; i++)
+        rig_fill_device(k, KEPT_AT + i, 140 + i);
+}
+
+/* Submitting. The details stay when it fails. */
+
+static void expect_refusal(kvf_status status, const kvf_wire_op *op, const kvf_error *end) {
+    assert_int_equal(end->status, status);
+    assert_int_equal(op != NULL, status == KVF_OK);
+}
+
+static kvf_wire_op *onboard(rig_rank *k, lists *l, kvf_assignments **tracker, kvf_error *end) {
+    kvf_wire_op *op = NULL;
+    run_of(l->host, BLOCKS, 0);
+    run_of(l->slots, BLOCKS, LOADED_AT);
+    rig_hashes(l->hashes, 0, BLOCKS);
+    *tracker = rig_tracker(l->slots, BLOCKS, 0);
+    const kvf_plan plan = {0, BLOCKS, l->host, l->slots, l->hashes};
+    const kvf_wire_submit_options how = {.dst = tracker};
+    kvf_status status = kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, &how, &op, end);
+    expect_refusal(status, op, end);
+    return op;
+}
+
+/* A ring. */
+static kvf_wire_op *hand_over(rig_rank *k, lists *l, kvf_assignments **tracker, kvf_error *end) {
+    kvf_wire_op *op = NULL;
+    kvf_handover hands[RIG_RANKS];
+    run_of(l->host, HANDED, SENT_AT);
+    run_of(l->slots, HANDED, RECEIVED_AT);
+    rig_hashes(l->hashes, 3, HANDED);
+    *tracker = rig_tracker(l->slots, HANDED, 3);
+    for (int r = 0; r < k->rig->ranks; r++)
+        hands[r] = (kvf_handover){
+            r, (r + 1) % k->rig->ranks, {3, HANDED, l->host, l->slots, l->hashes}, *tracker};
+    kvf_status status = kvf_wire_hand_over(k->wire, hands, (size_t)k->rig->ranks, NULL, &op, end);
+    expect_refusal(status, op, end);
+    return op;
+}
+
+static kvf_wire_op *offload(rig_rank *k, lists *l, kvf_error *end) {
+    kvf_wire_op *op = NULL;
+    run_of(l->slots, STORED, KEPT_AT);
+    run_of(l->host, STORED, STORED_AT);
+    const kvf_plan plan = {0, STORED, l->slots, l->host, NULL};
+    kvf_status status = kvf_wire_offload(k->wire, k->host_tier, &plan, 1, NULL, &op, end);
+    expect_refusal(status, op, end);
+    return op;
+}
+
+/* The end */
+
+/* Statuses that nothing but a fault explains; a submit may have been refused. */
+static void expect_clear(const kvf_error *end) {
+    switch (end->status) {
+    case KVF_OK:
+        return;
+    case KVF_ERR_PEER:
+    case KVF_ERR_TIMEOUT:
+    case KVF_ERR_ENGINE:
+    case KVF_ERR_BROKEN:
+    case KVF_ERR_NO_MEMORY:
+    case KVF_ERR_INVALID:
+    case KVF_ERR_CLOSED:
+        break;
+    default:
+        test_expect(KVF_OK, end->status, end);
+    }
+    if (end->status == KVF_ERR_PEER) {
+        assert_non_null(end->what);
+        assert_true(strlen(end->what) > 0);
+    }
+}
+
+static void wait_for(kvf_wire_op *op, kvf_error *end) {
+    if (!op)
+        return;
+    kvf_error e = {0};
+    kvf_status status = kvf_wire_op_wait(op, WAIT_US, &e);
+    assert_int_equal(e.status, status);
+    assert_true(status != KVF_ERR_TIMEOUT);
+    *end = e;
+    kvf_wire_op_release(op);
+}
+
+static void close_tracker(kvf_assignments *tracker, const kvf_error *end, size_t count) {
+    bool landed = end->status == KVF_OK;
+    rig_expect_phases(tracker, landed ? count : 0, landed ? 0 : count);
+    kvf_assignments_destroy(tracker);
+}
+
+static void work(rig_rank *k) {
+    ordeal_end *e = &ordeal_ends[k->rank];
+    lists l[ORDEAL_OPS];
+    kvf_wire_op *ops[ORDEAL_OPS];
+    kvf_assignments *loaded, *received;
+    ops[ORDEAL_ONBOARD] = onboard(k, &l[0], &loaded, &e->ops[ORDEAL_ONBOARD]);
+    ops[ORDEAL_HAND_OVER] = hand_over(k, &l[1], &received, &e->ops[ORDEAL_HAND_OVER]);
+    ops[ORDEAL_OFFLOAD] = offload(k, &l[2], &e->ops[ORDEAL_OFFLOAD]);
+    if (options->submitted)
+        options->submitted(k);
+    for (int i = 0; i < ORDEAL_OPS; i++) {
+        wait_for(ops[i], &e->ops[i]);
+        expect_clear(&e->ops[i]);
+    }
+    close_tracker(loaded, &e->ops[ORDEAL_ONBOARD], BLOCKS);
+    close_tracker(received, &e->ops[ORDEAL_HAND_OVER], HANDED);
+}
+
+static void body(rig_rank *k) {
+    ordeal_end *e = &ordeal_ends[k->rank];
+    const kvf_group_options changes = {
+        .rank = k->rank,
+        .ranks = k->rig->ranks,
+        .id = k->rig->id,
+        .allocator = k->rank == options->allocating ? options->allocator : NULL};
+    *e = (ordeal_end){0};
+    fill(k);
+    rig_meet(k);
+    if (options->before)
+        options->before(k);
+    rig_meet(k);
+    if (options->joins)
+        rig_join(k, &changes, &e->joined);
+    expect_clear(&e->joined);
+    for (int i = 0; i < ORDEAL_OPS; i++)
+        e->ops[i] = e->joined;
+    if (k->wire)
+        work(k);
+    if (options->ends)
+        rig_leave(k);
+    if (!options->dies)
+        rig_expect_idle(k);
+}
+
+/* What all ranks have once one of them has been told that it is there. */
+static void expect_content(const rig_rank *k, ordeal_op op) {
+    if (op == ORDEAL_ONBOARD)
+        for (unsigned i = 0; i < BLOCKS; i++)
+            assert_true(rig_device_is(k, LOADED_AT + i, i + 1));
+    if (op == ORDEAL_HAND_OVER)
+        for (unsigned i = 0; i < HANDED; i++)
+            assert_true(rig_device_is(k, RECEIVED_AT + i, sent_by(neighbour(k, -1), i)));
+    if (op == ORDEAL_OFFLOAD)
+        for (unsigned i = 0; i < STORED; i++)
+            if (i % (unsigned)k->rig->ranks == (unsigned)k->rank)
+                assert_true(rig_host_is(k, STORED_AT + i, 140 + i));
+}
+
+void ordeal_run(group_rig *rig, const ordeal_options *how) {
+    size_t doubtful = 0;
+    options = how;
+    rig_on_all(rig, body);
+    for (int op = 0; op < ORDEAL_OPS; op++) {
+        int landed = 0;
+        for (int r = 0; r < rig->ranks; r++)
+            landed += ordeal_ends[r].ops[op].status == KVF_OK;
+        doubtful += landed > 0 && landed < rig->ranks;
+        for (int r = 0; r < rig->ranks && landed > 0 && !how->dies; r++)
+            expect_content(&rig->of[r], (ordeal_op)op);
+    }
+    assert_true(doubtful <= 1);
+}
+
+bool ordeal_went_well(const group_rig *rig) {
+    bool well = true;
+    for (int r = 0; r < rig->ranks; r++)
+        for (int op = 0; op < ORDEAL_OPS; op++)
+            well &= ordeal_ends[r].ops[op].status == KVF_OK;
+    return well;
+}

@@ -1,0 +1,337 @@
+#include "group_fixture.h"
+
+#include <cuda_runtime_api.h>
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { WATCHDOG_S = 300 };
+
+static void cuda_ok(cudaError_t code) {
+    assert_int_equal(code, cudaSuccess);
+}
+
+static void ok(kvf_status status, const kvf_error *error) {
+    test_expect(KVF_OK, status, error);
+}
+
+typedef struct start {
+    rig_rank *rank;
+    void (*body)(rig_rank *);
+} start;
+
+static void *run_body(void *context) {
+    start *s = context;
+    cuda_ok(cudaSetDevice(s->rank->rank));
+    s->body(s->rank);
+    return NULL;
+}
+
+void rig_on_all(group_rig *rig, void (*body)(rig_rank *rank)) {
+    pthread_t threads[RIG_RANKS];
+    start starts[RIG_RANKS];
+    for (int r = 0; r < rig->ranks; r++) {
+        starts[r] = (start){&rig->of[r], body};
+        assert_int_equal(pthread_create(&threads[r], NULL, run_body, &starts[r]), 0);
+    }
+    for (int r = 0; r < rig->ranks; r++)
+        assert_int_equal(pthread_join(threads[r], NULL), 0);
+}
+
+void rig_meet(rig_rank *k) {
+    (void)pthread_barrier_wait(&k->rig->barrier);
+}
+
+static void open_layout(rig_rank *k, kvf_layout **out) {
+    const kvf_shape shape = {
+        .blocks = k->slots, .layers = RIG_LAYERS, .parts = 2, .bytes = RIG_PART};
+    const size_t bytes = k->slots * RIG_BLOCK, allocations = k->page_first ? 1 : RIG_LAYERS;
+    kvf_buffer buffers[RIG_LAYERS];
+    kvf_error e = {0};
+    for (size_t l = 0; l < allocations; l++) {
+        buffers[l].bytes = bytes / allocations;
+        cuda_ok(cudaMalloc(&k->layers[l], buffers[l].bytes));
+        buffers[l].base = k->layers[l];
+    }
+    if (k->page_first)
+        ok(kvf_layout_page_first(&shape, buffers[0], out, &e), &e);
+    else
+        ok(kvf_layout_per_layer(&shape, buffers, KVF_BLOCK_FIRST, out, &e), &e);
+}
+
+static void open_tiers(rig_rank *k) {
+    kvf_layout *near, *far;
+    kvf_error e = {0};
+    open_layout(k, &near);
+    ok(kvf_layout_recommend(near, KVF_USE_WHOLE_BLOCKS, RIG_SLOTS,
+                            (kvf_buffer){k->host, (size_t)RIG_SLOTS * RIG_BLOCK}, NULL, &far, &e),
+       &e);
+    const kvf_layout *layouts[] = {near, far};
+    const kvf_tier_options device = {
+        .layouts = layouts, .layout_count = 1, .memory = KVF_MEMORY_DEVICE};
+    const kvf_tier_options host = {
+        .layouts = layouts + 1, .layout_count = 1, .memory = KVF_MEMORY_PINNED};
+    ok(kvf_tier_create(k->engine, &device, &k->device, &e), &e);
+    ok(kvf_tier_create(k->engine, &host, &k->host_tier, &e), &e);
+    kvf_layout_destroy(near);
+    kvf_layout_destroy(far);
+}
+
+kvf_status rig_join(rig_rank *k, const kvf_group_options *changes, kvf_error *error) {
+    const rig_options *o = &k->rig->options;
+    kvf_group_options group = {.rank = k->rank, .ranks = k->rig->ranks, .id = k->rig->id};
+    if (changes)
+        group = *changes;
+    else if (k->rig->ranks == 1)
+        group.id = NULL;
+    group.engine = k->engine;
+    group.stream = k->stream;
+    group.no_thread = o->form == RIG_NO_THREAD;
+    if (group.timeout_us == 0)
+        group.timeout_us = o->timeout_us;
+    group.min_ctas = o->min_ctas;
+    group.max_ctas = o->max_ctas;
+    group.cta_policy = o->cta_policy;
+    const kvf_wire_options wire = {.device = k->device,
+                                   .chunk_bytes =
+                                       (o->chunk_blocks ? o->chunk_blocks : 2) * RIG_BLOCK,
+                                   .chunks = o->chunks};
+    kvf_status status = kvf_group_create(&group, &k->group, error);
+    return status == KVF_OK ? kvf_wire_create(k->group, &wire, &k->wire, error) : status;
+}
+
+void rig_leave(rig_rank *k) {
+    kvf_wire_destroy(k->wire);
+    kvf_group_destroy(k->group);
+    k->wire = NULL;
+    k->group = NULL;
+}
+
+static void open_rank(rig_rank *k) {
+    const rig_options *o = &k->rig->options;
+    kvf_cuda_options engine = o->engine;
+    const kvf_cuda_pinned_options pinned = {
+        .bytes = (size_t)RIG_SLOTS * RIG_BLOCK, .device = k->rank, .threads = 1};
+    kvf_error e = {0};
+    k->page_first = o->mixed && k->rank % 2 == 1;
+    k->slots = k->page_first ? RIG_SLOTS + 7 : RIG_SLOTS;
+    engine.device = k->rank;
+    ok(kvf_engine_cuda_create(&engine, &k->engine, &e), &e);
+    ok(kvf_cuda_pinned_create(&pinned, &k->memory, NULL, &e), &e);
+    k->host = kvf_cuda_pinned_base(k->memory);
+    memset(k->host, 0, (size_t)RIG_SLOTS * RIG_BLOCK);
+    open_tiers(k);
+    if (o->form == RIG_ORDERED)
+        cuda_ok(cudaStreamCreateWithFlags(&k->stream, cudaStreamNonBlocking));
+    if (!o->alone)
+        ok(rig_join(k, NULL, &e), &e);
+}
+
+void rig_open(group_rig *rig, int ranks, const rig_options *options) {
+    const fakecuda_config machine = {.devices = ranks};
+    *rig = (group_rig){.ranks = ranks};
+    if (options)
+        rig->options = *options;
+    if (FAKECUDA)
+        fakecuda_configure(&machine);
+    if (FAKENCCL)
+        fakenccl_configure(&rig->options.nccl);
+    if (ranks > 1) {
+        kvf_error e = {0};
+        kvf_status status = kvf_group_id_create(rig->id, &e);
+        test_expect(rig->options.alone && status == KVF_ERR_UNSUPPORTED ? status : KVF_OK, status,
+                    &e);
+    }
+    assert_int_equal(pthread_barrier_init(&rig->barrier, NULL, (unsigned)ranks), 0);
+    for (int r = 0; r < ranks; r++)
+        rig->of[r] = (rig_rank){.rig = rig, .rank = r};
+    rig_on_all(rig, open_rank);
+}
+
+static void close_rank(rig_rank *k) {
+    rig_leave(k);
+    if (k->stream)
+        cuda_ok(cudaStreamDestroy(k->stream));
+    kvf_tier_destroy(k->device);
+    kvf_tier_destroy(k->host_tier);
+    kvf_engine_destroy(k->engine);
+    kvf_cuda_pinned_destroy(k->memory);
+    for (size_t l = 0; l < RIG_LAYERS; l++)
+        (void)cudaFree(k->layers[l]);
+}
+
+void rig_close(group_rig *rig) {
+    rig_on_all(rig, close_rank);
+    pthread_barrier_destroy(&rig->barrier);
+    if (FAKENCCL)
+        assert_int_equal(fakenccl_reset(), 0);
+    if (FAKECUDA)
+        assert_int_equal(fakecuda_reset(), 0);
+}
+
+void rig_run(int ranks, const rig_options *options, void (*body)(rig_rank *rank)) {
+    group_rig rig;
+    (void)alarm(WATCHDOG_S);
+    rig_open(&rig, ranks, options);
+    rig_on_all(&rig, body);
+    rig_close(&rig);
+}
+
+void rig_run_forms(int ranks, const rig_options *options, void (*body)(rig_rank *rank)) {
+    rig_options o = {0};
+    if (options)
+        o = *options;
+    for (o.form = 0; o.form < RIG_FORMS; o.form++)
+        rig_run(ranks, &o, body);
+}
+
+void rig_process(group_rig *rig, void (*body)(rig_rank *rank)) {
+    const fakecuda_config machine = {.devices = rig->ranks};
+    rig_rank *k = &rig->of[rig->only];
+    fakecuda_configure(&machine);
+    cuda_ok(cudaSetDevice(rig->only));
+    *k = (rig_rank){.rig = rig, .rank = rig->only};
+    open_rank(k);
+    body(k);
+    close_rank(k);
+}
+
+static char byte_of(unsigned position, size_t at) {
+    return (char)(position * 11 + at * 7 + at / 128);
+}
+
+static char *device_address(const rig_rank *k, size_t id, size_t piece) {
+    size_t layer = piece / 2, part = piece % 2;
+    char *at = (char *)k->layers[k->page_first ? 0 : layer];
+    if (k->page_first)
+        at += ((part * k->slots + id) * RIG_LAYERS + layer) * RIG_PART;
+    else
+        at += (2 * id + part) * RIG_PART;
+    return at;
+}
+
+static char *device_part(const rig_rank *k, size_t id, size_t piece) {
+    const char *at = device_address(k, id, piece);
+    char *shadow = fakecuda_shadow(at, RIG_PART);
+    assert_non_null(shadow);
+    return shadow;
+}
+
+void rig_fill_host(rig_rank *k, size_t id, unsigned position) {
+    for (size_t i = 0; i < RIG_BLOCK; i++)
+        k->host[id * RIG_BLOCK + i] = byte_of(position, i);
+}
+
+void rig_fill_device(rig_rank *k, size_t id, unsigned position) {
+    for (size_t i = 0; i < RIG_BLOCK; i++)
+        device_part(k, id, i / RIG_PART)[i % RIG_PART] = byte_of(position, i);
+}
+
+bool rig_host_is(const rig_rank *k, size_t id, unsigned position) {
+    for (size_t i = 0; i < RIG_BLOCK; i++)
+        if (k->host[id * RIG_BLOCK + i] != byte_of(position, i))
+            return false;
+    return true;
+}
+
+bool rig_device_is(const rig_rank *k, size_t id, unsigned position) {
+    for (size_t i = 0; i < RIG_BLOCK; i++)
+        if (device_part(k, id, i / RIG_PART)[i % RIG_PART] != byte_of(position, i))
+            return false;
+    return true;
+}
+
+void rig_put_device(rig_rank *k, size_t id, unsigned position) {
+    char bytes[RIG_BLOCK];
+    for (size_t i = 0; i < RIG_BLOCK; i++)
+        bytes[i] = byte_of(position, i);
+    for (size_t piece = 0; piece < (size_t)2 * RIG_LAYERS; piece++)
+        cuda_ok(cudaMemcpy(device_address(k, id, piece), bytes + piece * RIG_PART, RIG_PART,
+                           cudaMemcpyHostToDevice));
+    cuda_ok(cudaDeviceSynchronize());
+}
+
+bool rig_got_device(const rig_rank *k, size_t id, unsigned position) {
+    char bytes[RIG_BLOCK];
+    bool got = true;
+    for (size_t piece = 0; piece < (size_t)2 * RIG_LAYERS; piece++)
+        cuda_ok(cudaMemcpy(bytes + piece * RIG_PART, device_address(k, id, piece), RIG_PART,
+                           cudaMemcpyDeviceToHost));
+    for (size_t i = 0; i < RIG_BLOCK; i++)
+        got &= bytes[i] == byte_of(position, i);
+    return got;
+}
+
+void rig_hashes(kvf_hash *hashes, uint64_t first_position, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        hashes[i] = test_hash(first_position + i, 1000);
+}
+
+kvf_assignments *rig_tracker(const uint64_t *ids, size_t count, uint64_t first_position) {
+    const kvf_assignments_options options = {.offset = first_position};
+    kvf_assignments *tracker;
+    kvf_error e = {0};
+    ok(kvf_assignments_create(&options, &tracker, &e), &e);
+    ok(kvf_assignments_extend_block_ids(tracker, ids, count, &e), &e);
+    return tracker;
+}
+
+void rig_expect_phases(const kvf_assignments *tracker, size_t assigned, size_t pending) {
+    assert_int_equal(kvf_assignments_assigned_count(tracker), assigned);
+    assert_int_equal(kvf_assignments_staged_count(tracker), 0);
+    assert_int_equal(kvf_assignments_pending_count(tracker), pending);
+    assert_int_equal(kvf_flight_open_count(tracker), 0);
+}
+
+static void expect_idle(kvf_engine *engine, const kvf_tier *tier) {
+    uint64_t ids[RIG_SLOTS];
+    kvf_status status = KVF_ERR_BUSY;
+    kvf_error e = {0};
+    for (uint64_t i = 0; i < RIG_SLOTS; i++)
+        ids[i] = i;
+    for (int tries = 0; status == KVF_ERR_BUSY && tries < 20000; tries++) {
+        (void)kvf_engine_progress(engine);
+        status = kvf_tier_idle(tier, ids, RIG_SLOTS, &e);
+        if (status == KVF_ERR_BUSY)
+            usleep(1000);
+    }
+    ok(status, &e);
+}
+
+void rig_expect_idle(const rig_rank *k) {
+    expect_idle(k->engine, k->device);
+    expect_idle(k->engine, k->host_tier);
+}
+
+void rig_end_with(kvf_wire_op *op, kvf_status expected, kvf_error *error) {
+    *error = (kvf_error){0};
+    test_expect(expected, kvf_wire_op_wait(op, 20 * 1000 * 1000, error), error);
+    assert_int_equal(error->status, expected);
+    kvf_wire_op_release(op);
+}
+
+void rig_end(kvf_wire_op *op, kvf_status expected) {
+    kvf_error e;
+    rig_end_with(op, expected, &e);
+}
+
+kvf_wire_op *rig_onboard(rig_rank *k, uint64_t first, size_t count, uint64_t position) {
+    uint64_t ids[RIG_SLOTS];
+    kvf_wire_op *op = NULL;
+    kvf_error e = {0};
+    for (size_t i = 0; i < count; i++) {
+        ids[i] = first + i;
+        if ((position + i) % (uint64_t)k->rig->ranks == (uint64_t)k->rank)
+            rig_fill_host(k, ids[i], (unsigned)(position + i));
+    }
+    const kvf_plan plan = {position, count, ids, ids, NULL};
+    ok(kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, NULL, &op, &e), &e);
+    return op;
+}
+
+bool rig_onboarded(const rig_rank *k, uint64_t first, size_t count, uint64_t position) {
+    bool all = true;
+    for (size_t i = 0; i < count; i++)
+        all &= rig_device_is(k, first + i, (unsigned)(position + i));
+    return all;
+}

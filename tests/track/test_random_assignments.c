@@ -1,0 +1,33 @@
+/* Random operations on a tracker and on three plain lists. */
+#include "assignments_run.h"
+
+#include <inttypes.h>
+
+enum { STEPS = 90 };
+
+static uint64_t random_below(void *user, uint64_t bound) {
+    return test_random_below(user, bound);
+}
+
+static void run_seed(uint64_t seed) {
+    static model_run run;
+    test_random random = test_random_make(seed);
+    model_run_begin(&run, (model_source){random_below, &random});
+    for (size_t step = 0; step < STEPS; step++)
+        if (!model_run_step(&run))
+            fail_msg("seed %" PRIu64 ", step %zu, %s: %s", seed, step, run.operation, run.broken);
+    assert_true(model_run_end(&run));
+}
+
+static void test_real_is_as_the_model(void **state) {
+    (void)state;
+    for (uint64_t seed = 0; seed < test_seeds(20) * 200; seed++)
+        run_seed(seed);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_real_is_as_the_model),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
