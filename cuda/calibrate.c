@@ -34,9 +34,9 @@ enum {
     ROOMINESS = 6,       /* the scratch has room for as many cells */
     LARGE_ROOMINESS = 2, /* ... or large ones */
     FEWEST = 4,          /* pieces in the largest cell of a size; otherwise the size is left out */
-    GROUPS = 16,
-    GROUP_BLOCKS = 16,
-    GROUP_BYTES = 1024,
+    LAYERS = 16,
+    LAYER_BLOCKS = 16,
+    LAYER_BYTES = 1024,
     MOST_SAMPLES = 2048,
     WAYS = KVF_CUDA_DIRECTIONS * (KVF_CUDA_STRATEGIES - 1),
     WARM_UP_NS = 300 * 1000 * 1000,
@@ -70,7 +70,7 @@ typedef struct cell {
     kvf_cuda_strategy strategy;
     size_t bytes, pieces;
     size_t rows; /* of a box; 1: pieces */
-    size_t groups;
+    size_t layers;
 } cell;
 
 _Static_assert(USUAL_SCRATCH / LARGE_ROOMINESS >= 128 << 20, "cells of 64 and 128 MiB fit");
@@ -139,7 +139,7 @@ static kvf_status time_once(bench *b, const cell *c, double *ns, bool *taken, kv
     const kvf_plan plan = {.count = c->pieces,
                            .src_ids = to ? b->far_ids : b->near_ids,
                            .dst_ids = to ? b->near_ids : b->far_ids};
-    const kvf_submit_options how = {.strategy = c->strategy, .by_group = c->groups > 1};
+    const kvf_submit_options how = {.strategy = c->strategy, .by_layer = c->layers > 1};
     kvf_transfer *transfer = NULL;
     double start = now();
     kvf_status status = kvf_transfer_submit(to ? b->far : b->near, from ? b->far : b->near, &plan,
@@ -206,9 +206,9 @@ static void keep(bench *b, const cell *c, double ns[SAMPLES]) {
         .direction = c->direction,
         .strategy = c->strategy,
         .bytes = c->bytes,
-        .pieces = (uint64_t)c->pieces * c->groups,
+        .pieces = (uint64_t)c->pieces * c->layers,
         .row_calls = c->rows > 1 ? c->pieces / c->rows : 0,
-        .groups = (uint32_t)c->groups,
+        .layers = (uint32_t)c->layers,
         .ns = middle,
     };
 }
@@ -252,21 +252,21 @@ static kvf_status make_tier(bench *b, const kvf_region *regions, size_t count, k
     return status;
 }
 
-/* Both sides have a region a group, one behind the other, of blocks that touch. */
-static kvf_status open_tiers(bench *b, size_t bytes, size_t groups, kvf_error *error) {
-    kvf_region near[GROUPS], far[GROUPS];
-    b->blocks = b->scratch / groups / bytes;
-    for (size_t g = 0; g < groups; g++) {
+/* Both sides have a region a layer, one behind the other, of blocks that touch. */
+static kvf_status open_tiers(bench *b, size_t bytes, size_t layers, kvf_error *error) {
+    kvf_region near[LAYERS], far[LAYERS];
+    b->blocks = b->scratch / layers / bytes;
+    for (size_t g = 0; g < layers; g++) {
         near[g] = (kvf_region){.base = (char *)b->near_memory + g * b->blocks * bytes,
                                .block_stride = bytes,
                                .bytes = bytes,
-                               .group = (uint32_t)g};
+                               .layer = (uint32_t)g};
         far[g] = near[g];
         far[g].base = (char *)kvf_cuda_pinned_base(b->pinned) + g * b->blocks * bytes;
     }
-    kvf_status status = make_tier(b, near, groups, KVF_MEMORY_DEVICE, &b->near, error);
+    kvf_status status = make_tier(b, near, layers, KVF_MEMORY_DEVICE, &b->near, error);
     if (status == KVF_OK)
-        status = make_tier(b, far, groups, KVF_MEMORY_PINNED, &b->far, error);
+        status = make_tier(b, far, layers, KVF_MEMORY_PINNED, &b->far, error);
     return status;
 }
 
@@ -281,7 +281,7 @@ static kvf_status measure_pieces(bench *b, size_t bytes, kvf_error *error) {
     kvf_status status = KVF_OK;
     size_t pieces = most_pieces(b, bytes);
     for (int i = 0; status == KVF_OK && i < 3 && pieces > 0; i++, pieces /= 8)
-        status = measure_all(b, (cell){.bytes = bytes, .pieces = pieces, .rows = 1, .groups = 1},
+        status = measure_all(b, (cell){.bytes = bytes, .pieces = pieces, .rows = 1, .layers = 1},
                              KVF_CUDA_STAGED, error);
     return status;
 }
@@ -299,7 +299,7 @@ static kvf_status measure_rows(bench *b, size_t bytes, kvf_error *error) {
         size_t rows = rows_a_box[i], boxes = most_pieces(b, bytes) / rows;
         if (boxes > 0)
             status = measure_all(
-                b, (cell){.bytes = bytes, .pieces = boxes * rows, .rows = rows, .groups = 1},
+                b, (cell){.bytes = bytes, .pieces = boxes * rows, .rows = rows, .layers = 1},
                 KVF_CUDA_BATCH, error);
     }
     return status;
@@ -312,7 +312,7 @@ static kvf_status measure_large(bench *b, size_t bytes, kvf_error *error) {
         size_t pieces = kvf__min(large[i].pieces, b->scratch / LARGE_ROOMINESS / bytes);
         if (large[i].bytes == bytes && pieces > most_pieces(b, bytes))
             status =
-                measure_all(b, (cell){.bytes = bytes, .pieces = pieces, .rows = 1, .groups = 1},
+                measure_all(b, (cell){.bytes = bytes, .pieces = pieces, .rows = 1, .layers = 1},
                             KVF_CUDA_STAGED, error);
     }
     return status;
@@ -332,9 +332,9 @@ static kvf_status measure_size(bench *b, size_t bytes, kvf_error *error) {
     return status;
 }
 
-static kvf_status measure_groups(bench *b, kvf_error *error) {
-    const cell c = {.bytes = GROUP_BYTES, .pieces = GROUP_BLOCKS, .rows = 1, .groups = GROUPS};
-    kvf_status status = open_tiers(b, GROUP_BYTES, GROUPS, error);
+static kvf_status measure_layers(bench *b, kvf_error *error) {
+    const cell c = {.bytes = LAYER_BYTES, .pieces = LAYER_BLOCKS, .rows = 1, .layers = LAYERS};
+    kvf_status status = open_tiers(b, LAYER_BYTES, LAYERS, error);
     if (status == KVF_OK)
         status = measure_all(b, c, KVF_CUDA_STAGED, error);
     close_tiers(b);
@@ -342,7 +342,7 @@ static kvf_status measure_groups(bench *b, kvf_error *error) {
 }
 
 static kvf_status measure_sizes(bench *b, kvf_error *error) {
-    size_t order[COUNT(sizes) + 1]; /* the last: groups */
+    size_t order[COUNT(sizes) + 1]; /* the last: layers */
     for (size_t i = 0; i < COUNT(order); i++)
         order[i] = i;
     for (size_t i = COUNT(order); i > 1; i--) {
@@ -353,14 +353,14 @@ static kvf_status measure_sizes(bench *b, kvf_error *error) {
     kvf_status status = KVF_OK;
     for (size_t i = 0; status == KVF_OK && i < COUNT(order); i++)
         status = order[i] < COUNT(sizes) ? measure_size(b, sizes[order[i]], error)
-                                         : measure_groups(b, error);
+                                         : measure_layers(b, error);
     return status;
 }
 
 /* Noise */
 
 static cell reference(const bench *b) {
-    return (cell){.bytes = REFERENCE, .pieces = most_pieces(b, REFERENCE), .rows = 1, .groups = 1};
+    return (cell){.bytes = REFERENCE, .pieces = most_pieces(b, REFERENCE), .rows = 1, .layers = 1};
 }
 
 /* Clocks rise with work of the GPU's, the link's and the processor's. */

@@ -170,7 +170,7 @@ static kvf_move *lower(const laid_out_move *wanted, const kvf_layout *device,
                           .dst = to_device ? device : host,
                           .plans = &plan,
                           .plan_count = 1,
-                          .group_count = wanted->first_layer ? 1 : 0};
+                          .layer_count = wanted->first_layer ? 1 : 0};
     must(kvf_move_create(&spec, limits, NULL, &move, &error), &error, "making a move");
     free(device_ids);
     free(host_ids);

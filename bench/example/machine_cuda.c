@@ -3,7 +3,7 @@
  * transfers apart, and the host waits for none of them:
  *
  *     begin    kvf_cuda_wait_slots    the stream waits for who still uses the blocks it will write,
- *     layer    kvf_cuda_wait_group    and for each layer of those on their way
+ *     layer    kvf_cuda_wait_layer    and for each layer of those on their way
  *     end      kvf_cuda_mark_slots    transfers from now on wait for the step, and kvf_tier_idle
  *                                     knows that its blocks are in use
  *     done     cudaEventQuery         the sums are there
@@ -82,7 +82,7 @@ static void cuda_layer(machine *machine, const step *step, const layer_view *vie
     };
     kvf_error error = {0};
     if (step->landing != NULL) {
-        check(kvf_cuda_wait_group(step->landing, view->layer, stream, &error), &error);
+        check(kvf_cuda_wait_layer(step->landing, view->layer, stream, &error), &error);
     }
     check_cuda(kernels_layer(&layer, stream), "launching a kernel");
 }

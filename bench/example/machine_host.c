@@ -24,7 +24,7 @@ static void host_layer(machine *machine, const step *step, const layer_view *vie
     /* Where that fails, so does the transfer, and the step is void. It may still be moving other
      * blocks: nobody may look. */
     if (step->landing != NULL &&
-        kvf_transfer_wait_group(step->landing, view->layer, -1, NULL) != KVF_OK) {
+        kvf_transfer_wait_layer(step->landing, view->layer, -1, NULL) != KVF_OK) {
         return;
     }
     for (size_t token = step->first_new; token < step->tokens; token++) {

@@ -195,7 +195,7 @@ static void onboarded(runtime *rt, sequence *s, size_t landed, bool failed) {
 bool sequence_resume(runtime *rt, sequence *s) {
     const size_t there = kvf_assignments_assigned_count(s->host);
     const kvf_pair pair = {.src = s->host, .dst = s->device};
-    const kvf_submit_options options = {.by_group = true};
+    const kvf_submit_options options = {.by_layer = true};
     if (!sequence_grow(rt, s)) {
         return false;
     }

@@ -182,13 +182,13 @@ static void sample_layer(bench *bench, size_t strategy, size_t sample) {
     series *series = &bench->series[strategy];
     kvf_submit_options options = series->options;
     kvf_error error = {0};
-    options.by_group = true;
+    options.by_layer = true;
     poison(bench, bench->route.count);
     uint64_t start = clock_ns();
     kvf_transfer *transfer = route_submit(&bench->route, bench->route.count, &options);
     kvf_status status = KVF_ERR_TIMEOUT;
     while (status == KVF_ERR_TIMEOUT) {
-        status = kvf_transfer_wait_group(transfer, 0, bench->chosen->poll ? 0 : -1, &error);
+        status = kvf_transfer_wait_layer(transfer, 0, bench->chosen->poll ? 0 : -1, &error);
     }
     must(status, &error, "transfer failed");
     series->layers[sample] = (double)(clock_ns() - start);

@@ -1,11 +1,11 @@
 /*
  * The strategies: how one transfer's copies get into its streams.
  *
- * A copier walks over the move, group by group, and enqueues as much at a time as it is told to.
+ * A copier walks over the move, layer by layer, and enqueues as much at a time as it is told to.
  * Everything here runs with `order` held, on the engine's device.
  *
  *     loop, batch      boxes or pieces, in the order of kvf__move_next
- *     kernel           all spans of a group times some pairs a launch
+ *     kernel           all spans of a layer times some pairs a launch
  *     staged           the same, between the device and a buffer; copies between that and the host
  */
 #ifndef KVF_CUDA_COPIER_H
@@ -81,7 +81,7 @@ typedef struct kvf__cuda_slot {
 } kvf__cuda_slot;
 
 typedef struct kvf__cuda_packing {
-    size_t *order;         /* the move's spans, by group and address on the host */
+    size_t *order;         /* the move's spans, by layer and address on the host */
     kvf__cuda_slot *slots; /* beside it */
     kvf__span *hosts;      /* joined on the host's side: address and stride in dst and src alike */
     size_t *offsets;       /* beside it: bytes of the band's hosts before it */

@@ -59,12 +59,12 @@ static const char *host_address(const kvf__cuda_copier *c, size_t span) {
     return to_device(c) ? s->src : s->dst;
 }
 
-/* By address within groups; spans come by the other side's address, nearly in order already. */
+/* By address within layers; spans come by the other side's address, nearly in order already. */
 static void put_in_order(const kvf__cuda_copier *c, size_t *order) {
     const kvf_move *m = c->move;
     for (size_t i = 0; i < m->span_count; i++) {
         size_t at = i;
-        for (; at > 0 && (!m->by_group || m->spans[order[at - 1]].group == m->spans[i].group) &&
+        for (; at > 0 && (!m->by_layer || m->spans[order[at - 1]].layer == m->spans[i].layer) &&
                (uintptr_t)host_address(c, order[at - 1]) > (uintptr_t)host_address(c, i);
              at--)
             order[at] = order[at - 1];
@@ -72,14 +72,14 @@ static void put_in_order(const kvf__cuda_copier *c, size_t *order) {
     }
 }
 
-/* Cuts a band off the order, from `first` on: spans of one group that fit a buffer. */
+/* Cuts a band off the order, from `first` on: spans of one layer that fit a buffer. */
 static kvf__cuda_band cut_band(const kvf__cuda_copier *c, size_t first) {
     const kvf_move *m = c->move;
     const size_t *order = c->packing.order;
     kvf__cuda_band band = {.first = first, .end = first};
     while (band.end < m->span_count) {
         const kvf__span *s = &m->spans[order[band.end]];
-        if ((m->by_group && s->group != m->spans[order[first]].group) ||
+        if ((m->by_layer && s->layer != m->spans[order[first]].layer) ||
             band.bytes + bytes_of(s) > kvf__cuda_buffer_bytes(c->engine))
             break;
         band.bytes += bytes_of(s);
@@ -195,10 +195,10 @@ static kvf_status pack_all(kvf__cuda_copier *c, kvf_error *error) {
         kvf__cuda_band *band = &p->bands[p->band_count++];
         *band = cut_band(c, at);
         at = band->end;
-        bool ends_group =
+        bool ends_layer =
             at == m->span_count ||
-            (m->by_group && m->spans[p->order[at]].group != m->spans[p->order[at - 1]].group);
-        band->end_span = ends_group ? at : 0;
+            (m->by_layer && m->spans[p->order[at]].layer != m->spans[p->order[at - 1]].layer);
+        band->end_span = ends_layer ? at : 0;
         status = pack_band(c, band, error);
     }
     return status;

@@ -57,7 +57,7 @@ static kvf__cuda_curve curve_of(const point *points, size_t count) {
     return c;
 }
 
-/* Events behind a group, and a launch or call for it where all are one otherwise. */
+/* Events behind a layer, and a launch or call for it where all are one otherwise. */
 enum { EVENT = 1500, LAUNCH = 5000 };
 
 /* Submitting, the device's beginning, and the event that tells of the end. */
@@ -65,16 +65,16 @@ enum { DIRECT = 12000, BATCH_CALL = 3000, STAGED = 30000, CHUNK = 10000 };
 
 static void fill_link(kvf__cuda_cost cost[KVF_CUDA_STRATEGIES], kvf__cuda_curve kernel) {
     cost[KVF_CUDA_LOOP] = (kvf__cuda_cost){.fixed_ns = DIRECT,
-                                           .group_ns = EVENT,
+                                           .layer_ns = EVENT,
                                            .piece = CURVE(call),
                                            .row_call_ns = call[0].ns,
                                            .row = CURVE(row)};
     cost[KVF_CUDA_BATCH] = (kvf__cuda_cost){
-        .fixed_ns = DIRECT + BATCH_CALL, .group_ns = EVENT + LAUNCH, .piece = CURVE(batched)};
+        .fixed_ns = DIRECT + BATCH_CALL, .layer_ns = EVENT + LAUNCH, .piece = CURVE(batched)};
     cost[KVF_CUDA_KERNEL] =
-        (kvf__cuda_cost){.fixed_ns = DIRECT, .group_ns = EVENT + LAUNCH, .piece = kernel};
+        (kvf__cuda_cost){.fixed_ns = DIRECT, .layer_ns = EVENT + LAUNCH, .piece = kernel};
     cost[KVF_CUDA_STAGED] = (kvf__cuda_cost){
-        .fixed_ns = STAGED, .group_ns = EVENT, .piece = CURVE(pack), .chunk_ns = CHUNK};
+        .fixed_ns = STAGED, .layer_ns = EVENT, .piece = CURVE(pack), .chunk_ns = CHUNK};
 }
 
 static void fill_inside(kvf__cuda_cost cost[KVF_CUDA_STRATEGIES]) {

@@ -69,7 +69,7 @@ void kvf__cuda_model_seal(kvf_cuda_model *model) {
         for (size_t s = 0; s < KVF_CUDA_STRATEGIES; s++) {
             kvf__cuda_cost *cost = &model->cost[d][s];
             cost->fixed_ns = whole_picoseconds(cost->fixed_ns);
-            cost->group_ns = whole_picoseconds(cost->group_ns);
+            cost->layer_ns = whole_picoseconds(cost->layer_ns);
             cost->row_call_ns = whole_picoseconds(cost->row_call_ns);
             cost->chunk_ns = whole_picoseconds(cost->chunk_ns);
             seal_curve(&cost->piece);
@@ -128,7 +128,7 @@ static double staged(const kvf_cuda_model *m, kvf_cuda_direction direction,
         return NAN; /* there is nothing to pack for */
     if (load->bytes == 0)
         return 0;
-    double chunks = fmax(ceil((double)load->bytes / KVF__CUDA_CHUNK), load->groups);
+    double chunks = fmax(ceil((double)load->bytes / KVF__CUDA_CHUNK), load->layers);
     double pack = all_of(&cost->piece, &load->lines);
     double copy = fmax(wire, host_copies(m, direction, load, chunks));
     return cost->chunk_ns * chunks + fmax(pack, copy) + fmin(pack, copy) / chunks;
@@ -146,8 +146,8 @@ static double predict(const kvf_cuda_model *m, kvf_cuda_direction direction,
         ns = fmax(wire, all_of(&cost->piece, &load->lines));
     else if (strategy == KVF_CUDA_STAGED)
         ns = staged(m, direction, load, wire);
-    double behind_first = load->groups > 1 ? load->groups - 1 : 0;
-    return cost->fixed_ns + cost->group_ns * behind_first + ns;
+    double behind_first = load->layers > 1 ? load->layers - 1 : 0;
+    return cost->fixed_ns + cost->layer_ns * behind_first + ns;
 }
 
 void kvf__cuda_model_predict(const kvf_cuda_model *model, kvf_cuda_direction direction,

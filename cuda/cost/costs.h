@@ -54,7 +54,7 @@ typedef struct kvf__cuda_load {
     uint64_t row_calls;     /* these boxes */
     kvf__cuda_tally lines;  /* rows of blocks, whether or not blocks touch: what kernels see */
     uint64_t host_boxes;    /* pieces when only the host's side has to be contiguous */
-    uint32_t groups;        /* that have to be told apart; 1: the whole */
+    uint32_t layers;        /* that have to be told apart; 1: the whole */
 } kvf__cuda_load;
 
 /* Counts a move for `loop`'s limits. Takes as long as there are runs, plus spans that differ times
@@ -75,7 +75,7 @@ typedef struct kvf__cuda_curve {
 double kvf__cuda_curve_at(const kvf__cuda_curve *curve, double bytes);
 
 typedef struct kvf__cuda_cost {
-    double fixed_ns, group_ns; /* ... and for every group behind the first */
+    double fixed_ns, layer_ns; /* ... and for every layer behind the first */
     kvf__cuda_curve piece;     /* not known: nor is the strategy. Of staged: packing only */
     double row_call_ns;        /* loop and batch: a box with rows */
     kvf__cuda_curve row;       /* ... and each of them; not known: as pieces */
@@ -122,15 +122,15 @@ void kvf__cuda_model_choose(const kvf_cuda_model *model, kvf_cuda_direction dire
 
 /* Fitting */
 
-/* What a transfer took. Of its pieces each has `bytes`; on the host's side they touch, group by
- * group. */
+/* What a transfer took. Of its pieces each has `bytes`; on the host's side they touch, layer by
+ * layer. */
 typedef struct kvf__cuda_sample {
     kvf_cuda_direction direction;
     kvf_cuda_strategy strategy;
     size_t bytes;
     uint64_t pieces;    /* or rows, of ... */
     uint64_t row_calls; /* ... so many boxes; 0: pieces */
-    uint32_t groups;    /* 1 or more */
+    uint32_t layers;    /* 1 or more */
     double ns;
 } kvf__cuda_sample;
 

@@ -5,7 +5,7 @@
  *      "calibrated": true, "noise_ppm": 21000,
  *      "gpu": "NVIDIA H100 ...", "driver": 13000, "link": "32.0 GT/s PCIe x16",
  *      "to_device": {"link_bytes_per_us": 55000,
- *          "loop": {"fixed_ps": ..., "group_ps": ..., "chunk_ps": 0, "row_call_ps": ...,
+ *          "loop": {"fixed_ps": ..., "layer_ps": ..., "chunk_ps": 0, "row_call_ps": ...,
  *                   "piece": {"bytes": [512, ...], "ps": [2300000, ...]},
  *                   "row": {"bytes": [...], "ps": [...]}},
  *          "batch": ..., "kernel": ..., "staged": null},
@@ -76,7 +76,7 @@ static json_t *cost_to_json(const kvf__cuda_cost *c) {
         return json_null();
     json_t *object = json_object();
     bool ok = put(object, "fixed_ps", whole(c->fixed_ns)) &&
-              put(object, "group_ps", whole(c->group_ns)) &&
+              put(object, "layer_ps", whole(c->layer_ns)) &&
               put(object, "chunk_ps", whole(c->chunk_ns)) &&
               put(object, "row_call_ps", whole(c->row_call_ns)) &&
               put(object, "piece", curve_to_json(&c->piece)) &&
@@ -265,7 +265,7 @@ static void read_cost(reading *r, const json_t *json, kvf_cuda_strategy strategy
         return;
     object(r, json, 6);
     c->fixed_ns = picoseconds(r, json, "fixed_ps");
-    c->group_ns = picoseconds(r, json, "group_ps");
+    c->layer_ns = picoseconds(r, json, "layer_ps");
     c->chunk_ns = picoseconds(r, json, "chunk_ps");
     c->row_call_ns = picoseconds(r, json, "row_call_ps");
     read_curve(r, json_object_get(json, "piece"), &c->piece);

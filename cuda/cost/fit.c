@@ -96,7 +96,7 @@ static bool is_of(const kvf__cuda_sample *s, kvf_cuda_direction direction,
 }
 
 static bool is_plain(const kvf__cuda_sample *s) {
-    return s->row_calls == 0 && s->groups == 1;
+    return s->row_calls == 0 && s->layers == 1;
 }
 
 static double bytes_of(const kvf__cuda_sample *s) {
@@ -104,7 +104,7 @@ static double bytes_of(const kvf__cuda_sample *s) {
 }
 
 static double chunks_of(const kvf__cuda_sample *s) {
-    return fmax(ceil(bytes_of(s) / KVF__CUDA_CHUNK), s->groups);
+    return fmax(ceil(bytes_of(s) / KVF__CUDA_CHUNK), s->layers);
 }
 
 /* Fixed times and pieces of the strategies that copy at once. */
@@ -124,7 +124,7 @@ static void fit_rows(fitting *f, kvf_cuda_direction direction, kvf_cuda_strategy
     f->term_count = 0;
     for (size_t i = 0; i < f->count; i++) {
         const kvf__cuda_sample *s = &f->samples[i];
-        if (is_of(s, direction, strategy) && s->row_calls > 0 && s->groups == 1)
+        if (is_of(s, direction, strategy) && s->row_calls > 0 && s->layers == 1)
             add_term(f, s, (double)s->row_calls, cost->fixed_ns);
     }
     fit_terms(f, &cost->row_call_ns, &cost->row);
@@ -174,8 +174,8 @@ static void load_of(const kvf__cuda_sample *s, kvf__cuda_load *load) {
     *load = (kvf__cuda_load){
         .bytes = s->bytes * s->pieces,
         .row_calls = s->row_calls,
-        .host_boxes = s->groups,
-        .groups = s->groups,
+        .host_boxes = s->layers,
+        .layers = s->layers,
     };
     kvf__cuda_tally_add(s->row_calls > 0 ? &load->rows : &load->pieces, s->pieces, load->bytes);
     kvf__cuda_tally_add(&load->lines, s->pieces, load->bytes);
@@ -201,7 +201,7 @@ static double median(double *values, size_t count) {
 
 static bool are_alike(const kvf__cuda_sample *a, const kvf__cuda_sample *b) {
     return is_of(a, b->direction, b->strategy) && a->bytes == b->bytes && a->pieces == b->pieces &&
-           a->row_calls == b->row_calls && a->groups == b->groups;
+           a->row_calls == b->row_calls && a->layers == b->layers;
 }
 
 double kvf__cuda_noise(const kvf__cuda_sample *samples, double *spreads, size_t count,
@@ -232,15 +232,15 @@ static void fit_chunks(fitting *f, kvf_cuda_direction direction) {
     cost->fixed_ns -= cost->chunk_ns;
 }
 
-/* What each group behind the first takes. */
-static void fit_groups(fitting *f, kvf_cuda_direction direction, kvf_cuda_strategy strategy) {
+/* What each layer behind the first takes. */
+static void fit_layers(fitting *f, kvf_cuda_direction direction, kvf_cuda_strategy strategy) {
     size_t count = 0;
     for (size_t i = 0; i < f->count; i++) {
         const kvf__cuda_sample *s = &f->samples[i];
-        if (is_of(s, direction, strategy) && s->groups > 1)
-            f->values[count++] = unexplained(f, s) / (s->groups - 1);
+        if (is_of(s, direction, strategy) && s->layers > 1)
+            f->values[count++] = unexplained(f, s) / (s->layers - 1);
     }
-    f->model->cost[direction][strategy].group_ns = fmax(median(f->values, count), 0);
+    f->model->cost[direction][strategy].layer_ns = fmax(median(f->values, count), 0);
 }
 
 static void fit_direction(fitting *f, kvf_cuda_direction direction) {
@@ -256,7 +256,7 @@ static void fit_direction(fitting *f, kvf_cuda_direction direction) {
         fit_chunks(f, direction);
     }
     for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s <= KVF_CUDA_STAGED; s++)
-        fit_groups(f, direction, s);
+        fit_layers(f, direction, s);
 }
 
 static kvf_status fit(fitting *f, kvf_error *error) {

@@ -215,8 +215,8 @@ static uint64_t count_host_boxes(const counting *c) {
     uint64_t boxes = 0;
     for (size_t i = 0; i < m->span_count; i++) {
         const kvf__span *s = &m->spans[i];
-        bool new_group = m->by_group && i > 0 && s->group != s[-1].group;
-        if (new_group || count == MOST_PIECES) {
+        bool new_layer = m->by_layer && i > 0 && s->layer != s[-1].layer;
+        if (new_layer || count == MOST_PIECES) {
             boxes += join(c, pieces, count);
             count = 0;
         }
@@ -231,7 +231,7 @@ static uint64_t count_host_boxes(const counting *c) {
 /* All */
 
 void kvf__cuda_load_of(const kvf_move *move, kvf_cuda_direction direction, kvf__cuda_load *load) {
-    *load = (kvf__cuda_load){.groups = move->by_group ? move->group_count : 1};
+    *load = (kvf__cuda_load){.layers = move->by_layer ? move->layer_count : 1};
     counting c = {.move = move, .direction = direction, .load = load};
     if (move->runs.pairs == 0)
         return;

@@ -89,7 +89,7 @@ typedef struct kvf__cuda {
     kvf_error failing;     /* the first of them; under `lock` */
     kvf__note broken_note, failing_note;
     kvf__note gave_way[KVF_CUDA_STRATEGIES]; /* said once; AUTO: no memory to pack in */
-    cudaEvent_t *spare; /* events of groups and gates, not in use; under `lock` */
+    cudaEvent_t *spare; /* events of layers and gates, not in use; under `lock` */
     size_t spare_count, spare_capacity;
     size_t event_count; /* of them, in all */
 
@@ -122,9 +122,9 @@ typedef struct kvf__cuda_job {
     kvf__cuda_state state;
     bool recorded;       /* its event in the ring is its own */
     kvf_error failed;    /* behind the first copy */
-    cudaEvent_t *groups; /* by group; NULL unless by group */
-    uint32_t group_count, groups_landed;
-    _Atomic uint32_t groups_recorded;
+    cudaEvent_t *layers; /* by layer; NULL unless by layer */
+    uint32_t layer_count, layers_landed;
+    _Atomic uint32_t layers_recorded;
     cudaEvent_t gate; /* background: fires once the caller's events have; NULL: none */
     uint64_t number;  /* in the order of submitting */
     kvf__cuda_copier copier;
@@ -205,7 +205,7 @@ void kvf__cuda_fail_job(kvf__cuda_job *job, const kvf_error *error);
  * begin: puts the stream behind whom the transfer waits for, and decides how it is copied. Nothing
  * is enqueued yet that touches memory. */
 kvf_status kvf__cuda_begin(kvf__cuda *engine, kvf_transfer *transfer, kvf_error *error);
-/* Enqueues about `budget` bytes of its copies; groups' events behind each group. Part of it may be
+/* Enqueues about `budget` bytes of its copies; layers' events behind each layer. Part of it may be
  * enqueued when it fails. `*done` tells whether nothing is left. */
 kvf_status kvf__cuda_copy_some(kvf__cuda *engine, kvf_transfer *transfer, size_t budget, bool *done,
                                kvf_error *error);

@@ -5,19 +5,19 @@
 
 /* Beginning */
 
-static kvf_status demand_groups(kvf__cuda *e, kvf_transfer *t, kvf_error *error) {
+static kvf_status demand_layers(kvf__cuda *e, kvf_transfer *t, kvf_error *error) {
     kvf__cuda_job *j = kvf__cuda_job_of(t);
-    if (!t->group_left)
+    if (!t->layer_left)
         return KVF_OK;
-    cudaEvent_t *groups = kvf__alloc_zero(&e->base.allocator, t->group_count, sizeof *groups);
-    if (!groups)
+    cudaEvent_t *layers = kvf__alloc_zero(&e->base.allocator, t->layer_count, sizeof *layers);
+    if (!layers)
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
-    j->groups = groups;
-    j->group_count = t->group_count;
+    j->layers = layers;
+    j->layer_count = t->layer_count;
     kvf_status status = KVF_OK;
     pthread_mutex_lock(&e->base.lock);
-    for (uint32_t g = 0; status == KVF_OK && g < t->group_count; g++)
-        status = kvf__cuda_demand_event(e, &groups[g], error);
+    for (uint32_t g = 0; status == KVF_OK && g < t->layer_count; g++)
+        status = kvf__cuda_demand_event(e, &layers[g], error);
     pthread_mutex_unlock(&e->base.lock);
     return status;
 }
@@ -75,7 +75,7 @@ kvf_status kvf__cuda_begin(kvf__cuda *e, kvf_transfer *t, kvf_error *error) {
     c->settled = fired && kvf__engine_reached(&e->base, t->after);
     c->computing = !fired || marks;
     c->beside_compute = !c->settled || marks;
-    kvf_status status = demand_groups(e, t, error);
+    kvf_status status = demand_layers(e, t, error);
     if (status == KVF_OK && t->move->runs.pairs > 0)
         status = ready_copier(e, t, error);
     if (status == KVF_OK)
@@ -85,11 +85,11 @@ kvf_status kvf__cuda_begin(kvf__cuda *e, kvf_transfer *t, kvf_error *error) {
 
 /* Copies */
 
-/* The end of the spans of the group that a span belongs to; of all unless by group. */
-static size_t end_of_group(const kvf_move *move, size_t span) {
+/* The end of the spans of the layer that a span belongs to; of all unless by layer. */
+static size_t end_of_layer(const kvf_move *move, size_t span) {
     size_t end = span + 1;
     while (end < move->span_count &&
-           (!move->by_group || move->spans[end].group == move->spans[span].group))
+           (!move->by_layer || move->spans[end].layer == move->spans[span].layer))
         end++;
     return end;
 }
@@ -101,24 +101,24 @@ static kvf__cuda_copy_fn *const copy_by[KVF_CUDA_STRATEGIES] = {
     [KVF_CUDA_STAGED] = kvf__cuda_staged,
 };
 
-static kvf_status copy_groups(kvf__cuda_job *j, size_t budget, kvf_error *error) {
+static kvf_status copy_layers(kvf__cuda_job *j, size_t budget, kvf_error *error) {
     kvf__cuda_copier *c = &j->copier;
     const uint64_t start = c->copied;
     while (c->cursor.span < c->move->span_count && c->copied - start < budget) {
-        size_t end = end_of_group(c->move, c->cursor.span);
+        size_t end = end_of_layer(c->move, c->cursor.span);
         size_t left = budget == SIZE_MAX ? budget : budget - (size_t)(c->copied - start);
         kvf_status status = copy_by[c->strategy](c, end, left, error);
         if (status != KVF_OK)
             return status;
         if (c->cursor.span < end)
             return KVF_OK;
-        if (!j->groups)
+        if (!j->layers)
             continue;
-        uint32_t group = atomic_load(&j->groups_recorded);
-        cudaError_t code = cudaEventRecord(j->groups[group], c->last);
+        uint32_t layer = atomic_load(&j->layers_recorded);
+        cudaError_t code = cudaEventRecord(j->layers[layer], c->last);
         if (code != cudaSuccess)
             return kvf__cuda_fail(code, "cudaEventRecord", error);
-        atomic_store(&j->groups_recorded, group + 1);
+        atomic_store(&j->layers_recorded, layer + 1);
     }
     return KVF_OK;
 }
@@ -130,13 +130,13 @@ kvf_status kvf__cuda_copy_some(kvf__cuda *e, kvf_transfer *t, size_t budget, boo
     kvf_error details = {.status = KVF_ERR_ENGINE};
     *done = t->move->runs.pairs == 0;
     kvf__range_begin(&e->base.hooks, KVF__RANGE_COPY);
-    kvf_status status = *done ? KVF_OK : copy_groups(j, budget, &details);
+    kvf_status status = *done ? KVF_OK : copy_layers(j, budget, &details);
     while (status == KVF_ERR_NO_MEMORY && c->strategy == KVF_CUDA_STAGED && !c->enqueued) {
         kvf__cuda_copier_finish(c); /* no room to pack in: another way then */
         kvf__cuda_note_gave_way(e, KVF_CUDA_AUTO);
         status = ready_copier(e, t, &details);
         if (status == KVF_OK)
-            status = copy_groups(j, budget, &details);
+            status = copy_layers(j, budget, &details);
     }
     kvf__range_end(&e->base.hooks);
     *done = *done || c->cursor.span == t->move->span_count;

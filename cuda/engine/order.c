@@ -181,38 +181,38 @@ kvf_status kvf_cuda_mark_slots(kvf_tier *tier, const uint64_t *ids, size_t count
     return status;
 }
 
-/* With `lock` held: the event that says that the group has landed; NULL when it has already. */
-static cudaEvent_t event_of(kvf__cuda *e, kvf_transfer *t, uint32_t group) {
+/* With `lock` held: the event that says that the layer has landed; NULL when it has already. */
+static cudaEvent_t event_of(kvf__cuda *e, kvf_transfer *t, uint32_t layer) {
     const kvf__cuda_job *j = kvf__cuda_job_of(t);
     if (t->sequence <= atomic_load(&e->base.retired[t->lane]) || !j->recorded)
         return NULL;
-    uint32_t k = group - t->first_group;
-    return j->groups && k < atomic_load(&j->groups_recorded)
-               ? j->groups[k]
+    uint32_t k = layer - t->first_layer;
+    return j->layers && k < atomic_load(&j->layers_recorded)
+               ? j->layers[k]
                : e->lanes[t->lane].ring[t->sequence % KVF__CUDA_RING];
 }
 
-static kvf_status wait_group(kvf__cuda *e, kvf_transfer *t, uint32_t group, cudaStream_t stream,
+static kvf_status wait_layer(kvf__cuda *e, kvf_transfer *t, uint32_t layer, cudaStream_t stream,
                              kvf_error *error) {
     kvf_status status = kvf__cuda_check_stream(stream, error);
     if (status != KVF_OK)
         return status;
     pthread_mutex_lock(&e->base.lock); /* or its events could be another transfer's */
-    cudaEvent_t event = event_of(e, t, group);
+    cudaEvent_t event = event_of(e, t, layer);
     cudaError_t code = event ? cudaStreamWaitEvent(stream, event, 0) : cudaSuccess;
     pthread_mutex_unlock(&e->base.lock);
     return code == cudaSuccess ? KVF_OK : kvf__cuda_fail(code, "cudaStreamWaitEvent", error);
 }
 
-kvf_status kvf_cuda_wait_group(kvf_transfer *t, uint32_t group, struct CUstream_st *stream,
+kvf_status kvf_cuda_wait_layer(kvf_transfer *t, uint32_t layer, struct CUstream_st *stream,
                                kvf_error *error) {
     kvf__cuda *e = t ? kvf__cuda_of(t->engine) : NULL;
     if (!e)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID,
                          .what = "NULL argument or a transfer of another kind of engine");
-    if (group < t->first_group || group - t->first_group >= t->group_count)
-        return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_INDEX, .index = group,
-                         .what = "the transfer does not move this group");
+    if (layer < t->first_layer || layer - t->first_layer >= t->layer_count)
+        return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_INDEX, .index = layer,
+                         .what = "the transfer does not move this layer");
     if (t->background)
         return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
                          .what = "a background transfer is not in a stream yet");
@@ -223,7 +223,7 @@ kvf_status kvf_cuda_wait_group(kvf_transfer *t, uint32_t group, struct CUstream_
     status = kvf__cuda_enter(e->options.device, &guard, error);
     if (status != KVF_OK)
         return status;
-    status = wait_group(e, t, group, stream, error);
+    status = wait_layer(e, t, layer, stream, error);
     kvf__cuda_leave(&guard);
     return status;
 }

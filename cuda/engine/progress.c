@@ -10,14 +10,14 @@ static bool has_fired(kvf__cuda *e, cudaEvent_t event, kvf_error *failed) {
     return status == KVF_OK;
 }
 
-static bool land_groups(kvf__cuda *e, kvf_transfer *t) {
+static bool land_layers(kvf__cuda *e, kvf_transfer *t) {
     kvf__cuda_job *j = kvf__cuda_job_of(t);
     kvf_error failed;
     bool any = false;
-    while (j->groups_landed < atomic_load(&j->groups_recorded) && !atomic_load(&e->broken) &&
-           has_fired(e, j->groups[j->groups_landed], &failed)) {
-        uint32_t k = j->groups_landed++;
-        kvf__transfer_group_landed(t, t->first_group + k, t->group_left[k]);
+    while (j->layers_landed < atomic_load(&j->layers_recorded) && !atomic_load(&e->broken) &&
+           has_fired(e, j->layers[j->layers_landed], &failed)) {
+        uint32_t k = j->layers_landed++;
+        kvf__transfer_layer_landed(t, t->first_layer + k, t->layer_left[k]);
         any = true;
     }
     return any;
@@ -36,12 +36,12 @@ static bool is_through(kvf__cuda *e, kvf_transfer *t) {
 }
 
 static void give_back(kvf__cuda *e, kvf__cuda_job *j) {
-    for (uint32_t g = 0; g < j->group_count; g++)
-        if (j->groups[g])
-            kvf__cuda_return_event(e, j->groups[g]);
-    kvf__free(&e->base.allocator, j->groups, j->group_count, sizeof(cudaEvent_t));
-    j->groups = NULL;
-    j->group_count = 0;
+    for (uint32_t g = 0; g < j->layer_count; g++)
+        if (j->layers[g])
+            kvf__cuda_return_event(e, j->layers[g]);
+    kvf__free(&e->base.allocator, j->layers, j->layer_count, sizeof(cudaEvent_t));
+    j->layers = NULL;
+    j->layer_count = 0;
     if (j->gate)
         kvf__cuda_return_event(e, j->gate);
     j->gate = NULL;
@@ -53,7 +53,7 @@ static void end(kvf__cuda *e, kvf_transfer *t) {
                              : j->failed.status != KVF_OK ? &j->failed
                                                           : NULL;
     if (!error)
-        (void)land_groups(e, t);
+        (void)land_layers(e, t);
     if (!kvf__transfer_is_over(t)) {
         kvf__transfer_over(t, error);
         kvf__cuda_tell(e, t);
@@ -68,14 +68,14 @@ static bool advance(kvf__cuda *e, kvf__cuda_lane *l, kvf_transfer **left) {
     for (kvf_transfer *t; (t = l->head) != NULL; any = true) {
         kvf__cuda_job *j = kvf__cuda_job_of(t);
         if (j->state == KVF__CUDA_ENQUEUING && t->background)
-            return land_groups(e, t) || any;
+            return land_layers(e, t) || any;
         if (j->state == KVF__CUDA_WAITING || j->state == KVF__CUDA_ENQUEUING ||
             (j->state == KVF__CUDA_REFUSED && !kvf__transfer_is_over(t)))
             return any;
         if (!is_through(e, t)) {
             j->seen = kvf__now();
             kvf__cuda_note_start(e, t);
-            return land_groups(e, t) || any;
+            return land_layers(e, t) || any;
         }
         l->since = kvf__cuda_end_of(e, t);
         l->head = j->next;

@@ -428,7 +428,7 @@ kvf_status kvf__op_vote(kvf_wire_op *op, kvf_error *error) {
     kvf_status status = KVF_OK;
     for (size_t i = 0; status == KVF_OK && i < r->count; i++) {
         kvf_transfer *t = r->transfers[(r->first + i) % KVF__OP_TRANSFERS];
-        status = kvf_cuda_wait_group(t, 0, op->group->stream, error);
+        status = kvf_cuda_wait_layer(t, 0, op->group->stream, error);
         note_failed_job(op, t);
     }
     return status;

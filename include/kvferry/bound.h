@@ -44,9 +44,9 @@ typedef struct kvf_pair {
 } kvf_pair;
 
 /**
- * Zips every pair, opens their flights and submits one transfer of all groups. All or none: with an
+ * Zips every pair, opens their flights and submits one transfer of all layers. All or none: with an
  * error no tracker has changed. A pair that has nothing to move is fine and lands 0 blocks.
- * `options` as in kvf_transfer_submit; its group range must be left 0.
+ * `options` as in kvf_transfer_submit; its layer range must be left 0.
  *
  * Errors: those of kvf_flight_depart and kvf_transfer_submit, `index` naming the pair where the
  * pair is at fault; CONFLICT for one destination tracker in two pairs; UNSUPPORTED for tiers of
@@ -76,7 +76,7 @@ KVF_API void kvf_bound_cancel(kvf_bound *bound);
  * pair that does not exist. */
 KVF_API kvf_status kvf_bound_result(const kvf_bound *bound, size_t pair, size_t *landed);
 
-/** The transfer below, for waiting on groups and for statistics; valid until release. */
+/** The transfer below, for waiting on layers and for statistics; valid until release. */
 KVF_API kvf_transfer *kvf_bound_transfer(kvf_bound *bound);
 
 /** Lets go. NULL is fine. */

@@ -319,13 +319,13 @@ typedef struct kvf_cuda_stats {
 KVF_API kvf_status kvf_cuda_stats_get(kvf_engine *engine, kvf_cuda_stats *out, kvf_error *error);
 
 /**
- * Makes `stream` wait until a group (layer) of a by_group transfer has landed, or the whole of any
+ * Makes `stream` wait until a layer of a by_layer transfer has landed, or the whole of any
  * other; valid as soon as submit has returned. Nothing is waited for once it has.
- * Errors: INVALID for NULL or a transfer of another kind of engine; RANGE for a group the transfer
+ * Errors: INVALID for NULL or a transfer of another kind of engine; RANGE for a layer the transfer
  * does not move; UNSUPPORTED for a background transfer and for a stream under capture; ENGINE,
  * BROKEN.
  */
-KVF_API kvf_status kvf_cuda_wait_group(kvf_transfer *transfer, uint32_t group,
+KVF_API kvf_status kvf_cuda_wait_layer(kvf_transfer *transfer, uint32_t layer,
                                        struct CUstream_st *stream, kvf_error *error);
 
 /**

@@ -71,8 +71,8 @@ typedef struct kvf_region {
     size_t bytes;         /**< Bytes of one row. */
     size_t rows;          /**< Rows a block; 0 means 1. */
     size_t row_pitch;     /**< Bytes from one row to the next; not read for one row. */
-    uint32_t group;       /**< What can be waited for alone: the layer. Any numbers that ascend in
-                               the list; functions that take groups count them from 0. */
+    uint32_t layer;       /**< What can be waited for alone: the layer. Any numbers that ascend in
+                               the list; functions that take layers count them from 0. */
     uint32_t part;        /**< Tells K (0) from V (1), scales, ... */
     uint32_t buffer;      /**< The allocation it lies in: copies never span two of them. */
     uint64_t kind;        /**< Tags the type, and what the bytes of an opaque region are inside; the
@@ -112,7 +112,7 @@ typedef struct kvf_shape {
  * layout's. `blocks` is the number of block ids.
  *
  * Errors, `index` naming the region (and `other_index` the other one where two collide): INVALID
- * for NULL, no regions, no blocks, 0 bytes, a row pitch below the bytes, groups that descend, an
+ * for NULL, no regions, no blocks, 0 bytes, a row pitch below the bytes, layers that descend, an
  * order that does not exist, an opaque region with tokens or heads, a tile without, tokens and
  * heads that do not divide the bytes of all rows, rows of a tile that are neither 1 nor its outer
  * count; RANGE for more than KVF_MAX_BLOCKS blocks, addresses that overflow or a region longer than
@@ -202,16 +202,16 @@ KVF_API size_t kvf_layout_blocks(const kvf_layout *layout);
 /** The regions, `*count` of them (`count` may be NULL); valid as long as the layout. */
 KVF_API const kvf_region *kvf_layout_regions(const kvf_layout *layout, size_t *count);
 
-/** Number of different groups: of layers. */
-KVF_API size_t kvf_layout_groups(const kvf_layout *layout);
+/** Number of different layers: of layers. */
+KVF_API size_t kvf_layout_layers(const kvf_layout *layout);
 
 /** Bytes of one block over all regions. */
 KVF_API size_t kvf_layout_block_bytes(const kvf_layout *layout);
 
 /**
  * XXH3-64 over what two layouts must agree in to exchange blocks: the number of regions and each
- * one's bytes, rows, group, part and kind, as little-endian u64; of a tile the bytes of all rows,
- * 0, group, part, kind, tokens and heads. Addresses, strides, the number of blocks and the order
+ * one's bytes, rows, layer, part and kind, as little-endian u64; of a tile the bytes of all rows,
+ * 0, layer, part, kind, tokens and heads. Addresses, strides, the number of blocks and the order
  * and rows of tiles are not in it.
  */
 KVF_API uint64_t kvf_layout_digest(const kvf_layout *layout);

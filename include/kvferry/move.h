@@ -1,7 +1,7 @@
 /** @file
  * Moves: plans and two layouts, checked and lowered to copies.
  *
- * A move is region groups times runs of ids, and is kept as that product. Its copies, boxes, are
+ * A move is region layers times runs of ids, and is kept as that product. Its copies, boxes, are
  * enumerated when asked for and never stored. Most users never see a move: kvferry/transfer.h
  * makes them.
  *
@@ -38,10 +38,10 @@ typedef struct kvf_move_spec {
     const kvf_layout *dst; /**< Where they are written. */
     const kvf_plan *plans; /**< [plan_count] */
     size_t plan_count;     /**< 0: nothing is moved. */
-    uint32_t first_group;  /**< First group (layer) to move, counted from the layout's first. */
-    uint32_t group_count;  /**< 0: all from first_group on. */
+    uint32_t first_layer;  /**< First layer to move, counted from the layout's first. */
+    uint32_t layer_count;  /**< 0: all from first_layer on. */
     bool same_tier;        /**< Source and destination ids name the same blocks. */
-    bool by_group;         /**< Never one copy for two groups, and groups in order. */
+    bool by_layer;         /**< Never one copy for two layers, and layers in order. */
 } kvf_move_spec;
 
 /** One copy: `slices` x `rows` pieces of `width` bytes. Row r of slice s is at
@@ -97,9 +97,9 @@ typedef struct kvf_move_report {
  * these rules, as far as the limits allow it for all joined regions alike. Slices come from ids
  * only; runs are not joined to runs of runs.
  *
- * Errors: INVALID for NULL, no groups; LAYOUT when the layouts' regions do not agree (`index` names
+ * Errors: INVALID for NULL, no layers; LAYOUT when the layouts' regions do not agree (`index` names
  * the region); RANGE for an id past a layout's blocks (`id`; `index` its plan, `other_index` its
- * place in it), or groups past the last; CONFLICT for two sources of one destination (`id` the
+ * place in it), or layers past the last; CONFLICT for two sources of one destination (`id` the
  * destination, `other_id` one of the sources) or, with same_tier, an id that is both source and
  * destination (`id`); NO_MEMORY.
  */
@@ -120,7 +120,7 @@ typedef struct kvf_box_cursor {
 } kvf_box_cursor;
 
 /** Writes the next boxes, `capacity` at most, and moves the cursor on. Returns how many; 0 at the
- *  end. Boxes come group by group, each split where it would cross a segment. */
+ *  end. Boxes come layer by layer, each split where it would cross a segment. */
 KVF_API size_t kvf_move_next(const kvf_move *move, kvf_box_cursor *cursor, kvf_box *boxes,
                              size_t capacity);
 

@@ -43,9 +43,9 @@ typedef struct kvf_completion kvf_completion;
 typedef struct kvf_submit_options {
     size_t src_layout;     /**< Which of the source's layouts. */
     size_t dst_layout;     /**< Which of the destination's layouts. */
-    uint32_t first_group;  /**< First group (layer), counted from the layout's first. */
-    uint32_t group_count;  /**< 0: all from first_group on. */
-    bool by_group;         /**< Move layer by layer, in order, so that layers can be waited for. */
+    uint32_t first_layer;  /**< First layer, counted from the layout's first. */
+    uint32_t layer_count;  /**< 0: all from first_layer on. */
+    bool by_layer;         /**< Move layer by layer, in order, so that layers can be waited for. */
     bool background;       /**< See below. */
     unsigned priority;     /**< Background only: 0 (first) to KVF_PRIORITIES - 1. */
     unsigned strategy;     /**< One of the engine's ways of copying, by its own numbers; 0: its
@@ -87,13 +87,13 @@ KVF_API kvf_status kvf_transfer_poll(kvf_transfer *transfer, kvf_error *error);
 KVF_API kvf_status kvf_transfer_wait(kvf_transfer *transfer, int64_t timeout_us, kvf_error *error);
 
 /**
- * Waits until one group (layer) has landed; `group` counts from the layout's first. Without
- * by_group that is when all have. OK says only that this group's bytes are there; the transfer may
+ * Waits until one layer has landed; `layer` counts from the layout's first. Without
+ * by_layer that is when all have. OK says only that this layer's bytes are there; the transfer may
  * still fail, and what it fills is to be believed once the whole is OK.
- * Errors: RANGE for a group the transfer does not move; TIMEOUT; the transfer's own, and CORRUPT as
- * soon as a block is known to be, for every group, although the transfer still moves the rest.
+ * Errors: RANGE for a layer the transfer does not move; TIMEOUT; the transfer's own, and CORRUPT as
+ * soon as a block is known to be, for every layer, although the transfer still moves the rest.
  */
-KVF_API kvf_status kvf_transfer_wait_group(kvf_transfer *transfer, uint32_t group,
+KVF_API kvf_status kvf_transfer_wait_layer(kvf_transfer *transfer, uint32_t layer,
                                            int64_t timeout_us, kvf_error *error);
 
 /** What was not started is dropped, what runs is drained; then the transfer ends as CANCELLED (or

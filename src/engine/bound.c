@@ -48,9 +48,9 @@ static kvf_status check(const kvf_tier *src, const kvf_tier *dst, const kvf_pair
                         kvf_error *error) {
     if (!src || !dst || !out || (!pairs && count > 0))
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
-    if (o && (o->first_group != 0 || o->group_count != 0))
+    if (o && (o->first_layer != 0 || o->layer_count != 0))
         return KVF__FAIL(error, .status = KVF_ERR_INVALID,
-                         .what = "a bound transfer moves all groups");
+                         .what = "a bound transfer moves all layers");
     if (src->layout_count > 1 || dst->layout_count > 1)
         return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
                          .what = "a tier has several layouts, and one transfer moves one of them");

@@ -101,7 +101,7 @@ struct kvf_engine {
     kvf__hooks hooks;
     atomic_size_t holds; /* the creator, tiers, transfers */
     pthread_mutex_t order, lock;
-    pthread_cond_t changed; /* a transfer, a group or a lane got on; with `lock` */
+    pthread_cond_t changed; /* a transfer, a layer or a lane got on; with `lock` */
     size_t max_open;
     atomic_size_t open; /* transfers not retired; grows under `order` */
     atomic_bool closed;

@@ -55,11 +55,11 @@ static bool keep_plans(kvf_transfer *t, const kvf_plan *plans) {
 
 static bool fill_results(kvf_transfer *t, const kvf_plan *plans, size_t plan_count) {
     const kvf_allocator *a = &t->engine->allocator;
-    if (t->move->by_group) {
-        t->group_left = kvf__alloc(a, t->group_count, sizeof *t->group_left);
-        if (!t->group_left)
+    if (t->move->by_layer) {
+        t->layer_left = kvf__alloc(a, t->layer_count, sizeof *t->layer_left);
+        if (!t->layer_left)
             return false;
-        kvf__transfer_count_group_bytes(t);
+        kvf__transfer_count_layer_bytes(t);
     }
     if (plan_count == 0)
         return true;
@@ -98,8 +98,8 @@ static kvf_transfer *allocate(kvf_tier *src, kvf_tier *dst, const kvf_submit_opt
     t->priority = o->priority;
     t->strategy = o->strategy;
     t->direction = direction_of(engine, src, dst);
-    t->first_group = o->first_group;
-    t->group_count = o->group_count;
+    t->first_layer = o->first_layer;
+    t->layer_count = o->layer_count;
     t->delivery.callback = o->callback;
     t->delivery.user = o->user;
     t->completion = o->completion;
@@ -115,9 +115,9 @@ static kvf_status make(kvf_tier *src, kvf_tier *dst, const kvf_plan *plans, size
     kvf_transfer *t = allocate(src, dst, o);
     if (!t)
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
-    kvf_status status = kvf__transfer_lower(t, plans, plan_count, o->by_group, &t->move, error);
+    kvf_status status = kvf__transfer_lower(t, plans, plan_count, o->by_layer, &t->move, error);
     if (status == KVF_OK) {
-        t->group_count = t->move->group_count;
+        t->layer_count = t->move->layer_count;
         if (!fill_results(t, plans, plan_count))
             status = KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
     }

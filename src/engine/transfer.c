@@ -14,7 +14,7 @@ static void free_transfer(kvf_transfer *t) {
     kvf_engine *engine = t->engine;
     const kvf_allocator *a = &engine->allocator;
     kvf_move_destroy(t->move);
-    kvf__free(a, t->group_left, t->group_count, sizeof *t->group_left);
+    kvf__free(a, t->layer_left, t->layer_count, sizeof *t->layer_left);
     if (t->src_layout)
         kvf_layout_destroy((kvf_layout *)t->src_layout);
     if (t->dst_layout)
@@ -53,11 +53,11 @@ void kvf__transfer_begin(kvf_transfer *t) {
     t->begin_time = kvf__now();
 }
 
-void kvf__transfer_group_landed(kvf_transfer *t, uint32_t group, size_t bytes) {
-    if (!t->group_left)
+void kvf__transfer_layer_landed(kvf_transfer *t, uint32_t layer, size_t bytes) {
+    if (!t->layer_left)
         return;
-    t->group_left[group - t->first_group] -= bytes;
-    if (t->group_left[group - t->first_group] == 0)
+    t->layer_left[layer - t->first_layer] -= bytes;
+    if (t->layer_left[layer - t->first_layer] == 0)
         pthread_cond_broadcast(&t->engine->changed);
 }
 
@@ -169,27 +169,27 @@ void kvf__transfer_cancel(kvf_transfer *t) {
 /* The move */
 
 kvf_status kvf__transfer_lower(kvf_transfer *t, const kvf_plan *plans, size_t plan_count,
-                               bool by_group, kvf_move **move, kvf_error *error) {
+                               bool by_layer, kvf_move **move, kvf_error *error) {
     const kvf_move_spec spec = {
         .src = t->src_layout,
         .dst = t->dst_layout,
         .plans = plans,
         .plan_count = plan_count,
-        .first_group = t->first_group,
-        .group_count = t->group_count,
+        .first_layer = t->first_layer,
+        .layer_count = t->layer_count,
         .same_tier = t->src == t->dst,
-        .by_group = by_group,
+        .by_layer = by_layer,
     };
     return kvf_move_create(&spec, t->engine->ops->limits, &t->engine->allocator, move, error);
 }
 
-void kvf__transfer_count_group_bytes(kvf_transfer *t) {
+void kvf__transfer_count_layer_bytes(kvf_transfer *t) {
     const kvf_move *m = t->move;
-    if (!t->group_left)
+    if (!t->layer_left)
         return;
-    memset(t->group_left, 0, t->group_count * sizeof *t->group_left);
+    memset(t->layer_left, 0, t->layer_count * sizeof *t->layer_left);
     for (size_t s = 0; s < m->span_count; s++)
-        t->group_left[m->spans[s].group - t->first_group] +=
+        t->layer_left[m->spans[s].layer - t->first_layer] +=
             m->spans[s].width * m->spans[s].rows * m->runs.pairs;
 }
 
@@ -198,13 +198,13 @@ kvf_status kvf__transfer_shorten(kvf_transfer *t, const kvf_error *corrupt, kvf_
         t->plans.items[i].count = t->landed[i];
     kvf_move *shorter = NULL, *longer = t->move;
     kvf_status status =
-        kvf__transfer_lower(t, t->plans.items, t->plan_count, longer->by_group, &shorter, error);
+        kvf__transfer_lower(t, t->plans.items, t->plan_count, longer->by_layer, &shorter, error);
     if (status != KVF_OK)
         return status;
     pthread_mutex_lock(&t->engine->lock);
     t->move = shorter;
     t->known = *corrupt;
-    kvf__transfer_count_group_bytes(t);
+    kvf__transfer_count_layer_bytes(t);
     pthread_cond_broadcast(&t->engine->changed);
     pthread_mutex_unlock(&t->engine->lock);
     kvf_move_destroy(longer);
@@ -265,20 +265,20 @@ kvf_status kvf_transfer_wait(kvf_transfer *t, int64_t timeout_us, kvf_error *err
     return let_go(t, result(t, error));
 }
 
-typedef struct group_wait {
+typedef struct layer_wait {
     kvf_transfer *transfer;
-    uint32_t group;
-} group_wait;
+    uint32_t layer;
+} layer_wait;
 
-static bool group_landed(void *context) {
-    const group_wait *w = context;
-    const size_t *left = w->transfer->group_left;
+static bool layer_landed(void *context) {
+    const layer_wait *w = context;
+    const size_t *left = w->transfer->layer_left;
     return kvf__transfer_is_over(w->transfer) || w->transfer->known.status != KVF_OK ||
-           (left && left[w->group] == 0);
+           (left && left[w->layer] == 0);
 }
 
-/* A group that has landed without the blocks that were dropped has not. */
-static kvf_status group_result(kvf_transfer *t, kvf_error *error) {
+/* A layer that has landed without the blocks that were dropped has not. */
+static kvf_status layer_result(kvf_transfer *t, kvf_error *error) {
     kvf_status status = result(t, error);
     if (status != KVF_PENDING)
         return status;
@@ -288,22 +288,22 @@ static kvf_status group_result(kvf_transfer *t, kvf_error *error) {
     return known.status == KVF_OK ? KVF_OK : kvf__fail(error, known);
 }
 
-kvf_status kvf_transfer_wait_group(kvf_transfer *t, uint32_t group, int64_t timeout_us,
+kvf_status kvf_transfer_wait_layer(kvf_transfer *t, uint32_t layer, int64_t timeout_us,
                                    kvf_error *error) {
     if (!t)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
-    if (group < t->first_group || group - t->first_group >= t->group_count)
-        return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_INDEX, .index = group,
-                         .what = "the transfer does not move this group");
-    group_wait g = {t, group - t->first_group};
-    const kvf__wait w = {.done = group_landed,
+    if (layer < t->first_layer || layer - t->first_layer >= t->layer_count)
+        return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_INDEX, .index = layer,
+                         .what = "the transfer does not move this layer");
+    layer_wait g = {t, layer - t->first_layer};
+    const kvf__wait w = {.done = layer_landed,
                          .context = &g,
                          .transfer = t,
-                         .share = t->group_left ? (g.group + 1.0) / t->group_count : 1};
+                         .share = t->layer_left ? (g.layer + 1.0) / t->layer_count : 1};
     kvf__transfer_hold(t);
     if (!kvf__engine_wait(t->engine, &w, timeout_us))
         return let_go(t, KVF__FAIL(error, .status = KVF_ERR_TIMEOUT));
-    return let_go(t, group_result(t, error));
+    return let_go(t, layer_result(t, error));
 }
 
 void kvf_transfer_cancel(kvf_transfer *t) {

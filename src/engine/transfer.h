@@ -27,7 +27,7 @@ struct kvf_transfer {
     bool background;
     unsigned priority;
     unsigned strategy; /* asked for; 0: the engine's choice */
-    uint32_t first_group, group_count;
+    uint32_t first_layer, layer_count;
     void *const *events; /* the caller's; during submit only */
     size_t event_count;
     const kvf_plan *given; /* the caller's; during submit only */
@@ -42,7 +42,7 @@ struct kvf_transfer {
     size_t plan_count;
     size_t *plan_blocks; /* how many blocks each plan has */
     size_t *landed;      /* how many of them may be believed once over */
-    size_t *group_left;  /* bytes of each group that have not landed; NULL unless by group */
+    size_t *layer_left;  /* bytes of each layer that have not landed; NULL unless by layer */
     kvf__kept_plans plans;
 
     uint64_t submit_time, submitted_time, begin_time, end_time;
@@ -65,8 +65,8 @@ KVF__MODULES void kvf__transfer_accepted(kvf_transfer *transfer, uint64_t now);
 /* The first byte is about to move. */
 KVF__MODULES void kvf__transfer_begin(kvf_transfer *transfer);
 
-/* `bytes` of a group have landed. */
-KVF__MODULES void kvf__transfer_group_landed(kvf_transfer *transfer, uint32_t group, size_t bytes);
+/* `bytes` of a layer have landed. */
+KVF__MODULES void kvf__transfer_layer_landed(kvf_transfer *transfer, uint32_t layer, size_t bytes);
 
 /* The transfer ended; `error` NULL for well. */
 KVF__MODULES void kvf__transfer_over(kvf_transfer *transfer, const kvf_error *error);
@@ -82,12 +82,12 @@ static inline bool kvf__transfer_is_over(const kvf_transfer *transfer) {
     return atomic_load_explicit(&transfer->status, memory_order_acquire) != KVF_PENDING;
 }
 
-/* Lowers plans for this transfer; group_count 0 means all from first_group on. */
+/* Lowers plans for this transfer; layer_count 0 means all from first_layer on. */
 kvf_status kvf__transfer_lower(kvf_transfer *transfer, const kvf_plan *plans, size_t plan_count,
-                               bool by_group, kvf_move **move, kvf_error *error);
+                               bool by_layer, kvf_move **move, kvf_error *error);
 
-/* Fills in group_left, if there is one, from the move. */
-void kvf__transfer_count_group_bytes(kvf_transfer *transfer);
+/* Fills in layer_left, if there is one, from the move. */
+void kvf__transfer_count_layer_bytes(kvf_transfer *transfer);
 
 /* Keeps only what the `landed` of each plan says, `corrupt` being the first block that does not
  * land: a move of those blocks replaces the move. Without any lock held, before the copying has

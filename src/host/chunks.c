@@ -121,7 +121,7 @@ static void for_destinations(const chunk *c,
 
 /* Whether it writes only some layers of its blocks. */
 static bool is_part(const kvf_transfer *t) {
-    return t->move->group_count < kvf_layout_groups(t->dst_layout);
+    return t->move->layer_count < kvf_layout_layers(t->dst_layout);
 }
 
 bool kvf__find_corrupt(const kvf_transfer *t, kvf_error *error) {

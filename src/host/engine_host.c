@@ -166,7 +166,7 @@ static void account(host *h, const chunk *c, kvf_transfer **left) {
     job *j = job_of(t);
     if (c->phase == KVF__COPY) {
         const kvf__span *span = &t->move->spans[c->first / t->move->runs.pairs];
-        kvf__transfer_group_landed(t, span->group, span->width * span->rows * c->count);
+        kvf__transfer_layer_landed(t, span->layer, span->width * span->rows * c->count);
     }
     j->done += c->count;
     bool cancelled = atomic_load(&t->cancelled);

@@ -162,15 +162,15 @@ static kvf_status check_pairs(const kvf_layout *layout, const extent *extents, k
 
 /* Fills in `places` on the way. */
 static kvf_status check_overlap(const kvf_layout *layout, kvf__place *places, kvf_error *error) {
-    uint32_t group = 0;
+    uint32_t layer = 0;
     extent *extents = kvf__alloc(&layout->allocator, layout->count, sizeof *extents);
     if (!extents)
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
     for (size_t i = 0; i < layout->count; i++) {
         const kvf_region *r = &layout->regions[i];
-        group += i > 0 && r->group != r[-1].group;
+        layer += i > 0 && r->layer != r[-1].layer;
         region_extent(r, layout->blocks, &extents[i]);
-        extents[i].place = (kvf__place){i, group};
+        extents[i].place = (kvf__place){i, layer};
     }
     qsort(extents, layout->count, sizeof *extents, compare_extents);
     for (size_t i = 0; i < layout->count; i++)
@@ -213,8 +213,8 @@ static kvf_status check_region(const kvf_layout *layout, size_t index, kvf_error
         return fail_region(error, KVF_ERR_INVALID, index, "a region has no bytes");
     if (r->row_pitch < r->bytes)
         return fail_region(error, KVF_ERR_INVALID, index, "a row pitch is below the row's bytes");
-    if (index > 0 && r->group < r[-1].group)
-        return fail_region(error, KVF_ERR_INVALID, index, "groups descend");
+    if (index > 0 && r->layer < r[-1].layer)
+        return fail_region(error, KVF_ERR_INVALID, index, "layers descend");
     if (!region_extent(r, layout->blocks, &unused))
         return fail_region(error, KVF_ERR_RANGE, index, "a region's addresses overflow");
     const char *tile_fault = find_tile_fault(r);
@@ -238,12 +238,12 @@ static void copy_regions(kvf_layout *layout, const kvf_region *regions) {
 
 /* Nothing overflows here: the bytes summed up are different addresses. */
 static void sum_up(kvf_layout *layout) {
-    layout->groups = 1;
+    layout->layers = 1;
     for (size_t i = 0; i < layout->count; i++) {
         const kvf_region *r = &layout->regions[i];
         layout->block_bytes += kvf__region_bytes(r);
-        if (i > 0 && r->group != r[-1].group)
-            layout->groups++;
+        if (i > 0 && r->layer != r[-1].layer)
+            layout->layers++;
     }
 }
 
@@ -254,9 +254,9 @@ static void digest_number(XXH3_state_t *state, uint64_t number) {
     XXH3_64bits_update(state, bytes, sizeof bytes);
 }
 
-/*     | count | region 0: bytes | rows | group | part | kind | region 1: ... |   u64 each
+/*     | count | region 0: bytes | rows | layer | part | kind | region 1: ... |   u64 each
  *
- * A tile is all bytes | 0 | group | part | kind | tokens | heads. No region has 0 rows, so that the
+ * A tile is all bytes | 0 | layer | part | kind | tokens | heads. No region has 0 rows, so that the
  * numbers of two lists of regions are never the same. */
 static uint64_t digest_regions(const kvf_layout *layout) {
     XXH3_state_t state;
@@ -267,7 +267,7 @@ static uint64_t digest_regions(const kvf_layout *layout) {
         const bool tile = kvf__is_tile(r);
         digest_number(&state, tile ? kvf__region_bytes(r) : r->bytes);
         digest_number(&state, tile ? 0 : r->rows);
-        digest_number(&state, r->group);
+        digest_number(&state, r->layer);
         digest_number(&state, r->part);
         digest_number(&state, r->kind);
         if (tile) {
@@ -364,8 +364,8 @@ const kvf_region *kvf_layout_regions(const kvf_layout *layout, size_t *count) {
     return layout->regions;
 }
 
-size_t kvf_layout_groups(const kvf_layout *layout) {
-    return layout->groups;
+size_t kvf_layout_layers(const kvf_layout *layout) {
+    return layout->layers;
 }
 
 size_t kvf_layout_block_bytes(const kvf_layout *layout) {

@@ -6,10 +6,10 @@
 
 #include <stdatomic.h>
 
-/* A region and the ordinal of its group. */
+/* A region and the ordinal of its layer. */
 typedef struct kvf__place {
     size_t region;
-    uint32_t group;
+    uint32_t layer;
 } kvf__place;
 
 /* Only `holds` ever changes. Regions are as the caller gave them, except that rows are 1 or more,
@@ -19,7 +19,7 @@ struct kvf_layout {
     kvf_allocator allocator;
     atomic_size_t holds;
     size_t blocks;
-    size_t groups;
+    size_t layers;
     size_t block_bytes;
     uint64_t digest;
     size_t count;

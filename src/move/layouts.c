@@ -111,7 +111,7 @@ static void put(grid *g, size_t layer, size_t part, kvf_region where) {
     where.bytes = layer_bytes(g, layer) / where.rows;
     if (where.row_pitch == 0)
         where.row_pitch = where.bytes;
-    where.group = (uint32_t)layer;
+    where.layer = (uint32_t)layer;
     where.part = (uint32_t)part;
     where.kind = g->shape.kind;
     where.tokens = g->shape.tokens;
@@ -236,7 +236,7 @@ size_t kvf_layout_recommend_bytes(const kvf_layout *layout, size_t blocks) {
 static size_t run_end(const kvf_layout *layout, kvf_layout_use use, size_t first) {
     size_t end = first;
     while (end < layout->count && (use == KVF_USE_WHOLE_BLOCKS ||
-                                   layout->regions[end].group == layout->regions[first].group))
+                                   layout->regions[end].layer == layout->regions[first].layer))
         end++;
     return end;
 }

@@ -21,7 +21,7 @@ static const char *find_difference(const kvf_region *src, const kvf_region *dst)
         tile ? kvf__region_bytes(src) == kvf__region_bytes(dst) : src->bytes == dst->bytes;
     return !same_bytes                       ? "regions differ in bytes"
            : !tile && src->rows != dst->rows ? "regions differ in rows"
-           : src->group != dst->group        ? "regions differ in group"
+           : src->layer != dst->layer        ? "regions differ in layer"
            : src->part != dst->part          ? "regions differ in part"
            : src->kind != dst->kind          ? "regions differ in kind"
                                              : NULL;
@@ -47,14 +47,14 @@ static kvf_status check_layouts(const kvf_move_spec *spec, kvf_error *error) {
     return check_regions(spec->src->regions, spec->dst->regions, src, error);
 }
 
-static kvf_status check_groups(const kvf_move_spec *spec, uint32_t *count, kvf_error *error) {
-    size_t groups = kvf_layout_groups(spec->src);
-    size_t left = spec->first_group < groups ? groups - spec->first_group : 0;
-    if (left == 0 || spec->group_count > left)
+static kvf_status check_layers(const kvf_move_spec *spec, uint32_t *count, kvf_error *error) {
+    size_t layers = kvf_layout_layers(spec->src);
+    size_t left = spec->first_layer < layers ? layers - spec->first_layer : 0;
+    if (left == 0 || spec->layer_count > left)
         return KVF__FAIL(error, .status = KVF_ERR_RANGE,
-                         .fields = KVF_ERROR_INDEX | KVF_ERROR_EXPECTED, .index = spec->first_group,
-                         .expected = groups, .what = "groups past the layout's last");
-    *count = spec->group_count ? spec->group_count : (uint32_t)left;
+                         .fields = KVF_ERROR_INDEX | KVF_ERROR_EXPECTED, .index = spec->first_layer,
+                         .expected = layers, .what = "layers past the layout's last");
+    *count = spec->layer_count ? spec->layer_count : (uint32_t)left;
     return KVF_OK;
 }
 
@@ -78,7 +78,7 @@ static kvf__span make_span(const kvf_move_spec *spec, kvf__place place) {
         .src_stride = spec->src->blocks > 1 ? src->block_stride : 0,
         .dst_buffer = dst->buffer,
         .src_buffer = src->buffer,
-        .group = place.group,
+        .layer = place.layer,
     };
 }
 
@@ -138,7 +138,7 @@ static void close_rows(kvf__span *span) {
 }
 
 static bool is_moved(const kvf_move *move, kvf__place place) {
-    return place.group >= move->first_group && place.group - move->first_group < move->group_count;
+    return place.layer >= move->first_layer && place.layer - move->first_layer < move->layer_count;
 }
 
 static void add_spans_of(kvf_move *move, const kvf_move_spec *spec, kvf__place place) {
@@ -157,14 +157,14 @@ static int by_destination(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static int by_group(const void *a, const void *b) {
-    const uint32_t x = ((const kvf__span *)a)->group, y = ((const kvf__span *)b)->group;
+static int by_layer(const void *a, const void *b) {
+    const uint32_t x = ((const kvf__span *)a)->layer, y = ((const kvf__span *)b)->layer;
     return x != y ? (x > y) - (x < y) : by_destination(a, b);
 }
 
-/* By destination, within groups where these stay apart. They mostly are already. */
+/* By destination, within layers where these stay apart. They mostly are already. */
 static void sort_spans(kvf_move *move) {
-    int (*order)(const void *, const void *) = move->by_group ? by_group : by_destination;
+    int (*order)(const void *, const void *) = move->by_layer ? by_layer : by_destination;
     size_t i = 1;
     while (i < move->span_count && order(&move->spans[i - 1], &move->spans[i]) < 0)
         i++;
@@ -182,10 +182,10 @@ static bool add_spans(kvf_move *move, const kvf_move_spec *spec) {
     if (!move->spans)
         return false;
     move->span_capacity = count;
-    uint32_t group = 0;
+    uint32_t layer = 0;
     for (size_t i = 0; i < dst->count; i++) {
-        group += i > 0 && dst->regions[i].group != dst->regions[i - 1].group;
-        const kvf__place place = move->by_group ? (kvf__place){i, group} : dst->by_address[i];
+        layer += i > 0 && dst->regions[i].layer != dst->regions[i - 1].layer;
+        const kvf__place place = move->by_layer ? (kvf__place){i, layer} : dst->by_address[i];
         if (is_moved(move, place))
             add_spans_of(move, spec, place);
     }
@@ -199,7 +199,7 @@ static bool add_spans(kvf_move *move, const kvf_move_spec *spec) {
 static bool go_together(const kvf_move *move, const kvf__span *a, const kvf__span *b) {
     return a->dst_stride == b->dst_stride && a->src_stride == b->src_stride &&
            a->dst_buffer == b->dst_buffer && a->src_buffer == b->src_buffer &&
-           (!move->by_group || a->group == b->group);
+           (!move->by_layer || a->layer == b->layer);
 }
 
 static bool touches(const kvf_move *move, const kvf__span *a, const kvf__span *b) {
@@ -340,10 +340,10 @@ kvf_status kvf_move_create(const kvf_move_spec *spec, const kvf_box_limits *limi
                            const kvf_allocator *allocator, kvf_move **out, kvf_error *error) {
     if (!spec || !out || !spec->src || !spec->dst || (!spec->plans && spec->plan_count > 0))
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
-    uint32_t groups = 0;
+    uint32_t layers = 0;
     kvf_status status = check_layouts(spec, error);
     if (status == KVF_OK)
-        status = check_groups(spec, &groups, error);
+        status = check_layers(spec, &layers, error);
     if (status != KVF_OK)
         return status;
     kvf_allocator own = kvf__allocator(allocator);
@@ -353,9 +353,9 @@ kvf_status kvf_move_create(const kvf_move_spec *spec, const kvf_box_limits *limi
     move->allocator = own;
     atomic_init(&move->holds, 1);
     move->limits = limits ? *limits : no_limits;
-    move->first_group = spec->first_group;
-    move->group_count = groups;
-    move->by_group = spec->by_group;
+    move->first_layer = spec->first_layer;
+    move->layer_count = layers;
+    move->by_layer = spec->by_layer;
     status = fill(move, spec, error);
     if (status != KVF_OK) {
         kvf_move_destroy(move);

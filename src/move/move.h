@@ -25,7 +25,7 @@ typedef struct kvf__span {
     ptrdiff_t dst_pitch, src_pitch; /* between rows; 0 for one row */
     size_t dst_stride, src_stride;  /* between blocks */
     uint32_t dst_buffer, src_buffer;
-    uint32_t group; /* ordinal in the layout; of the first region joined */
+    uint32_t layer; /* ordinal in the layout; of the first region joined */
 } kvf__span;
 
 struct kvf_move {
@@ -36,8 +36,8 @@ struct kvf_move {
     size_t span_count, span_capacity;
     kvf__runs runs;
     size_t block_bytes; /* bytes of one block over all spans */
-    uint32_t first_group, group_count;
-    bool by_group;
+    uint32_t first_layer, layer_count;
+    bool by_layer;
     _Atomic uint64_t boxes; /* see kvf__move_boxes; 0: not counted yet */
 };
 

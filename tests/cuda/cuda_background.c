@@ -620,19 +620,19 @@ static void who_does_the_work(void **state) {
 
 /* What is told */
 
-static void groups_are_no_promise_to_streams(void **state) {
+static void layers_are_no_promise_to_streams(void **state) {
     (void)state;
     lab l;
     kvf_error e = {0};
     open_lab(&l, &no_thread);
     compute c = compute_make();
     kvf_transfer *t = move_by(&l.near, &l.far, 0, 0, 2,
-                              (kvf_submit_options){.background = true, .by_group = true});
-    test_expect(KVF_ERR_UNSUPPORTED, kvf_cuda_wait_group(t, 0, c.stream, &e), &e);
-    test_expect(KVF_ERR_RANGE, kvf_cuda_wait_group(t, 1, c.stream, &e), &e);
-    test_expect(KVF_ERR_INVALID, kvf_cuda_wait_group(NULL, 0, c.stream, &e), &e);
-    test_expect(KVF_OK, kvf_transfer_wait_group(t, 0, -1, &e), &e);
-    test_expect(KVF_ERR_UNSUPPORTED, kvf_cuda_wait_group(t, 0, c.stream, &e), &e);
+                              (kvf_submit_options){.background = true, .by_layer = true});
+    test_expect(KVF_ERR_UNSUPPORTED, kvf_cuda_wait_layer(t, 0, c.stream, &e), &e);
+    test_expect(KVF_ERR_RANGE, kvf_cuda_wait_layer(t, 1, c.stream, &e), &e);
+    test_expect(KVF_ERR_INVALID, kvf_cuda_wait_layer(NULL, 0, c.stream, &e), &e);
+    test_expect(KVF_OK, kvf_transfer_wait_layer(t, 0, -1, &e), &e);
+    test_expect(KVF_ERR_UNSUPPORTED, kvf_cuda_wait_layer(t, 0, c.stream, &e), &e);
     end_as(t, KVF_OK);
     compute_free(&c);
     close_lab(&l);
@@ -717,7 +717,7 @@ int main(void) {
         cmocka_unit_test(ended_in_the_middle),
         cmocka_unit_test(a_tier_goes_before_its_cancelled_transfer),
         cmocka_unit_test(who_does_the_work),
-        cmocka_unit_test(groups_are_no_promise_to_streams),
+        cmocka_unit_test(layers_are_no_promise_to_streams),
         cmocka_unit_test(explained_once_it_is_in_its_stream),
         cmocka_unit_test(statistics_count_what_ended_well),
     };

@@ -106,7 +106,7 @@ static void test_copies_are_counted(void **state) {
         most = most < 2048 ? most : 2048;
         cells_boxes += most / 8 + most / 64;
     }
-    /* Groups: 16 of 16 blocks; the reference, 10 pieces, twice. What falls back from other
+    /* Layers: 16 of 16 blocks; the reference, 10 pieces, twice. What falls back from other
      * strategies is copied once more each. */
     cells_pieces += 256 + 2 * 10;
     assert_true(pieces >= cells_pieces * 3 * 4);

@@ -39,7 +39,7 @@ static void test_a_capturing_stream_is_refused(void **state) {
     kvf_transfer *t = rig_submit(b.rig.device, b.rig.pinned, ids, ids, 2, NULL);
     test_expect(KVF_ERR_UNSUPPORTED,
                 kvf_cuda_wait_slots(b.rig.device, ids, 2, true, b.captured, &e), &e);
-    test_expect(KVF_ERR_UNSUPPORTED, kvf_cuda_wait_group(t, 0, b.captured, &e), &e);
+    test_expect(KVF_ERR_UNSUPPORTED, kvf_cuda_wait_layer(t, 0, b.captured, &e), &e);
     rig_finish(t, KVF_OK);
     tear_down(&b, cudaSuccess);
 }
@@ -82,9 +82,9 @@ static void test_everything_goes_on_beside_a_capture(void **state) {
         set_up(&b, modes[m]);
         assert_int_equal(cudaEventRecord(b.event, b.plain), cudaSuccess);
         const kvf_submit_options how = {
-            .by_group = true, .events = (void *[]){b.event}, .event_count = 1};
+            .by_layer = true, .events = (void *[]){b.event}, .event_count = 1};
         kvf_transfer *t = rig_submit(b.rig.device, b.rig.pinned, ids, ids, 2, &how);
-        test_expect(KVF_OK, kvf_cuda_wait_group(t, 0, b.plain, &e), &e);
+        test_expect(KVF_OK, kvf_cuda_wait_layer(t, 0, b.plain, &e), &e);
         test_expect(KVF_OK, kvf_cuda_mark_slots(b.rig.device, ids, 2, false, b.event, &e), &e);
         test_expect(KVF_OK, kvf_cuda_wait_slots(b.rig.device, ids, 2, true, b.plain, &e), &e);
         while (kvf_transfer_poll(t, NULL) == KVF_PENDING)

@@ -31,7 +31,7 @@ static kvf_cuda_model *builtin(void) {
 
 /* `count` pieces of `bytes`, touching on the host's side. */
 static kvf__cuda_load load_of(size_t bytes, uint64_t count) {
-    kvf__cuda_load load = {.bytes = bytes * count, .host_boxes = 1, .groups = 1};
+    kvf__cuda_load load = {.bytes = bytes * count, .host_boxes = 1, .layers = 1};
     kvf__cuda_tally_add(&load.pieces, count, load.bytes);
     kvf__cuda_tally_add(&load.lines, count, load.bytes);
     return load;
@@ -105,7 +105,7 @@ static void test_predict_formulas(void **state) {
     for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++)
         m->cost[to][s] = (kvf__cuda_cost){
             .fixed_ns = 1000 * (int)s,
-            .group_ns = 100,
+            .layer_ns = 100,
             .piece = {.count = 2, .bytes = {KIB, MIB}, .ns = {10.0 * (int)s, 10240.0 * (int)s}},
             .row_call_ns = 7000,
             .row = {.count = 2, .bytes = {KIB, MIB}, .ns = {20, 20480}},
@@ -113,7 +113,7 @@ static void test_predict_formulas(void **state) {
         };
     m->cost[to][KVF_CUDA_BATCH].row.count = 0;
     kvf__cuda_model_seal(m);
-    kvf__cuda_load load = {.groups = 1, .row_calls = 3};
+    kvf__cuda_load load = {.layers = 1, .row_calls = 3};
     kvf__cuda_tally_add(&load.pieces, 100, 100 * KIB);
     kvf__cuda_tally_add(&load.rows, 30, 30 * 2 * KIB);
     kvf__cuda_tally_add(&load.lines, 160, 160 * KIB);
@@ -129,7 +129,7 @@ static void test_predict_formulas(void **state) {
     expect_near(us[KVF_CUDA_STAGED], (4000 + 5000 + 160 * 40 + fmax(wire, 1600)) / 1e3, 1e-9);
     assert_true(isnan(us[KVF_CUDA_AUTO]));
 
-    load.groups = 5;
+    load.layers = 5;
     kvf__cuda_model_predict(m, to, &load, us, &wire_us);
     expect_near(us[KVF_CUDA_LOOP], (1400 + 100 * 10 + 3 * 7000 + 30 * 40) / 1e3, 1e-9);
     double copy = fmax(wire, 1600), pack = 160 * 40;
@@ -150,7 +150,7 @@ static void test_predict_formulas(void **state) {
 static void test_nothing_to_move(void **state) {
     (void)state;
     kvf_cuda_model *m = builtin();
-    const kvf__cuda_load none = {.groups = 1};
+    const kvf__cuda_load none = {.layers = 1};
     double us[KVF_CUDA_STRATEGIES], wire_us;
     for (kvf_cuda_direction d = to; d <= on; d++) {
         kvf__cuda_model_predict(m, d, &none, us, &wire_us);
@@ -352,19 +352,19 @@ static double staged_take(const machine *m, double bytes, double count) {
 
 static double takes(machine *m, const kvf__cuda_sample *s) {
     double bytes = (double)s->bytes, count = (double)s->pieces, calls = (double)s->row_calls;
-    double groups = s->groups - 1;
+    double layers = s->layers - 1;
     switch (s->strategy) {
     case KVF_CUDA_LOOP:
         if (calls > 0)
             return noisy(m, m->latency + calls * m->call + count * fmax(m->row, bytes / m->link));
-        return noisy(m, pieces_take(m->call, bytes / m->link, count, m->latency) + 1500 * groups);
+        return noisy(m, pieces_take(m->call, bytes / m->link, count, m->latency) + 1500 * layers);
     case KVF_CUDA_BATCH:
-        return noisy(m, batch_take(m, bytes, count) + 4000 * groups);
+        return noisy(m, batch_take(m, bytes, count) + 4000 * layers);
     case KVF_CUDA_KERNEL:
-        return noisy(m, 1.2 * m->latency + 6000 * groups +
+        return noisy(m, 1.2 * m->latency + 6000 * layers +
                             count * fmax(bytes / m->kernel_link, m->round_trip / 500));
     default:
-        return noisy(m, staged_take(m, bytes, count) + 5000 * groups);
+        return noisy(m, staged_take(m, bytes, count) + 5000 * layers);
     }
 }
 
@@ -391,7 +391,7 @@ static size_t measure(kvf__cuda_sample samples[MOST], machine *machines) {
             for (size_t i = 0; i < sizeof grid / sizeof *grid; i++) {
                 kvf__cuda_sample cell = {.direction = d, .strategy = s, .bytes = grid[i]};
                 size_t most = 16 * MIB / grid[i] < 2048 ? 16 * MIB / grid[i] : 2048;
-                cell.groups = 1;
+                cell.layers = 1;
                 for (cell.pieces = most; cell.pieces * 100 > most && cell.pieces > 0;
                      cell.pieces /= 8)
                     add(samples, &count, m, cell);
@@ -404,7 +404,7 @@ static size_t measure(kvf__cuda_sample samples[MOST], machine *machines) {
             }
             add(samples, &count, m,
                 (kvf__cuda_sample){
-                    .direction = d, .strategy = s, .bytes = 4096, .pieces = 256, .groups = 16});
+                    .direction = d, .strategy = s, .bytes = 4096, .pieces = 256, .layers = 16});
         }
     }
     return count;
@@ -422,7 +422,7 @@ static double error_of(const kvf_cuda_model *model, machine *m, kvf_cuda_directi
     enum { CELLS = 400 };
     double errors[CELLS];
     for (size_t i = 0; i < CELLS; i++) {
-        kvf__cuda_sample cell = {.direction = d, .strategy = s, .groups = 1};
+        kvf__cuda_sample cell = {.direction = d, .strategy = s, .layers = 1};
         double octave = (double)test_random_below(&m->random, 13000) / 1000;
         cell.bytes = (size_t)(512 * exp2(octave)) & ~(size_t)15;
         double most = fmin(20000, 256.0 * 1024 * 1024 / (double)cell.bytes);
@@ -527,7 +527,7 @@ static void test_fit_is_exact(void **state) {
                     .strategy = KVF_CUDA_LOOP,
                     .bytes = KIB << k,
                     .pieces = n,
-                    .groups = 1,
+                    .layers = 1,
                     .ns = 8000 + (double)n * (double)(1000 + 100 * k),
                 };
     kvf_cuda_model *m = builtin();
@@ -561,8 +561,8 @@ static size_t measure_model(const kvf_cuda_model *m, kvf__cuda_sample samples[MO
         kvf__cuda_sample *s = &samples[i];
         kvf__cuda_load load = load_of(s->bytes, s->pieces);
         double us[KVF_CUDA_STRATEGIES];
-        load.groups = s->groups;
-        load.host_boxes = s->groups;
+        load.layers = s->layers;
+        load.host_boxes = s->layers;
         if (s->row_calls > 0) {
             load.rows = load.pieces;
             load.pieces = (kvf__cuda_tally){.count = 0};
@@ -584,7 +584,7 @@ static void test_fit_finds_every_part(void **state) {
         for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s <= KVF_CUDA_STAGED; s++) {
             kvf__cuda_cost *c = &m->cost[d][s];
             c->fixed_ns = 9000 + 1000 * s;
-            c->group_ns = 2000 + 300 * s;
+            c->layer_ns = 2000 + 300 * s;
             c->chunk_ns = s == KVF_CUDA_STAGED ? 12000 : 0;
             c->row_call_ns = s <= KVF_CUDA_BATCH ? 3000 + 500 * s : 0;
             if (s == KVF_CUDA_BATCH)
@@ -602,7 +602,7 @@ static void test_fit_finds_every_part(void **state) {
             if (b->piece.count == 0)
                 continue;
             expect_near(b->fixed_ns, a->fixed_ns, 0.02);
-            expect_near(b->group_ns, a->group_ns, 0.05);
+            expect_near(b->layer_ns, a->layer_ns, 0.05);
             expect_near(b->chunk_ns, a->chunk_ns, 0.05);
             expect_near(b->row_call_ns, a->row_call_ns, 0.05);
             assert_true((b->row.count > 0) == (s <= KVF_CUDA_BATCH));
@@ -633,7 +633,7 @@ static void test_fit_of_noise(void **state) {
         for (kvf_cuda_direction d = to; d <= on; d++)
             for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s <= KVF_CUDA_STAGED; s++) {
                 const kvf__cuda_cost *c = &m->cost[d][s];
-                assert_true(c->fixed_ns >= 0 && c->group_ns >= 0 && c->row_call_ns >= 0);
+                assert_true(c->fixed_ns >= 0 && c->layer_ns >= 0 && c->row_call_ns >= 0);
                 assert_true(c->chunk_ns >= 0);
             }
         kvf_cuda_model_destroy(m);
@@ -653,7 +653,7 @@ static void test_fit_refuses_nothing(void **state) {
                                     .strategy = KVF_CUDA_LOOP,
                                     .bytes = KIB,
                                     .pieces = 4,
-                                    .groups = 1,
+                                    .layers = 1,
                                     .ns = 8000};
     test_expect(KVF_OK, kvf__cuda_model_fit(m, one, KVF_CUDA_DIRECTIONS, &e), &e);
     kvf__cuda_load load = load_of(KIB, 8);

@@ -99,7 +99,7 @@ static void scramble(kvf_cuda_model *m, test_random *random) {
             if (c->piece.count == 0)
                 continue;
             c->fixed_ns = (double)test_random_below(random, UINT64_C(1) << 40) / 3;
-            c->group_ns = (double)test_random_below(random, 1000) / 7;
+            c->layer_ns = (double)test_random_below(random, 1000) / 7;
             c->chunk_ns = (double)test_random_below(random, 100000) / 9;
             for (size_t i = 0; i < c->piece.count; i++)
                 c->piece.ns[i] = (double)(1 + test_random_below(random, UINT64_C(1) << 30)) / 3;

@@ -36,7 +36,7 @@ static void expect_refusals(device_rig *rig, kvf_transfer *gone, cudaStream_t st
         assert_null(t);
     }
     kvf_error e = {0};
-    expect_broken(kvf_cuda_wait_group(gone, 0, stream, &e), &e, code);
+    expect_broken(kvf_cuda_wait_layer(gone, 0, stream, &e), &e, code);
     expect_broken(kvf_cuda_wait_slots(rig->device, some, COUNT, true, stream, &e), &e, code);
     expect_broken(kvf_cuda_mark_slots(rig->device, some, COUNT, true, event, &e), &e, code);
 }
@@ -51,14 +51,14 @@ static void lose(kvf_cuda_strategy strategy, bool no_thread, cudaError_t code) {
     assert_int_equal(cudaStreamCreateWithFlags(&compute, cudaStreamNonBlocking), cudaSuccess);
     assert_int_equal(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), cudaSuccess);
     fakecuda_hold_all(true);
-    const kvf_submit_options by_group = {.by_group = true}, behind = {.background = true};
+    const kvf_submit_options by_layer = {.by_layer = true}, behind = {.background = true};
     kvf_transfer *t[] = {
-        rig_submit(rig.device, rig.pinned, some, others, COUNT, &by_group),
+        rig_submit(rig.device, rig.pinned, some, others, COUNT, &by_layer),
         rig_submit(rig.pinned, rig.device, others, others, COUNT, &behind),
         rig_submit(rig.device, rig.pinned, some, some, COUNT, &behind),
     };
     kvf_error e = {0};
-    test_expect(KVF_OK, kvf_cuda_wait_group(t[0], RIG_LAYERS - 1, compute, &e), &e);
+    test_expect(KVF_OK, kvf_cuda_wait_layer(t[0], RIG_LAYERS - 1, compute, &e), &e);
     assert_int_equal(kvf_transfer_poll(t[0], NULL), KVF_PENDING);
     fakecuda_lose_device(0, code);
     for (size_t i = 0; i < 3; i++) {
@@ -94,7 +94,7 @@ static void test_no_device_memory_to_pack_in(void **state) {
         const kvf_cuda_options options = {
             .strategy = KVF_CUDA_STAGED, .ctas = 1, .ring_bytes = (size_t)64 << 20};
         const fakecuda_config config = {.device_bytes = 8 << 20};
-        const kvf_submit_options how = {.background = background, .by_group = true};
+        const kvf_submit_options how = {.background = background, .by_layer = true};
         kvf_cuda_explanation why;
         device_rig rig;
         kvf_error e = {0};

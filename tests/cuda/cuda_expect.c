@@ -49,7 +49,7 @@ static void test_alone(void **state) {
     (void)state;
     device_rig rig;
     open_one_lane(&rig);
-    kvf_transfer *t = onboard(&rig, ids, &(kvf_submit_options){.by_group = true});
+    kvf_transfer *t = onboard(&rig, ids, &(kvf_submit_options){.by_layer = true});
     uint64_t ns = predicted_ns(t);
     assert_true(ns > 0);
     expect_same(expect(t, 1), (kvf__expectation){t->submit_time + ns, ns});

@@ -129,7 +129,7 @@ static void transfer(schedule *s) {
     shuffle(s, s->from, count);
     shuffle(s, s->to, count);
     const kvf_submit_options how = {
-        .by_group = below(s, 2) == 1,
+        .by_layer = below(s, 2) == 1,
         .background = below(s, 2) == 1,
         .strategy = KVF_CUDA_BATCH + (unsigned)below(s, 3) - (count == 600 && below(s, 2) == 1),
     };
@@ -235,7 +235,7 @@ static void test_random_schedules(void **state) {
 static void cancel_half_way(kvf_cuda_strategy strategy) {
     const kvf_cuda_options options = {
         .strategy = strategy, .no_thread = true, .ctas = 2, .ring_bytes = (size_t)1 << 20};
-    const kvf_submit_options how = {.background = true, .by_group = true};
+    const kvf_submit_options how = {.background = true, .by_layer = true};
     schedule *s = open_schedule(&options, 1);
     const size_t count = strategy == KVF_CUDA_LOOP ? 600 : BLOCKS;
     shuffle(s, s->from, count);
@@ -277,12 +277,12 @@ static void *help(void *context) {
     return NULL;
 }
 
-/* While one thread enqueues a group another looks whether it has landed, and it has not: the
+/* While one thread enqueues a layer another looks whether it has landed, and it has not: the
  * streams stand still. */
 static void look_while_enqueuing(uint64_t seed) {
     const kvf_cuda_options options = {.strategy = KVF_CUDA_BATCH, .no_thread = true};
-    const kvf_submit_options how = {.background = true, .by_group = true};
-    enum { COUNT = 10000 }; /* takes a while, and a group is less than a window */
+    const kvf_submit_options how = {.background = true, .by_layer = true};
+    enum { COUNT = 10000 }; /* takes a while, and a layer is less than a window */
     schedule *s = open_schedule(&options, seed);
     helper h = {.engine = s->engine};
     pthread_t thread;
@@ -295,7 +295,7 @@ static void look_while_enqueuing(uint64_t seed) {
     assert_int_equal(pthread_create(&thread, NULL, help, &h), 0);
     ok(kvf_transfer_submit(s->tiers[1], s->tiers[0], &plan, 1, &how, &t, &e), &e);
     for (int i = 0; i < 2000; i++)
-        assert_int_equal(kvf_transfer_wait_group(t, 0, 0, NULL), KVF_ERR_TIMEOUT);
+        assert_int_equal(kvf_transfer_wait_layer(t, 0, 0, NULL), KVF_ERR_TIMEOUT);
     fakecuda_hold_all(false);
     ok(kvf_transfer_wait(t, PATIENCE_US, &e), &e);
     atomic_store(&h.done, true);

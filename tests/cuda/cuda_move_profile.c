@@ -39,11 +39,11 @@ static void count_boxes(const kvf_move *move, kvf__cuda_load *load) {
 }
 
 static kvf_move *move_of(const kvf_layout *src, const kvf_layout *dst, const uint64_t *src_ids,
-                         const uint64_t *dst_ids, size_t count, bool by_group,
+                         const uint64_t *dst_ids, size_t count, bool by_layer,
                          const kvf_box_limits *limits) {
     const kvf_plan plan = {.count = count, .src_ids = src_ids, .dst_ids = dst_ids};
     const kvf_move_spec spec = {
-        .src = src, .dst = dst, .plans = &plan, .plan_count = 1, .by_group = by_group};
+        .src = src, .dst = dst, .plans = &plan, .plan_count = 1, .by_layer = by_layer};
     kvf_move *move = NULL;
     kvf_error e = {0};
     test_expect(KVF_OK, kvf_move_create(&spec, limits, NULL, &move, &e), &e);
@@ -148,7 +148,7 @@ static void test_as_enumerated(void **state) {
                 expect_tally(&load.pieces, &expected.pieces);
                 expect_tally(&load.rows, &expected.rows);
                 assert_int_equal(total_bytes(&load.lines), load.bytes);
-                assert_int_equal(load.groups, seed % 2 ? LAYERS : 1);
+                assert_int_equal(load.layers, seed % 2 ? LAYERS : 1);
                 assert_true((load.host_boxes > 0) == (d != KVF_CUDA_ON_DEVICE));
             }
             kvf_move_destroy(move);
@@ -158,11 +158,11 @@ static void test_as_enumerated(void **state) {
     }
 }
 
-static uint64_t host_boxes(form near, form far, bool by_group, bool to, const uint64_t *near_ids,
+static uint64_t host_boxes(form near, form far, bool by_layer, bool to, const uint64_t *near_ids,
                            const uint64_t *far_ids, size_t count) {
     kvf_layout *device = make(near, near_memory, false), *host = make(far, far_memory, false);
     kvf_move *move = move_of(to ? host : device, to ? device : host, to ? far_ids : near_ids,
-                             to ? near_ids : far_ids, count, by_group, kvf_cuda_limits());
+                             to ? near_ids : far_ids, count, by_layer, kvf_cuda_limits());
     kvf_error e = {0};
     kvf_cuda_model *m = NULL;
     kvf_cuda_explanation x;

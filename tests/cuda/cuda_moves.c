@@ -28,7 +28,7 @@ enum { USUAL_SEEDS = ALL_SEEDS };
 
 /* What has been seen, so that a run can tell whether it has seen everything. */
 typedef struct coverage {
-    uint64_t by[KVF_CUDA_STRATEGIES][KVF_CUDA_DIRECTIONS][2][2]; /* [background][by group] */
+    uint64_t by[KVF_CUDA_STRATEGIES][KVF_CUDA_DIRECTIONS][2][2]; /* [background][by layer] */
     uint64_t widths[WIDTHS];                                     /* of kernels' vectors */
     uint64_t fell_back[KVF_CUDA_STRATEGIES];
     uint64_t too_wide;     /* for a packing buffer */
@@ -125,10 +125,10 @@ static void wait_in_parts(trial *t, size_t i) {
     const scene_move *m = &t->moves[i];
     const uint32_t layers = (uint32_t)s->shapes[m->layout].layers;
     const uint32_t end =
-        m->options.group_count ? m->options.first_group + m->options.group_count : layers;
+        m->options.layer_count ? m->options.first_layer + m->options.layer_count : layers;
     kvf_error e = {0};
-    for (uint32_t g = m->options.first_group; g < end; g++)
-        test_expect(KVF_OK, kvf_transfer_wait_group(t->transfers[i], g, -1, &e), &e);
+    for (uint32_t g = m->options.first_layer; g < end; g++)
+        test_expect(KVF_OK, kvf_transfer_wait_layer(t->transfers[i], g, -1, &e), &e);
     test_expect(KVF_OK, kvf_transfer_wait(t->transfers[i], -1, &e), &e);
     for (size_t p = 0; p < m->plan_count; p++)
         assert_int_equal(kvf_transfer_landed(t->transfers[i], p), m->plans[p].count);
@@ -178,7 +178,7 @@ static void expect_strategy(trial *t, size_t i, coverage *seen) {
         seen->fell_back[asked]++;
     }
     assert_true(can(t, m, x.chosen, &(coverage){0}));
-    seen->by[x.chosen][scene_direction(m)][m->options.background][m->options.by_group]++;
+    seen->by[x.chosen][scene_direction(m)][m->options.background][m->options.by_layer]++;
     for (size_t w = 0; x.chosen == KVF_CUDA_KERNEL && w < WIDTHS; w++)
         seen->widths[w] += t->scene.unit == (size_t)1 << w;
     if (x.chosen == KVF_CUDA_LOOP) {
@@ -326,7 +326,7 @@ typedef struct pair {
 static kvf_layout *make_layout(char *first, char *second) {
     const kvf_region regions[] = {
         {.base = first, .block_stride = BYTES, .bytes = BYTES},
-        {.base = second, .block_stride = BYTES, .bytes = BYTES, .group = 1, .buffer = 1}};
+        {.base = second, .block_stride = BYTES, .bytes = BYTES, .layer = 1, .buffer = 1}};
     kvf_layout *layout = NULL;
     kvf_error e = {0};
     test_expect(KVF_OK, kvf_layout_create(regions, 2, BLOCKS, NULL, &layout, &e), &e);

@@ -215,11 +215,11 @@ static void host_writes(schedule *s) {
 }
 
 /* Compute follows a transfer layer by layer. */
-static void read_by_group(schedule *s, kvf_transfer *t, uint64_t id) {
+static void read_by_layer(schedule *s, kvf_transfer *t, uint64_t id) {
     kvf_error e = {0};
     size_t k = below(s, STREAMS);
     for (uint32_t l = 0; l < RIG_LAYERS; l++) {
-        ok(kvf_cuda_wait_group(t, l, s->streams[k], &e), &e);
+        ok(kvf_cuda_wait_layer(t, l, s->streams[k], &e), &e);
         read_layer(s, s->streams[k], id, l);
     }
     s->expected[s->reads++] = s->device[id];
@@ -262,7 +262,7 @@ static kvf_submit_options choose_options(schedule *s, void **event) {
     const bool background = s->background && below(s, 2) == 0;
     *event = s->events[below(s, STREAMS)];
     return (kvf_submit_options){
-        .by_group = below(s, 2) == 1,
+        .by_layer = below(s, 2) == 1,
         .background = background,
         .priority = background ? (unsigned)below(s, KVF_PRIORITIES) : 0,
         .strategy = (unsigned)below(s, KVF_CUDA_STRATEGIES),
@@ -293,7 +293,7 @@ static void transfer(schedule *s) {
     s->doomed = f->cancelled ? f : s->doomed;
     apply(s, way, from, f);
     if (way != 0 && !how.background && below(s, 2) == 0)
-        read_by_group(s, f->transfer, f->to[below(s, f->count)]);
+        read_by_layer(s, f->transfer, f->to[below(s, f->count)]);
 }
 
 /* Compute writes blocks and tells only the transfer that takes them away, by an event; the others
@@ -389,7 +389,7 @@ static void look(schedule *s) {
         return;
     let_go(s);
     for (uint32_t l = 0; l < RIG_LAYERS; l++) {
-        ok(kvf_transfer_wait_group(f->transfer, l, PATIENCE_US, &e), &e);
+        ok(kvf_transfer_wait_layer(f->transfer, l, PATIENCE_US, &e), &e);
         if (f->offload)
             expect_landed(s, f, l);
     }

@@ -76,7 +76,7 @@ static void open_strip(strip *s, test_random *r, const kvf_cuda_options *options
                                .bytes = s->layer / (gaps ? 2 : 1),
                                .rows = gaps ? 2 : 1,
                                .row_pitch = s->layer / 2,
-                               .group = (uint32_t)l};
+                               .layer = (uint32_t)l};
         far[l] = near[l];
         far[l].row_pitch += gaps ? 32 : 0;
         far[l].base = s->pinned + l * (by_layer ? BLOCKS * s->layer : block / LAYERS);
@@ -101,10 +101,10 @@ static void close_strip(strip *s) {
 }
 
 static void move_all(const strip *s, bool out, const uint64_t *src, const uint64_t *dst,
-                     size_t count, kvf_cuda_strategy strategy, bool by_group) {
+                     size_t count, kvf_cuda_strategy strategy, bool by_layer) {
     const kvf_plan plan = {.count = count, .src_ids = src, .dst_ids = dst};
     const kvf_submit_options how = {
-        .by_group = by_group, .background = by_group, .strategy = (unsigned)strategy};
+        .by_layer = by_layer, .background = by_layer, .strategy = (unsigned)strategy};
     kvf_transfer *t = NULL;
     kvf_error e = {0};
     kvf_cuda_explanation x;

@@ -50,7 +50,7 @@ static void lay_out_device(fixture *f, const tile_case *c) {
                                   .bytes = tile_bytes(c) / rows,
                                   .rows = rows,
                                   .row_pitch = tile_bytes(c) / rows + gap,
-                                  .group = (uint32_t)(i / PARTS),
+                                  .layer = (uint32_t)(i / PARTS),
                                   .part = (uint32_t)(i % PARTS),
                                   .tokens = c->tokens,
                                   .heads = c->heads,
@@ -116,10 +116,10 @@ static void expect_blocks(const kvf_layout *layout, const uint64_t *ids, const u
             fail_msg("block %zu is not what block %zu was", (size_t)ids[i], (size_t)tags[i]);
 }
 
-static void round_trip(const tile_case *c, kvf_cuda_strategy strategy, bool by_group) {
+static void round_trip(const tile_case *c, kvf_cuda_strategy strategy, bool by_layer) {
     static const uint64_t near[] = {2, 3, 4, 0, 7, 6}, far[] = {0, 1, 2, 3, 4, 5};
     const size_t count = sizeof near / sizeof *near;
-    const kvf_submit_options how = {.by_group = by_group};
+    const kvf_submit_options how = {.by_layer = by_layer};
     fixture f = fixture_open(c, strategy);
     rig_fill_all(f.device_layout, 0);
     rig_finish(rig_submit(f.device, f.host, near, far, count, &how), KVF_OK);

@@ -6,12 +6,12 @@ static const uint64_t scattered[] = {3, 9, 4, 5, 6, 20, 31, 0};
 static const uint64_t rising[] = {0, 1, 2, 3, 4, 5, 6, 7};
 enum { COUNT = 8 };
 
-static void round_trip(const kvf_cuda_options *options, bool by_group) {
+static void round_trip(const kvf_cuda_options *options, bool by_layer) {
     device_rig rig;
     rig_open(&rig, options);
     for (size_t i = 0; i < COUNT; i++)
         rig_fill_device(&rig, scattered[i], (unsigned)i);
-    const kvf_submit_options how = {.by_group = by_group};
+    const kvf_submit_options how = {.by_layer = by_layer};
     rig_finish(rig_submit(rig.device, rig.pinned, scattered, rising, COUNT, &how), KVF_OK);
     for (size_t i = 0; i < COUNT; i++)
         assert_true(rig_host_is(&rig, rising[i], (unsigned)i));

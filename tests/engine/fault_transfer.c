@@ -164,7 +164,7 @@ static void transfers(rig *r) {
         const kvf_submit_options o = {
             .src_layout = i == 4,
             .dst_layout = i == 4,
-            .by_group = i % 2,
+            .by_layer = i % 2,
             .background = i % 3 == 0,
             .priority = i == 3,
             .callback = note,
@@ -209,7 +209,7 @@ static void corrupt(rig *r) {
         rig_fill(r->memory[1][0].layout, i, 200 + i);
     const kvf_plan plans[] = {rig_plan(r->ids, r->ids, 4), rig_plan(r->ids + 4, r->ids + 4, 4)};
     kvf_transfer *t = NULL;
-    const kvf_submit_options o = {.by_group = true};
+    const kvf_submit_options o = {.by_layer = true};
     kvf_status status = kvf_transfer_submit(r->tiers[0], r->tiers[1], plans, 2, &o, &t, NULL);
     if (status == KVF_OK) {
         kvf_error error = {0};

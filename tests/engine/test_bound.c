@@ -493,7 +493,7 @@ static void refuses(void **state) {
     assert_int_equal(e.index, 1);
     assert_int_equal(kvf_bound_submit(src, other.dst.tier, &good, 1, NULL, &b, &e),
                      KVF_ERR_INVALID);
-    const kvf_submit_options bad[] = {{.group_count = 1}, {.first_group = 1}, {.priority = 1}};
+    const kvf_submit_options bad[] = {{.layer_count = 1}, {.first_layer = 1}, {.priority = 1}};
     for (int i = 0; i < 3; i++)
         assert_int_equal(kvf_bound_submit(src, dst, &good, 1, &bad[i], &b, &e), KVF_ERR_INVALID);
     assert_null(b);

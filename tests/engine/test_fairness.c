@@ -102,7 +102,7 @@ static void statistics_of_many_boxes_are_cheap(void **state) {
         order[at] = straight[i] = i;
     }
     const kvf_plan plan = rig_plan(order, straight, BLOCKS);
-    const kvf_submit_options by_layer = {.by_group = true};
+    const kvf_submit_options by_layer = {.by_layer = true};
     kvf_transfer *t = NULL;
     assert_int_equal(kvf_transfer_submit(f.src.tier, f.dst.tier, &plan, 1, &by_layer, &t, NULL),
                      KVF_OK);

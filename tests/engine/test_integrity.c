@@ -87,7 +87,7 @@ static void only_the_verified_prefix_lands(void **state) {
         kvf_plan plan = rig_plan(ids, ids, BLOCKS);
         plan.first_position = 1000;
         kvf_transfer *t =
-            submit(&f, &plan, 1, (kvf_submit_options){.by_group = k & 2, .background = k % 3 == 0});
+            submit(&f, &plan, 1, (kvf_submit_options){.by_layer = k & 2, .background = k % 3 == 0});
         expect_corrupt(t, 0, 9, 1009);
         assert_int_equal(kvf_transfer_landed(t, 0), 9);
         expect_moved(&f, 0, 9);
@@ -104,21 +104,21 @@ static void only_the_verified_prefix_lands(void **state) {
 /* No layer is there when blocks of it were dropped, and that is said while the rest moves. */
 static void layers_with_dropped_blocks_are_corrupt(void **state) {
     (void)state;
-    for (int by_group = 0; by_group < 2; by_group++) {
+    for (int by_layer = 0; by_layer < 2; by_layer++) {
         fixture f = fixture_make(&no_threads, 40000);
         flip(&f, 20);
         const kvf_plan plan = rig_plan(ids, ids, BLOCKS);
-        kvf_transfer *t = submit(&f, &plan, 1, (kvf_submit_options){.by_group = by_group});
+        kvf_transfer *t = submit(&f, &plan, 1, (kvf_submit_options){.by_layer = by_layer});
         for (uint32_t layer = 0; layer < 3; layer++) {
             kvf_error error = {0};
-            test_expect(KVF_ERR_CORRUPT, kvf_transfer_wait_group(t, layer, -1, &error), &error);
+            test_expect(KVF_ERR_CORRUPT, kvf_transfer_wait_layer(t, layer, -1, &error), &error);
             assert_int_equal(error.fields, KVF_ERROR_ID | KVF_ERROR_INDEX | KVF_ERROR_POSITION);
             assert_true(error.index == 0 && error.id == 20 && error.position == 20);
             assert_int_equal(kvf_transfer_poll(t, NULL), KVF_PENDING);
             assert_int_equal(kvf_transfer_landed(t, 0), 0);
         }
         expect_corrupt(t, 0, 20, 20);
-        assert_int_equal(kvf_transfer_wait_group(t, 0, -1, NULL), KVF_ERR_CORRUPT);
+        assert_int_equal(kvf_transfer_wait_layer(t, 0, -1, NULL), KVF_ERR_CORRUPT);
         assert_int_equal(kvf_transfer_landed(t, 0), 20);
         expect_moved(&f, 0, 20);
         expect_untouched(&f, 20, BLOCKS);
@@ -133,8 +133,8 @@ static void waiting_for_a_layer_of_a_corrupt_transfer(void **state) {
         fixture f = fixture_make(&threads, 20000);
         flip(&f, 20);
         const kvf_plan plan = rig_plan(ids, ids, BLOCKS);
-        kvf_transfer *t = submit(&f, &plan, 1, (kvf_submit_options){.by_group = true});
-        assert_int_equal(kvf_transfer_wait_group(t, 0, -1, NULL), KVF_ERR_CORRUPT);
+        kvf_transfer *t = submit(&f, &plan, 1, (kvf_submit_options){.by_layer = true});
+        assert_int_equal(kvf_transfer_wait_layer(t, 0, -1, NULL), KVF_ERR_CORRUPT);
         expect_corrupt(t, 0, 20, 20);
         kvf_transfer_release(t);
         fixture_free(&f);
@@ -155,7 +155,7 @@ static void each_plan_has_its_own_prefix(void **state) {
             rig_plan(ids + 16, ids + 16, 4), /* bad at 17 */
         };
         plans[1].first_position = 70;
-        kvf_transfer *t = submit(&f, plans, 5, (kvf_submit_options){.by_group = k});
+        kvf_transfer *t = submit(&f, plans, 5, (kvf_submit_options){.by_layer = k});
         expect_corrupt(t, 1, 10, 74);
         const size_t landed[] = {6, 4, 0, 4, 1, 0};
         for (size_t p = 0; p < 6; p++)
@@ -194,7 +194,7 @@ static void all_may_be_corrupt(void **state) {
     flip(&f, 0);
     flip(&f, 4);
     const kvf_plan plans[] = {rig_plan(ids, ids, 4), rig_plan(ids + 4, ids + 4, 4)};
-    kvf_transfer *t = submit(&f, plans, 2, (kvf_submit_options){.by_group = true});
+    kvf_transfer *t = submit(&f, plans, 2, (kvf_submit_options){.by_layer = true});
     expect_corrupt(t, 0, 0, 0);
     assert_int_equal(kvf_transfer_landed(t, 0) + kvf_transfer_landed(t, 1), 0);
     expect_untouched(&f, 0, BLOCKS);
@@ -356,7 +356,7 @@ static kvf_status read_one(fixture *f, kvf_tier *src, uint64_t id) {
 }
 
 static void write_layer(fixture *f, kvf_tier *dst, const kvf_plan *plan, uint32_t layer) {
-    const kvf_submit_options o = {.first_group = layer, .group_count = 1};
+    const kvf_submit_options o = {.first_layer = layer, .layer_count = 1};
     kvf_transfer *t = NULL;
     assert_int_equal(kvf_transfer_submit(f->away.tier, dst, plan, 1, &o, &t, NULL), KVF_OK);
     assert_int_equal(kvf_transfer_wait(t, -1, NULL), KVF_OK);
@@ -395,8 +395,8 @@ static kvf_status cut_short(size_t steps, bool sealed, const kvf_submit_options 
     bool corrupt[BLOCKS];
     rig_memory wanted = rig_memory_make(&shape, RIG_CONTIGUOUS);
     rig_fill_all(wanted.layout, 900);
-    rig_copy(f.away.memory.layout, wanted.layout, &plan, 1, options->first_group,
-             options->group_count);
+    rig_copy(f.away.memory.layout, wanted.layout, &plan, 1, options->first_layer,
+             options->layer_count);
     for (uint64_t id = 0; id < BLOCKS; id++) {
         corrupt[id] = read_one(&f, mine.tier, id) == KVF_ERR_CORRUPT;
         bool as_before = rig_holds(mine.memory.layout, id, 900 + id);
@@ -439,7 +439,7 @@ static void cancelled_while_it_verifies(void **state) {
 static void what_is_half_written_is_corrupt(void **state) {
     (void)state;
     const kvf_submit_options options[] = {
-        {0}, {.by_group = true}, {.first_group = 1, .group_count = 2}};
+        {0}, {.by_layer = true}, {.first_layer = 1, .layer_count = 2}};
     for (size_t k = 0; k < 6; k++) {
         size_t steps = 0;
         while (cut_short(steps, k % 2, &options[k / 2]) == KVF_ERR_CANCELLED)
@@ -507,10 +507,10 @@ static void layouts_are_torn_apart(void **state) {
     kvf_tier *mine = NULL;
     assert_int_equal(kvf_tier_create(f.engine, &o, &mine, NULL), KVF_OK);
     const kvf_plan plan = rig_plan(ids, ids, 4);
-    const kvf_submit_options by_group = {.dst_layout = 1, .by_group = true};
+    const kvf_submit_options by_layer = {.dst_layout = 1, .by_layer = true};
     kvf_transfer *t = NULL;
-    assert_int_equal(kvf_transfer_submit(f.away.tier, mine, &plan, 1, &by_group, &t, NULL), KVF_OK);
-    assert_int_equal(kvf_transfer_wait_group(t, 0, -1, NULL), KVF_OK);
+    assert_int_equal(kvf_transfer_submit(f.away.tier, mine, &plan, 1, &by_layer, &t, NULL), KVF_OK);
+    assert_int_equal(kvf_transfer_wait_layer(t, 0, -1, NULL), KVF_OK);
     kvf_transfer_cancel(t);
     assert_int_equal(kvf_transfer_wait(t, -1, NULL), KVF_ERR_CANCELLED);
     kvf_transfer_release(t);

@@ -46,7 +46,7 @@ static kvf_status try_submit(const rig_tier *src, const rig_tier *dst, size_t fi
 /* a to b and b to c, block by block, half of it in the background. */
 static void start(fixture *f, kvf_transfer **t) {
     for (size_t i = 0; i < BLOCKS; i++) {
-        const kvf_submit_options o = {.background = i % 2, .by_group = i % 3 == 0};
+        const kvf_submit_options o = {.background = i % 2, .by_layer = i % 3 == 0};
         assert_int_equal(try_submit(&f->a, &f->b, i, 1, &o, &t[2 * i]), KVF_OK);
         assert_int_equal(try_submit(&f->b, &f->c, i, 1, &o, &t[2 * i + 1]), KVF_OK);
     }

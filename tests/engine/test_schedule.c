@@ -129,7 +129,7 @@ static entry make_entry(schedule *s) {
     entry e = {0};
     choose_tiers(s, &e);
     choose_ids(s, &e);
-    e.options.by_group = test_random_below(&s->random, 4) == 0;
+    e.options.by_layer = test_random_below(&s->random, 4) == 0;
     e.options.background = test_random_below(&s->random, 2) == 0;
     if (e.options.background)
         e.options.priority = (unsigned)test_random_below(&s->random, KVF_PRIORITIES);

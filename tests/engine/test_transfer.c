@@ -132,12 +132,12 @@ static void empty_transfers_succeed(void **state) {
         fixture f = fixture_make(&engines[e], 40);
         const kvf_plan nothing[] = {{0}, {.first_position = 7}};
         kvf_transfer *none = NULL, *two = NULL;
-        const kvf_submit_options by_group = {.by_group = true};
+        const kvf_submit_options by_layer = {.by_layer = true};
         assert_int_equal(kvf_transfer_submit(f.src.tier, f.dst.tier, NULL, 0, NULL, &none, NULL),
                          KVF_OK);
         assert_int_equal(
-            kvf_transfer_submit(f.src.tier, f.dst.tier, nothing, 2, &by_group, &two, NULL), KVF_OK);
-        assert_int_equal(kvf_transfer_wait_group(two, 2, -1, NULL), KVF_OK);
+            kvf_transfer_submit(f.src.tier, f.dst.tier, nothing, 2, &by_layer, &two, NULL), KVF_OK);
+        assert_int_equal(kvf_transfer_wait_layer(two, 2, -1, NULL), KVF_OK);
         assert_int_equal(kvf_transfer_wait(none, -1, NULL), KVF_OK);
         assert_int_equal(kvf_transfer_wait(two, -1, NULL), KVF_OK);
         assert_int_equal(kvf_transfer_landed(none, 0), 0);
@@ -235,12 +235,12 @@ static rig_form choose_form(test_random *random, const kvf_shape *shape) {
     return shape->bytes_per_layer && mixes ? RIG_PER_PART : form;
 }
 
-static void choose_groups(kvf_submit_options *o, test_random *random, const kvf_shape *shape) {
-    o->by_group = test_random_below(random, 2);
+static void choose_layers(kvf_submit_options *o, test_random *random, const kvf_shape *shape) {
+    o->by_layer = test_random_below(random, 2);
     if (test_random_below(random, 2))
         return;
-    o->first_group = (uint32_t)test_random_below(random, shape->layers);
-    o->group_count = (uint32_t)test_random_below(random, shape->layers - o->first_group + 1);
+    o->first_layer = (uint32_t)test_random_below(random, shape->layers);
+    o->layer_count = (uint32_t)test_random_below(random, shape->layers - o->first_layer + 1);
 }
 
 static void copy_at_random(const kvf_host_options *options, uint64_t seed) {
@@ -261,14 +261,14 @@ static void copy_at_random(const kvf_host_options *options, uint64_t seed) {
     plans p;
     choose_plans(&p, &random, same_tier);
     kvf_submit_options o = {.background = test_random_below(&random, 2)};
-    choose_groups(&o, &random, &shape);
+    choose_layers(&o, &random, &shape);
 
     /* The same in a copy of the destination's memory, and back. */
     char *there = dst->memory.bytes, *expected = malloc(dst->memory.size);
     char *found = malloc(dst->memory.size);
     assert_true(found && expected);
     rig_read(found, there, dst->memory.size);
-    rig_copy(a.memory.layout, dst->memory.layout, p.items, p.count, o.first_group, o.group_count);
+    rig_copy(a.memory.layout, dst->memory.layout, p.items, p.count, o.first_layer, o.layer_count);
     rig_read(expected, there, dst->memory.size);
     rig_write(there, found, dst->memory.size);
 
@@ -425,7 +425,7 @@ static void waiting_times_out(void **state) {
         kvf_host_options options = engines[e];
         options.imitate_latency_us = 60e6;
         fixture f = fixture_make(&options, 40);
-        kvf_transfer *t = submit(&f, 0, 2, (kvf_submit_options){.by_group = true});
+        kvf_transfer *t = submit(&f, 0, 2, (kvf_submit_options){.by_layer = true});
         kvf_error error = {.status = KVF_OK};
         assert_int_equal(kvf_transfer_poll(t, &error), KVF_PENDING);
         assert_int_equal(error.status, KVF_OK);
@@ -434,7 +434,7 @@ static void waiting_times_out(void **state) {
         uint64_t start = now_us();
         assert_int_equal(kvf_transfer_wait(t, 3000, NULL), KVF_ERR_TIMEOUT);
         assert_true(now_us() - start >= 3000);
-        assert_int_equal(kvf_transfer_wait_group(t, 0, 1000, NULL), KVF_ERR_TIMEOUT);
+        assert_int_equal(kvf_transfer_wait_layer(t, 0, 1000, NULL), KVF_ERR_TIMEOUT);
         assert_int_equal(kvf_transfer_landed(t, 0), 0);
         kvf_transfer_cancel(t);
         assert_int_equal(kvf_transfer_wait(t, INT64_MAX, &error), KVF_ERR_CANCELLED);
@@ -447,9 +447,9 @@ static void layers_land_one_by_one(void **state) {
     (void)state;
     rig_needs(RIG_STEPS);
     fixture f = fixture_make(&engines[0], 40);
-    kvf_transfer *t = submit(&f, 0, 4, (kvf_submit_options){.by_group = true});
+    kvf_transfer *t = submit(&f, 0, 4, (kvf_submit_options){.by_layer = true});
     for (uint32_t layer = 0; layer < 3; layer++) {
-        assert_int_equal(kvf_transfer_wait_group(t, layer, -1, NULL), KVF_OK);
+        assert_int_equal(kvf_transfer_wait_layer(t, layer, -1, NULL), KVF_OK);
         size_t count;
         const kvf_region *regions = kvf_layout_regions(f.dst.memory.layout, &count);
         for (size_t i = 0; i < count; i++) {
@@ -457,9 +457,9 @@ static void layers_land_one_by_one(void **state) {
                 const char *to = rig_byte(f.dst.memory.layout, i, id, 0, 0);
                 const char *from = rig_byte(f.src.memory.layout, i, id, 0, 0);
                 bool there = memcmp(to, from, regions[i].bytes) == 0;
-                if (regions[i].group <= layer)
+                if (regions[i].layer <= layer)
                     assert_true(there);
-                else if (regions[i].group > layer + 1)
+                else if (regions[i].layer > layer + 1)
                     assert_false(there);
             }
         }
@@ -467,7 +467,7 @@ static void layers_land_one_by_one(void **state) {
             assert_int_equal(kvf_transfer_landed(t, 0), 0);
     }
     assert_int_equal(kvf_transfer_wait(t, -1, NULL), KVF_OK);
-    assert_int_equal(kvf_transfer_wait_group(t, 0, 0, NULL), KVF_OK);
+    assert_int_equal(kvf_transfer_wait_layer(t, 0, 0, NULL), KVF_OK);
     expect_moved(&f, 0, 4);
     kvf_transfer_release(t);
     fixture_free(&f);
@@ -478,19 +478,19 @@ static void layers_count_from_the_first_of_the_layout(void **state) {
     for (size_t e = 0; e < ENGINES; e++) {
         fixture f = fixture_make(&engines[e], 40);
         kvf_transfer *t = submit(
-            &f, 0, 4, (kvf_submit_options){.by_group = true, .first_group = 1, .group_count = 1});
+            &f, 0, 4, (kvf_submit_options){.by_layer = true, .first_layer = 1, .layer_count = 1});
         kvf_error error = {0};
-        assert_int_equal(kvf_transfer_wait_group(t, 0, -1, &error), KVF_ERR_RANGE);
+        assert_int_equal(kvf_transfer_wait_layer(t, 0, -1, &error), KVF_ERR_RANGE);
         assert_int_equal(error.fields, KVF_ERROR_INDEX);
         assert_int_equal(error.index, 0);
-        assert_int_equal(kvf_transfer_wait_group(t, 2, -1, NULL), KVF_ERR_RANGE);
-        assert_int_equal(kvf_transfer_wait_group(t, UINT32_MAX, -1, NULL), KVF_ERR_RANGE);
-        assert_int_equal(kvf_transfer_wait_group(t, 1, -1, NULL), KVF_OK);
+        assert_int_equal(kvf_transfer_wait_layer(t, 2, -1, NULL), KVF_ERR_RANGE);
+        assert_int_equal(kvf_transfer_wait_layer(t, UINT32_MAX, -1, NULL), KVF_ERR_RANGE);
+        assert_int_equal(kvf_transfer_wait_layer(t, 1, -1, NULL), KVF_OK);
         assert_int_equal(kvf_transfer_wait(t, -1, NULL), KVF_OK);
         kvf_transfer_release(t);
         t = submit(&f, 4, 4, (kvf_submit_options){0});
-        assert_int_equal(kvf_transfer_wait_group(t, 2, -1, NULL), KVF_OK);
-        assert_int_equal(kvf_transfer_poll(t, NULL), KVF_OK); /* not by group: all have landed */
+        assert_int_equal(kvf_transfer_wait_layer(t, 2, -1, NULL), KVF_OK);
+        assert_int_equal(kvf_transfer_poll(t, NULL), KVF_OK); /* not by layer: all have landed */
         kvf_transfer_release(t);
         fixture_free(&f);
     }
@@ -658,7 +658,7 @@ static void statistics_add_up(void **state) {
     rig_needs(RIG_IMITATION);
     const kvf_host_options options = {.no_threads = true, .imitate_latency_us = 2000};
     fixture f = fixture_make(&options, 64);
-    kvf_transfer *t = submit(&f, 0, 4, (kvf_submit_options){.by_group = true});
+    kvf_transfer *t = submit(&f, 0, 4, (kvf_submit_options){.by_layer = true});
     kvf_transfer_stats stats, later;
     kvf_transfer_stats_get(t, &stats);
     assert_true(stats.submit_us > 0 && stats.copy_us == 0);
@@ -695,7 +695,7 @@ static void cancelled_before_it_begins(void **state) {
         kvf_error error = {0};
         assert_int_equal(kvf_transfer_wait(t, -1, &error), KVF_ERR_CANCELLED);
         assert_int_equal(error.status, KVF_ERR_CANCELLED);
-        assert_int_equal(kvf_transfer_wait_group(t, 0, -1, NULL), KVF_ERR_CANCELLED);
+        assert_int_equal(kvf_transfer_wait_layer(t, 0, -1, NULL), KVF_ERR_CANCELLED);
         assert_int_equal(kvf_transfer_landed(t, 0), 0);
         kvf_transfer_cancel(behind);
         assert_int_equal(kvf_transfer_wait(behind, -1, NULL), KVF_ERR_CANCELLED);
@@ -712,9 +712,9 @@ static void cancelled_while_it_runs(void **state) {
     (void)state;
     rig_needs(RIG_STEPS);
     fixture f = fixture_make(&engines[0], 40);
-    kvf_transfer *t = submit(&f, 0, 4, (kvf_submit_options){.by_group = true});
+    kvf_transfer *t = submit(&f, 0, 4, (kvf_submit_options){.by_layer = true});
     kvf_transfer *behind = submit(&f, 0, 4, (kvf_submit_options){.background = true});
-    assert_int_equal(kvf_transfer_wait_group(t, 0, -1, NULL), KVF_OK);
+    assert_int_equal(kvf_transfer_wait_layer(t, 0, -1, NULL), KVF_OK);
     kvf_transfer_cancel(t);
     assert_int_equal(kvf_transfer_wait(t, -1, NULL), KVF_ERR_CANCELLED);
     assert_int_equal(kvf_transfer_landed(t, 0), 0);
@@ -856,7 +856,7 @@ static void callbacks_may_submit_and_release(void **state) {
             fixture f = fixture_make(&engines[e], 40);
             chain c = {&f, NULL, 1};
             c.current = submit(
-                &f, 0, 1, (kvf_submit_options){.callback = go_on, .user = &c, .by_group = true});
+                &f, 0, 1, (kvf_submit_options){.callback = go_on, .user = &c, .by_layer = true});
             while (c.current) {
                 /* Whatever brings the callback, its transfer is released while it is under way. */
                 if (how == 0)
@@ -864,7 +864,7 @@ static void callbacks_may_submit_and_release(void **state) {
                 else if (how == 1)
                     kvf_transfer_wait(c.current, -1, NULL);
                 else if (how == 2)
-                    kvf_transfer_wait_group(c.current, 0, 10, NULL);
+                    kvf_transfer_wait_layer(c.current, 0, 10, NULL);
                 else
                     kvf_engine_progress(f.engine);
             }
@@ -922,13 +922,13 @@ static void callbacks_come_once_with_many_callers(void **state) {
 
 typedef struct waiter {
     kvf_transfer *transfer;
-    uint32_t group;
-    kvf_status group_status, status;
+    uint32_t layer;
+    kvf_status layer_status, status;
 } waiter;
 
 static void *wait_for_layer(void *context) {
     waiter *w = context;
-    w->group_status = kvf_transfer_wait_group(w->transfer, w->group, -1, NULL);
+    w->layer_status = kvf_transfer_wait_layer(w->transfer, w->layer, -1, NULL);
     w->status = kvf_transfer_wait(w->transfer, -1, NULL);
     return NULL;
 }
@@ -938,16 +938,16 @@ static void several_threads_wait_for_layers(void **state) {
     for (size_t e = 0; e < ENGINES; e++) {
         for (int round = 0; round < 20; round++) {
             fixture f = fixture_make(&engines[e], 400);
-            kvf_transfer *t = submit(&f, 0, BLOCKS, (kvf_submit_options){.by_group = true});
+            kvf_transfer *t = submit(&f, 0, BLOCKS, (kvf_submit_options){.by_layer = true});
             waiter waiters[3];
             pthread_t threads[3];
             for (uint32_t i = 0; i < 3; i++) {
-                waiters[i] = (waiter){.transfer = t, .group = i};
+                waiters[i] = (waiter){.transfer = t, .layer = i};
                 assert_int_equal(pthread_create(&threads[i], NULL, wait_for_layer, &waiters[i]), 0);
             }
             for (int i = 0; i < 3; i++) {
                 pthread_join(threads[i], NULL);
-                assert_int_equal(waiters[i].group_status, KVF_OK);
+                assert_int_equal(waiters[i].layer_status, KVF_OK);
                 assert_int_equal(waiters[i].status, KVF_OK);
             }
             expect_moved(&f, 0, BLOCKS);
@@ -1040,11 +1040,11 @@ static void submit_refuses(void **state) {
     const kvf_submit_options src_layout = {.src_layout = 1}, dst_layout = {.dst_layout = SIZE_MAX};
     expect_submit(KVF_ERR_RANGE, &f, &good, &src_layout, &e);
     expect_submit(KVF_ERR_RANGE, &f, &good, &dst_layout, &e);
-    const kvf_submit_options group = {.first_group = 3},
-                             groups = {.first_group = 2, .group_count = 2};
-    expect_submit(KVF_ERR_RANGE, &f, &good, &group, &e);
+    const kvf_submit_options layer = {.first_layer = 3},
+                             layers = {.first_layer = 2, .layer_count = 2};
+    expect_submit(KVF_ERR_RANGE, &f, &good, &layer, &e);
     assert_true(e.index == 3 && e.expected == 3);
-    expect_submit(KVF_ERR_RANGE, &f, &good, &groups, &e);
+    expect_submit(KVF_ERR_RANGE, &f, &good, &layers, &e);
 
     const uint64_t far[] = {1, BLOCKS}, twice[] = {5, 5};
     kvf_plan bad = rig_plan(far, ids, 2);
@@ -1073,7 +1073,7 @@ static void the_rest_refuses_null(void **state) {
     assert_int_equal(kvf_transfer_poll(NULL, &e), KVF_ERR_INVALID);
     assert_int_equal(e.status, KVF_ERR_INVALID);
     assert_int_equal(kvf_transfer_wait(NULL, 0, NULL), KVF_ERR_INVALID);
-    assert_int_equal(kvf_transfer_wait_group(NULL, 0, 0, NULL), KVF_ERR_INVALID);
+    assert_int_equal(kvf_transfer_wait_layer(NULL, 0, 0, NULL), KVF_ERR_INVALID);
     assert_int_equal(kvf_transfer_landed(NULL, 0), 0);
     assert_int_equal(kvf_engine_progress(NULL), 0);
     assert_string_equal(kvf_engine_name(NULL), "none");

@@ -5,7 +5,7 @@ static char arena[4096];
 static const kvf_region regions[] = {
     {.base = arena, .block_stride = 32, .bytes = 8, .rows = 2, .row_pitch = 8},
     {.base = arena + 16, .block_stride = 32, .bytes = 16, .part = 1},
-    {.base = arena + 1024, .block_stride = 8, .bytes = 8, .group = 1},
+    {.base = arena + 1024, .block_stride = 8, .bytes = 8, .layer = 1},
 };
 
 static kvf_shape shape_with(const kvf_allocator *allocator) {

@@ -10,7 +10,7 @@ static char src_memory[4096], dst_memory[4096];
 static kvf_layout *layout_at(char *memory, kvf_tile_order order) {
     const kvf_region regions[] = {
         {.base = memory, .block_stride = 16, .bytes = 8, .tokens = 2, .heads = 2, .order = order},
-        {.base = memory + 12, .block_stride = 16, .bytes = 4, .group = 1},
+        {.base = memory + 12, .block_stride = 16, .bytes = 4, .layer = 1},
     };
     kvf_layout *layout;
     assert_int_equal(kvf_layout_create(regions, 2, 256, NULL, &layout, NULL), KVF_OK);

@@ -60,7 +60,7 @@ static kvf_region take_small_region(input *in) {
                     .bytes = take_up_to(in, 16),
                     .rows = take_up_to(in, 5)};
     r.row_pitch = take(in, 1);
-    r.group = (uint32_t)take_up_to(in, 3);
+    r.layer = (uint32_t)take_up_to(in, 3);
     r.kind = take(in, 1);
     take_tile(in, &r);
     return r;
@@ -73,7 +73,7 @@ static kvf_region take_wild_region(input *in) {
                     .bytes = take(in, take_up_to(in, 8)),
                     .rows = take(in, 1)};
     r.row_pitch = take(in, take_up_to(in, 8));
-    r.group = (uint32_t)take(in, 4);
+    r.layer = (uint32_t)take(in, 4);
     r.tokens = take(in, take_up_to(in, 8));
     r.heads = take(in, take_up_to(in, 8));
     r.order = (kvf_tile_order)take_up_to(in, 3);
@@ -96,19 +96,19 @@ static bool is_valid(const kvf_region *list, size_t count, size_t blocks) {
     for (size_t i = 0; i < count; i++)
         valid = valid && list[i].bytes > 0 &&
                 (model_rows(&list[i]) == 1 || list[i].row_pitch >= list[i].bytes) &&
-                (i == 0 || list[i].group >= list[i - 1].group) && is_valid_tile(&list[i]);
+                (i == 0 || list[i].layer >= list[i - 1].layer) && is_valid_tile(&list[i]);
     return valid;
 }
 
 static void check_sums(const kvf_layout *layout) {
-    size_t count, bytes = 0, groups = 0;
+    size_t count, bytes = 0, layers = 0;
     const kvf_region *r = kvf_layout_regions(layout, &count);
     for (size_t i = 0; i < count; i++) {
         bytes += r[i].bytes * r[i].rows;
-        groups += i == 0 || r[i].group != r[i - 1].group;
+        layers += i == 0 || r[i].layer != r[i - 1].layer;
     }
     require(kvf_layout_block_bytes(layout) == bytes, "block bytes are the sum of the regions'");
-    require(kvf_layout_groups(layout) == groups, "groups are counted");
+    require(kvf_layout_layers(layout) == layers, "layers are counted");
 }
 
 static void check_recommended(const kvf_layout *layout, kvf_layout_use use, size_t blocks) {
@@ -364,7 +364,7 @@ static void check_pairs(input *in, const kvf_layout *src, const kvf_layout *dst,
     const kvf_box_limits limits = take_limits(in);
     const kvf_plan plan = {.count = p.count, .src_ids = p.src, .dst_ids = p.dst};
     const kvf_move_spec spec = {
-        .src = src, .dst = dst, .plans = &plan, .plan_count = 1, .by_group = take(in, 1) & 1};
+        .src = src, .dst = dst, .plans = &plan, .plan_count = 1, .by_layer = take(in, 1) & 1};
     kvf_move *move;
     kvf_status status = kvf_move_create(&spec, &limits, NULL, &move, NULL);
     if (has_range_error(&p, blocks) || has_conflict(&p)) {

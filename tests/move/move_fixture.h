@@ -62,7 +62,7 @@ static inline fixture twins(const twin *list, size_t count, size_t blocks) {
                               .bytes = list[i].bytes,
                               .rows = list[i].rows,
                               .row_pitch = list[i].src_pitch,
-                              .group = (uint32_t)i / 2};
+                              .layer = (uint32_t)i / 2};
         dst[i] = src[i];
         dst[i].base = dst_memory + list[i].dst;
         dst[i].row_pitch = list[i].dst_pitch;

@@ -94,7 +94,7 @@ static size_t cut_into_pieces(const kvf_region *regions, size_t count, bool inte
     size_t n = 0;
     for (size_t i = 0; i < count; i++) {
         const kvf_region *r = &regions[i];
-        if (interleave && i > 0 && r->group == r[-1].group && r->rows == r[-1].rows &&
+        if (interleave && i > 0 && r->layer == r[-1].layer && r->rows == r[-1].rows &&
             r->rows > 1) {
             pieces[n - 1].count++;
             pieces[n - 1].width += r->bytes;
@@ -158,7 +158,7 @@ static kvf_layout *make_own(move_side side, const move_shape *s, const move_plac
         const size_t l = i / s->parts, p = i % s->parts;
         regions[i].bytes = s->bytes[l][p];
         regions[i].rows = s->rows[l][p];
-        regions[i].group = (uint32_t)l;
+        regions[i].layer = (uint32_t)l;
         regions[i].part = (uint32_t)p;
         regions[i].buffer = place->buffers ? (uint32_t)l : 7;
         if (s->tokens[l][p])
@@ -374,10 +374,10 @@ static const char *check_decoded(input *in, const kvf_layout *src, const kvf_lay
     const bool limited = take_limits(in, &limits);
     const size_t how = take(in);
     kvf_move_spec spec = {
-        .src = src, .dst = dst, .plans = plans, .by_group = how & 1, .same_tier = how >> 2 == 63};
+        .src = src, .dst = dst, .plans = plans, .by_layer = how & 1, .same_tier = how >> 2 == 63};
     if (how & 2) {
-        spec.first_group = (uint32_t)take_below(in, kvf_layout_groups(src) + (how >> 5 == 7));
-        spec.group_count = (uint32_t)take_below(in, kvf_layout_groups(src) + (how >> 5 == 7));
+        spec.first_layer = (uint32_t)take_below(in, kvf_layout_layers(src) + (how >> 5 == 7));
+        spec.layer_count = (uint32_t)take_below(in, kvf_layout_layers(src) + (how >> 5 == 7));
     }
     const pairs p = take_pairs(in, kvf_layout_blocks(src), kvf_layout_blocks(dst));
     spec.plan_count = take_plans(in, &p, plans);

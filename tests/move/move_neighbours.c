@@ -89,7 +89,7 @@ static size_t first_region(const move_contents *c) {
 static bool same_memory(const kvf_move_spec *spec, const move_contents *a, const move_contents *b) {
     const size_t x = first_region(a), y = first_region(b);
     return a->src_buffer == b->src_buffer && a->dst_buffer == b->dst_buffer &&
-           (!spec->by_group || a->group == b->group) &&
+           (!spec->by_layer || a->layer == b->layer) &&
            stride_of(MOVE_SRC, x) == stride_of(MOVE_SRC, y) &&
            stride_of(MOVE_DST, x) == stride_of(MOVE_DST, y);
 }

@@ -33,13 +33,13 @@ const kvf_region *move_region_of(const move_map *m, size_t index) {
     return &kvf_layout_regions(m->layout, NULL)[index];
 }
 
-/* The layout's groups from `first` on, `count` of them, 0 for all. */
-static bool is_in_groups(const kvf_layout *layout, size_t region, size_t first, size_t count) {
+/* The layout's layers from `first` on, `count` of them, 0 for all. */
+static bool is_in_layers(const kvf_layout *layout, size_t region, size_t first, size_t count) {
     const kvf_region *r = kvf_layout_regions(layout, NULL);
-    size_t group = 0;
+    size_t layer = 0;
     for (size_t i = 1; i <= region; i++)
-        group += r[i].group != r[i - 1].group;
-    return group >= first && (count == 0 || group - first < count);
+        layer += r[i].layer != r[i - 1].layer;
+    return layer >= first && (count == 0 || layer - first < count);
 }
 
 /* ---- pairs ---------------------------------------------------------------------------------- */
@@ -213,12 +213,12 @@ move_contents move_contents_of(const kvf_box *b) {
         if (i == 0) {
             c.src_buffer = src_region->buffer;
             c.dst_buffer = dst_region->buffer;
-            c.group = dst_region->group;
+            c.layer = dst_region->layer;
             c.region = dst.region;
             c.at = dst.at;
         }
         c.mixed_buffers |= c.src_buffer != src_region->buffer || c.dst_buffer != dst_region->buffer;
-        c.mixed_groups |= c.group != dst_region->group;
+        c.mixed_layers |= c.layer != dst_region->layer;
         c.strays |= !src.taken || !dst.taken || src.region != dst.region;
         c.regions |= 1u << dst.region;
         c.blocks |= 1u << dst.block;
@@ -246,7 +246,7 @@ static void count_box(const kvf_box *b, const move_contents *c, move_counts *cou
 
 static const char *check_boxes(const kvf_move_spec *spec, const kvf_box_limits *limits,
                                const move_boxes *list, move_counts *counts) {
-    uint32_t group = 0;
+    uint32_t layer = 0;
     for (size_t i = 0; i < list->count; i++) {
         const kvf_box *b = &list->boxes[i];
         if (!move_box_fits(limits, b))
@@ -261,9 +261,9 @@ static const char *check_boxes(const kvf_move_spec *spec, const kvf_box_limits *
             return "a byte goes from a region to the same one";
         if (c.mixed_buffers)
             return "no copy spans two buffers";
-        if (spec->by_group && (c.mixed_groups || c.group < group))
-            return "groups stay apart and come in order";
-        group = c.group;
+        if (spec->by_layer && (c.mixed_layers || c.layer < layer))
+            return "layers stay apart and come in order";
+        layer = c.layer;
         count_box(b, &c, counts);
     }
     return NULL;
@@ -308,7 +308,7 @@ static bool copy_naively(const kvf_move_spec *spec, const move_verdict *v) {
     for (size_t i = 0; i < count; i++)
         for (size_t b = 0; b < kvf_layout_blocks(spec->dst); b++)
             for (size_t k = 0; v->sources[b] != UINT64_MAX && k < model_bytes(&dst[i]); k++) {
-                if (!is_in_groups(spec->dst, i, spec->first_group, spec->group_count))
+                if (!is_in_layers(spec->dst, i, spec->first_layer, spec->layer_count))
                     continue;
                 const ptrdiff_t at = model_byte(&dst[i], b, k) - move_arenas[MOVE_DST];
                 wanted[at] = *model_byte(&src[i], v->sources[b], k);
@@ -348,7 +348,7 @@ static const char *check_report(const kvf_move *move, const move_boxes *list,
         kvf__move_box_count(move, &move->limits) != list->count)
         return "boxes and fragments are counted";
     if (n > 0 && (r.runs > r.blocks || r.runs == 0 || r.spans == 0 || r.boxes < r.runs * r.spans))
-        return "a run of a joined group is a box at least";
+        return "a run of a joined layer is a box at least";
     qsort(boxes, list->count, sizeof *boxes, by_size);
     qsort(fragments, n, sizeof *fragments, by_size);
     if (n > 0 &&
@@ -478,11 +478,11 @@ const char *move_model_check(const kvf_move_spec *spec, const kvf_box_limits *li
     kvf_move *move = (kvf_move *)(void *)&untouched;
     kvf_error error = {.status = KVF_OK};
     kvf_status status = kvf_move_create(spec, limits, NULL, &move, &error);
-    const size_t groups = kvf_layout_groups(spec->src);
-    if (spec->first_group >= groups || spec->group_count > groups - spec->first_group) {
-        counts->group_errors++;
-        bool named = error.index == spec->first_group && error.expected == groups;
-        return status == KVF_ERR_RANGE && named ? NULL : "groups past the last are refused";
+    const size_t layers = kvf_layout_layers(spec->src);
+    if (spec->first_layer >= layers || spec->layer_count > layers - spec->first_layer) {
+        counts->layer_errors++;
+        bool named = error.index == spec->first_layer && error.expected == layers;
+        return status == KVF_ERR_RANGE && named ? NULL : "layers past the last are refused";
     }
     const move_verdict v = judge(spec);
     if (status != v.status) {

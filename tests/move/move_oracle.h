@@ -24,10 +24,10 @@ typedef struct move_place {
     size_t blocks;
     size_t order; /* of buffers or pieces: up, down, or turned by order - 2 */
     size_t pad_row, pad_piece, pad_block; /* bytes left empty behind each */
-    bool interleave; /* rows of neighbouring regions of a group: r0 K V r1 K V */
+    bool interleave; /* rows of neighbouring regions of a layer: r0 K V r1 K V */
     bool apart;      /* all blocks of one piece, then the next */
     bool rows_outer; /* ... and all blocks of one row, then the next */
-    bool buffers;    /* groups count as buffers of their own */
+    bool buffers;    /* layers count as buffers of their own */
     uint32_t hnd;    /* bits by region, in named layouts the first for all: tiles that are HND */
     uint32_t split;  /* and those that have a row for every token or head */
 } move_place;
@@ -55,7 +55,7 @@ kvf_layout *move_model_layout(move_side side, move_kind kind, const move_shape *
 /* How often what happened, so that a test can tell whether it has seen everything. */
 typedef struct move_counts {
     uint64_t moves, boxes;
-    uint64_t group_errors, range_errors, conflicts, tier_conflicts;
+    uint64_t layer_errors, range_errors, conflicts, tier_conflicts;
     uint64_t rows, slices, backward, standing, narrow; /* boxes with such */
     uint64_t joined;                                   /* boxes of several regions */
     uint64_t split;                                    /* moves that segments cut */

@@ -54,9 +54,9 @@ bool move_box_fits(const kvf_box_limits *l, const kvf_box *b);
 typedef struct move_contents {
     uint32_t regions, blocks; /* bits; destination's blocks */
     size_t bytes;
-    uint32_t src_buffer, dst_buffer, group;
+    uint32_t src_buffer, dst_buffer, layer;
     size_t region, at; /* where the first byte goes */
-    bool mixed_buffers, mixed_groups, strays;
+    bool mixed_buffers, mixed_layers, strays;
 } move_contents;
 
 move_contents move_contents_of(const kvf_box *b);

@@ -195,12 +195,12 @@ static void test_segments_cut(void **state) {
 }
 
 /* Four layers of one part; the destination's buffers lie downwards and touch. */
-static void test_groups(void **state) {
+static void test_layers(void **state) {
     (void)state;
     kvf_region src[4], dst[4];
     for (uint32_t i = 0; i < 4; i++) {
         src[i] = (kvf_region){
-            .base = src_memory + 8 * (3 - i), .block_stride = 32, .bytes = 8, .group = 5 + i};
+            .base = src_memory + 8 * (3 - i), .block_stride = 32, .bytes = 8, .layer = 5 + i};
         dst[i] = src[i];
         dst[i].base = dst_memory + 8 * (3 - i);
     }
@@ -210,31 +210,31 @@ static void test_groups(void **state) {
     kvf_move *move;
     assert_int_equal(kvf_move_create(&spec, NULL, NULL, &move, NULL), KVF_OK);
     EXPECT_BOXES(move, box_at(0, 0, 32));
-    spec.by_group = true;
+    spec.by_layer = true;
     assert_int_equal(kvf_move_create(&spec, NULL, NULL, &move, NULL), KVF_OK);
     EXPECT_BOXES(move, box_at(24, 24, 8), box_at(16, 16, 8), box_at(8, 8, 8), box_at(0, 0, 8));
-    spec.first_group = 1;
-    spec.group_count = 2;
+    spec.first_layer = 1;
+    spec.layer_count = 2;
     assert_int_equal(kvf_move_create(&spec, NULL, NULL, &move, NULL), KVF_OK);
     EXPECT_BOXES(move, box_at(16, 16, 8), box_at(8, 8, 8));
-    spec.by_group = false;
+    spec.by_layer = false;
     assert_int_equal(kvf_move_create(&spec, NULL, NULL, &move, NULL), KVF_OK);
     EXPECT_BOXES(move, box_at(8, 8, 16));
-    spec.group_count = 0;
+    spec.layer_count = 0;
     assert_int_equal(kvf_move_create(&spec, NULL, NULL, &move, NULL), KVF_OK);
     EXPECT_BOXES(move, box_at(0, 0, 24));
     free_fixture(&f);
 }
 
-/* Regions of a group join whatever their order in the list. */
-static void test_order_inside_groups(void **state) {
+/* Regions of a layer join whatever their order in the list. */
+static void test_order_inside_layers(void **state) {
     (void)state;
     const twin list[] = {
         {8, 1, 24, 0, 24, 0}, {8, 1, 16, 0, 16, 0}, {8, 1, 8, 0, 8, 0}, {8, 1, 0, 0, 0, 0}};
     fixture f = twins(list, COUNT(list), 2);
     const kvf_plan plan = {.count = 1, .src_ids = one_id, .dst_ids = one_id};
     const kvf_move_spec spec = {
-        .src = f.src, .dst = f.dst, .plans = &plan, .plan_count = 1, .by_group = true};
+        .src = f.src, .dst = f.dst, .plans = &plan, .plan_count = 1, .by_layer = true};
     kvf_move *move;
     assert_int_equal(kvf_move_create(&spec, NULL, NULL, &move, NULL), KVF_OK);
     EXPECT_BOXES(move, box_at(16, 16, 16), box_at(0, 0, 16));
@@ -260,8 +260,8 @@ int main(void) {
         cmocka_unit_test(test_joined_regions_join_again),
         cmocka_unit_test(test_strides_and_buffers),
         cmocka_unit_test(test_segments_cut),
-        cmocka_unit_test(test_groups),
-        cmocka_unit_test(test_order_inside_groups),
+        cmocka_unit_test(test_layers),
+        cmocka_unit_test(test_order_inside_layers),
         cmocka_unit_test(test_moves_outlive_layouts_and_plans),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -57,7 +57,7 @@ static kvf_error must_fail(kvf_status status, const kvf_region *regions, size_t 
 static void must_name(kvf_status status, kvf_region bad, size_t blocks) {
     for (size_t at = 0; at < 3; at++) {
         kvf_region list[3] = {region(9000, 8, 8), region(9100, 8, 8), region(9200, 8, 8)};
-        bad.group = list[at].group;
+        bad.layer = list[at].layer;
         list[at] = bad;
         kvf_error error = must_fail(status, list, 3, blocks);
         assert_int_equal(error.fields, KVF_ERROR_INDEX);
@@ -84,7 +84,7 @@ static void test_regions_are_copied(void **state) {
     (void)state;
     kvf_region list[] = {rowed(0, 100, 8, 0, 3), rowed(10, 100, 4, 1, 999),
                          rowed(2000, 100, 4, 3, 8)};
-    list[1].group = list[2].group = 7;
+    list[1].layer = list[2].layer = 7;
     list[2].part = 5;
     list[2].buffer = 6;
     list[2].kind = UINT64_MAX;
@@ -101,12 +101,12 @@ static void test_regions_are_copied(void **state) {
     assert_int_equal(r[2].block_stride, 100);
     assert_int_equal(r[2].rows, 3);
     assert_int_equal(r[2].row_pitch, 8);
-    assert_int_equal(r[2].group, 7);
+    assert_int_equal(r[2].layer, 7);
     assert_int_equal(r[2].part, 5);
     assert_int_equal(r[2].buffer, 6);
     assert_true(r[2].kind == UINT64_MAX);
     assert_int_equal(kvf_layout_blocks(layout), 9);
-    assert_int_equal(kvf_layout_groups(layout), 2);
+    assert_int_equal(kvf_layout_layers(layout), 2);
     assert_int_equal(kvf_layout_block_bytes(layout), 8 + 4 + 12);
     kvf_layout_destroy(layout);
 }
@@ -122,8 +122,8 @@ static void test_invalid_regions(void **state) {
     must_name(KVF_ERR_INVALID, at_address(0, 8, 8), 2);
     must_name(KVF_ERR_INVALID, region(0, 8, 0), 2);
     must_name(KVF_ERR_INVALID, rowed(0, 8, 4, 2, 3), 2);
-    fine[0].group = 3;
-    fine[1].group = 2;
+    fine[0].layer = 3;
+    fine[1].layer = 2;
     assert_int_equal(must_fail(KVF_ERR_INVALID, fine, 2, 1).index, 1);
 }
 
@@ -260,7 +260,7 @@ static uint64_t digest_of(const kvf_region *list, size_t count, size_t blocks) {
 
 static const kvf_region digested[2] = {
     {.base = arena, .block_stride = 64, .bytes = 4, .rows = 3, .row_pitch = 6, .kind = 9},
-    {.base = arena + 1000, .block_stride = 64, .bytes = 8, .group = 1, .part = 2, .kind = 1},
+    {.base = arena + 1000, .block_stride = 64, .bytes = 8, .layer = 1, .part = 2, .kind = 1},
 };
 
 static void test_digest_is_the_documented_one(void **state) {
@@ -293,7 +293,7 @@ static void test_digest_sees_what_must_agree(void **state) {
         list[1].bytes -= i == 2;
         list[1].rows = i == 3 ? 2 : 1;
         list[1].row_pitch = 8;
-        list[1].group += i == 4;
+        list[1].layer += i == 4;
         list[1].part += i == 5;
         list[1].kind += i == 6;
         seen[i] = digest_of(list, 2, 5);

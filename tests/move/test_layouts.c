@@ -144,7 +144,7 @@ static void check_region(const struct named *n, const kvf_shape *s, const kvf_bu
                          const kvf_region *region, spot at) {
     assert_int_equal(region->bytes, layer_bytes(s, at.l) / rows(s));
     assert_int_equal(region->rows, rows(s));
-    assert_int_equal(region->group, at.l);
+    assert_int_equal(region->layer, at.l);
     assert_int_equal(region->part, at.p);
     assert_int_equal(region->kind, s->kind);
     for (at.b = 0; at.b < s->blocks; at.b++)
@@ -167,7 +167,7 @@ static void check_named(const struct named *n, const kvf_shape *s) {
     const size_t block_bytes = parts(s) * bytes_below(s, s->layers);
     assert_int_equal(count, s->layers * parts(s));
     assert_int_equal(kvf_layout_blocks(layout), s->blocks);
-    assert_int_equal(kvf_layout_groups(layout), s->layers);
+    assert_int_equal(kvf_layout_layers(layout), s->layers);
     assert_int_equal(kvf_layout_block_bytes(layout), block_bytes);
     for (size_t i = 0; i < count; i++)
         check_region(n, s, buffers, &regions[i], (spot){.l = i / parts(s), .p = i % parts(s)});
@@ -318,11 +318,11 @@ static void test_bad_arguments_of_named_layouts(void **state) {
 
 /* ---- recommended ---------------------------------------------------------------------------- */
 
-/* Two regions in group 0, one with rows, and one in group 4. */
+/* Two regions in layer 0, one with rows, and one in layer 4. */
 static const kvf_region scattered[3] = {
     {.base = arena + 500, .block_stride = 40, .bytes = 4, .rows = 3, .row_pitch = 8, .kind = 3},
     {.base = arena, .block_stride = 20, .bytes = 10, .part = 1, .buffer = 1},
-    {.base = arena + 2000, .block_stride = 64, .bytes = 6, .group = 4, .buffer = 2},
+    {.base = arena + 2000, .block_stride = 64, .bytes = 6, .layer = 4, .buffer = 2},
 };
 static const size_t scattered_bytes = 12 + 10 + 6;
 

@@ -88,7 +88,7 @@ static void check_plans_and_limits(const kvf_layout *src, const kvf_layout *dst,
                                         .dst = dst,
                                         .plans = plans,
                                         .plan_count = 2,
-                                        .by_group = (i + k) % 3 == 0};
+                                        .by_layer = (i + k) % 3 == 0};
             expect_model(&spec, k < COUNT(limit_cases) ? &limit_cases[k] : NULL, counts);
         }
     }
@@ -151,7 +151,7 @@ static void test_random_moves(void **state) {
     if (seeds < 20000)
         return;
     /* There was some of everything. */
-    const uint64_t seen[] = {counts.group_errors,   counts.range_errors, counts.conflicts,
+    const uint64_t seen[] = {counts.layer_errors,   counts.range_errors, counts.conflicts,
                              counts.tier_conflicts, counts.rows,         counts.slices,
                              counts.backward,       counts.standing,     counts.narrow,
                              counts.joined,         counts.split,        counts.turned};
@@ -418,7 +418,7 @@ static void test_layouts_that_disagree(void **state) {
         {.base = src_memory + 32,
          .block_stride = 64,
          .bytes = 8,
-         .group = 1,
+         .layer = 1,
          .part = 1,
          .kind = 9}};
     kvf_region wrong[6][2];
@@ -427,7 +427,7 @@ static void test_layouts_that_disagree(void **state) {
     wrong[0][1].bytes = 7;
     wrong[1][1].rows = 2;
     wrong[1][1].row_pitch = 8;
-    wrong[2][1].group = 2;
+    wrong[2][1].layer = 2;
     wrong[3][1].part = 0;
     wrong[4][1].kind = 8;
     wrong[5][0].rows = 1;
@@ -449,14 +449,14 @@ static void test_layouts_that_disagree(void **state) {
     kvf_layout_destroy(shorter);
 }
 
-static void test_groups_past_the_last(void **state) {
+static void test_layers_past_the_last(void **state) {
     (void)state;
     fixture f =
         twins((const twin[]){{8, 1, 0, 0, 0, 0}, {8, 1, 8, 0, 8, 0}, {8, 1, 16, 0, 16, 0}}, 3, 1);
     const uint32_t ranges[][2] = {{2, 0}, {2, 1}, {0, 3}, {1, 2}, {UINT32_MAX, 0}, {0, UINT32_MAX}};
     for (size_t i = 0; i < COUNT(ranges); i++) {
         const kvf_move_spec spec = {
-            .src = f.src, .dst = f.dst, .first_group = ranges[i][0], .group_count = ranges[i][1]};
+            .src = f.src, .dst = f.dst, .first_layer = ranges[i][0], .layer_count = ranges[i][1]};
         kvf_error e = refused(&spec, KVF_ERR_RANGE);
         assert_int_equal(e.fields, KVF_ERROR_INDEX | KVF_ERROR_EXPECTED);
         assert_int_equal(e.index, ranges[i][0]);
@@ -560,7 +560,7 @@ int main(void) {
         cmocka_unit_test(test_null_arguments),
         cmocka_unit_test(test_empty_plans),
         cmocka_unit_test(test_layouts_that_disagree),
-        cmocka_unit_test(test_groups_past_the_last),
+        cmocka_unit_test(test_layers_past_the_last),
         cmocka_unit_test(test_ids_out_of_range),
         cmocka_unit_test(test_conflicts),
         cmocka_unit_test(test_counts_that_overflow),

@@ -192,7 +192,7 @@ static uint64_t digest_of(kvf_region r) {
 static void test_digest_is_the_documented_one(void **state) {
     (void)state;
     kvf_region r = in_rows(tile_at(src_memory, KVF_ORDER_HND, 4, 3, 8), 40);
-    r.group = 7;
+    r.layer = 7;
     r.part = 1;
     r.kind = 9;
     const uint64_t numbers[] = {1, 96, 0, 7, 1, 9, 4, 3};
@@ -245,7 +245,7 @@ static void test_tiles_pair_up_whatever_their_order(void **state) {
         hnd,
         hnd,
     };
-    list[10].group = list[11].part = 1;
+    list[10].layer = list[11].part = 1;
     list[12].kind = 1;
     for (size_t a = 0; a < COUNT(list); a++)
         for (size_t b = 0; b < COUNT(list); b++) {
@@ -260,13 +260,13 @@ static void test_digests_of_mixed_lists(void **state) {
     (void)state;
     kvf_region ours[] = {
         tile_at(src_memory, KVF_ORDER_NHD, 4, 1, 2),
-        {.base = src_memory + 8, .bytes = 8, .group = 5, .part = 2, .kind = 2},
+        {.base = src_memory + 8, .bytes = 8, .layer = 5, .part = 2, .kind = 2},
     };
     kvf_region theirs[] = {
         {.base = src_memory, .bytes = 8},
         tile_at(src_memory + 8, KVF_ORDER_NHD, 2, 2, 1),
     };
-    theirs[1].group = 8;
+    theirs[1].layer = 8;
     theirs[1].part = 1;
     theirs[1].kind = 5;
     kvf_layout *a = layout_of(ours, 2, 1), *b = layout_of(theirs, 2, 1);
@@ -281,11 +281,11 @@ static const uint64_t id_list[] = {0, 1, 2, 3, 4, 5, 6, 7};
 
 /* A move of the first blocks to the same ids; the caller frees it. */
 static kvf_move *move_between(const kvf_region *src, const kvf_region *dst, size_t regions,
-                              size_t blocks, bool by_group, const kvf_box_limits *limits) {
+                              size_t blocks, bool by_layer, const kvf_box_limits *limits) {
     kvf_layout *from = layout_of(src, regions, blocks), *to = layout_of(dst, regions, blocks);
     const kvf_plan plan = {.count = blocks, .src_ids = id_list, .dst_ids = id_list};
     const kvf_move_spec spec = {
-        .src = from, .dst = to, .plans = &plan, .plan_count = 1, .by_group = by_group};
+        .src = from, .dst = to, .plans = &plan, .plan_count = 1, .by_layer = by_layer};
     kvf_move *move = NULL;
     kvf_error error = {0};
     test_expect(KVF_OK, kvf_move_create(&spec, limits, NULL, &move, &error), &error);
@@ -377,15 +377,15 @@ static void test_lines_of_layers_are_joined(void **state) {
     for (size_t l = 0; l < 3; l++) {
         src[l] = tile_at(src_memory + l * 48, KVF_ORDER_HND, 2, 3, 8);
         dst[l] = in_rows(tile_at(dst_memory + l * 24, KVF_ORDER_NHD, 2, 3, 8), 72);
-        src[l].group = dst[l].group = (uint32_t)l;
+        src[l].layer = dst[l].layer = (uint32_t)l;
     }
-    for (int by_group = 0; by_group < 2; by_group++) {
-        kvf_move *move = move_between(src, dst, 3, 1, by_group, NULL);
+    for (int by_layer = 0; by_layer < 2; by_layer++) {
+        kvf_move *move = move_between(src, dst, 3, 1, by_layer, NULL);
         kvf_box boxes[8];
-        assert_int_equal(kvf_move_next(move, &(kvf_box_cursor){0}, boxes, 8), by_group ? 6 : 2);
-        for (size_t i = 0; i < (by_group ? 6 : 2); i++) {
-            const size_t layer = by_group ? i / 2 : 0, token = by_group ? i % 2 : i;
-            assert_int_equal(boxes[i].rows, by_group ? 3 : 9);
+        assert_int_equal(kvf_move_next(move, &(kvf_box_cursor){0}, boxes, 8), by_layer ? 6 : 2);
+        for (size_t i = 0; i < (by_layer ? 6 : 2); i++) {
+            const size_t layer = by_layer ? i / 2 : 0, token = by_layer ? i % 2 : i;
+            assert_int_equal(boxes[i].rows, by_layer ? 3 : 9);
             assert_ptr_equal(boxes[i].dst, dst_memory + token * 72 + layer * 24);
             assert_ptr_equal(boxes[i].src, src_memory + layer * 48 + token * 8);
         }
@@ -402,14 +402,14 @@ static void test_lines_are_sorted_by_destination(void **state) {
         const size_t place = REGIONS - 1 - i;
         src[i] = tile_at(src_memory + i * 50, KVF_ORDER_HND, 3, 4, 4);
         dst[i] = in_rows(tile_at(dst_memory + place * 16, KVF_ORDER_NHD, 3, 4, 4), 64);
-        src[i].group = dst[i].group = (uint32_t)i / 2;
+        src[i].layer = dst[i].layer = (uint32_t)i / 2;
     }
-    for (int by_group = 0; by_group < 2; by_group++) {
-        kvf_move *move = move_between(src, dst, REGIONS, 1, by_group, NULL);
+    for (int by_layer = 0; by_layer < 2; by_layer++) {
+        kvf_move *move = move_between(src, dst, REGIONS, 1, by_layer, NULL);
         assert_int_equal(move->span_count, 3 * REGIONS);
         for (size_t i = 1; i < move->span_count; i++) {
             const kvf__span *a = &move->spans[i - 1], *b = &move->spans[i];
-            assert_true(by_group && a->group != b->group ? a->group < b->group : a->dst < b->dst);
+            assert_true(by_layer && a->layer != b->layer ? a->layer < b->layer : a->dst < b->dst);
         }
         kvf_move_destroy(move);
     }
@@ -488,16 +488,16 @@ static void for_all_pieces(const rig_tier *tier, bool fill) {
                 }
 }
 
-static void carry(const rig_tier *from, const rig_tier *to, bool by_group) {
+static void carry(const rig_tier *from, const rig_tier *to, bool by_layer) {
     const uint64_t ids[BLOCKS] = {3, 0, 1, 2, 4};
     const kvf_plan plan = rig_plan(ids, ids, BLOCKS);
-    const kvf_submit_options options = {.by_group = by_group};
+    const kvf_submit_options options = {.by_layer = by_layer};
     kvf_transfer *t = NULL;
     kvf_error error = {0};
     test_expect(KVF_OK, kvf_transfer_submit(from->tier, to->tier, &plan, 1, &options, &t, &error),
                 &error);
-    for (uint32_t layer = 0; by_group && layer < LAYERS; layer++)
-        test_expect(KVF_OK, kvf_transfer_wait_group(t, layer, -1, &error), &error);
+    for (uint32_t layer = 0; by_layer && layer < LAYERS; layer++)
+        test_expect(KVF_OK, kvf_transfer_wait_layer(t, layer, -1, &error), &error);
     test_expect(KVF_OK, kvf_transfer_wait(t, -1, &error), &error);
     kvf_transfer_stats stats;
     kvf_transfer_stats_get(t, &stats);
@@ -506,7 +506,7 @@ static void carry(const rig_tier *from, const rig_tier *to, bool by_group) {
 }
 
 /* There and back again, with checksums on both sides. */
-static void go_round(kvf_engine *engine, rig_form form, bool rows, bool by_group,
+static void go_round(kvf_engine *engine, rig_form form, bool rows, bool by_layer,
                      kvf_tile_order order) {
     const kvf_tile_order other = order == KVF_ORDER_NHD ? KVF_ORDER_HND : KVF_ORDER_NHD;
     kvf_shape shape = shape_in(order), turned = shape_in(other);
@@ -518,9 +518,9 @@ static void go_round(kvf_engine *engine, rig_form form, bool rows, bool by_group
                         rig_tier_make(engine, &turned, RIG_CONTIGUOUS, true),
                         rig_tier_make(engine, &shape, RIG_BLOCK_SECOND, true)};
     for_all_pieces(&tiers[0], true);
-    carry(&tiers[0], &tiers[1], by_group);
+    carry(&tiers[0], &tiers[1], by_layer);
     for_all_pieces(&tiers[1], false);
-    carry(&tiers[1], &tiers[2], by_group);
+    carry(&tiers[1], &tiers[2], by_layer);
     for_all_pieces(&tiers[2], false);
     for (size_t i = 0; i < 3; i++)
         rig_tier_free(&tiers[i]);

@@ -133,7 +133,7 @@ static kvf_layout *make_padded(const kvf_shape *shape, const rig_place *place, r
             .bytes = row,
             .rows = rows,
             .row_pitch = row + ROW_GAP * unit,
-            .group = (uint32_t)(i / parts),
+            .layer = (uint32_t)(i / parts),
             .part = (uint32_t)(i % parts),
             .kind = shape->kind,
             .tokens = shape->tokens,
@@ -295,13 +295,13 @@ static void copy_block(const kvf_layout *src, uint64_t src_id, const kvf_layout 
 }
 
 void rig_copy(const kvf_layout *src, const kvf_layout *dst, const kvf_plan *plans, size_t count,
-              uint32_t first_group, uint32_t group_count) {
+              uint32_t first_layer, uint32_t layer_count) {
     size_t region_count;
     const kvf_region *regions = kvf_layout_regions(src, &region_count);
-    uint32_t group = 0;
+    uint32_t layer = 0;
     for (size_t i = 0; i < region_count; i++) {
-        group += i > 0 && regions[i].group != regions[i - 1].group;
-        if (group < first_group || (group_count && group >= first_group + group_count))
+        layer += i > 0 && regions[i].layer != regions[i - 1].layer;
+        if (layer < first_layer || (layer_count && layer >= first_layer + layer_count))
             continue;
         for (size_t p = 0; p < count; p++)
             for (size_t k = 0; k < plans[p].count; k++)

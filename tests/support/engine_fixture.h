@@ -120,9 +120,9 @@ bool rig_holds(const kvf_layout *layout, uint64_t id, uint64_t tag);
 /* The address of a byte of a region's row. */
 char *rig_byte(const kvf_layout *layout, size_t region, uint64_t id, size_t row, size_t column);
 
-/* Copies what a transfer of these plans and groups should. */
+/* Copies what a transfer of these plans and layers should. */
 void rig_copy(const kvf_layout *src, const kvf_layout *dst, const kvf_plan *plans, size_t count,
-              uint32_t first_group, uint32_t group_count);
+              uint32_t first_layer, uint32_t layer_count);
 
 /* A plan of one block from each id to the other. */
 kvf_plan rig_plan(const uint64_t *src_ids, const uint64_t *dst_ids, size_t count);

@@ -422,7 +422,7 @@ static void submit(scene *s, size_t index) {
     kvf_tier *src = (kvf_tier *)*l->src, *dst = (kvf_tier *)*l->dst;
     const bool background = how->background && !(how->required && index == LEGS - 1);
     const kvf_submit_options options = {
-        .by_group = how->by_group,
+        .by_layer = how->by_layer,
         .background = background,
         .priority = background ? (unsigned)index % KVF_PRIORITIES : 0,
         .callback = count_call,
@@ -443,10 +443,10 @@ static void submit(scene *s, size_t index) {
     l->ended = status == KVF_OK ? KVF_PENDING : status;
 }
 
-static void follow_by_group(scene *s, const leg *l) {
+static void follow_by_layer(scene *s, const leg *l) {
     kvf_error e = {0};
     for (uint32_t g = 0; l->transfer && !s->how->background && g < LAYERS; g++)
-        expect_clear(s, kvf_cuda_wait_group(l->transfer, g, s->compute, &e), &e);
+        expect_clear(s, kvf_cuda_wait_layer(l->transfer, g, s->compute, &e), &e);
 }
 
 static void mark(scene *s, const uint64_t *ids, bool written) {
@@ -468,7 +468,7 @@ static void work(scene *s) {
     mark(s, s->first, true);
     submit(s, 0);
     submit(s, 1);
-    follow_by_group(s, &s->legs[1]);
+    follow_by_layer(s, &s->legs[1]);
     expect_clear(s, kvf_cuda_wait_slots(s->device, s->second, s->how->pairs, false, s->compute, &e),
                  &e);
     mark(s, s->second, false);

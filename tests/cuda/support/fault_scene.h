@@ -25,7 +25,7 @@ typedef struct scenario {
     kvf_cuda_strategy strategy;
     size_t pairs, bytes; /* of a transfer; of a part of a layer of a block */
     bool in_a_row;       /* ids are in a row: few, large boxes */
-    bool by_group;
+    bool by_layer;
     bool background; /* all transfers are ... */
     bool required;   /* ... but the last, which needs the others in their streams */
     bool bound;      /* the first two fill trackers */

@@ -193,18 +193,18 @@ static void choose_plans(scene *s, scene_move *m) {
     }
 }
 
-static void choose_groups(scene *s, scene_move *m) {
+static void choose_layers(scene *s, scene_move *m) {
     const size_t layers = s->shapes[m->layout].layers;
-    m->options.by_group = scene_below(s, 2);
+    m->options.by_layer = scene_below(s, 2);
     if (scene_below(s, 2))
         return;
-    m->options.first_group = (uint32_t)scene_below(s, layers);
-    m->options.group_count = (uint32_t)scene_below(s, layers - m->options.first_group + 1);
+    m->options.first_layer = (uint32_t)scene_below(s, layers);
+    m->options.layer_count = (uint32_t)scene_below(s, layers - m->options.first_layer + 1);
 }
 
-static bool has_group(const kvf_submit_options *o, uint32_t group) {
-    return group >= o->first_group &&
-           (o->group_count == 0 || group - o->first_group < o->group_count);
+static bool has_layer(const kvf_submit_options *o, uint32_t layer) {
+    return layer >= o->first_layer &&
+           (o->layer_count == 0 || layer - o->first_layer < o->layer_count);
 }
 
 static const kvf_region *regions_of(const scene *s, size_t tier, size_t layout, size_t *count) {
@@ -220,11 +220,11 @@ scene_move scene_move_make(scene *s) {
     m.options.src_layout = m.options.dst_layout = m.layout;
     choose_pairs(s, &m);
     choose_plans(s, &m);
-    choose_groups(s, &m);
+    choose_layers(s, &m);
     size_t count;
     const kvf_region *r = regions_of(s, m.src, m.layout, &count);
     for (size_t i = 0; i < count; i++)
-        m.bytes += has_group(&m.options, r[i].group) ? r[i].bytes * r[i].rows * m.count : 0;
+        m.bytes += has_layer(&m.options, r[i].layer) ? r[i].bytes * r[i].rows * m.count : 0;
     return m;
 }
 
@@ -246,7 +246,7 @@ void scene_move_apply(scene *s, const scene_move *m) {
     const kvf_region *from = regions_of(s, m->src, m->layout, &count);
     const kvf_region *to = regions_of(s, m->dst, m->layout, NULL);
     for (size_t i = 0; i < count; i++)
-        for (size_t p = 0; has_group(&m->options, from[i].group) && p < m->count; p++)
+        for (size_t p = 0; has_layer(&m->options, from[i].layer) && p < m->count; p++)
             for (size_t row = 0; row < from[i].rows; row++)
                 for (size_t k = 0; k < from[i].bytes; k++)
                     row_of(s, m->dst, m->layout, &to[i], m->dst_ids[p], row)[k] =
@@ -264,9 +264,9 @@ scene_copies scene_lower(const scene *s, const scene_move *m) {
                                 .dst = s->tiers[m->dst].memories[m->layout].layout,
                                 .plans = m->plans,
                                 .plan_count = m->plan_count,
-                                .first_group = m->options.first_group,
-                                .group_count = m->options.group_count,
-                                .by_group = m->options.by_group};
+                                .first_layer = m->options.first_layer,
+                                .layer_count = m->options.layer_count,
+                                .by_layer = m->options.by_layer};
     kvf_move *move = NULL;
     kvf_error e = {0};
     scene_copies copies = {0};

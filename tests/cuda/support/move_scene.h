@@ -61,7 +61,7 @@ typedef struct scene_move {
     size_t count;
     kvf_plan plans[SCENE_PLANS];
     size_t plan_count;
-    kvf_submit_options options; /* of the groups and the layout so far */
+    kvf_submit_options options; /* of the layers and the layout so far */
     uint64_t bytes;
 } scene_move;
 
