@@ -1,5 +1,5 @@
 #include "base/command.h"
-#include "output/rows.h"
+#include "output/output.h"
 #include "base/base.h"
 
 #include <argp.h>

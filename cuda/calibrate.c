@@ -1,5 +1,5 @@
 /*
- * Measuring a model: transfers of one kind of pieces, by each strategy, on memory of our own.
+ * Measuring a cost table: transfers of one kind of pieces, by each strategy, on memory of our own.
  *
  *     device  | .... | .a.. | ..b. | c... |     a piece somewhere in each of as many shares
  *     host    |cba|fed| ...                     whole, in the other order, so that no two pieces
@@ -424,7 +424,7 @@ static void close_bench(bench *b) {
     kvf_cuda_device_free(b->device, b->near_memory);
 }
 
-static void set_date(kvf_cuda_model *m) {
+static void set_date(kvf_cuda_costs *m) {
     time_t seconds = time(NULL);
     struct tm parts;
     if (gmtime_r(&seconds, &parts))
@@ -448,20 +448,20 @@ static void write_result(const bench *b, const kvf_log *log) {
              b->noise * 100, b->noise > KVF_CUDA_NOISY ? ": something else was going on" : "");
 }
 
-static kvf_status make_model(bench *b, kvf_cuda_model **out, kvf_error *error) {
-    kvf_cuda_model *m = kvf__cuda_model_make(&b->allocator);
+static kvf_status make_model(bench *b, kvf_cuda_costs **out, kvf_error *error) {
+    kvf_cuda_costs *m = kvf__cuda_costs_make(&b->allocator);
     if (!m)
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
-    kvf_status status = kvf__cuda_key_of(b->device, &m->key, error);
+    kvf_status status = kvf__cuda_machine_key_of(b->device, &m->key, error);
     if (status == KVF_OK)
         status = open_bench(b, error);
     if (status == KVF_OK)
         status = measure_everything(b, error);
     if (status == KVF_OK)
-        status = kvf__cuda_model_fit(m, b->samples, b->count, error);
+        status = kvf__cuda_costs_fit(m, b->samples, b->count, error);
     close_bench(b);
     if (status != KVF_OK) {
-        kvf_cuda_model_destroy(m);
+        kvf_cuda_costs_destroy(m);
         return status;
     }
     set_date(m);
@@ -470,7 +470,7 @@ static kvf_status make_model(bench *b, kvf_cuda_model **out, kvf_error *error) {
     return KVF_OK;
 }
 
-kvf_status kvf_cuda_model_calibrate(const kvf_cuda_calibrate_options *options, kvf_cuda_model **out,
+kvf_status kvf_cuda_costs_calibrate(const kvf_cuda_calibrate_options *options, kvf_cuda_costs **out,
                                     kvf_error *error) {
     const kvf_cuda_calibrate_options none = {0};
     const kvf_cuda_calibrate_options *o = options ? options : &none;

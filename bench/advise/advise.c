@@ -1,5 +1,5 @@
 /* kvferry advise: how to lay a model's KV cache out, and what moving it takes. */
-#include "advise/rows.h"
+#include "advise/advise_rows.h"
 #include "base/command.h"
 #include "advise/llm_config.h"
 #include "base/options.h"
@@ -18,8 +18,8 @@ enum {
     KEY_LAYERS,
     KEY_PATTERN,
     KEY_HOST_PATTERN,
-    KEY_MODEL,
-    KEY_BUILTIN_MODEL,
+    KEY_COSTS,
+    KEY_BUILTIN_COSTS,
     KEY_RESULTS,
     KEY_DEVICE,
 };
@@ -32,7 +32,7 @@ typedef struct advise_options {
     id_pattern *patterns; /* one for each name */
     id_pattern host_pattern;
     forecast_options forecast;
-    report_options report;
+    output_options output;
 } advise_options;
 
 static const struct argp_option options[] = {
@@ -54,12 +54,13 @@ static const struct argp_option options[] = {
     {"host-pattern", KEY_HOST_PATTERN, "PATTERN", 0,
      "How block ids of the host side advance, as --pattern (default contiguous)", 2},
     {NULL, 0, NULL, 0, "What to predict by:", 3},
-    {"model", KEY_MODEL, "FILE", 0,
-     "A model that `kvferry calibrate` wrote, here or elsewhere (default: what is in the cache "
+    {"costs", KEY_COSTS, "FILE", 0,
+     "A cost table that `kvferry calibrate` wrote, here or elsewhere (default: what is in the "
+     "cache "
      "directory for the GPU, else the built-in one; without a GPU none)",
      3},
-    {"built-in-model", KEY_BUILTIN_MODEL, NULL, 0,
-     "The library's own model, of published figures, also without a GPU", 3},
+    {"built-in-costs", KEY_BUILTIN_COSTS, NULL, 0,
+     "The library's own cost table, of published figures, also without a GPU", 3},
     {"results", KEY_RESULTS, "FILE", 0, "What `kvferry bench transfer --json FILE` measured", 3},
     {"device", KEY_DEVICE, "N", 0, "The GPU (default 0)", 3},
     {NULL, 0, NULL, 0, "Output:", 90},
@@ -70,7 +71,7 @@ static const char doc[] =
     "Say how to lay a model's KV cache out, and how long moving it takes."
     "\v"
     "Nothing is copied: the library lowers moves of 32,768 and 1,048,576 tokens between layouts at "
-    "made-up addresses, and a model of what transfers cost, or stored results, say how long these "
+    "made-up addresses, and a cost table, or stored results, say how long these "
     "take.\n"
     "\n"
     "Layouts of the device:\n"
@@ -87,7 +88,7 @@ static const char doc[] =
     "\n"
     "Examples:\n"
     "  kvferry advise --model-config config.json --tp 8\n"
-    "  kvferry advise --model-config config.json --model other.json --kv-dtype fp8\n"
+    "  kvferry advise --model-config config.json --costs costs.json --kv-dtype fp8\n"
     "  kvferry advise --model-config config.json --results transfer.json --json -\n";
 
 /* Options */
@@ -113,8 +114,8 @@ static void finish(advise_options *chosen, const struct argp_state *state) {
     if (chosen->config == NULL) {
         argp_error(state, "--model-config is missing: the model's config.json");
     }
-    if ((forecast->model != NULL) + forecast->builtin_model + (chosen->results != NULL) > 1) {
-        argp_error(state, "--model, --built-in-model and --results are mutually exclusive");
+    if ((forecast->costs != NULL) + forecast->builtin_costs + (chosen->results != NULL) > 1) {
+        argp_error(state, "--costs, --built-in-costs and --results are mutually exclusive");
     }
     if (chosen->pattern_names.count == 0) {
         set_patterns(chosen, "contiguous,random", state);
@@ -124,8 +125,8 @@ static void finish(advise_options *chosen, const struct argp_state *state) {
 static const option_rule rules[] = {
     SETS(KEY_CONFIG, advise_options, config),
     SETS(KEY_RESULTS, advise_options, results),
-    SETS(KEY_MODEL, advise_options, forecast.model),
-    SETS(KEY_BUILTIN_MODEL, advise_options, forecast.builtin_model),
+    SETS(KEY_COSTS, advise_options, forecast.costs),
+    SETS(KEY_BUILTIN_COSTS, advise_options, forecast.builtin_costs),
     SETS_WITHIN(KEY_DEVICE, advise_options, forecast.device, 0, INT32_MAX),
     SETS_WITHIN(KEY_TP, advise_options, tp, 1, 65536),
     SETS_WITHIN(KEY_BLOCK_TOKENS, advise_options, block_tokens, 1, 65536),
@@ -136,7 +137,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     advise_options *chosen = state->input;
     switch (key) {
     case ARGP_KEY_INIT:
-        state->child_inputs[0] = &chosen->report;
+        state->child_inputs[0] = &chosen->output;
         return 0;
     case KEY_PATTERN:
         set_patterns(chosen, argument, state);
@@ -164,7 +165,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 /* What the model keeps */
 
 typedef struct facts {
-    model_config config;
+    llm_config config;
     rank_share share;
     kv_blocks kv;
 } facts;
@@ -187,11 +188,11 @@ static bool fits(const advise_options *chosen, const facts *facts) {
 static facts find_facts(const advise_options *chosen) {
     facts facts;
     char message[512];
-    if (!model_config_read(chosen->config, chosen->kv_dtype, chosen->layers, &facts.config, message,
-                           sizeof(message))) {
+    if (!llm_config_read(chosen->config, chosen->kv_dtype, chosen->layers, &facts.config, message,
+                         sizeof(message))) {
         fail(EXIT_USAGE, "%s", message);
     }
-    if (!model_config_share(&facts.config, chosen->tp, &facts.share, message, sizeof(message))) {
+    if (!llm_config_share(&facts.config, chosen->tp, &facts.share, message, sizeof(message))) {
         fail(EXIT_USAGE, "%s: --tp %" PRIu64 ": %s", chosen->config, chosen->tp, message);
     }
     if (!fits(chosen, &facts)) {
@@ -262,7 +263,7 @@ static void print_contexts(const advise_options *chosen, const facts *facts) {
 }
 
 static void print_facts(const advise_options *chosen, const facts *facts) {
-    const model_config *config = &facts->config;
+    const llm_config *config = &facts->config;
     const rank_share *share = &facts->share;
     printf("%s: %s\n", chosen->config, config->kind[0] != '\0' ? config->kind : "(no model_type)");
     print_number("layers", &config->layers);
@@ -298,8 +299,8 @@ static const char *describe_stored(const stored *stored) {
 
 static const char *describe_forecast(const forecast *forecast) {
     return strcmp(forecast_from(forecast), "built-in") == 0
-               ? "the built-in model: published figures, and not this machine's"
-               : "a calibrated model";
+               ? "the built-in cost table: published figures, and not this machine's"
+               : "a calibrated cost table";
 }
 
 static void put_source(const advise_options *chosen, const advice_source *source, char *text,
@@ -311,7 +312,7 @@ static void put_source(const advise_options *chosen, const advice_source *source
                  describe_forecast(source->forecast));
     } else {
         snprintf(text, size,
-                 "nothing: there is neither a GPU nor --model nor --results, so no "
+                 "nothing: there is neither a GPU nor --costs nor --results, so no "
                  "speed is predicted");
     }
     row_text(context, "predicted_by", text);
@@ -393,11 +394,11 @@ static void print_choice(const char *choice, const char *striped, const advice *
     }
 }
 
-static void note_columns(report *report) {
-    report_note(report,
+static void note_columns(output *output) {
+    output_note(output,
                 "piece_bytes: median of what is contiguous on both sides; copies_per_block: "
                 "calls of a copy with rows; onboard: host to device");
-    report_note(report, "gbps, first_layer_ms: of 32768 tokens; gbps = bytes / time, 10^9 bytes/s, "
+    output_note(output, "gbps, first_layer_ms: of 32768 tokens; gbps = bytes / time, 10^9 bytes/s, "
                         "with nothing else on the link; a rank has its own");
 }
 
@@ -405,15 +406,15 @@ static void advise(const advise_options *chosen, const facts *facts, const advic
     char choice[512] = "", striped[512] = "", by[512];
     verdict best, worst;
     size_t count;
-    report *report = report_open(&chosen->report, "advise", NULL);
+    output *output = output_open(&chosen->output, "advise", NULL);
     advice *advice = advice_make(&facts->kv, chosen->patterns, chosen->pattern_names.count,
                                  &chosen->host_pattern, source, &count);
-    bool has_text = chosen->report.json == NULL || strcmp(chosen->report.json, "-") != 0;
-    json_t *context = report_context(report);
+    bool has_text = chosen->output.json == NULL || strcmp(chosen->output.json, "-") != 0;
+    json_t *context = output_context(output);
     put_facts(chosen, facts, context);
     put_source(chosen, source, by, sizeof(by), context);
     for (size_t i = 0; i < count; i++) {
-        advice_row(&advice[i], &facts->kv, report_row(report));
+        advice_row(&advice[i], &facts->kv, output_row(output));
     }
     advice_best(advice, count, NULL, &best, &worst);
     say_best(&best, &worst, choice, sizeof(choice));
@@ -422,13 +423,13 @@ static void advise(const advise_options *chosen, const facts *facts, const advic
     row_text(context, "choose_host", best.worst->pair.host);
     row_text(context, "choose", choice);
     row_text(context, "striped", striped[0] != '\0' ? striped : NULL);
-    report_begin(report);
+    output_begin(output);
     if (has_text) {
         print_facts(chosen, facts);
         printf("Predicted by %s.\n\n", by);
     }
-    note_columns(report);
-    report_close(report);
+    note_columns(output);
+    output_close(output);
     if (has_text) {
         print_choice(choice, striped, advice, count);
     }
@@ -436,7 +437,7 @@ static void advise(const advise_options *chosen, const facts *facts, const advic
 }
 
 int advise_main(int argc, char **argv) {
-    static const struct argp_child children[] = {{&report_argp, 0, NULL, 0}, {0}};
+    static const struct argp_child children[] = {{&output_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {
         .options = options, .parser = parse, .doc = doc, .children = children};
     advise_options chosen = {.tp = 1, .block_tokens = 16};

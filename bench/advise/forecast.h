@@ -1,4 +1,5 @@
-/* How fast a move will be: by a model of what transfers cost, or by what was measured elsewhere. */
+/* How fast a move will be: by a cost table of what transfers cost, or by what was measured
+ * elsewhere. */
 #ifndef KVF_BENCH_FORECAST_H
 #define KVF_BENCH_FORECAST_H
 
@@ -13,18 +14,18 @@ typedef struct expected {
     bool held;      /* pieces are larger than any measured: the largest one's speed is taken */
 } expected;
 
-/* By a model: of the CUDA module, where the tool has it. */
+/* By a cost table: of the CUDA module, where the tool has it. */
 
 typedef struct forecast_options {
-    const char *model;  /* a file of `kvferry calibrate`, of whatever machine; NULL: none given */
-    bool builtin_model; /* asked for */
+    const char *costs;  /* a file of `kvferry calibrate`, of whatever machine; NULL: none given */
+    bool builtin_costs; /* asked for */
     int device;
 } forecast_options;
 
 typedef struct forecast forecast;
 
-/* The model asked for; without one the cache's for the GPU here, or else the built-in one; without
- * a GPU none: NULL. Ends the program when what was asked for cannot be had. */
+/* The cost table asked for; without one the cache's for the GPU here, or else the built-in one;
+ * without a GPU none: NULL. Ends the program when what was asked for cannot be had. */
 forecast *forecast_open(const forecast_options *options);
 void forecast_close(forecast *forecast); /* NULL is fine */
 

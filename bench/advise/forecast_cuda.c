@@ -9,25 +9,25 @@
 #include <string.h>
 
 struct forecast {
-    kvf_cuda_model *model;
+    kvf_cuda_costs *costs;
     char *from;
 };
 
 /* Of whatever machine it is: a file that was named is taken as it is. */
-static kvf_cuda_model *load(const char *path, char **from) {
-    kvf_cuda_model *model = NULL;
+static kvf_cuda_costs *load(const char *path, char **from) {
+    kvf_cuda_costs *costs = NULL;
     kvf_error error = {0};
     char text[256];
-    if (kvf_cuda_model_load(path, -1, NULL, &model, &error) != KVF_OK) {
+    if (kvf_cuda_costs_load(path, -1, NULL, &costs, &error) != KVF_OK) {
         kvf_error_format(&error, text, sizeof(text));
         fail(EXIT_USAGE, "%s: %s", path, text);
     }
     *from = strcpy(must_grow(NULL, strlen(path) + 1, 1), path);
-    return model;
+    return costs;
 }
 
-/* The model for the GPU here; NULL without one. */
-static kvf_cuda_model *find(int device, char **from) {
+/* The cost table for the GPU here; NULL without one. */
+static kvf_cuda_costs *find(int device, char **from) {
     backend_options options = {.device = device};
     struct cudaDeviceProp properties;
     int count = 0;
@@ -37,26 +37,26 @@ static kvf_cuda_model *find(int device, char **from) {
     if (device >= count || cudaGetDeviceProperties(&properties, device) != cudaSuccess) {
         fail(EXIT_USAGE, "--device: there is no GPU %d, they are 0 to %d", device, count - 1);
     }
-    return model_choose(&options, properties.name, from);
+    return costs_choose(&options, properties.name, from);
 }
 
 forecast *forecast_open(const forecast_options *options) {
-    backend_options builtin = {.builtin_model = true};
+    backend_options builtin = {.builtin_costs = true};
     char *from = NULL;
-    kvf_cuda_model *model = options->model != NULL   ? load(options->model, &from)
-                            : options->builtin_model ? model_choose(&builtin, "", &from)
+    kvf_cuda_costs *costs = options->costs != NULL   ? load(options->costs, &from)
+                            : options->builtin_costs ? costs_choose(&builtin, "", &from)
                                                      : find(options->device, &from);
-    if (model == NULL) {
+    if (costs == NULL) {
         return NULL;
     }
     forecast *opened = must_grow(NULL, 1, sizeof(*opened));
-    *opened = (forecast){.model = model, .from = from};
+    *opened = (forecast){.costs = costs, .from = from};
     return opened;
 }
 
 void forecast_close(forecast *forecast) {
     if (forecast != NULL) {
-        kvf_cuda_model_destroy(forecast->model);
+        kvf_cuda_costs_destroy(forecast->costs);
         free(forecast->from);
         free(forecast);
     }
@@ -73,9 +73,9 @@ const kvf_box_limits *forecast_limits(void) {
 expected forecast_move(const forecast *forecast, const kvf_move *move, bool to_device) {
     kvf_cuda_explanation said;
     kvf_error error = {0};
-    must(kvf_cuda_model_explain(forecast->model, move,
+    must(kvf_cuda_costs_explain(forecast->costs, move,
                                 to_device ? KVF_CUDA_TO_DEVICE : KVF_CUDA_FROM_DEVICE, &said,
                                 &error),
-         &error, "asking the model");
+         &error, "asking the cost table");
     return (expected){.us = said.us[said.chosen], .by = kvf_cuda_strategy_name(said.chosen)};
 }

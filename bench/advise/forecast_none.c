@@ -1,4 +1,4 @@
-/* Without the CUDA module there are no models. */
+/* Without the CUDA module there are no cost tables. */
 #include "advise/forecast.h"
 
 #include "base/base.h"
@@ -6,9 +6,10 @@
 #include <math.h>
 
 forecast *forecast_open(const forecast_options *options) {
-    if (options->model != NULL || options->builtin_model) {
-        fail(EXIT_USAGE, "this kvferry was built without engine cuda, and knows no models: it can "
-                         "go by --results");
+    if (options->costs != NULL || options->builtin_costs) {
+        fail(EXIT_USAGE,
+             "this kvferry was built without engine cuda, and knows no cost tables: it can "
+             "go by --results");
     }
     return NULL;
 }

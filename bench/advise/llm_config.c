@@ -15,7 +15,7 @@ typedef struct reader {
     const json_t *at; /* the object that describes the language model */
     const json_t *root;
     const char *inside; /* "text_config." or "" */
-    model_config *out;
+    llm_config *out;
     char *message;
     size_t size;
 } reader;
@@ -31,10 +31,9 @@ static bool refuse(const reader *reader, const char *format, ...) {
     return false;
 }
 
-static void note(model_config *config, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+static void note(llm_config *config, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-static void note(model_config *config, const char *format, ...) {
+static void note(llm_config *config, const char *format, ...) {
     va_list arguments;
     if (config->note_count == CONFIG_NOTES) {
         return;
@@ -334,7 +333,7 @@ static bool read_head_dim(const reader *reader) {
 }
 
 static bool read_heads(const reader *reader) {
-    model_config *out = reader->out;
+    llm_config *out = reader->out;
     config_number values;
     static const char *const value_keys[] = {"v_head_dim", NULL};
     if (!take_one(reader, head_keys, &out->heads) || !read_kv_heads(reader) ||
@@ -354,7 +353,7 @@ static bool read_heads(const reader *reader) {
 /* The latent vector and the part of the keys that has positions, as DeepSeek's have it. */
 static bool read_mla(const reader *reader) {
     static const char *const rope_keys[] = {"qk_rope_head_dim", NULL};
-    model_config *out = reader->out;
+    llm_config *out = reader->out;
     config_number latent = {0}, rope = {0};
     if (!take(reader, reader->at, reader->inside, "kv_lora_rank", &latent) ||
         !take_one(reader, rope_keys, &rope) || !take_any(reader, head_keys, &out->heads)) {
@@ -455,9 +454,9 @@ static bool read_rest(const reader *reader) {
     return true;
 }
 
-bool model_config_parse(const json_t *root, const char *kv_dtype, layer_choice layers,
-                        model_config *out, char *message, size_t size) {
-    model_config read = {0};
+bool llm_config_parse(const json_t *root, const char *kv_dtype, layer_choice layers,
+                      llm_config *out, char *message, size_t size) {
+    llm_config read = {0};
     reader reader = {
         .at = root, .root = root, .inside = "", .out = &read, .message = message, .size = size};
     if (!json_is_object(root)) {
@@ -474,14 +473,14 @@ bool model_config_parse(const json_t *root, const char *kv_dtype, layer_choice l
     return true;
 }
 
-bool model_config_read(const char *path, const char *kv_dtype, layer_choice layers,
-                       model_config *out, char *message, size_t size) {
+bool llm_config_read(const char *path, const char *kv_dtype, layer_choice layers, llm_config *out,
+                     char *message, size_t size) {
     char what[256];
     json_t *root = json_file_read(path, message, size);
     if (root == NULL) {
         return false;
     }
-    bool good = model_config_parse(root, kv_dtype, layers, out, what, sizeof(what));
+    bool good = llm_config_parse(root, kv_dtype, layers, out, what, sizeof(what));
     json_decref(root);
     if (!good) {
         snprintf(message, size, "%s: %s", path, what);
@@ -491,7 +490,7 @@ bool model_config_read(const char *path, const char *kv_dtype, layer_choice laye
 
 /* Ranks */
 
-static bool divide(const model_config *config, uint64_t tp, rank_share *out, char *message,
+static bool divide(const llm_config *config, uint64_t tp, rank_share *out, char *message,
                    size_t size) {
     uint64_t heads = config->heads.value, kv_heads = config->kv_heads.value;
     if (config->mla) {
@@ -515,8 +514,8 @@ static bool divide(const model_config *config, uint64_t tp, rank_share *out, cha
     return true;
 }
 
-bool model_config_share(const model_config *config, uint64_t tp, rank_share *out, char *message,
-                        size_t size) {
+bool llm_config_share(const llm_config *config, uint64_t tp, rank_share *out, char *message,
+                      size_t size) {
     rank_share share;
     if (!divide(config, tp, &share, message, size)) {
         return false;

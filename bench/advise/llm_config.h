@@ -1,6 +1,6 @@
 /* What a model keeps in its KV cache, as its Hugging Face config.json tells. */
-#ifndef KVF_BENCH_MODEL_CONFIG_H
-#define KVF_BENCH_MODEL_CONFIG_H
+#ifndef KVF_BENCH_LLM_CONFIG_H
+#define KVF_BENCH_LLM_CONFIG_H
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -22,7 +22,7 @@ typedef struct config_number {
 
 enum { CONFIG_NOTES = 8, CONFIG_NOTE = 200 };
 
-typedef struct model_config {
+typedef struct llm_config {
     char kind[64];                         /* model_type; "" where it is not said */
     bool mla;                              /* one latent vector a token, and no heads */
     config_number layers;                  /* that keep blocks */
@@ -33,16 +33,16 @@ typedef struct model_config {
     uint64_t positions;                    /* max_position_embeddings; 0: not said */
     char notes[CONFIG_NOTES][CONFIG_NOTE]; /* what was assumed or left out */
     size_t note_count;
-} model_config;
+} llm_config;
 
 /* Reads a config.json. `kv_dtype` NULL or "auto": the cache has the model's type. On failure false
  * and "NAME: what" in `message`. Nothing is guessed: a key that is missing is named. */
-bool model_config_read(const char *path, const char *kv_dtype, layer_choice layers,
-                       model_config *out, char *message, size_t size);
+bool llm_config_read(const char *path, const char *kv_dtype, layer_choice layers, llm_config *out,
+                     char *message, size_t size);
 
-/* As model_config_read, of a document. */
-bool model_config_parse(const json_t *root, const char *kv_dtype, layer_choice layers,
-                        model_config *out, char *message, size_t size);
+/* As llm_config_read, of a document. */
+bool llm_config_parse(const json_t *root, const char *kv_dtype, layer_choice layers,
+                      llm_config *out, char *message, size_t size);
 
 /* Whether that is a type an option may name: auto, fp8, bf16, fp16, fp32. */
 bool model_config_is_dtype(const char *name);
@@ -60,7 +60,7 @@ typedef struct rank_share {
 /* Heads are divided evenly among ranks; fewer than there are ranks are kept as often as it takes,
  * and MLA's vector by each rank. false and a message where heads do not come out even, or the bytes
  * overflow. */
-bool model_config_share(const model_config *config, uint64_t tp, rank_share *out, char *message,
-                        size_t size);
+bool llm_config_share(const llm_config *config, uint64_t tp, rank_share *out, char *message,
+                      size_t size);
 
 #endif

@@ -156,7 +156,7 @@ static kvf_layout *lay_out_host(const kv_blocks *kv, const layout_pair *pair, si
     return layout;
 }
 
-static kvf_move *lower(const laid_out_move *wanted, const kvf_layout *device,
+static kvf_move *lower(const paper_layout_move *wanted, const kvf_layout *device,
                        const kvf_layout *host, const kvf_box_limits *limits) {
     uint64_t *device_ids = id_pattern_make(wanted->device_ids, wanted->count, SEED);
     uint64_t *host_ids = id_pattern_make(wanted->host_ids, wanted->count, SEED + 1);
@@ -177,8 +177,8 @@ static kvf_move *lower(const laid_out_move *wanted, const kvf_layout *device,
     return move;
 }
 
-kvf_move *laid_out_lower(const kv_blocks *kv, const laid_out_move *wanted,
-                         const kvf_box_limits *limits, size_t *regions) {
+kvf_move *paper_layout_lower(const kv_blocks *kv, const paper_layout_move *wanted,
+                             const kvf_box_limits *limits, size_t *regions) {
     kvf_layout *device =
         lay_out_device(kv, wanted->pair->device_number,
                        id_pattern_blocks(wanted->device_ids, wanted->count), DEVICE_BASE);

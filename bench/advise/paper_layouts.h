@@ -1,7 +1,7 @@
 /* The usual layouts of a model's blocks, over addresses at which nothing is, and moves between
  * them: what the library makes of them is what counts, and none of it is computed here. */
-#ifndef KVF_BENCH_LAID_OUT_H
-#define KVF_BENCH_LAID_OUT_H
+#ifndef KVF_BENCH_PAPER_LAYOUTS_H
+#define KVF_BENCH_PAPER_LAYOUTS_H
 
 #include "tiers/id_pattern.h"
 
@@ -26,17 +26,17 @@ typedef struct layout_pair {
 layout_pair layout_pair_at(const kv_blocks *kv, size_t number);
 
 /* What to move between a pair: `count` blocks. */
-typedef struct laid_out_move {
+typedef struct paper_layout_move {
     const layout_pair *pair;
     const id_pattern *device_ids, *host_ids;
     size_t count;
     bool to_device;
     bool first_layer; /* alone */
-} laid_out_move;
+} paper_layout_move;
 
 /* The move, lowered within `limits` (NULL: everything goes); ends the program when the library
  * refuses. `regions` (may be NULL) gets how many the device layout has. */
-kvf_move *laid_out_lower(const kv_blocks *kv, const laid_out_move *wanted,
-                         const kvf_box_limits *limits, size_t *regions);
+kvf_move *paper_layout_lower(const kv_blocks *kv, const paper_layout_move *wanted,
+                             const kvf_box_limits *limits, size_t *regions);
 
 #endif

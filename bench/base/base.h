@@ -1,6 +1,6 @@
 /* What every part of the tool needs: ending with a message, memory or the end, random numbers. */
-#ifndef KVF_BENCH_TOOL_H
-#define KVF_BENCH_TOOL_H
+#ifndef KVF_BENCH_BASE_H
+#define KVF_BENCH_BASE_H
 
 #include "base/splitmix.h"
 

@@ -1,6 +1,6 @@
 /* Numbers that the processor and a GPU must make alike. */
-#ifndef KVF_BENCH_MIX_H
-#define KVF_BENCH_MIX_H
+#ifndef KVF_BENCH_SPLITMIX_H
+#define KVF_BENCH_SPLITMIX_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -10,7 +10,7 @@ typedef struct bench {
     backend *backend;
     kvf_group *group;
     const collective_case *chosen;
-    route route;
+    tier_pair tier_pair;
     kvf_wire *wire;
     double *times, *waits, *runs; /* [samples] */
     collective_result *result;
@@ -33,29 +33,30 @@ static bool is_mine(const bench *bench, size_t position) {
 
 /* What other ranks are to read is not here: whoever reads it nevertheless is found out. */
 static void poison_foreign(bench *bench) {
-    const route *route = &bench->route;
-    uint64_t *foreign = must_grow(NULL, route->count, sizeof(*foreign));
+    const tier_pair *tier_pair = &bench->tier_pair;
+    uint64_t *foreign = must_grow(NULL, tier_pair->count, sizeof(*foreign));
     size_t count = 0;
-    for (size_t i = 0; i < route->count; i++) {
+    for (size_t i = 0; i < tier_pair->count; i++) {
         if (!is_mine(bench, i)) {
-            foreign[count++] = route->src_ids[i];
+            foreign[count++] = tier_pair->src_ids[i];
         }
     }
     if (bench->chosen->verify) {
-        bench->backend->type->poison(bench->backend, route->src.place, route->src.layout, foreign,
-                                     count);
+        bench->backend->type->poison(bench->backend, tier_pair->src.side, tier_pair->src.layout,
+                                     foreign, count);
     }
-    bench->result->host_share = kvf_layout_block_bytes(route->src.layout) * (route->count - count);
+    bench->result->host_share =
+        kvf_layout_block_bytes(tier_pair->src.layout) * (tier_pair->count - count);
     free(foreign);
 }
 
 static void open_bench(bench *bench) {
     const collective_case *chosen = bench->chosen;
     kvf_error error = {0};
-    route_open(&bench->route, bench->backend, &chosen->route);
-    *bench->result = (collective_result){.bytes = bench->route.bytes};
+    tier_pair_open(&bench->tier_pair, bench->backend, &chosen->tier_pair);
+    *bench->result = (collective_result){.bytes = bench->tier_pair.bytes};
     poison_foreign(bench);
-    const kvf_wire_options options = {.device = bench->route.dst.tier,
+    const kvf_wire_options options = {.device = bench->tier_pair.dst.tier,
                                       .chunk_bytes = chosen->chunk_bytes,
                                       .chunks = chosen->chunks};
     rank_must(bench, kvf_wire_create(bench->group, &options, &bench->wire, &error), &error,
@@ -71,7 +72,7 @@ static void open_bench(bench *bench) {
 
 static void close_bench(bench *bench) {
     kvf_wire_destroy(bench->wire);
-    route_close(&bench->route);
+    tier_pair_close(&bench->tier_pair);
     free(bench->times);
     free(bench->waits);
     free(bench->runs);
@@ -80,14 +81,15 @@ static void close_bench(bench *bench) {
 /* Onboards the first `count` blocks, on all ranks; returns the nanoseconds it took here. */
 static double onboard(bench *bench, size_t count, kvf_wire_op_stats *stats) {
     const kvf_plan plan = {
-        .count = count, .src_ids = bench->route.src_ids, .dst_ids = bench->route.dst_ids};
+        .count = count, .src_ids = bench->tier_pair.src_ids, .dst_ids = bench->tier_pair.dst_ids};
     const kvf_wire_submit_options options = {.share = bench->chosen->mode};
     kvf_wire_op *op = NULL;
     kvf_error error = {0};
     uint64_t start = clock_ns();
-    rank_must(bench,
-              kvf_wire_onboard(bench->wire, bench->route.src.tier, &plan, 1, &options, &op, &error),
-              &error, "submitting");
+    rank_must(
+        bench,
+        kvf_wire_onboard(bench->wire, bench->tier_pair.src.tier, &plan, 1, &options, &op, &error),
+        &error, "submitting");
     rank_must(bench, kvf_wire_op_wait(op, -1, &error), &error, "onboarding");
     uint64_t end = clock_ns();
     kvf_wire_op_stats_get(op, stats);
@@ -115,13 +117,13 @@ static void note(bench *bench, size_t sample, double ns, const kvf_wire_op_stats
 static void run_sample(bench *bench, size_t sample) {
     kvf_wire_op_stats stats;
     if (bench->chosen->verify) {
-        route_poison(&bench->route, bench->route.count);
+        tier_pair_poison(&bench->tier_pair, bench->tier_pair.count);
     }
     meet(bench);
-    double ns = onboard(bench, bench->route.count, &stats);
+    double ns = onboard(bench, bench->tier_pair.count, &stats);
     note(bench, sample, ns, &stats);
     if (bench->chosen->verify) {
-        bench->result->corrupt_blocks += route_check(&bench->route, bench->route.count);
+        bench->result->corrupt_blocks += tier_pair_check(&bench->tier_pair, bench->tier_pair.count);
     }
 }
 

@@ -8,7 +8,7 @@
 #include <kvferry/nccl.h>
 
 typedef struct collective_case {
-    route_spec route; /* from the host to the device */
+    tier_pair_spec tier_pair; /* from the host to the device */
     kvf_share mode;
     size_t samples;
     size_t chunk_bytes, chunks; /* of the wire; 0: its usual ones */

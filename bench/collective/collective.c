@@ -24,10 +24,10 @@ typedef struct run {
     const collective_options *chosen;
     rank_self self;
     backend backend;
-    circle *circle;
+    gather *gather;
     unsigned char id[KVF_GROUP_ID_BYTES]; /* the group's */
     kvf_group *group;
-    report *report;             /* rank 0 only */
+    output *output;             /* rank 0 only */
     double *links;              /* [ranks] GB/s; rank 0 only */
     collective_result *results; /* [cells] */
 } run;
@@ -116,14 +116,14 @@ static void greet(run *run) {
                      .gpu = own_gpu()};
     invitation invitation = {0};
     link_ns(run, 1); /* takes the memory for it, which is not to be waited for below */
-    run->circle = circle_open(&run->self, chosen->timeout_us);
+    run->gather = gather_open(&run->self, chosen->timeout_us);
     mine.link_gbps = measure_link(run);
-    circle_gather(run->circle, &mine, all, sizeof(mine));
+    gather_gather(run->gather, &mine, all, sizeof(mine));
     if (run->self.rank == 0) {
         invitation = invite(run, all);
         keep_links(run, all);
     }
-    circle_answer(run->circle, &invitation, sizeof invitation);
+    gather_answer(run->gather, &invitation, sizeof invitation);
     free(all);
     if (!invitation.fine)
         exit(EXIT_USAGE);
@@ -177,11 +177,11 @@ static bool is_wrong(const collective_result *result) {
 static void fill_case(const run *run, const collective_case *one, json_t *row) {
     row_text(row, "mode", collective_mode_name(one->mode));
     row_count(row, "ranks", (uint64_t)run->self.ranks);
-    row_count(row, "fragment_bytes", one->route.fragment_bytes);
-    row_count(row, "regions", one->route.regions);
-    row_count(row, "block_bytes", (uint64_t)one->route.fragment_bytes * one->route.regions);
-    row_count(row, "blocks", one->route.blocks);
-    row_text(row, "pattern", one->route.pattern.name);
+    row_count(row, "fragment_bytes", one->tier_pair.fragment_bytes);
+    row_count(row, "regions", one->tier_pair.regions);
+    row_count(row, "block_bytes", (uint64_t)one->tier_pair.fragment_bytes * one->tier_pair.regions);
+    row_count(row, "blocks", one->tier_pair.blocks);
+    row_text(row, "pattern", one->tier_pair.pattern.name);
 }
 
 static void fill_speed(const run *run, const collective_case *one, const collective_result *result,
@@ -241,16 +241,16 @@ static void complain(const run *run, const collective_case *one, const collectiv
 }
 
 /* Tells rank 0 of a cell, where it becomes a row; returns how many ranks it went wrong on. */
-static uint64_t report_cell(run *run, size_t number, collective_result *all) {
+static uint64_t output_cell(run *run, size_t number, collective_result *all) {
     collective_case one = collective_options_cell(run->chosen, number);
     uint64_t wrong = 0;
-    circle_gather(run->circle, &run->results[number], all, sizeof(*all));
+    gather_gather(run->gather, &run->results[number], all, sizeof(*all));
     for (int rank = 0; run->self.rank == 0 && rank < run->self.ranks; rank++) {
         wrong += is_wrong(&all[rank]);
     }
-    circle_answer(run->circle, &wrong, sizeof wrong);
+    gather_answer(run->gather, &wrong, sizeof wrong);
     if (run->self.rank == 0) {
-        json_t *row = report_row(run->report);
+        json_t *row = output_row(run->output);
         fill_case(run, &one, row);
         fill_speed(run, &one, &all[0], row);
         fill_ranks(run, &one, all, row);
@@ -259,11 +259,11 @@ static uint64_t report_cell(run *run, size_t number, collective_result *all) {
     return wrong;
 }
 
-static uint64_t report_cells(run *run) {
+static uint64_t output_cells(run *run) {
     collective_result *all = must_grow(NULL, (size_t)run->self.ranks, sizeof(*all));
     uint64_t wrong = 0;
     for (size_t i = 0; i < collective_options_cells(run->chosen); i++) {
-        wrong += report_cell(run, i, all);
+        wrong += output_cell(run, i, all);
     }
     free(all);
     return wrong;
@@ -280,7 +280,7 @@ static json_t *nccl_version(void) {
 }
 
 static void describe(run *run) {
-    json_t *context = report_context(run->report);
+    json_t *context = output_context(run->output);
     json_t *links = json_array();
     for (int rank = 0; rank < run->self.ranks; rank++) {
         json_array_append_new(links, json_real(run->links[rank]));
@@ -293,20 +293,20 @@ static void describe(run *run) {
 }
 
 static void note_formulas(const run *run) {
-    report *report = run->report;
-    report_note(report, "time: from rank 0's submit, behind an empty operation of all ranks, until "
+    output *output = run->output;
+    output_note(output, "time: from rank 0's submit, behind an empty operation of all ranks, until "
                         "all have voted that every block is in place; wait_us and run_us: its "
                         "parts, until all were known to have come and from then on");
-    report_note(report,
+    output_note(output,
                 "algbw = bytes / time; busbw, as nccl-tests define it: striped (all-gather) "
                 "algbw * (ranks - 1) / ranks, broadcast algbw; 10^9 bytes/s");
-    report_note(report, "links_gbps: the sum of all ranks' links, each the median of large pinned "
+    output_note(output, "links_gbps: the sum of all ranks' links, each the median of large pinned "
                         "copies to its GPU while the others measure theirs");
-    report_note(report, "fraction_of_links = algbw / links_gbps: of reading each byte once over "
+    output_note(output, "fraction_of_links = algbw / links_gbps: of reading each byte once over "
                         "some link; agreeing, sharing out and placing the blocks are in the time. "
                         "broadcast uses one link, and so has 1 / ranks at most where they are "
                         "alike");
-    report_note(report, "host_bytes: over rank 0's link in a sample; wire_bytes: what NCCL was "
+    output_note(output, "host_bytes: over rank 0's link in a sample; wire_bytes: what NCCL was "
                         "asked for on rank 0; ..._all: on all ranks; wire_memory: plain, nccl "
                         "(ncclMemAlloc) or window (symmetric)");
 }
@@ -317,7 +317,7 @@ static void open_run(run *run, const collective_options *chosen, const rank_self
     backend_options options = chosen->backend;
     *run = (struct run){.chosen = chosen, .self = *self};
     if (self->rank == 0) {
-        run->report = report_open(&chosen->report, "bench collective", "cuda");
+        run->output = output_open(&chosen->output, "bench collective", "cuda");
     }
     int gpus = device_count();
     if (self->ranks == 1 && self->device < 0 && gpus > 1) {
@@ -333,18 +333,18 @@ static void open_run(run *run, const collective_options *chosen, const rank_self
 /* Launchers kill all ranks when one ends with a failure: none ends before the report is written. */
 static void end_together(run *run) {
     bool written = fflush(stdout) == 0; /* of what is not, the tool's end speaks */
-    circle_answer(run->circle, &written, sizeof written);
-    circle_close(run->circle);
+    gather_answer(run->gather, &written, sizeof written);
+    gather_close(run->gather);
 }
 
 static void close_run(run *run) {
     if (run->self.rank == 0) {
         note_formulas(run);
-        backend_conclude(&run->backend, report_context(run->report));
+        backend_conclude(&run->backend, output_context(run->output));
     }
     backend_close(&run->backend);
     if (run->self.rank == 0) {
-        report_close(run->report);
+        output_close(run->output);
     }
     end_together(run);
     free(run->results);
@@ -358,12 +358,12 @@ static int be_rank(const rank_self *self, const collective_options *chosen) {
     greet(&run);
     if (self->rank == 0) {
         describe(&run);
-        report_begin(run.report);
+        output_begin(run.output);
     }
     open_group(&run);
     measure_cells(&run);
     kvf_group_destroy(run.group);
-    uint64_t wrong = report_cells(&run);
+    uint64_t wrong = output_cells(&run);
     close_run(&run);
     if (wrong > 0 && self->rank > 0) {
         fprintf(stderr, "kvferry: rank %d: a check has failed, see rank 0\n", self->rank);

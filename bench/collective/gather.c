@@ -29,14 +29,14 @@ typedef struct hello {
     int32_t version, rank, ranks;
 } hello;
 
-struct circle {
+struct gather {
     int rank, ranks;
     int64_t timeout_us;
     int *fds; /* [ranks]; rank 0 has the others' by rank, and they only [0]; -1: none */
 };
 
-_Noreturn static void fail_meeting(const circle *circle, const char *why) {
-    fail(EXIT_CHECK, "rank %d: meeting the other ranks: %s", circle->rank, why);
+_Noreturn static void fail_meeting(const gather *gather, const char *why) {
+    fail(EXIT_CHECK, "rank %d: meeting the other ranks: %s", gather->rank, why);
 }
 
 static bool send_all(int fd, const void *content, size_t bytes) {
@@ -76,29 +76,29 @@ static struct addrinfo *resolve(const char *address, int flags, const char **why
     return code == 0 ? list : NULL;
 }
 
-static bool set_up(const circle *circle, int fd, const struct addrinfo *address) {
+static bool set_up(const gather *gather, int fd, const struct addrinfo *address) {
     const int on = 1;
     const struct timeval attempt = {.tv_sec = CONNECT_S};
-    const struct timeval patience = {circle->timeout_us / 1000000, circle->timeout_us % 1000000};
+    const struct timeval patience = {gather->timeout_us / 1000000, gather->timeout_us % 1000000};
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &attempt, sizeof attempt);
     if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0)
         return false;
-    if (circle->rank > 0)
+    if (gather->rank > 0)
         return connect(fd, address->ai_addr, address->ai_addrlen) == 0;
     return bind(fd, address->ai_addr, address->ai_addrlen) == 0 && listen(fd, SOMAXCONN) == 0;
 }
 
 /* Rank 0 listens at the first of the host's addresses where that works, the others connect to one;
  * else -1. Accepted sockets inherit the options. */
-static int open_socket(const circle *circle, const char *address, const char **why) {
-    struct addrinfo *list = resolve(address, circle->rank == 0 ? AI_PASSIVE : 0, why);
-    int only_poll_waits = circle->rank == 0 ? SOCK_NONBLOCK : 0;
+static int open_socket(const gather *gather, const char *address, const char **why) {
+    struct addrinfo *list = resolve(address, gather->rank == 0 ? AI_PASSIVE : 0, why);
+    int only_poll_waits = gather->rank == 0 ? SOCK_NONBLOCK : 0;
     int fd = -1;
     for (const struct addrinfo *a = list; a && fd < 0; a = a->ai_next) {
         fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | only_poll_waits, 0);
-        if (fd >= 0 && set_up(circle, fd, a))
+        if (fd >= 0 && set_up(gather, fd, a))
             break;
         *why = strerror(errno);
         if (fd >= 0)
@@ -112,16 +112,16 @@ static int open_socket(const circle *circle, const char *address, const char **w
 
 /* Rank 0 */
 
-static hello hello_of(const circle *circle, int rank) {
-    return (hello){"kvferry", VERSION, rank, circle->ranks};
+static hello hello_of(const gather *gather, int rank) {
+    return (hello){"kvferry", VERSION, rank, gather->ranks};
 }
 
 /* A new connection, which takes the place of the oldest that has not said a hello. */
-static void accept_one(const circle *circle, int listener, struct pollfd *stranger) {
+static void accept_one(const gather *gather, int listener, struct pollfd *stranger) {
     const int whole = sizeof(hello);
     int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
     if (fd < 0 && (errno == EMFILE || errno == ENFILE))
-        fail_meeting(circle, strerror(errno));
+        fail_meeting(gather, strerror(errno));
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &whole, sizeof whole); /* for poll */
     if (stranger->fd >= 0)
         close(stranger->fd);
@@ -129,77 +129,77 @@ static void accept_one(const circle *circle, int listener, struct pollfd *strang
 }
 
 /* Returns whether this is a rank that was missing. */
-static bool seat(const circle *circle, int fd) {
-    const hello refusal = hello_of(circle, REFUSED);
+static bool seat(const gather *gather, int fd) {
+    const hello refusal = hello_of(gather, REFUSED);
     hello said = {0};
     if (recv(fd, &said, sizeof said, MSG_DONTWAIT) != sizeof said ||
         memcmp(said.magic, refusal.magic, sizeof refusal.magic) != 0)
         return false;
-    if (said.version == VERSION && said.ranks == circle->ranks && said.rank > 0 &&
-        said.rank < circle->ranks && circle->fds[said.rank] < 0) {
-        circle->fds[said.rank] = fd;
+    if (said.version == VERSION && said.ranks == gather->ranks && said.rank > 0 &&
+        said.rank < gather->ranks && gather->fds[said.rank] < 0) {
+        gather->fds[said.rank] = fd;
         return true;
     }
     (void)send_all(fd, &refusal, sizeof refusal);
     return false;
 }
 
-_Noreturn static void fail_missing(const circle *circle) {
+_Noreturn static void fail_missing(const gather *gather) {
     int rank = 1;
-    while (circle->fds[rank] >= 0)
+    while (gather->fds[rank] >= 0)
         rank++;
     fail(EXIT_CHECK, "rank 0: meeting the other ranks: rank %d has not come", rank);
 }
 
 /* Until all ranks have a connection. The first of `polls` listens, the others are strangers. */
-static void fill_seats(const circle *circle, struct pollfd *polls, uint64_t deadline) {
+static void fill_seats(const gather *gather, struct pollfd *polls, uint64_t deadline) {
     size_t accepted = 0;
-    for (int missing = circle->ranks - 1; missing > 0;) {
+    for (int missing = gather->ranks - 1; missing > 0;) {
         if (clock_ns() >= deadline)
-            fail_missing(circle);
+            fail_missing(gather);
         if (poll(polls, 1 + STRANGERS, NAP_MS) <= 0)
             continue;
         for (size_t i = 1; i <= STRANGERS; i++) {
             if (polls[i].revents == 0)
                 continue;
-            if (seat(circle, polls[i].fd))
+            if (seat(gather, polls[i].fd))
                 missing--;
             else
                 close(polls[i].fd);
             polls[i].fd = -1;
         }
         if (polls[0].revents != 0)
-            accept_one(circle, polls[0].fd, &polls[1 + accepted++ % STRANGERS]);
+            accept_one(gather, polls[0].fd, &polls[1 + accepted++ % STRANGERS]);
     }
 }
 
-static void meet_others(const circle *circle, const char *address, uint64_t deadline) {
-    const hello welcome = hello_of(circle, 0);
+static void meet_others(const gather *gather, const char *address, uint64_t deadline) {
+    const hello welcome = hello_of(gather, 0);
     const char *why = NULL;
     struct rlimit limit;
-    struct pollfd polls[1 + STRANGERS] = {{open_socket(circle, address, &why), POLLIN, 0}};
+    struct pollfd polls[1 + STRANGERS] = {{open_socket(gather, address, &why), POLLIN, 0}};
     if (polls[0].fd < 0)
-        fail_meeting(circle, why);
+        fail_meeting(gather, why);
     for (size_t i = 1; i <= STRANGERS; i++)
         polls[i].fd = -1;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) { /* each rank takes a descriptor */
         limit.rlim_cur = limit.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &limit);
     }
-    fill_seats(circle, polls, deadline);
+    fill_seats(gather, polls, deadline);
     for (size_t i = 0; i <= STRANGERS; i++)
         if (polls[i].fd >= 0)
             close(polls[i].fd);
-    for (int rank = 1; rank < circle->ranks; rank++)
-        (void)send_all(circle->fds[rank], &welcome,
+    for (int rank = 1; rank < gather->ranks; rank++)
+        (void)send_all(gather->fds[rank], &welcome,
                        sizeof welcome); /* a round finds who has gone */
 }
 
 /* The others */
 
 /* Returns NULL once rank 0 has all ranks, or why to try again. */
-static const char *greet(const circle *circle, int fd) {
-    const hello mine = hello_of(circle, circle->rank);
+static const char *greet(const gather *gather, int fd) {
+    const hello mine = hello_of(gather, gather->rank);
     hello said = {0};
     const char *why =
         send_all(fd, &mine, sizeof mine) ? receive_all(fd, &said, sizeof said) : strerror(errno);
@@ -207,77 +207,77 @@ static const char *greet(const circle *circle, int fd) {
         return why;
     if (memcmp(said.magic, mine.magic, sizeof mine.magic) != 0 || said.rank > 0)
         return "something else than rank 0 is at its address"; /* even this socket itself */
-    if (said.version != VERSION || said.ranks != circle->ranks)
-        fail_meeting(circle, "rank 0 has another version or another number of ranks");
+    if (said.version != VERSION || said.ranks != gather->ranks)
+        fail_meeting(gather, "rank 0 has another version or another number of ranks");
     if (said.rank == REFUSED)
-        fail_meeting(circle, "there are two of this rank");
+        fail_meeting(gather, "there are two of this rank");
     return NULL;
 }
 
-static void meet_first(const circle *circle, const char *address, uint64_t deadline) {
+static void meet_first(const gather *gather, const char *address, uint64_t deadline) {
     for (;;) {
         const char *why = NULL;
-        int fd = open_socket(circle, address, &why);
+        int fd = open_socket(gather, address, &why);
         if (fd >= 0)
-            why = greet(circle, fd);
+            why = greet(gather, fd);
         if (!why) {
-            circle->fds[0] = fd;
+            gather->fds[0] = fd;
             return;
         }
         if (fd >= 0)
             close(fd);
         if (clock_ns() >= deadline)
-            fail_meeting(circle, why);
+            fail_meeting(gather, why);
         (void)poll(NULL, 0, NAP_MS);
     }
 }
 
-circle *circle_open(const rank_self *self, int64_t timeout_us) {
-    circle *circle = must_grow(NULL, 1, sizeof *circle);
+gather *gather_open(const rank_self *self, int64_t timeout_us) {
+    gather *gather = must_grow(NULL, 1, sizeof *gather);
     int *fds = must_grow(NULL, (size_t)self->ranks, sizeof *fds);
     for (int rank = 0; rank < self->ranks; rank++)
         fds[rank] = -1;
-    *circle = (struct circle){self->rank, self->ranks, timeout_us, fds};
+    *gather = (struct gather){self->rank, self->ranks, timeout_us, fds};
     uint64_t deadline = clock_ns() + (uint64_t)timeout_us * 1000;
     if (self->ranks > 1)
-        (self->rank == 0 ? meet_others : meet_first)(circle, self->address, deadline);
-    return circle;
+        (self->rank == 0 ? meet_others : meet_first)(gather, self->address, deadline);
+    return gather;
 }
 
-void circle_close(circle *circle) {
-    for (int rank = 0; rank < circle->ranks; rank++)
-        if (circle->fds[rank] >= 0)
-            close(circle->fds[rank]);
-    free(circle->fds);
-    free(circle);
+void gather_close(gather *gather) {
+    for (int rank = 0; rank < gather->ranks; rank++)
+        if (gather->fds[rank] >= 0)
+            close(gather->fds[rank]);
+    free(gather->fds);
+    free(gather);
 }
 
 /* Rounds */
 
-static void say(const circle *circle, int to, const void *content, size_t bytes) {
-    if (!send_all(circle->fds[to], content, bytes))
-        fail(EXIT_CHECK, "rank %d: telling rank %d: %s", circle->rank, to, strerror(errno));
+static void say(const gather *gather, int to, const void *content, size_t bytes) {
+    if (!send_all(gather->fds[to], content, bytes))
+        fail(EXIT_CHECK, "rank %d: telling rank %d: %s", gather->rank, to, strerror(errno));
 }
 
-static void hear(const circle *circle, int from, void *content, size_t bytes) {
-    const char *why = receive_all(circle->fds[from], content, bytes);
+static void hear(const gather *gather, int from, void *content, size_t bytes) {
+    const char *why = receive_all(gather->fds[from], content, bytes);
     if (why)
-        fail(EXIT_CHECK, "rank %d: waiting for rank %d: %s", circle->rank, from, why);
+        fail(EXIT_CHECK, "rank %d: waiting for rank %d: %s", gather->rank, from, why);
 }
 
-void circle_gather(circle *circle, const void *mine, void *all, size_t bytes) {
-    if (circle->rank > 0) {
-        say(circle, 0, mine, bytes);
+void gather_gather(gather *gather, const void *mine, void *all, size_t bytes) {
+    if (gather->rank > 0) {
+        say(gather, 0, mine, bytes);
         return;
     }
     memcpy(all, mine, bytes);
-    for (int rank = 1; rank < circle->ranks; rank++)
-        hear(circle, rank, (char *)all + (size_t)rank * bytes, bytes);
+    for (int rank = 1; rank < gather->ranks; rank++)
+        hear(gather, rank, (char *)all + (size_t)rank * bytes, bytes);
 }
 
-void circle_answer(circle *circle, void *answer, size_t bytes) {
-    if (circle->rank > 0)
-        hear(circle, 0, answer, bytes);
-    for (int rank = 1; circle->rank == 0 && rank < circle->ranks; rank++)
-        say(circle, rank, answer, bytes);
+void gather_answer(gather *gather, void *answer, size_t bytes) {
+    if (gather->rank > 0)
+        hear(gather, 0, answer, bytes);
+    for (int rank = 1; gather->rank == 0 && rank < gather->ranks; rank++)
+        say(gather, rank, answer, bytes);
 }

@@ -1,29 +1,29 @@
 /* What ranks tell each other besides what their group moves: they send numbers to rank 0, which
  * answers. Every rank keeps a TCP connection to rank 0. */
-#ifndef KVF_BENCH_CIRCLE_H
-#define KVF_BENCH_CIRCLE_H
+#ifndef KVF_BENCH_GATHER_H
+#define KVF_BENCH_GATHER_H
 
 #include "collective/ranks.h"
 
 #include <stddef.h>
 
-typedef struct circle circle;
+typedef struct gather gather;
 
 /* What a rank says at a time: so little that a socket takes it at once. */
 enum { CIRCLE_BYTES = 256 };
 
 /* Returns when all ranks are there. This and all else ends the program when one is missing, has
  * died or stands still for longer than the timeout. */
-circle *circle_open(const rank_self *self, int64_t timeout_us);
-void circle_close(circle *circle);
+gather *gather_open(const rank_self *self, int64_t timeout_us);
+void gather_close(gather *gather);
 
 /*
  * One round: every rank says `bytes`, CIRCLE_BYTES at most, of which rank 0 gets [ranks] in `all`,
  * by rank; then rank 0 gives all its answer.
  */
-void circle_gather(circle *circle, const void *mine, void *all, size_t bytes);
+void gather_gather(gather *gather, const void *mine, void *all, size_t bytes);
 
 /* `answer` is read on rank 0 and written on the others. */
-void circle_answer(circle *circle, void *answer, size_t bytes);
+void gather_answer(gather *gather, void *answer, size_t bytes);
 
 #endif

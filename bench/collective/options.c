@@ -136,7 +136,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &chosen->ranks;
         state->child_inputs[1] = &chosen->backend;
-        state->child_inputs[2] = &chosen->report;
+        state->child_inputs[2] = &chosen->output;
         return 0;
     case KEY_MODE:
         set_modes(chosen, argument, state);
@@ -159,7 +159,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 
 void collective_options_parse(collective_options *chosen, int argc, char **argv) {
     static const struct argp_child children[] = {
-        {&ranks_argp, 0, NULL, 70}, {&model_argp, 0, NULL, 80}, {&report_argp, 0, NULL, 90}, {0}};
+        {&ranks_argp, 0, NULL, 70}, {&costs_argp, 0, NULL, 80}, {&output_argp, 0, NULL, 90}, {0}};
     static const struct argp argp = {
         .options = options, .parser = parse, .doc = doc, .children = children};
     *chosen = (collective_options){
@@ -197,18 +197,18 @@ static size_t take(size_t *number, size_t count) {
 
 collective_case collective_options_cell(const collective_options *chosen, size_t number) {
     collective_case cell = chosen->common;
-    route_spec *route = &cell.route;
+    tier_pair_spec *tier_pair = &cell.tier_pair;
     cell.mode = chosen->modes[take(&number, chosen->mode_count)];
-    route->fragment_bytes =
+    tier_pair->fragment_bytes =
         (size_t)chosen->fragment_bytes.values[take(&number, chosen->fragment_bytes.count)];
-    route->regions = (size_t)chosen->regions.values[take(&number, chosen->regions.count)];
-    uint64_t block_bytes = (uint64_t)route->fragment_bytes * route->regions;
-    route->blocks = (size_t)(chosen->bytes / block_bytes);
-    route->blocks += route->blocks == 0 || chosen->bytes % block_bytes != 0;
-    route->direction = (direction){"h2d", PLACE_HOST, PLACE_DEVICE};
-    route->host_layout = arrangement_find("whole");
-    route->pattern = chosen->pattern;
-    id_pattern_parse("contiguous", &route->host_pattern);
+    tier_pair->regions = (size_t)chosen->regions.values[take(&number, chosen->regions.count)];
+    uint64_t block_bytes = (uint64_t)tier_pair->fragment_bytes * tier_pair->regions;
+    tier_pair->blocks = (size_t)(chosen->bytes / block_bytes);
+    tier_pair->blocks += tier_pair->blocks == 0 || chosen->bytes % block_bytes != 0;
+    tier_pair->direction = (direction){"h2d", SIDE_HOST, SIDE_DEVICE};
+    tier_pair->host_layout = arrangement_find("whole");
+    tier_pair->pattern = chosen->pattern;
+    id_pattern_parse("contiguous", &tier_pair->host_pattern);
     return cell;
 }
 
@@ -221,9 +221,9 @@ uint64_t collective_options_digest(const collective_options *chosen) {
     for (size_t i = 0; i < collective_options_cells(chosen); i++) {
         collective_case cell = collective_options_cell(chosen, i);
         mix_in(&digest, cell.mode);
-        mix_in(&digest, cell.route.fragment_bytes);
-        mix_in(&digest, cell.route.regions);
-        mix_in(&digest, cell.route.blocks);
+        mix_in(&digest, cell.tier_pair.fragment_bytes);
+        mix_in(&digest, cell.tier_pair.regions);
+        mix_in(&digest, cell.tier_pair.blocks);
     }
     mix_in(&digest, chosen->common.samples);
     mix_in(&digest, chosen->common.verify);

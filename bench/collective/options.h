@@ -5,7 +5,7 @@
 #include "collective/case.h"
 #include "base/options.h"
 #include "collective/ranks.h"
-#include "output/rows.h"
+#include "output/output.h"
 
 typedef struct collective_options {
     kvf_share modes[2];
@@ -18,7 +18,7 @@ typedef struct collective_options {
     int64_t timeout_us;
     rank_options ranks;
     backend_options backend;
-    report_options report;
+    output_options output;
 } collective_options;
 
 /* Ends the program on bad usage. */

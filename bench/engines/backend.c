@@ -8,8 +8,8 @@ enum {
     KEY_ENGINE = 0x1100,
     KEY_THREADS,
     KEY_DEVICE,
-    KEY_MODEL,
-    KEY_BUILTIN_MODEL,
+    KEY_COSTS,
+    KEY_BUILTIN_COSTS,
     KEY_IMITATE_GBPS,
     KEY_IMITATE_LATENCY,
 };
@@ -30,12 +30,13 @@ static const struct argp_option engine_options[] = {
 };
 
 static const struct argp_option model_options[] = {
-    {"model", KEY_MODEL, "FILE", 0,
-     "Let engine cuda choose strategies by this model (default: what `kvferry calibrate` left in "
+    {"costs", KEY_COSTS, "FILE", 0,
+     "Let engine cuda choose strategies by this cost table (default: what `kvferry calibrate` left "
+     "in "
      "the cache directory for this GPU, else the built-in one)",
      80},
-    {"built-in-model", KEY_BUILTIN_MODEL, NULL, 0,
-     "Let engine cuda choose strategies by the library's built-in model", 80},
+    {"built-in-costs", KEY_BUILTIN_COSTS, NULL, 0,
+     "Let engine cuda choose strategies by the library's built-in cost table", 80},
     {0},
 };
 
@@ -100,13 +101,13 @@ static error_t parse_engine(int key, char *argument, struct argp_state *state) {
 static error_t parse_model(int key, char *argument, struct argp_state *state) {
     backend_options *options = state->input;
     switch (key) {
-    case KEY_MODEL:
-        options->model = argument;
-        options->builtin_model = false;
+    case KEY_COSTS:
+        options->costs = argument;
+        options->builtin_costs = false;
         return 0;
-    case KEY_BUILTIN_MODEL:
-        options->model = NULL;
-        options->builtin_model = true;
+    case KEY_BUILTIN_COSTS:
+        options->costs = NULL;
+        options->builtin_costs = true;
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -117,9 +118,9 @@ static error_t parse_imitate(int key, char *argument, struct argp_state *state) 
     return option_set(imitate_options, imitate_rules, key, argument, state);
 }
 
-const struct argp model_argp = {.options = model_options, .parser = parse_model};
+const struct argp costs_argp = {.options = model_options, .parser = parse_model};
 
-static const struct argp_child engine_children[] = {{&model_argp, 0, NULL, 80}, {0}};
+static const struct argp_child engine_children[] = {{&costs_argp, 0, NULL, 80}, {0}};
 
 const struct argp backend_argp = {
     .options = engine_options, .parser = parse_engine, .children = engine_children};

@@ -13,10 +13,10 @@
 typedef struct backend backend;
 
 /* Which tier memory is for. The host engine has both in host memory. */
-typedef enum place {
-    PLACE_DEVICE,
-    PLACE_HOST,
-} place;
+typedef enum side {
+    SIDE_DEVICE,
+    SIDE_HOST,
+} side;
 
 /* What options choose. */
 typedef struct backend_options {
@@ -24,8 +24,8 @@ typedef struct backend_options {
     unsigned threads;   /* 0: the engine's default */
     int device;         /* of a GPU's engine */
     const char
-        *model; /* a file that `kvferry calibrate` wrote; NULL: the cache's, if there is one */
-    bool builtin_model;  /* the library's own model, whatever the cache has */
+        *costs; /* a file that `kvferry calibrate` wrote; NULL: the cache's, if there is one */
+    bool builtin_costs;  /* the library's own cost table, whatever the cache has */
     uint64_t link_bytes; /* of a sample of a GPU's link; 0: 256 MiB */
     double imitate_gbps, imitate_latency_us;
 } backend_options;
@@ -33,7 +33,7 @@ typedef struct backend_options {
 /* A direction of transfers that an engine has. */
 typedef struct direction {
     const char *name; /* h2h, h2d, ... */
-    place src, dst;
+    side src, dst;
 } direction;
 
 /* How an engine moved a transfer. */
@@ -74,17 +74,17 @@ typedef struct backend_type {
     /* Frees `own`; the engine is gone then. */
     void (*close)(backend *backend);
 
-    void *(*allocate)(backend *backend, place place, size_t bytes); /* NULL: none to be had */
-    void (*release)(backend *backend, place place, void *memory, size_t bytes);
-    kvf_memory (*memory)(place place);
+    void *(*allocate)(backend *backend, side side, size_t bytes); /* NULL: none to be had */
+    void (*release)(backend *backend, side side, void *memory, size_t bytes);
+    kvf_memory (*memory)(side side);
 
     /* Give blocks the pattern of their seeds; poison them; count those that are not it. The blocks
      * must be idle, and are written or read when these return. */
-    void (*fill)(backend *backend, place place, const kvf_layout *layout, const uint64_t *ids,
+    void (*fill)(backend *backend, side side, const kvf_layout *layout, const uint64_t *ids,
                  const uint64_t *seeds, size_t count);
-    void (*poison)(backend *backend, place place, const kvf_layout *layout, const uint64_t *ids,
+    void (*poison)(backend *backend, side side, const kvf_layout *layout, const uint64_t *ids,
                    size_t count);
-    size_t (*check)(backend *backend, place place, const kvf_layout *layout, const uint64_t *ids,
+    size_t (*check)(backend *backend, side side, const kvf_layout *layout, const uint64_t *ids,
                     const uint64_t *seeds, size_t count);
 
     /* Nanoseconds that so many bytes take at the link's own speed; NaN where it cannot be told. */
@@ -108,11 +108,11 @@ struct backend {
     bool link_known; /* somebody else measures what its link can do */
 };
 
-/* Child parsers with --engine and what belongs to it, of that only what chooses a model, and with
- * what imitates a link; their input is a backend_options. An engine that does not exist is a usage
- * error. */
+/* Child parsers with --engine and what belongs to it, of that only what chooses a cost table, and
+ * with what imitates a link; their input is a backend_options. An engine that does not exist is a
+ * usage error. */
 extern const struct argp backend_argp;
-extern const struct argp model_argp;
+extern const struct argp costs_argp;
 extern const struct argp imitate_argp;
 
 /* The type of an engine's name, NULL for the default; NULL when there is none. */

@@ -22,8 +22,8 @@ enum { MOST_PINNED = 8 };
 /* Its own part of a backend. */
 typedef struct cuda {
     device device;
-    char *model_from;
-    double model_noise;
+    char *costs_from;
+    double costs_noise;
     size_t link_bytes;
     link_limit *link; /* made when first asked for */
     compute *compute;
@@ -49,11 +49,11 @@ static void cuda_open(backend *backend, const backend_options *options) {
         .link_bytes = options->link_bytes > 0 ? options->link_bytes : USUAL_LINK_BYTES,
     };
     device_open(&own->device, options->device);
-    kvf_cuda_model *model = model_choose(options, own->device.name, &own->model_from);
-    kvf_cuda_options chosen = {.device = options->device, .model = model};
+    kvf_cuda_costs *costs = costs_choose(options, own->device.name, &own->costs_from);
+    kvf_cuda_options chosen = {.device = options->device, .costs = costs};
     must(kvf_engine_cuda_create(&chosen, &backend->engine, &error), &error, "opening the engine");
-    own->model_noise = kvf_cuda_model_noise(model);
-    kvf_cuda_model_destroy(model);
+    own->costs_noise = kvf_cuda_costs_noise(costs);
+    kvf_cuda_costs_destroy(costs);
     own->contents = device_contents_open();
     backend->own = own;
     backend->imitated = own->device.imitated;
@@ -66,41 +66,41 @@ static void cuda_close(backend *backend) {
     }
     device_contents_close(own->contents);
     device_close(&own->device);
-    free(own->model_from);
+    free(own->costs_from);
     free(own);
 }
 
 static void *allocate_pinned(cuda *own, size_t bytes) {
     kvf_cuda_pinned_options options = {
         .bytes = bytes, .device = own->device.index, .near_device = true};
-    kvf_cuda_pinned_report report;
+    kvf_cuda_pinned_info output;
     for (size_t i = 0; i < MOST_PINNED; i++) {
         if (own->pinned[i] == NULL) {
-            if (kvf_cuda_pinned_create(&options, &own->pinned[i], &report, NULL) != KVF_OK) {
+            if (kvf_cuda_pinned_create(&options, &own->pinned[i], &output, NULL) != KVF_OK) {
                 return NULL;
             }
-            own->pinned_bytes += report.bytes;
-            own->huge_bytes += report.huge_bytes;
+            own->pinned_bytes += output.bytes;
+            own->huge_bytes += output.huge_bytes;
             return kvf_cuda_pinned_base(own->pinned[i]);
         }
     }
     return NULL;
 }
 
-static void *cuda_allocate(backend *backend, place place, size_t bytes) {
+static void *cuda_allocate(backend *backend, side side, size_t bytes) {
     cuda *own = backend->own;
     void *memory = NULL;
-    if (place == PLACE_HOST) {
+    if (side == SIDE_HOST) {
         return allocate_pinned(own, bytes);
     }
     kvf_status status = kvf_cuda_device_alloc(own->device.index, bytes, &memory, NULL);
     return status == KVF_OK ? memory : NULL;
 }
 
-static void cuda_release(backend *backend, place place, void *memory, size_t bytes) {
+static void cuda_release(backend *backend, side side, void *memory, size_t bytes) {
     cuda *own = backend->own;
     (void)bytes;
-    if (place == PLACE_DEVICE) {
+    if (side == SIDE_DEVICE) {
         kvf_cuda_device_free(own->device.index, memory);
         return;
     }
@@ -113,31 +113,31 @@ static void cuda_release(backend *backend, place place, void *memory, size_t byt
     }
 }
 
-static kvf_memory cuda_memory(place place) {
-    return place == PLACE_DEVICE ? KVF_MEMORY_DEVICE : KVF_MEMORY_PINNED;
+static kvf_memory cuda_memory(side side) {
+    return side == SIDE_DEVICE ? KVF_MEMORY_DEVICE : KVF_MEMORY_PINNED;
 }
 
-static void cuda_fill(backend *backend, place place, const kvf_layout *layout, const uint64_t *ids,
+static void cuda_fill(backend *backend, side side, const kvf_layout *layout, const uint64_t *ids,
                       const uint64_t *seeds, size_t count) {
-    if (place == PLACE_DEVICE) {
+    if (side == SIDE_DEVICE) {
         device_contents_fill(((cuda *)backend->own)->contents, layout, ids, seeds, count);
     } else {
         contents_fill(layout, ids, seeds, count);
     }
 }
 
-static void cuda_poison(backend *backend, place place, const kvf_layout *layout,
-                        const uint64_t *ids, size_t count) {
-    if (place == PLACE_DEVICE) {
+static void cuda_poison(backend *backend, side side, const kvf_layout *layout, const uint64_t *ids,
+                        size_t count) {
+    if (side == SIDE_DEVICE) {
         device_contents_poison(((cuda *)backend->own)->contents, layout, ids, count);
     } else {
         contents_poison(layout, ids, count);
     }
 }
 
-static size_t cuda_check(backend *backend, place place, const kvf_layout *layout,
-                         const uint64_t *ids, const uint64_t *seeds, size_t count) {
-    return place == PLACE_DEVICE
+static size_t cuda_check(backend *backend, side side, const kvf_layout *layout, const uint64_t *ids,
+                         const uint64_t *seeds, size_t count) {
+    return side == SIDE_DEVICE
                ? device_contents_check(((cuda *)backend->own)->contents, layout, ids, seeds, count)
                : contents_check(layout, ids, seeds, count);
 }
@@ -152,7 +152,7 @@ static double cuda_link_ns(backend *backend, const link_copy *copy) {
     if (own->link == NULL) {
         own->link = link_open(&own->device, own->link_bytes);
     }
-    bool to_device = copy->direction->dst == PLACE_DEVICE;
+    bool to_device = copy->direction->dst == SIDE_DEVICE;
     return (double)copy->bytes * link_sample_ns(own->link, to_device, copy->opposed);
 }
 
@@ -213,9 +213,9 @@ static json_t *describe_strategies(kvf_engine *engine) {
 
 static void cuda_describe(backend *backend, json_t *context) {
     cuda *own = backend->own;
-    facts_describe(&own->device, backend->link_known ? 0 : own->link_bytes, context);
-    json_object_set_new(context, "model", json_string(own->model_from));
-    json_object_set_new(context, "model_noise", real_or_null(own->model_noise));
+    gpu_info_describe(&own->device, backend->link_known ? 0 : own->link_bytes, context);
+    json_object_set_new(context, "costs", json_string(own->costs_from));
+    json_object_set_new(context, "costs_noise", real_or_null(own->costs_noise));
 }
 
 static void cuda_conclude(backend *backend, json_t *context) {
@@ -226,7 +226,7 @@ static void cuda_conclude(backend *backend, json_t *context) {
 }
 
 static const direction cuda_directions[] = {
-    {"h2d", PLACE_HOST, PLACE_DEVICE}, {"d2h", PLACE_DEVICE, PLACE_HOST}, {0}};
+    {"h2d", SIDE_HOST, SIDE_DEVICE}, {"d2h", SIDE_DEVICE, SIDE_HOST}, {0}};
 
 /* By the numbers of kvf_cuda_strategy. */
 static const char *const cuda_strategies[] = {"auto", "loop", "batch", "kernel", "staged", NULL};

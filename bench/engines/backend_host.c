@@ -39,8 +39,8 @@ static void host_close(backend *backend) {
     free(own);
 }
 
-static void *host_allocate(backend *backend, place place, size_t bytes) {
-    (void)backend, (void)place;
+static void *host_allocate(backend *backend, side side, size_t bytes) {
+    (void)backend, (void)side;
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) {
         return NULL;
@@ -49,31 +49,31 @@ static void *host_allocate(backend *backend, place place, size_t bytes) {
     return memory;
 }
 
-static void host_release(backend *backend, place place, void *memory, size_t bytes) {
-    (void)backend, (void)place;
+static void host_release(backend *backend, side side, void *memory, size_t bytes) {
+    (void)backend, (void)side;
     munmap(memory, bytes);
 }
 
-static kvf_memory host_memory(place place) {
-    (void)place;
+static kvf_memory host_memory(side side) {
+    (void)side;
     return KVF_MEMORY_HOST;
 }
 
-static void host_fill(backend *backend, place place, const kvf_layout *layout, const uint64_t *ids,
+static void host_fill(backend *backend, side side, const kvf_layout *layout, const uint64_t *ids,
                       const uint64_t *seeds, size_t count) {
-    (void)backend, (void)place;
+    (void)backend, (void)side;
     contents_fill(layout, ids, seeds, count);
 }
 
-static void host_poison(backend *backend, place place, const kvf_layout *layout,
-                        const uint64_t *ids, size_t count) {
-    (void)backend, (void)place;
+static void host_poison(backend *backend, side side, const kvf_layout *layout, const uint64_t *ids,
+                        size_t count) {
+    (void)backend, (void)side;
     contents_poison(layout, ids, count);
 }
 
-static size_t host_check(backend *backend, place place, const kvf_layout *layout,
-                         const uint64_t *ids, const uint64_t *seeds, size_t count) {
-    (void)backend, (void)place;
+static size_t host_check(backend *backend, side side, const kvf_layout *layout, const uint64_t *ids,
+                         const uint64_t *seeds, size_t count) {
+    (void)backend, (void)side;
     return contents_check(layout, ids, seeds, count);
 }
 
@@ -105,7 +105,7 @@ static void host_describe(backend *backend, json_t *context) {
     json_object_set_new(context, "threads", json_integer(own->threads));
 }
 
-static const direction host_directions[] = {{"h2h", PLACE_DEVICE, PLACE_HOST}, {0}};
+static const direction host_directions[] = {{"h2h", SIDE_DEVICE, SIDE_HOST}, {0}};
 
 const backend_type backend_host = {
     .name = "host",

@@ -28,7 +28,7 @@ static void make_name(const char *gpu, char *out) {
     *at = '\0';
 }
 
-char *model_cache_path(const char *gpu) {
+char *costs_cache_path(const char *gpu) {
     const char *cache = getenv("XDG_CACHE_HOME");
     const char *home = getenv("HOME");
     bool has_cache = cache != NULL && cache[0] == '/'; /* relative ones are to be ignored */
@@ -45,7 +45,7 @@ char *model_cache_path(const char *gpu) {
     return path;
 }
 
-bool model_make_folders(const char *path) {
+bool costs_make_folders(const char *path) {
     char *folder = copy_text(path);
     bool made = true;
     for (char *at = strchr(folder + 1, '/'); made && at != NULL; at = strchr(at + 1, '/')) {
@@ -57,53 +57,54 @@ bool model_make_folders(const char *path) {
     return made;
 }
 
-static kvf_cuda_model *builtin(char **from) {
-    kvf_cuda_model *model = NULL;
+static kvf_cuda_costs *builtin(char **from) {
+    kvf_cuda_costs *costs = NULL;
     kvf_error error = {0};
-    must(kvf_cuda_model_builtin(NULL, &model, &error), &error, "making the built-in model");
+    must(kvf_cuda_costs_builtin(NULL, &costs, &error), &error, "making the built-in cost table");
     *from = copy_text("built-in");
-    return model;
+    return costs;
 }
 
 /* What was asked for by name. */
-static kvf_cuda_model *load(const char *path, int device, char **from) {
-    kvf_cuda_model *model = NULL;
+static kvf_cuda_costs *load(const char *path, int device, char **from) {
+    kvf_cuda_costs *costs = NULL;
     kvf_error error = {0};
     char text[256];
-    kvf_status status = kvf_cuda_model_load(path, device, NULL, &model, &error);
+    kvf_status status = kvf_cuda_costs_load(path, device, NULL, &costs, &error);
     if (status != KVF_OK) {
         kvf_error_format(&error, text, sizeof(text));
         fail(EXIT_USAGE, "%s: %s", path, text);
     }
     *from = copy_text(path);
-    return model;
+    return costs;
 }
 
 /* What the cache has, or NULL. */
-static kvf_cuda_model *load_cached(const char *path, int device) {
-    kvf_cuda_model *model = NULL;
+static kvf_cuda_costs *load_cached(const char *path, int device) {
+    kvf_cuda_costs *costs = NULL;
     kvf_error error = {0};
     char text[256];
     if (access(path, F_OK) != 0 ||
-        kvf_cuda_model_load(path, device, NULL, &model, &error) == KVF_OK) {
-        return model;
+        kvf_cuda_costs_load(path, device, NULL, &costs, &error) == KVF_OK) {
+        return costs;
     }
     kvf_error_format(&error, text, sizeof(text));
-    fprintf(stderr,
-            "kvferry: %s: %s; going by the built-in model (`kvferry calibrate` makes another)\n",
-            path, text);
+    fprintf(
+        stderr,
+        "kvferry: %s: %s; going by the built-in cost table (`kvferry calibrate` makes another)\n",
+        path, text);
     return NULL;
 }
 
-kvf_cuda_model *model_choose(const backend_options *options, const char *gpu, char **from) {
-    if (options->model != NULL) {
-        return load(options->model, options->device, from);
+kvf_cuda_costs *costs_choose(const backend_options *options, const char *gpu, char **from) {
+    if (options->costs != NULL) {
+        return load(options->costs, options->device, from);
     }
-    char *path = options->builtin_model ? NULL : model_cache_path(gpu);
-    kvf_cuda_model *model = path != NULL ? load_cached(path, options->device) : NULL;
-    if (model != NULL) {
+    char *path = options->builtin_costs ? NULL : costs_cache_path(gpu);
+    kvf_cuda_costs *costs = path != NULL ? load_cached(path, options->device) : NULL;
+    if (costs != NULL) {
         *from = path;
-        return model;
+        return costs;
     }
     free(path);
     return builtin(from);

@@ -51,7 +51,7 @@ static void run(runtime *rt, const options *options) {
     }
 }
 
-static void report(const char *engine, const counts *counts) {
+static void output(const char *engine, const counts *counts) {
     (void)printf(
         "%s: %" PRIu64 " steps, %" PRIu64 " void; sequences: %" PRIu64 " finished, %" PRIu64
         " preempted, %" PRIu64 " begun again; blocks: %" PRIu64 " offloaded, %" PRIu64
@@ -68,6 +68,6 @@ int main(int argc, char **argv) {
     runtime_open(&rt, open_machine(&options), &options);
     run(&rt, &options);
     runtime_close(&rt);
-    report(options.engine, &rt.counts);
+    output(options.engine, &rt.counts);
     return rt.counts.mismatches == 0 ? 0 : 1;
 }

@@ -40,7 +40,7 @@ static json_t *known(unsigned number) {
 }
 
 /* Right after the link was measured: an idle GPU's clocks are low. */
-static void describe_state(const gpu_facts *facts, json_t *context) {
+static void describe_state(const gpu_info *facts, json_t *context) {
     json_object_set_new(context, "sm_clock_mhz", known(facts->sm_mhz));
     json_object_set_new(context, "sm_clock_most_mhz", known(facts->most_sm_mhz));
     json_object_set_new(context, "memory_clock_mhz", known(facts->memory_mhz));
@@ -54,9 +54,9 @@ static void describe_state(const gpu_facts *facts, json_t *context) {
                                                       : json_null());
 }
 
-void facts_describe(device *device, size_t link_bytes, json_t *context) {
+void gpu_info_describe(device *device, size_t link_bytes, json_t *context) {
     json_t *limits = link_bytes > 0 ? measure_link(device, link_bytes) : NULL;
-    gpu_facts facts = {.persistence = -1};
+    gpu_info facts = {.persistence = -1};
     char bus_id[32];
     int driver = 0, runtime = 0;
     must_cuda(cudaDeviceGetPCIBusId(bus_id, sizeof(bus_id), device->index),
@@ -64,7 +64,7 @@ void facts_describe(device *device, size_t link_bytes, json_t *context) {
     must_cuda(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
     must_cuda(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
     if (!device->imitated) {
-        gpu_facts_get(bus_id, &facts);
+        gpu_info_get(bus_id, &facts);
     }
     json_object_set_new(context, "gpu", json_string(device->name));
     json_object_set_new(context, "driver",

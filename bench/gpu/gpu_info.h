@@ -1,6 +1,6 @@
 /* What a GPU and its link are, for the context of results. */
-#ifndef KVF_BENCH_FACTS_H
-#define KVF_BENCH_FACTS_H
+#ifndef KVF_BENCH_GPU_INFO_H
+#define KVF_BENCH_GPU_INFO_H
 
 #include "gpu/device.h"
 
@@ -12,6 +12,6 @@
  * `link_bytes` of memory on each side, which also wakes the link: an idle one slows down to save
  * power, and says so. 0: the link is busy anyway, or not of interest, and link_gbps is left out.
  */
-void facts_describe(device *device, size_t link_bytes, json_t *context);
+void gpu_info_describe(device *device, size_t link_bytes, json_t *context);
 
 #endif

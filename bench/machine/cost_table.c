@@ -67,18 +67,18 @@ static void fill_row(json_t *row, const kvf_cuda_explanation *expected) {
     row_flag(row, "calibrated", expected->calibrated);
 }
 
-static void add_row(const kvf_cuda_model *model, size_t fragment_bytes, bool to_device,
-                    report *report) {
+static void add_row(const kvf_cuda_costs *costs, size_t fragment_bytes, bool to_device,
+                    output *output) {
     size_t blocks = BYTES / REGIONS / fragment_bytes;
     kvf_layout *device = make_layout(fragment_bytes, blocks, true);
     kvf_layout *host = make_layout(fragment_bytes, blocks, false);
     kvf_move *move = make_move(device, host, to_device);
     kvf_cuda_explanation expected;
     kvf_error error = {0};
-    must(kvf_cuda_model_explain(model, move, to_device ? KVF_CUDA_TO_DEVICE : KVF_CUDA_FROM_DEVICE,
+    must(kvf_cuda_costs_explain(costs, move, to_device ? KVF_CUDA_TO_DEVICE : KVF_CUDA_FROM_DEVICE,
                                 &expected, &error),
-         &error, "asking the model");
-    json_t *row = report_row(report);
+         &error, "asking the cost table");
+    json_t *row = output_row(output);
     row_text(row, "direction", to_device ? "h2d" : "d2h");
     row_count(row, "fragment_bytes", fragment_bytes);
     fill_row(row, &expected);
@@ -87,12 +87,12 @@ static void add_row(const kvf_cuda_model *model, size_t fragment_bytes, bool to_
     kvf_layout_destroy(host);
 }
 
-void expectation_rows(const kvf_cuda_model *model, report *report) {
+void cost_table_rows(const kvf_cuda_costs *costs, output *output) {
     static const size_t fragment_bytes[] = {1 << 10,  4 << 10,   16 << 10,
                                             64 << 10, 256 << 10, 1 << 20};
     for (int to_device = 1; to_device >= 0; to_device--) {
         for (size_t i = 0; i < sizeof(fragment_bytes) / sizeof(fragment_bytes[0]); i++) {
-            add_row(model, fragment_bytes[i], to_device == 1, report);
+            add_row(costs, fragment_bytes[i], to_device == 1, output);
         }
     }
 }

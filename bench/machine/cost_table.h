@@ -1,11 +1,11 @@
-/* What a model expects of moves of some usual shapes, as rows. */
-#ifndef KVF_BENCH_EXPECTATION_H
-#define KVF_BENCH_EXPECTATION_H
+/* What a cost table expects of moves of some usual shapes, as rows. */
+#ifndef KVF_BENCH_COST_TABLE_H
+#define KVF_BENCH_COST_TABLE_H
 
-#include "output/rows.h"
+#include "output/output.h"
 
 #include <kvferry/cuda.h>
 
-void expectation_rows(const kvf_cuda_model *model, report *report);
+void cost_table_rows(const kvf_cuda_costs *costs, output *output);
 
 #endif

@@ -5,7 +5,7 @@
 #include "gpu/gpu_info.h"
 #include "output/measure.h"
 #include "base/options.h"
-#include "output/rows.h"
+#include "output/output.h"
 #include "base/base.h"
 
 #include <kvferry/cuda.h>
@@ -24,7 +24,7 @@ typedef struct pinned_options {
     number_list bytes;
     int device;
     size_t samples;
-    report_options report;
+    output_options output;
 } pinned_options;
 
 static const struct argp_option options[] = {
@@ -55,7 +55,7 @@ static const option_rule rules[] = {
 static error_t parse(int key, char *argument, struct argp_state *state) {
     pinned_options *chosen = state->input;
     if (key == ARGP_KEY_INIT) {
-        state->child_inputs[0] = &chosen->report;
+        state->child_inputs[0] = &chosen->output;
         return 0;
     }
     return option_set(options, rules, key, argument, state);
@@ -85,13 +85,13 @@ static bool check_memory(char *memory, size_t bytes) {
 /* One sample: seconds in all, and whether the memory is right; what the library reports, where it
  * is its own memory. */
 static double sample_library(const pinned_options *chosen, size_t bytes, bool huge,
-                             kvf_cuda_pinned_report *report, bool *right) {
+                             kvf_cuda_pinned_info *info, bool *right) {
     const kvf_cuda_pinned_options wanted = {
         .bytes = bytes, .device = chosen->device, .near_device = true, .no_huge_pages = !huge};
     kvf_cuda_pinned *memory = NULL;
     kvf_error error = {0};
     uint64_t start = clock_ns();
-    must(kvf_cuda_pinned_create(&wanted, &memory, report, &error), &error, "pinning memory");
+    must(kvf_cuda_pinned_create(&wanted, &memory, info, &error), &error, "pinning memory");
     double seconds = (double)(clock_ns() - start) / 1e9;
     *right = check_memory(kvf_cuda_pinned_base(memory), bytes) && *right;
     kvf_cuda_pinned_destroy(memory);
@@ -112,30 +112,29 @@ static double sample_runtime(size_t bytes, bool *right) {
 static bool measure_way(const pinned_options *chosen, size_t bytes, const char *way, json_t *row) {
     enum { MOST = 1000 };
     static double seconds[MOST];
-    kvf_cuda_pinned_report report = {.numa_node = -1};
+    kvf_cuda_pinned_info info = {.numa_node = -1};
     bool runtime = strcmp(way, "cudaHostAlloc") == 0, huge = strcmp(way, "huge pages") == 0;
     bool right = true;
     for (size_t i = 0; i < chosen->samples; i++) {
         seconds[i] = runtime ? sample_runtime(bytes, &right)
-                             : sample_library(chosen, bytes, huge, &report, &right);
+                             : sample_library(chosen, bytes, huge, &info, &right);
     }
     summary summary = summarize(seconds, chosen->samples);
     row_text(row, "way", way);
     row_count(row, "bytes", bytes);
     row_real(row, "s_per_gib", summary.median / ((double)bytes / (double)(1 << 30)));
     row_summary(row, "s", 1, &summary);
-    row_real(row, "touch_s", runtime ? NAN : report.touch_seconds);
-    row_real(row, "register_s", runtime ? NAN : report.register_seconds);
-    row_real(row, "huge_fraction",
-             runtime ? NAN : (double)report.huge_bytes / (double)report.bytes);
-    row_real(row, "numa_node", runtime || report.numa_node < 0 ? NAN : (double)report.numa_node);
+    row_real(row, "touch_s", runtime ? NAN : info.touch_seconds);
+    row_real(row, "register_s", runtime ? NAN : info.register_seconds);
+    row_real(row, "huge_fraction", runtime ? NAN : (double)info.huge_bytes / (double)info.bytes);
+    row_real(row, "numa_node", runtime || info.numa_node < 0 ? NAN : (double)info.numa_node);
     row_verified(row, true, right);
     return right;
 }
 
 int bench_pinned_main(int argc, char **argv) {
     static const char *const ways[] = {"huge pages", "small pages", "cudaHostAlloc"};
-    static const struct argp_child children[] = {{&report_argp, 0, NULL, 90}, {0}};
+    static const struct argp_child children[] = {{&output_argp, 0, NULL, 90}, {0}};
     static const struct argp argp = {
         .options = options, .parser = parse, .doc = doc, .children = children};
     pinned_options chosen = {.samples = 3};
@@ -143,21 +142,21 @@ int bench_pinned_main(int argc, char **argv) {
     option_list(NULL, "bytes", "1G", 1, UINT64_MAX, &chosen.bytes);
     argp_parse(&argp, argc, argv, 0, NULL, &chosen);
     device_open(&device, chosen.device);
-    report *report = report_open(&chosen.report, "bench pinned", "cuda");
-    facts_describe(&device, LINK_BYTES, report_context(report));
-    report_begin(report);
+    output *output = output_open(&chosen.output, "bench pinned", "cuda");
+    gpu_info_describe(&device, LINK_BYTES, output_context(output));
+    output_begin(output);
     size_t wrong = 0;
     for (size_t i = 0; i < chosen.bytes.count; i++) {
         for (size_t w = 0; w < sizeof(ways) / sizeof(ways[0]); w++) {
             wrong +=
-                !measure_way(&chosen, (size_t)chosen.bytes.values[i], ways[w], report_row(report));
+                !measure_way(&chosen, (size_t)chosen.bytes.values[i], ways[w], output_row(output));
         }
     }
-    report_note(report,
+    output_note(output,
                 "s_per_gib = seconds / (bytes / 2^30), medians; touch_s and register_s are "
                 "the last sample's; verified: pinned, and every page keeps what is written");
     device_close(&device);
-    report_close(report);
+    output_close(output);
     free(chosen.bytes.values);
     if (wrong > 0) {
         fail(EXIT_CHECK, "%zu kinds of memory were not as they should be", wrong);

@@ -49,7 +49,7 @@ static const identity identities[] = {
 static const char *const circumstances[] = {
     "seed",        "trace_digest", "version",  "compiler",      "flags",   "build_type", "kernel",
     "cpu",         "cores",        "affinity", "huge_pages",    "threads", "gpu",        "driver",
-    "cuda_driver", "cuda_runtime", "link",     "power_limit_w", "model",   "nccl",       "imitated",
+    "cuda_driver", "cuda_runtime", "link",     "power_limit_w", "costs",   "nccl",       "imitated",
 };
 
 static const identity *find_identity(const char *command) {

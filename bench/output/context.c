@@ -241,9 +241,9 @@ static void print_gpu(const json_t *context, FILE *out) {
     if (!json_is_string(json_object_get(context, "gpu"))) {
         return;
     }
-    fprintf(out, "GPU %s, driver %s, CUDA %s on %s, model %s\n", text_of(context, "gpu"),
+    fprintf(out, "GPU %s, driver %s, CUDA %s on %s, costs %s\n", text_of(context, "gpu"),
             text_of(context, "driver"), text_of(context, "cuda_runtime"),
-            text_of(context, "cuda_driver"), text_of(context, "model"));
+            text_of(context, "cuda_driver"), text_of(context, "costs"));
     print_link(context, out);
     print_state(context, out);
 }

@@ -1,7 +1,7 @@
 #include "output/results.h"
 
 #include "output/json_file.h"
-#include "output/rows.h"
+#include "output/output.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -29,7 +29,7 @@ static const char *find_fault(const results *results) {
     if (!json_is_integer(version) || !is_command(results->command)) {
         return "not a kvferry result: schema_version or command is missing";
     }
-    if (json_integer_value(version) != REPORT_SCHEMA) {
+    if (json_integer_value(version) != OUTPUT_SCHEMA) {
         return "written with another schema_version than this kvferry reads";
     }
     if (!json_is_object(results->context)) {

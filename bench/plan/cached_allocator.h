@@ -1,7 +1,7 @@
 /* An allocator that keeps its memory, so that what is timed is the library and not the kernel's
  * handing out of fresh pages. */
-#ifndef KVF_BENCH_CACHE_H
-#define KVF_BENCH_CACHE_H
+#ifndef KVF_BENCH_CACHED_ALLOCATOR_H
+#define KVF_BENCH_CACHED_ALLOCATOR_H
 
 #include <kvferry/status.h>
 

@@ -306,16 +306,16 @@ static bool check_lifecycle(plan_stage *stage) {
 /* Bytes that blocks are known by: those of the source's, poison in the destination's. */
 static void set_bytes(plan_stage *stage) {
     const backend_type *type = stage->src.backend->type;
-    type->fill(stage->src.backend, stage->src.place, stage->src.layout, stage->rising,
-               stage->rising, stage->blocks);
-    type->poison(stage->dst.backend, stage->dst.place, stage->dst.layout, stage->rising,
+    type->fill(stage->src.backend, stage->src.side, stage->src.layout, stage->rising, stage->rising,
+               stage->blocks);
+    type->poison(stage->dst.backend, stage->dst.side, stage->dst.layout, stage->rising,
                  stage->blocks);
 }
 
 /* Whether block src_ids[i] of the source has come to dst_ids[i] of the destination, for all. */
 static bool have_come(plan_stage *stage, const uint64_t *src_ids, const uint64_t *dst_ids) {
     const store *dst = &stage->dst;
-    return dst->backend->type->check(dst->backend, dst->place, dst->layout, dst_ids, src_ids,
+    return dst->backend->type->check(dst->backend, dst->side, dst->layout, dst_ids, src_ids,
                                      stage->blocks) == 0;
 }
 
@@ -453,11 +453,11 @@ static void make_stores(plan_stage *stage, backend *backend) {
         .blocks = stage->blocks,
         .regions = REGIONS,
         .region_bytes = 1,
-        .place = PLACE_DEVICE,
+        .side = SIDE_DEVICE,
         .arrangement = arrangement_find("contiguous"),
     };
     store_open(&stage->src, backend, &spec);
-    spec.place = PLACE_HOST;
+    spec.side = SIDE_HOST;
     store_open(&stage->dst, backend, &spec);
 }
 

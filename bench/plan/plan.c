@@ -3,7 +3,7 @@
 
 #include "base/options.h"
 #include "plan/ops.h"
-#include "output/rows.h"
+#include "output/output.h"
 #include "base/base.h"
 
 #include <math.h>
@@ -17,7 +17,7 @@ typedef struct plan_options {
     id_order ids;
     size_t samples;
     backend_options backend;
-    report_options report;
+    output_options output;
 } plan_options;
 
 static const char *const id_orders[] = {
@@ -63,7 +63,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     plan_options *chosen = state->input;
     switch (key) {
     case ARGP_KEY_INIT:
-        state->child_inputs[0] = &chosen->report;
+        state->child_inputs[0] = &chosen->output;
         return 0;
     case KEY_IDS:
         parse_ids(chosen, argument, state);
@@ -94,7 +94,7 @@ static bool measure_op(const plan_options *chosen, const plan_op *op, plan_stage
 }
 
 /* Returns how many operations went wrong. */
-static size_t measure_all(const plan_options *chosen, backend *backend, report *report) {
+static size_t measure_all(const plan_options *chosen, backend *backend, output *output) {
     progress progress = {.what = "operations"};
     size_t ops = 0, done = 0, wrong = 0;
     while (plan_ops[ops].name != NULL) {
@@ -105,7 +105,7 @@ static size_t measure_all(const plan_options *chosen, backend *backend, report *
         plan_stage *stage = plan_stage_open(blocks, chosen->ids, backend);
         for (size_t j = 0; j < ops; j++) {
             progress_step(&progress, done++, ops * chosen->blocks.count);
-            wrong += !measure_op(chosen, &plan_ops[j], stage, blocks, report_row(report));
+            wrong += !measure_op(chosen, &plan_ops[j], stage, blocks, output_row(output));
         }
         plan_stage_close(stage);
     }
@@ -114,21 +114,21 @@ static size_t measure_all(const plan_options *chosen, backend *backend, report *
 }
 
 int bench_plan_main(int argc, char **argv) {
-    static const struct argp_child children[] = {{&report_argp, 0, NULL, 0}, {0}};
+    static const struct argp_child children[] = {{&output_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {
         .options = options, .parser = parse, .doc = doc, .children = children};
     plan_options chosen = {.samples = 101};
     backend backend;
     argp_parse(&argp, argc, argv, 0, NULL, &chosen);
     backend_open(&backend, &chosen.backend);
-    report *report = report_open(&chosen.report, "bench plan", backend.type->name);
-    backend_describe(&backend, report_context(report));
-    report_begin(report);
-    size_t wrong = measure_all(&chosen, &backend, report);
+    output *output = output_open(&chosen.output, "bench plan", backend.type->name);
+    backend_describe(&backend, output_context(output));
+    output_begin(output);
+    size_t wrong = measure_all(&chosen, &backend, output);
     backend_close(&backend);
-    report_note(report, "ns_per_block = median_ns / blocks; median_ns: of one run over all "
+    output_note(output, "ns_per_block = median_ns / blocks; median_ns: of one run over all "
                         "blocks; verified: what one more run left, compared");
-    report_close(report);
+    output_close(output);
     free(chosen.blocks.values);
     if (wrong > 0) {
         fail(EXIT_CHECK, "%zu operations did not do what they should", wrong);

@@ -4,7 +4,7 @@
 #include "output/json_file.h"
 #include "output/measure.h"
 #include "base/options.h"
-#include "output/rows.h"
+#include "output/output.h"
 #include "replay/server.h"
 #include "replay/synthetic.h"
 #include "base/base.h"
@@ -38,7 +38,7 @@ typedef struct replay_options {
     size_t block_bytes;
     server_options server;
     backend_options backend;
-    report_options report;
+    output_options output;
 } replay_options;
 
 static const struct argp_option options[] = {
@@ -122,7 +122,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = state->child_inputs[1] = &chosen->backend;
-        state->child_inputs[2] = &chosen->report;
+        state->child_inputs[2] = &chosen->output;
         return 0;
     case KEY_NO_VERIFY:
         chosen->server.verify = false;
@@ -226,23 +226,23 @@ static int run(const replay_options *chosen, const trace *trace) {
     server_options options_sized = chosen->server;
     size_tiers(trace, &options_sized);
     backend_open(&backend, &chosen->backend);
-    report *report = report_open(&chosen->report, "replay", backend.type->name);
-    backend_describe(&backend, report_context(report));
-    describe_trace(chosen, trace, report_context(report));
-    report_begin(report);
+    output *output = output_open(&chosen->output, "replay", backend.type->name);
+    backend_describe(&backend, output_context(output));
+    describe_trace(chosen, trace, output_context(output));
+    output_begin(output);
     server *server = server_open(&backend, &options_sized);
     double seconds = serve(server, trace);
-    json_t *row = report_row(report);
+    json_t *row = output_row(output);
     fill_row(row, server, &options_sized, seconds);
     row_flag(row, "imitated", backend.imitated);
     row_text(row, "engine", backend.type->name);
-    report_note(report, "onboard_gbps, offload_gbps: bytes / time from submit to completion, "
+    output_note(output, "onboard_gbps, offload_gbps: bytes / time from submit to completion, "
                         "over all transfers; 10^9 bytes/s");
     uint64_t corrupt = server_get_counts(server)->corrupt_blocks;
     server_close(server);
-    backend_conclude(&backend, report_context(report));
+    backend_conclude(&backend, output_context(output));
     backend_close(&backend);
-    report_close(report);
+    output_close(output);
     if (corrupt > 0) {
         fail(EXIT_CHECK, "%llu blocks did not arrive as they were", (unsigned long long)corrupt);
     }
@@ -252,7 +252,7 @@ static int run(const replay_options *chosen, const trace *trace) {
 int replay_main(int argc, char **argv) {
     static const struct argp_child children[] = {{&backend_argp, 0, NULL, 80},
                                                  {&imitate_argp, 0, NULL, 81},
-                                                 {&report_argp, 0, NULL, 90},
+                                                 {&output_argp, 0, NULL, 90},
                                                  {0}};
     static const struct argp argp = {
         .options = options, .parser = parse, .doc = doc, .children = children};

@@ -12,7 +12,7 @@
 typedef enum source {
     FROM_DEVICE,
     FROM_HOST,
-    FROM_MODEL, /* computed */
+    FROM_COSTS, /* computed */
 } source;
 
 /* A stretch of a prompt over which both trackers are of their form, assigned and then pending:
@@ -65,12 +65,12 @@ static void open_stores(server *server) {
         .blocks = options->device_blocks,
         .regions = options->regions,
         .region_bytes = options->region_bytes,
-        .place = PLACE_DEVICE,
+        .side = SIDE_DEVICE,
         .arrangement = arrangement_find("region"),
     };
     store_open(&server->device, server->backend, &spec);
     spec.blocks = options->host_blocks;
-    spec.place = PLACE_HOST;
+    spec.side = SIDE_HOST;
     spec.arrangement = arrangement_find("whole");
     spec.integrity = options->integrity;
     store_open(&server->host, server->backend, &spec);
@@ -165,7 +165,7 @@ static bool look_up(server *server, size_t count, bool prefix) {
             lru_pin(server->host_blocks, host);
         }
         prefix = prefix && (device != LRU_NONE || host != LRU_NONE);
-        server->sources[i] = !prefix ? FROM_MODEL : device != LRU_NONE ? FROM_DEVICE : FROM_HOST;
+        server->sources[i] = !prefix ? FROM_COSTS : device != LRU_NONE ? FROM_DEVICE : FROM_HOST;
         server->missing[i] = host == LRU_NONE;
         server->device_ids[i] = device;
         server->host_ids[i] = host;
@@ -294,7 +294,7 @@ static bool to_onboard(const server *server, size_t index) {
 }
 
 static bool to_compute(const server *server, size_t index) {
-    return server->sources[index] == FROM_MODEL;
+    return server->sources[index] == FROM_COSTS;
 }
 
 static bool to_offload(const server *server, size_t index) {
@@ -309,7 +309,7 @@ static moved move_verified(server *server, const store *src, const store *dst, s
         return (moved){0};
     }
     if (server->options.verify) {
-        type->poison(server->backend, dst->place, dst->layout, server->ids, picked);
+        type->poison(server->backend, dst->side, dst->layout, server->ids, picked);
     }
     moved moved = move(server, src, dst, pairs);
     if (moved.blocks != picked) {
@@ -317,7 +317,7 @@ static moved move_verified(server *server, const store *src, const store *dst, s
     }
     if (server->options.verify) {
         server->counts.verified_blocks += picked;
-        server->counts.corrupt_blocks += type->check(server->backend, dst->place, dst->layout,
+        server->counts.corrupt_blocks += type->check(server->backend, dst->side, dst->layout,
                                                      server->ids, server->seeds, picked);
     }
     return moved;
@@ -346,7 +346,7 @@ static void onboard(server *server, size_t count, size_t stretches) {
 static void compute(server *server, size_t count, size_t stretches) {
     kvf_error error = {0};
     size_t picked = pick(server, count, server->device_ids, to_compute);
-    server->backend->type->fill(server->backend, server->device.place, server->device.layout,
+    server->backend->type->fill(server->backend, server->device.side, server->device.layout,
                                 server->ids, server->seeds, picked);
     for (size_t i = 0; i < stretches; i++) {
         stretch *stretch = &server->stretches[i];
@@ -373,7 +373,7 @@ static void count_hits(server *server, size_t count) {
     for (size_t i = 0; i < count; i++) {
         server->counts.device_hits += server->sources[i] == FROM_DEVICE;
         server->counts.host_hits += server->sources[i] == FROM_HOST;
-        server->counts.computed += server->sources[i] == FROM_MODEL;
+        server->counts.computed += server->sources[i] == FROM_COSTS;
     }
     server->counts.blocks += count;
 }

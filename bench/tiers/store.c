@@ -111,9 +111,9 @@ const char *arrangement_name(const arrangement *arrangement) {
 void store_open(store *store, backend *backend, const store_spec *spec) {
     kvf_error error = {0};
     kvf_shape shape = shape_of(spec);
-    *store = (struct store){.backend = backend, .place = spec->place};
+    *store = (struct store){.backend = backend, .side = spec->side};
     store->bytes = spec->arrangement->bytes(&shape);
-    store->memory = backend->type->allocate(backend, spec->place, store->bytes);
+    store->memory = backend->type->allocate(backend, spec->side, store->bytes);
     if (store->memory == NULL) {
         fail(EXIT_CHECK, "out of memory for a tier of %zu bytes", store->bytes);
     }
@@ -124,7 +124,7 @@ void store_open(store *store, backend *backend, const store_spec *spec) {
     kvf_tier_options options = {
         .layouts = layouts,
         .layout_count = 1,
-        .memory = backend->type->memory(spec->place),
+        .memory = backend->type->memory(spec->side),
         .integrity = spec->integrity,
     };
     must(kvf_tier_create(backend->engine, &options, &store->tier, &error), &error, "making a tier");
@@ -133,5 +133,5 @@ void store_open(store *store, backend *backend, const store_spec *spec) {
 void store_close(store *store) {
     kvf_tier_destroy(store->tier);
     kvf_layout_destroy(store->layout);
-    store->backend->type->release(store->backend, store->place, store->memory, store->bytes);
+    store->backend->type->release(store->backend, store->side, store->memory, store->bytes);
 }

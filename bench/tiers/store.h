@@ -11,14 +11,14 @@ typedef struct arrangement arrangement;
  * layers, or for an odd number the only part of as many layers. */
 typedef struct store_spec {
     size_t blocks, regions, region_bytes;
-    place place;
+    side side;
     const arrangement *arrangement;
     bool integrity;
 } store_spec;
 
 typedef struct store {
     backend *backend;
-    place place;
+    side side;
     void *memory;
     size_t bytes;
     kvf_layout *layout;

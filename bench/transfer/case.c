@@ -23,7 +23,7 @@ typedef struct series {
 typedef struct bench {
     backend *backend;
     const transfer_case *chosen;
-    route route, back;
+    tier_pair tier_pair, back;
     opposing *opposing; /* over `back`; NULL unless both ways */
     double *links;      /* [ways][samples] */
     unsigned ways;
@@ -61,12 +61,12 @@ static void close_series(series *series) {
 
 static void open_bench(bench *bench) {
     const transfer_case *chosen = bench->chosen;
-    route_open(&bench->route, bench->backend, &chosen->route);
+    tier_pair_open(&bench->tier_pair, bench->backend, &chosen->tier_pair);
     if (chosen->both_ways) {
-        route_spec back = chosen->route;
-        back.direction.src = chosen->route.direction.dst;
-        back.direction.dst = chosen->route.direction.src;
-        route_open(&bench->back, bench->backend, &back);
+        tier_pair_spec back = chosen->tier_pair;
+        back.direction.src = chosen->tier_pair.direction.dst;
+        back.direction.dst = chosen->tier_pair.direction.src;
+        tier_pair_open(&bench->back, bench->backend, &back);
         bench->opposing = opposing_open(&bench->back);
     }
     bench->ways = bench->backend->type->link_ways(bench->backend);
@@ -74,16 +74,16 @@ static void open_bench(bench *bench) {
     bench->series = must_grow(NULL, chosen->strategy_count, sizeof(*bench->series));
     for (size_t i = 0; i < chosen->strategy_count; i++) {
         open_series(bench, &bench->series[i], chosen->strategies[i]);
-        bench->results[i] = (transfer_result){.bytes = bench->route.bytes};
+        bench->results[i] = (transfer_result){.bytes = bench->tier_pair.bytes};
     }
 }
 
 static void close_bench(bench *bench) {
     if (bench->opposing != NULL) {
         opposing_close(bench->opposing);
-        route_close(&bench->back);
+        tier_pair_close(&bench->back);
     }
-    route_close(&bench->route);
+    tier_pair_close(&bench->tier_pair);
     for (size_t i = 0; i < bench->chosen->strategy_count; i++) {
         close_series(&bench->series[i]);
     }
@@ -95,10 +95,10 @@ static void close_bench(bench *bench) {
  * caches is the same for both. */
 static void poison(bench *bench, size_t count) {
     if (bench->chosen->verify) {
-        route_poison(&bench->route, count);
+        tier_pair_poison(&bench->tier_pair, count);
     }
     if (bench->chosen->verify && bench->opposing != NULL) {
-        route_poison(&bench->back, bench->back.count);
+        tier_pair_poison(&bench->back, bench->back.count);
     }
 }
 
@@ -106,21 +106,21 @@ static void poison(bench *bench, size_t count) {
 static void check(bench *bench, size_t strategy, size_t count, bool back) {
     size_t *corrupt = &bench->results[strategy].corrupt_blocks;
     if (bench->chosen->verify) {
-        *corrupt += route_check(&bench->route, count);
+        *corrupt += tier_pair_check(&bench->tier_pair, count);
     }
     if (bench->chosen->verify && back) {
-        *corrupt += route_check(&bench->back, bench->back.count);
+        *corrupt += tier_pair_check(&bench->back, bench->back.count);
     }
 }
 
 static void sample_link(bench *bench, size_t sample) {
     for (unsigned way = 0; way < bench->ways; way++) {
-        poison(bench, bench->route.count);
+        poison(bench, bench->tier_pair.count);
         link_copy copy = {
-            .direction = &bench->chosen->route.direction,
-            .dst = bench->route.dst.memory,
-            .src = bench->route.src.memory,
-            .bytes = (size_t)bench->route.bytes,
+            .direction = &bench->chosen->tier_pair.direction,
+            .dst = bench->tier_pair.dst.memory,
+            .src = bench->tier_pair.src.memory,
+            .bytes = (size_t)bench->tier_pair.bytes,
             .way = way,
             .opposed = bench->chosen->both_ways,
         };
@@ -154,7 +154,8 @@ static void time_transfer(bench *bench, size_t strategy, size_t sample) {
     series *series = &bench->series[strategy];
     uint64_t cpu = cpu_ns();
     uint64_t start = clock_ns();
-    kvf_transfer *transfer = route_submit(&bench->route, bench->route.count, &series->options);
+    kvf_transfer *transfer =
+        tier_pair_submit(&bench->tier_pair, bench->tier_pair.count, &series->options);
     uint64_t submitted = clock_ns();
     wait(bench, transfer);
     uint64_t end = clock_ns();
@@ -169,12 +170,12 @@ static void time_transfer(bench *bench, size_t strategy, size_t sample) {
 
 static void sample_transfer(bench *bench, size_t strategy, size_t sample) {
     series *series = &bench->series[strategy];
-    poison(bench, bench->route.count);
+    poison(bench, bench->tier_pair.count);
     if (bench->opposing != NULL) {
         opposing_begin(bench->opposing, &series->options);
     }
     time_transfer(bench, strategy, sample);
-    check(bench, strategy, bench->route.count, bench->opposing != NULL);
+    check(bench, strategy, bench->tier_pair.count, bench->opposing != NULL);
 }
 
 /* How long the first layer takes to be there when layers are moved in order. */
@@ -183,24 +184,24 @@ static void sample_layer(bench *bench, size_t strategy, size_t sample) {
     kvf_submit_options options = series->options;
     kvf_error error = {0};
     options.by_layer = true;
-    poison(bench, bench->route.count);
+    poison(bench, bench->tier_pair.count);
     uint64_t start = clock_ns();
-    kvf_transfer *transfer = route_submit(&bench->route, bench->route.count, &options);
+    kvf_transfer *transfer = tier_pair_submit(&bench->tier_pair, bench->tier_pair.count, &options);
     kvf_status status = KVF_ERR_TIMEOUT;
     while (status == KVF_ERR_TIMEOUT) {
         status = kvf_transfer_wait_layer(transfer, 0, bench->chosen->poll ? 0 : -1, &error);
     }
     must(status, &error, "transfer failed");
     series->layers[sample] = (double)(clock_ns() - start);
-    route_finish(transfer);
-    check(bench, strategy, bench->route.count, false);
+    tier_pair_finish(transfer);
+    check(bench, strategy, bench->tier_pair.count, false);
 }
 
 static void sample_block(bench *bench, size_t strategy, size_t sample) {
     series *series = &bench->series[strategy];
     poison(bench, 1);
     uint64_t start = clock_ns();
-    kvf_transfer *transfer = route_submit(&bench->route, 1, &series->options);
+    kvf_transfer *transfer = tier_pair_submit(&bench->tier_pair, 1, &series->options);
     wait(bench, transfer);
     series->blocks[sample] = (double)(clock_ns() - start);
     kvf_transfer_release(transfer);
@@ -223,12 +224,13 @@ static void sample_compute(bench *bench, size_t strategy, size_t sample) {
     series *series = &bench->series[strategy];
     computation->begin(bench->backend, bench->units);
     series->alone[sample] = computation->end(bench->backend);
-    poison(bench, bench->route.count);
+    poison(bench, bench->tier_pair.count);
     computation->begin(bench->backend, bench->units);
     bool running = true;
     while (running) {
         uint64_t start = clock_ns();
-        route_finish(route_submit(&bench->route, bench->route.count, &series->options));
+        tier_pair_finish(
+            tier_pair_submit(&bench->tier_pair, bench->tier_pair.count, &series->options));
         uint64_t end = clock_ns();
         running = computation->running(bench->backend);
         if (running) {
@@ -236,7 +238,7 @@ static void sample_compute(bench *bench, size_t strategy, size_t sample) {
         }
     }
     series->beside[sample] = computation->end(bench->backend);
-    check(bench, strategy, bench->route.count, false);
+    check(bench, strategy, bench->tier_pair.count, false);
 }
 
 /* So many units that the slowest of the transfers fits in several times. */
@@ -257,8 +259,8 @@ static void choose_units(bench *bench) {
 /* Another begins each time, and the order is reversed every other time: none always comes after the
  * same one. */
 static size_t whose_turn(size_t turn, size_t sample, size_t count) {
-    size_t place = sample % 2 == 0 ? turn : count - 1 - turn;
-    return (place + sample / 2) % count;
+    size_t side = sample % 2 == 0 ? turn : count - 1 - turn;
+    return (side + sample / 2) % count;
 }
 
 static void take_samples(bench *bench, size_t sample) {

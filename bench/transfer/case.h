@@ -7,7 +7,7 @@
 #include "tiers/tier_pair.h"
 
 typedef struct transfer_case {
-    route_spec route;
+    tier_pair_spec tier_pair;
     const unsigned *strategies; /* [strategy_count], by the engine's numbers */
     size_t strategy_count;
     size_t samples;

@@ -33,7 +33,7 @@ typedef struct turn {
 } turn;
 
 struct opposing {
-    route *route;
+    tier_pair *tier_pair;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -78,7 +78,7 @@ static void submit(opposing *opposing, flight *flight) {
     options.user = flight;
     atomic_store(&flight->ended, 0);
     flight->submitted = clock_ns();
-    flight->transfer = route_submit(opposing->route, opposing->route->count, &options);
+    flight->transfer = tier_pair_submit(opposing->tier_pair, opposing->tier_pair->count, &options);
 }
 
 static void add_turn(opposing *opposing, uint64_t submitted, uint64_t end) {
@@ -95,7 +95,7 @@ static void finish(opposing *opposing, flight *flight) {
     if (flight->transfer == NULL) {
         return;
     }
-    route_finish(flight->transfer);
+    tier_pair_finish(flight->transfer);
     flight->transfer = NULL;
     while (atomic_load(&flight->ended) == 0) { /* the other thread is about to say it */
         sched_yield();
@@ -131,9 +131,9 @@ static void *work(void *argument) {
     }
 }
 
-opposing *opposing_open(route *route) {
+opposing *opposing_open(tier_pair *tier_pair) {
     opposing *opened = must_grow(NULL, 1, sizeof(*opened));
-    *opened = (opposing){.route = route, .stage = RESTING};
+    *opened = (opposing){.tier_pair = tier_pair, .stage = RESTING};
     pthread_mutex_init(&opened->lock, NULL);
     pthread_cond_init(&opened->changed, NULL);
     int failed = pthread_create(&opened->thread, NULL, work, opened);
@@ -165,5 +165,5 @@ double opposing_end(opposing *opposing, uint64_t from, uint64_t to) {
     for (size_t i = 0; i < opposing->count; i++) {
         turns += part_within(opposing->turns[i].begin, opposing->turns[i].end, from, to);
     }
-    return turns * (double)opposing->route->bytes / (double)(to - from);
+    return turns * (double)opposing->tier_pair->bytes / (double)(to - from);
 }

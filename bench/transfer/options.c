@@ -192,7 +192,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &chosen->backend;
-        state->child_inputs[1] = &chosen->report;
+        state->child_inputs[1] = &chosen->output;
         return 0;
     case KEY_NO_VERIFY:
         chosen->common.verify = false;
@@ -221,7 +221,7 @@ static void set_defaults(transfer_options *chosen) {
 
 void transfer_options_parse(transfer_options *chosen, int argc, char **argv) {
     static const struct argp_child children[] = {
-        {&backend_argp, 0, NULL, 80}, {&report_argp, 0, NULL, 90}, {0}};
+        {&backend_argp, 0, NULL, 80}, {&output_argp, 0, NULL, 90}, {0}};
     static const struct argp argp = {
         .options = options, .parser = parse, .doc = doc, .children = children};
     set_defaults(chosen);
@@ -263,23 +263,23 @@ size_t transfer_options_cells(const transfer_options *chosen) {
 
 transfer_case transfer_options_cell(const transfer_options *chosen, size_t number) {
     transfer_case cell = chosen->common;
-    route_spec *route = &cell.route;
-    id_pattern_parse(take_name(&number, &chosen->patterns), &route->pattern);
-    id_pattern_parse(take_name(&number, &chosen->host_patterns), &route->host_pattern);
+    tier_pair_spec *tier_pair = &cell.tier_pair;
+    id_pattern_parse(take_name(&number, &chosen->patterns), &tier_pair->pattern);
+    id_pattern_parse(take_name(&number, &chosen->host_patterns), &tier_pair->host_pattern);
     uint64_t fragments = 0;
     if (chosen->counts.count > 0) {
         fragments = chosen->counts.values[take(&number, chosen->counts.count)];
     }
-    route->fragment_bytes =
+    tier_pair->fragment_bytes =
         (size_t)chosen->fragment_bytes.values[take(&number, chosen->fragment_bytes.count)];
-    route->regions = (size_t)chosen->regions.values[take(&number, chosen->regions.count)];
-    route->host_layout = arrangement_find(take_name(&number, &chosen->host_layouts));
-    route->direction = *chosen->found[take(&number, chosen->directions.count)];
+    tier_pair->regions = (size_t)chosen->regions.values[take(&number, chosen->regions.count)];
+    tier_pair->host_layout = arrangement_find(take_name(&number, &chosen->host_layouts));
+    tier_pair->direction = *chosen->found[take(&number, chosen->directions.count)];
     if (fragments == 0) {
-        fragments = chosen->bytes / route->fragment_bytes;
+        fragments = chosen->bytes / tier_pair->fragment_bytes;
     }
-    route->blocks = (size_t)fragments / route->regions;
-    route->blocks += route->blocks == 0 || fragments % route->regions != 0;
+    tier_pair->blocks = (size_t)fragments / tier_pair->regions;
+    tier_pair->blocks += tier_pair->blocks == 0 || fragments % tier_pair->regions != 0;
     cell.strategies = chosen->strategy_numbers;
     cell.strategy_count = chosen->strategy_count;
     return cell;

@@ -3,7 +3,7 @@
 #define KVF_BENCH_TRANSFER_OPTIONS_H
 
 #include "base/options.h"
-#include "output/rows.h"
+#include "output/output.h"
 #include "transfer/case.h"
 
 typedef struct transfer_options {
@@ -17,7 +17,7 @@ typedef struct transfer_options {
     uint64_t seconds;     /* after which no cell is begun; 0: no limit */
     transfer_case common; /* what is the same in all cells */
     backend_options backend;
-    report_options report;
+    output_options output;
 } transfer_options;
 
 /* Ends the program on bad usage. */

@@ -2,7 +2,7 @@
 #include "base/command.h"
 
 #include "output/measure.h"
-#include "output/rows.h"
+#include "output/output.h"
 #include "base/base.h"
 #include "transfer/options.h"
 
@@ -23,14 +23,14 @@ static double gbps(uint64_t bytes, double ns) {
 
 static void fill_case(const run *run, const transfer_case *one, json_t *row) {
     row_text(row, "engine", run->backend.type->name);
-    row_text(row, "direction", one->route.direction.name);
-    row_count(row, "fragment_bytes", one->route.fragment_bytes);
-    row_count(row, "fragments", one->route.blocks * one->route.regions);
-    row_count(row, "blocks", one->route.blocks);
-    row_count(row, "regions", one->route.regions);
-    row_text(row, "host_layout", arrangement_name(one->route.host_layout));
-    row_text(row, "pattern", one->route.pattern.name);
-    row_text(row, "host_pattern", one->route.host_pattern.name);
+    row_text(row, "direction", one->tier_pair.direction.name);
+    row_count(row, "fragment_bytes", one->tier_pair.fragment_bytes);
+    row_count(row, "fragments", one->tier_pair.blocks * one->tier_pair.regions);
+    row_count(row, "blocks", one->tier_pair.blocks);
+    row_count(row, "regions", one->tier_pair.regions);
+    row_text(row, "host_layout", arrangement_name(one->tier_pair.host_layout));
+    row_text(row, "pattern", one->tier_pair.pattern.name);
+    row_text(row, "host_pattern", one->tier_pair.host_pattern.name);
     row_flag(row, "both_ways", one->both_ways);
     row_flag(row, "polled", one->poll);
 }
@@ -53,7 +53,7 @@ static void fill_costs(const transfer_case *one, const transfer_result *result, 
     double error = result->ns.median / 1000 / result->moved_by.predicted_us - 1;
     row_real(row, "prediction_error", one->both_ways ? NAN : error); /* of a link that is free */
     row_real(row, "submit_us", result->submit_ns / 1000);
-    row_real(row, "submit_ns_per_block", result->submit_ns / (double)one->route.blocks);
+    row_real(row, "submit_ns_per_block", result->submit_ns / (double)one->tier_pair.blocks);
     row_real(row, "cpu_us", result->cpu_ns / 1000);
     row_real(row, "first_layer_us", result->first_layer_ns / 1000);
     row_real(row, "first_block_us", result->first_block_ns / 1000);
@@ -92,13 +92,13 @@ static void compare(const transfer_case *one, const transfer_result *results, js
 }
 
 /* Measures one cell; returns how many blocks were corrupt. */
-static size_t measure_cell(run *run, const transfer_case *one, report *report) {
+static size_t measure_cell(run *run, const transfer_case *one, output *output) {
     size_t corrupt = 0;
     transfer_result *results = must_grow(NULL, one->strategy_count, sizeof(*results));
     json_t **rows = must_grow(NULL, one->strategy_count, sizeof(json_t *));
     transfer_case_run(&run->backend, one, results);
     for (size_t i = 0; i < one->strategy_count; i++) {
-        rows[i] = report_row(report);
+        rows[i] = output_row(output);
         fill_row(run, one, i, &results[i], rows[i]);
         corrupt += results[i].corrupt_blocks;
     }
@@ -109,7 +109,7 @@ static size_t measure_cell(run *run, const transfer_case *one, report *report) {
 }
 
 /* Until all are measured or the time is up; what is left out is in the context. */
-static size_t measure_cells(run *run, report *report) {
+static size_t measure_cells(run *run, output *output) {
     progress progress = {.what = "combinations"};
     size_t corrupt = 0;
     size_t cells = transfer_options_cells(run->chosen);
@@ -119,10 +119,10 @@ static size_t measure_cells(run *run, report *report) {
     while (done < cells && (limit == 0 || clock_ns() - start < limit)) {
         progress_step(&progress, done, cells);
         transfer_case one = transfer_options_cell(run->chosen, done++);
-        corrupt += measure_cell(run, &one, report);
+        corrupt += measure_cell(run, &one, output);
     }
     progress_end(&progress);
-    row_count(report_context(report), "left_out", cells - done);
+    row_count(output_context(output), "left_out", cells - done);
     if (done < cells) {
         fprintf(stderr, "kvferry: %zu of %zu combinations left out: the time is up\n", cells - done,
                 cells);
@@ -130,23 +130,23 @@ static size_t measure_cells(run *run, report *report) {
     return corrupt;
 }
 
-static void note_formulas(const transfer_options *chosen, const backend *backend, report *report) {
-    report_note(report, "gbps = bytes / median_us, 10^9 bytes/s; fraction_of_link = gbps / "
+static void note_formulas(const transfer_options *chosen, const backend *backend, output *output) {
+    output_note(output, "gbps = bytes / median_us, 10^9 bytes/s; fraction_of_link = gbps / "
                         "link_gbps; wire_us = bytes / link_gbps");
-    report_note(report, backend->type->link_formula);
-    report_note(report, chosen->common.poll
+    output_note(output, backend->type->link_formula);
+    output_note(output, chosen->common.poll
                             ? "polled: transfers were polled without sleeping"
                             : "waited: by kvf_transfer_wait, which naps; use --poll to poll");
     if (chosen->common.both_ways) {
-        report_note(report, "opposing_gbps: bytes moved the other way between a transfer's submit "
+        output_note(output, "opposing_gbps: bytes moved the other way between a transfer's submit "
                             "and its end; a transfer only partly inside counts in proportion");
     }
     if (backend->type->strategies != NULL) {
-        report_note(report, "prediction_error = median_us / predicted_us - 1; of_best_forced = "
+        output_note(output, "prediction_error = median_us / predicted_us - 1; of_best_forced = "
                             "median_us of the best strategy that was forced / that of auto");
     }
     if (chosen->common.compute) {
-        report_note(report,
+        output_note(output,
                     "compute_slowdown: the computation's time with transfers one behind the other "
                     "/ alone; transfer_slowdown: likewise, of transfers that it outlasts");
     }
@@ -157,20 +157,20 @@ int bench_transfer_main(int argc, char **argv) {
     transfer_options_parse(&chosen, argc, argv);
     run run = {.chosen = &chosen};
     backend_open(&run.backend, &chosen.backend);
-    report *report = report_open(&chosen.report, "bench transfer", run.backend.type->name);
-    backend_describe(&run.backend, report_context(report));
-    report_begin(report);
+    output *output = output_open(&chosen.output, "bench transfer", run.backend.type->name);
+    backend_describe(&run.backend, output_context(output));
+    output_begin(output);
     if (chosen.common.compute) {
         run.computation = run.backend.type->computation->open(&run.backend);
     }
-    size_t corrupt = measure_cells(&run, report);
-    note_formulas(&chosen, &run.backend, report);
-    backend_conclude(&run.backend, report_context(report));
+    size_t corrupt = measure_cells(&run, output);
+    note_formulas(&chosen, &run.backend, output);
+    backend_conclude(&run.backend, output_context(output));
     if (chosen.common.compute) {
         run.backend.type->computation->close(&run.backend);
     }
     backend_close(&run.backend);
-    report_close(report);
+    output_close(output);
     transfer_options_free(&chosen);
     if (corrupt > 0) {
         fail(EXIT_CHECK, "%zu blocks did not arrive as they were", corrupt);

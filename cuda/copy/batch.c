@@ -14,17 +14,17 @@ enum {
 
 /* Lists */
 
-/* The block that has an address, in a span that begins at `base`. */
+/* The block that has an address, in a strip that begins at `base`. */
 static uint64_t block_at(CUdeviceptr address, uintptr_t base, size_t stride) {
     return stride > 0 ? (address - base) / stride : 0;
 }
 
-/* Names the blocks of a copy of that span, of which the driver has the device's addresses. */
-static void name_blocks(const kvf__cuda_copier *c, size_t span, CUdeviceptr dst, CUdeviceptr src,
+/* Names the blocks of a copy of that strip, of which the driver has the device's addresses. */
+static void name_blocks(const kvf__cuda_copier *c, size_t strip, CUdeviceptr dst, CUdeviceptr src,
                         kvf_error *details) {
-    if (span >= c->move->span_count)
+    if (strip >= c->move->strip_count)
         return;
-    const kvf__span *s = &c->move->spans[span];
+    const kvf__strip *s = &c->move->strips[strip];
     dst -= (CUdeviceptr)c->dst_shift;
     src -= (CUdeviceptr)c->src_shift;
     details->fields |= KVF_ERROR_ID | KVF_ERROR_OTHER_ID;
@@ -67,7 +67,7 @@ static kvf_status flush_batch(kvf__cuda_copier *c, kvf_error *error) {
     }
     kvf_error details = details_of(code, "cuMemcpyBatchAsync");
     if (failed < l->count)
-        name_blocks(c, l->spans[failed], l->dsts[failed], l->srcs[failed], &details);
+        name_blocks(c, l->strips[failed], l->dsts[failed], l->srcs[failed], &details);
     return kvf__fail(error, details);
 }
 
@@ -112,29 +112,29 @@ static void account(kvf__cuda_copier *c, size_t bytes, size_t *budget) {
 }
 
 /* Fills the lists with the next pieces, of about `*budget` bytes. */
-static void list(kvf__cuda_copier *c, size_t end_span, size_t *budget) {
+static void list(kvf__cuda_copier *c, size_t end_strip, size_t *budget) {
     kvf__cuda_lists *l = c->engine->lists;
     l->count = 0;
     while (l->count<KVF__CUDA_BATCH && * budget> 0) {
         kvf_box box;
-        size_t span = c->cursor.span;
-        if (kvf__move_next(c->move, &kvf__cuda_batch_limits, end_span, *budget, &c->cursor, &box,
+        size_t strip = c->cursor.strip;
+        if (kvf__move_next(c->move, &kvf__cuda_batch_limits, end_strip, *budget, &c->cursor, &box,
                            1) == 0)
             break;
         l->dsts[l->count] = (CUdeviceptr)(uintptr_t)box.dst;
         l->srcs[l->count] = (CUdeviceptr)(uintptr_t)box.src;
         l->sizes[l->count] = box.width;
-        l->spans[l->count++] = span;
+        l->strips[l->count++] = strip;
         account(c, box.width, budget);
     }
 }
 
-static kvf_status copy_pieces(kvf__cuda_copier *c, size_t end_span, size_t budget,
+static kvf_status copy_pieces(kvf__cuda_copier *c, size_t end_strip, size_t budget,
                               kvf_error *error) {
     kvf_status status;
     bool more;
     do {
-        list(c, end_span, &budget);
+        list(c, end_strip, &budget);
         more = c->engine->lists->count == KVF__CUDA_BATCH;
         status = kvf__cuda_flush(c, error);
     } while (status == KVF_OK && more);
@@ -165,7 +165,7 @@ static CUDA_MEMCPY3D_BATCH_OP operation(const kvf__cuda_copier *c, const kvf_box
 }
 
 static kvf_status call_boxes(kvf__cuda_copier *c, CUDA_MEMCPY3D_BATCH_OP *operations,
-                             const size_t *spans, size_t count, kvf_error *error) {
+                             const size_t *strips, size_t count, kvf_error *error) {
     size_t failed = SIZE_MAX;
     CUresult code = c->engine->driver.batch_3d(count, operations, &failed, 0, c->stream);
     if (code == CUDA_SUCCESS) {
@@ -174,28 +174,28 @@ static kvf_status call_boxes(kvf__cuda_copier *c, CUDA_MEMCPY3D_BATCH_OP *operat
     }
     kvf_error details = details_of(code, "cuMemcpy3DBatchAsync");
     if (failed < count)
-        name_blocks(c, spans[failed], operations[failed].dst.op.ptr.ptr,
+        name_blocks(c, strips[failed], operations[failed].dst.op.ptr.ptr,
                     operations[failed].src.op.ptr.ptr, &details);
     return kvf__fail(error, details);
 }
 
-static kvf_status copy_boxes(kvf__cuda_copier *c, size_t end_span, size_t budget,
+static kvf_status copy_boxes(kvf__cuda_copier *c, size_t end_strip, size_t budget,
                              kvf_error *error) {
     CUDA_MEMCPY3D_BATCH_OP operations[BOXES];
-    size_t spans[BOXES], count;
+    size_t strips[BOXES], count;
     kvf_status status = KVF_OK;
     do {
         kvf_box b;
         for (count = 0; count < BOXES && budget > 0; count++) {
-            spans[count] = c->cursor.span;
-            if (kvf__move_next(c->move, &kvf__cuda_loop_limits, end_span, budget, &c->cursor, &b,
+            strips[count] = c->cursor.strip;
+            if (kvf__move_next(c->move, &kvf__cuda_loop_limits, end_strip, budget, &c->cursor, &b,
                                1) == 0)
                 break;
             operations[count] = operation(c, &b);
             account(c, b.width * b.rows * b.slices, &budget);
         }
         if (count > 0)
-            status = call_boxes(c, operations, spans, count, error);
+            status = call_boxes(c, operations, strips, count, error);
     } while (status == KVF_OK && count == BOXES);
     return status;
 }
@@ -206,10 +206,10 @@ static bool boxes_pay(const kvf__cuda_copier *c) {
                kvf__move_box_count(c->move, &kvf__cuda_loop_limits);
 }
 
-kvf_status kvf__cuda_batch(kvf__cuda_copier *c, size_t end_span, size_t budget, kvf_error *error) {
-    if (c->cursor.span == 0 && c->cursor.run == 0 && c->cursor.slice == 0 && c->cursor.row == 0 &&
+kvf_status kvf__cuda_batch(kvf__cuda_copier *c, size_t end_strip, size_t budget, kvf_error *error) {
+    if (c->cursor.strip == 0 && c->cursor.run == 0 && c->cursor.slice == 0 && c->cursor.row == 0 &&
         c->cursor.column == 0)
         c->in_boxes = boxes_pay(c);
-    return c->in_boxes ? copy_boxes(c, end_span, budget, error)
-                       : copy_pieces(c, end_span, budget, error);
+    return c->in_boxes ? copy_boxes(c, end_strip, budget, error)
+                       : copy_pieces(c, end_strip, budget, error);
 }

@@ -35,7 +35,7 @@ void kvf__cuda_copier_finish(kvf__cuda_copier *c) {
         return;
     const kvf_allocator *a = &c->engine->base.allocator;
     kvf__cuda_packing *p = &c->packing;
-    size_t n = c->move->span_count;
+    size_t n = c->move->strip_count;
     kvf__free(a, c->pairs, c->move->runs.pairs, sizeof *c->pairs);
     kvf__free(a, c->pieces, n, sizeof *c->pieces);
     kvf__free(a, p->order, n, sizeof *p->order);

@@ -5,7 +5,7 @@
  * Everything here runs with `order` held, on the engine's device.
  *
  *     loop, batch      boxes or pieces, in the order of kvf__move_next
- *     kernel           all spans of a layer times some pairs a launch
+ *     kernel           all strips of a layer times some pairs a launch
  *     staged           the same, between the device and a buffer; copies between that and the host
  */
 #ifndef KVF_CUDA_COPIER_H
@@ -28,7 +28,7 @@ typedef struct kvf__cuda kvf__cuda;
 typedef struct kvf__cuda_lists {
     CUdeviceptr dsts[KVF__CUDA_BATCH], srcs[KVF__CUDA_BATCH];
     size_t sizes[KVF__CUDA_BATCH];
-    size_t spans[KVF__CUDA_BATCH]; /* which of the move's each piece belongs to */
+    size_t strips[KVF__CUDA_BATCH]; /* which of the move's each piece belongs to */
     size_t count;
 } kvf__cuda_lists;
 
@@ -39,7 +39,7 @@ typedef struct kvf__cuda_lists {
  *     | free | list | list | list | free |
  *            tail                 head
  */
-typedef struct kvf__cuda_ring {
+typedef struct kvf__cuda_upload_ring {
     char *host, *device; /* NULL: not made yet */
     size_t head, tail;
     struct {
@@ -48,7 +48,7 @@ typedef struct kvf__cuda_ring {
         uint64_t sequence;
     } lists[KVF__CUDA_UPLOADS];
     size_t first, count; /* of `lists`, a ring too */
-} kvf__cuda_ring;
+} kvf__cuda_upload_ring;
 
 /* Where a chunk is packed. */
 typedef struct kvf__cuda_buffer {
@@ -70,23 +70,23 @@ typedef struct kvf__cuda_buffers {
 typedef struct kvf__cuda_band {
     size_t first, end;           /* of the packing's order */
     size_t first_host, end_host; /* of its hosts */
-    size_t end_span;             /* of the move, as far as it is through with this band */
+    size_t end_strip;            /* of the move, as far as it is through with this band */
     size_t bytes;                /* of one block */
 } kvf__cuda_band;
 
-/* One span's place when packed. */
+/* One strip's place when packed. */
 typedef struct kvf__cuda_slot {
     size_t host;   /* which of the hosts it is part of */
     size_t offset; /* from that one's packed block */
 } kvf__cuda_slot;
 
 typedef struct kvf__cuda_packing {
-    size_t *order;         /* the move's spans, by layer and address on the host */
+    size_t *order;         /* the move's strips, by layer and address on the host */
     kvf__cuda_slot *slots; /* beside it */
-    kvf__span *hosts;      /* joined on the host's side: address and stride in dst and src alike */
+    kvf__strip *hosts;     /* joined on the host's side: address and stride in dst and src alike */
     size_t *offsets;       /* beside it: bytes of the band's hosts before it */
     kvf__cuda_band *bands;
-    size_t span_count, band_count, host_count;
+    size_t strip_count, band_count, host_count;
 } kvf__cuda_packing;
 
 typedef struct kvf__cuda_copier {
@@ -108,7 +108,7 @@ typedef struct kvf__cuda_copier {
     cudaStream_t stream, side;
     cudaStream_t last; /* what is enqueued so far is over when this one is */
 
-    kvf_box_cursor cursor;   /* the next span; for loop and batch the place in it */
+    kvf_box_cursor cursor;   /* the next strip; for loop and batch the place in it */
     uint64_t copied;         /* bytes so far */
     size_t pair, band;       /* the next ones; for kernel and staged */
     kvf__cuda_pair *pairs;   /* [move->runs.pairs]; for kernel and staged */
@@ -121,9 +121,9 @@ kvf_status kvf__cuda_copier_prepare(kvf__cuda_copier *copier, kvf_error *error);
 /* Frees that. */
 void kvf__cuda_copier_finish(kvf__cuda_copier *copier);
 
-/* Enqueues copies from where the copier stands, up to a span, of about `budget` bytes. Part of them
- * may be enqueued when it fails. */
-typedef kvf_status kvf__cuda_copy_fn(kvf__cuda_copier *copier, size_t end_span, size_t budget,
+/* Enqueues copies from where the copier stands, up to a strip, of about `budget` bytes. Part of
+ * them may be enqueued when it fails. */
+typedef kvf_status kvf__cuda_copy_fn(kvf__cuda_copier *copier, size_t end_strip, size_t budget,
                                      kvf_error *error);
 kvf__cuda_copy_fn kvf__cuda_loop, kvf__cuda_batch, kvf__cuda_kernel, kvf__cuda_staged;
 
@@ -136,8 +136,8 @@ kvf_status kvf__cuda_copy_box(kvf__cuda_copier *copier, const kvf_box *box, kvf_
  * are empty then. */
 kvf_status kvf__cuda_flush(kvf__cuda_copier *copier, kvf_error *error);
 
-/* kernel.c: what a span is to kernels. false: nothing they can do. */
-bool kvf__cuda_make_piece(const kvf__span *span, kvf__cuda_piece *piece);
+/* kernel.c: what a strip is to kernels. false: nothing they can do. */
+bool kvf__cuda_make_piece(const kvf__strip *strip, kvf__cuda_piece *piece);
 bool kvf__cuda_kernel_fits(const kvf__cuda_copier *copier);
 kvf_status kvf__cuda_kernel_prepare(kvf__cuda_copier *copier, kvf_error *error);
 /* One launch for pieces x pairs, which are read before it returns. `most` thread blocks. */
@@ -151,7 +151,7 @@ bool kvf__cuda_staged_fits(const kvf__cuda_copier *copier);
 kvf_status kvf__cuda_staged_prepare(kvf__cuda_copier *copier, kvf_error *error);
 
 /* rings.c. Room for a list, or NULL when there is none now. */
-char *kvf__cuda_ring_take(kvf__cuda *engine, size_t bytes, unsigned lane, uint64_t sequence);
+char *kvf__cuda_upload_ring_take(kvf__cuda *engine, size_t bytes, unsigned lane, uint64_t sequence);
 size_t kvf__cuda_buffer_bytes(const kvf__cuda *engine);
 /* The buffer for the next chunk; the stream that is to fill it waits for its last use. */
 kvf_status kvf__cuda_buffer_take(kvf__cuda_copier *copier, cudaStream_t filler,

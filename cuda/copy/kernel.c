@@ -19,18 +19,18 @@ static unsigned vector_bytes(const kvf__cuda_piece *p, size_t width) {
     return (unsigned)(all & (~all + 1));
 }
 
-bool kvf__cuda_make_piece(const kvf__span *span, kvf__cuda_piece *out) {
+bool kvf__cuda_make_piece(const kvf__strip *strip, kvf__cuda_piece *out) {
     kvf__cuda_piece p = {
-        .dst = (uintptr_t)span->dst,
-        .src = (uintptr_t)span->src,
-        .dst_stride = span->dst_stride,
-        .src_stride = span->src_stride,
-        .dst_pitch = span->dst_pitch,
-        .src_pitch = span->src_pitch,
+        .dst = (uintptr_t)strip->dst,
+        .src = (uintptr_t)strip->src,
+        .dst_stride = strip->dst_stride,
+        .src_stride = strip->src_stride,
+        .dst_pitch = strip->dst_pitch,
+        .src_pitch = strip->src_pitch,
     };
-    p.bytes = (uint16_t)vector_bytes(&p, span->width);
-    size_t columns = span->width / p.bytes, vectors;
-    if (!kvf__mul(columns, span->rows, &vectors) || vectors > most_units)
+    p.bytes = (uint16_t)vector_bytes(&p, strip->width);
+    size_t columns = strip->width / p.bytes, vectors;
+    if (!kvf__mul(columns, strip->rows, &vectors) || vectors > most_units)
         return false;
     p.columns = (uint32_t)columns;
     p.vectors = (uint32_t)vectors;
@@ -110,7 +110,7 @@ static kvf_status start_many(const launch *l, kvf_error *error) {
 
 /* With lists that were put into the ring. */
 static kvf_status start_listed(const launch *l, char *lists, kvf_error *error) {
-    const kvf__cuda_ring *ring = &l->copier->engine->ring;
+    const kvf__cuda_upload_ring *ring = &l->copier->engine->ring;
     char *there = ring->device + (lists - ring->host);
     size_t units = units_of(l->pieces, l->piece_count) * l->pair_count;
     kvf__cuda_work work = {
@@ -154,7 +154,7 @@ static kvf_status start_one(const launch *l, kvf_error *error) {
         return start_few(l, error);
     if (list_bytes(l) <= KVF__CUDA_MANY && c->engine->driver.many_parameters)
         return start_many(l, error);
-    char *lists = kvf__cuda_ring_take(c->engine, list_bytes(l), c->lane, c->sequence);
+    char *lists = kvf__cuda_upload_ring_take(c->engine, list_bytes(l), c->lane, c->sequence);
     return lists ? start_listed(l, lists, error) : start_in_parts(l, error);
 }
 
@@ -183,18 +183,18 @@ kvf_status kvf__cuda_launch(kvf__cuda_copier *c, cudaStream_t stream, const kvf_
 
 /* The strategy */
 
-static kvf__span shifted(const kvf__cuda_copier *c, kvf__span span) {
-    span.dst += c->dst_shift;
-    span.src += c->src_shift;
-    return span;
+static kvf__strip shifted(const kvf__cuda_copier *c, kvf__strip strip) {
+    strip.dst += c->dst_shift;
+    strip.src += c->src_shift;
+    return strip;
 }
 
 bool kvf__cuda_kernel_fits(const kvf__cuda_copier *c) {
     size_t units = 0;
-    for (size_t i = 0; c->reachable && i < c->move->span_count; i++) {
-        kvf__span span = shifted(c, c->move->spans[i]);
+    for (size_t i = 0; c->reachable && i < c->move->strip_count; i++) {
+        kvf__strip strip = shifted(c, c->move->strips[i]);
         kvf__cuda_piece piece;
-        if (!kvf__cuda_make_piece(&span, &piece) || (units += piece.per_pair) > most_units)
+        if (!kvf__cuda_make_piece(&strip, &piece) || (units += piece.per_pair) > most_units)
             return false;
     }
     return c->reachable;
@@ -202,12 +202,12 @@ bool kvf__cuda_kernel_fits(const kvf__cuda_copier *c) {
 
 kvf_status kvf__cuda_kernel_prepare(kvf__cuda_copier *c, kvf_error *error) {
     const kvf_allocator *a = &c->engine->base.allocator;
-    c->pieces = kvf__alloc(a, c->move->span_count, sizeof *c->pieces);
+    c->pieces = kvf__alloc(a, c->move->strip_count, sizeof *c->pieces);
     if (!c->pieces)
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
-    for (size_t i = 0; i < c->move->span_count; i++) {
-        kvf__span span = shifted(c, c->move->spans[i]);
-        (void)kvf__cuda_make_piece(&span, &c->pieces[i]);
+    for (size_t i = 0; i < c->move->strip_count; i++) {
+        kvf__strip strip = shifted(c, c->move->strips[i]);
+        (void)kvf__cuda_make_piece(&strip, &c->pieces[i]);
     }
     return KVF_OK;
 }
@@ -219,14 +219,15 @@ static unsigned link_ctas(const kvf__cuda_copier *c) {
     return e->options.ctas ? e->options.ctas : USUAL_CTAS;
 }
 
-kvf_status kvf__cuda_kernel(kvf__cuda_copier *c, size_t end_span, size_t budget, kvf_error *error) {
-    size_t first = c->cursor.span, bytes = 0, pairs = c->move->runs.pairs;
-    for (size_t i = first; i < end_span; i++)
-        bytes += c->move->spans[i].width * c->move->spans[i].rows;
+kvf_status kvf__cuda_kernel(kvf__cuda_copier *c, size_t end_strip, size_t budget,
+                            kvf_error *error) {
+    size_t first = c->cursor.strip, bytes = 0, pairs = c->move->runs.pairs;
+    for (size_t i = first; i < end_strip; i++)
+        bytes += c->move->strips[i].width * c->move->strips[i].rows;
     /* No span is empty. NOLINTNEXTLINE(clang-analyzer-core.DivideZero) */
     size_t left = pairs - c->pair, count = budget / bytes + (budget < bytes);
     count = kvf__min(count, left);
-    kvf_status status = kvf__cuda_launch(c, c->stream, c->pieces + first, end_span - first,
+    kvf_status status = kvf__cuda_launch(c, c->stream, c->pieces + first, end_strip - first,
                                          c->pairs + c->pair, count, link_ctas(c), error);
     if (status != KVF_OK)
         return status;
@@ -235,6 +236,6 @@ kvf_status kvf__cuda_kernel(kvf__cuda_copier *c, size_t end_span, size_t budget,
     if (c->pair < pairs)
         return KVF_OK;
     c->pair = 0;
-    c->cursor.span = end_span;
+    c->cursor.strip = end_strip;
     return KVF_OK;
 }

@@ -1,8 +1,8 @@
 /*
  * What the copying kernels are given; shared with the .cu file.
  *
- * A launch copies pieces x pairs. A piece is a span with addresses of the device: block b has row r
- * at base + b * stride + r * pitch. Its rows, seen as vectors one behind the other, are cut into
+ * A launch copies pieces x pairs. A piece is a strip with addresses of the device: block b has row
+ * r at base + b * stride + r * pitch. Its rows, seen as vectors one behind the other, are cut into
  * units that a warp copies at a time:
  *
  *     units    | piece 0: pair 0, pair 1, ... | piece 1: pair 0, pair 1, ... |

@@ -55,11 +55,11 @@ kvf_status kvf__cuda_copy_box(kvf__cuda_copier *c, const kvf_box *b, kvf_error *
     return KVF_OK;
 }
 
-kvf_status kvf__cuda_loop(kvf__cuda_copier *c, size_t end_span, size_t budget, kvf_error *error) {
+kvf_status kvf__cuda_loop(kvf__cuda_copier *c, size_t end_strip, size_t budget, kvf_error *error) {
     size_t most = budget < SIZE_MAX ? MOST_OF_A_WINDOW : SIZE_MAX;
     kvf_box b;
     for (size_t copies = 0; budget > 0 && copies < most; copies++) {
-        if (kvf__move_next(c->move, &kvf__cuda_loop_limits, end_span, budget, &c->cursor, &b, 1) ==
+        if (kvf__move_next(c->move, &kvf__cuda_loop_limits, end_strip, budget, &c->cursor, &b, 1) ==
             0)
             break;
         kvf_status status = kvf__cuda_copy_box(c, &b, error);

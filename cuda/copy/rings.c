@@ -5,7 +5,7 @@
 
 enum { RING_BYTES = 4 << 20, ALIGNMENT = 64 };
 
-static bool make_ring(kvf__cuda_ring *r) {
+static bool make_ring(kvf__cuda_upload_ring *r) {
     void *host = NULL, *device = NULL;
     if (r->host)
         return true;
@@ -23,7 +23,7 @@ static bool make_ring(kvf__cuda_ring *r) {
 
 /* Forgets lists that are no longer read. */
 static void drop_read(kvf__cuda *e) {
-    kvf__cuda_ring *r = &e->ring;
+    kvf__cuda_upload_ring *r = &e->ring;
     while (r->count > 0 &&
            atomic_load(&e->base.retired[r->lists[r->first].lane]) >= r->lists[r->first].sequence) {
         r->tail = r->lists[r->first].end;
@@ -35,7 +35,7 @@ static void drop_read(kvf__cuda *e) {
 }
 
 /* Where `bytes` in a row fit; RING_BYTES when nowhere. Never up to the tail: full is not empty. */
-static size_t find_room(const kvf__cuda_ring *r, size_t bytes) {
+static size_t find_room(const kvf__cuda_upload_ring *r, size_t bytes) {
     if (r->count == 0)
         return bytes <= RING_BYTES ? 0 : RING_BYTES;
     if (r->head > r->tail)
@@ -43,8 +43,8 @@ static size_t find_room(const kvf__cuda_ring *r, size_t bytes) {
     return r->head + bytes < r->tail ? r->head : RING_BYTES;
 }
 
-char *kvf__cuda_ring_take(kvf__cuda *e, size_t bytes, unsigned lane, uint64_t sequence) {
-    kvf__cuda_ring *r = &e->ring;
+char *kvf__cuda_upload_ring_take(kvf__cuda *e, size_t bytes, unsigned lane, uint64_t sequence) {
+    kvf__cuda_upload_ring *r = &e->ring;
     size_t rounded = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     drop_read(e);
     if (bytes > RING_BYTES / 2 || r->count == KVF__CUDA_UPLOADS || !make_ring(r))
@@ -63,7 +63,7 @@ char *kvf__cuda_ring_take(kvf__cuda *e, size_t bytes, unsigned lane, uint64_t se
 /* Buffers for packing */
 
 size_t kvf__cuda_buffer_bytes(const kvf__cuda *e) {
-    return e->options.ring_bytes / KVF__CUDA_BUFFERS;
+    return e->options.packing_bytes / KVF__CUDA_BUFFERS;
 }
 
 static kvf_status make_buffer(kvf__cuda *e, kvf__cuda_buffer *b, kvf_error *error) {
@@ -109,7 +109,7 @@ static bool may_grow(const kvf__cuda_copier *c, const kvf__cuda_buffers *all) {
     if (all->count < KVF__CUDA_BUFFERS)
         return true;
     return c->beside_compute && all->count < KVF__CUDA_MOST_BUFFERS &&
-           after <= c->engine->options.ring_limit;
+           after <= c->engine->options.packing_limit;
 }
 
 static kvf_status choose_buffer(kvf__cuda_copier *c, kvf__cuda_buffer **out, kvf_error *error) {
@@ -174,6 +174,6 @@ void kvf__cuda_rings_free(kvf__cuda *e) {
         (void)cudaFreeHost(e->ring.host);
         (void)cudaFree(e->ring.device);
     }
-    e->ring = (kvf__cuda_ring){0};
+    e->ring = (kvf__cuda_upload_ring){0};
     (void)cudaGetLastError();
 }

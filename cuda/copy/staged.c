@@ -6,10 +6,10 @@
  *     to the device     stream | copy 0          | copy 1          |
  *                       side                     | unpack 0        | unpack 1 |
  *
- * A chunk is some pairs times the spans of a band. Packed, it holds for every span of the host's
+ * A chunk is some pairs times the strips of a band. Packed, it holds for every strip of the host's
  * side (those of the band, joined on that side alone) the blocks one behind the other:
  *
- *     buffer   | host span 0: block, block, ... | host span 1: block, block, ... |
+ *     buffer   | host strip 0: block, block, ... | host strip 1: block, block, ... |
  *
  * so that ids in a row on the host are one copy.
  */
@@ -22,25 +22,25 @@ static bool to_device(const kvf__cuda_copier *c) {
     return c->direction == KVF_CUDA_TO_DEVICE;
 }
 
-static size_t bytes_of(const kvf__span *s) {
+static size_t bytes_of(const kvf__strip *s) {
     return s->width * s->rows;
 }
 
 bool kvf__cuda_staged_fits(const kvf__cuda_copier *c) {
     if (c->direction == KVF_CUDA_ON_DEVICE || !kvf__cuda_kernels.copy)
         return false;
-    for (size_t i = 0; i < c->move->span_count; i++)
-        if (bytes_of(&c->move->spans[i]) > kvf__cuda_buffer_bytes(c->engine))
+    for (size_t i = 0; i < c->move->strip_count; i++)
+        if (bytes_of(&c->move->strips[i]) > kvf__cuda_buffer_bytes(c->engine))
             return false;
     return true;
 }
 
 /* The packing's order, and its bands */
 
-/* A span as the host sees it: the same on both sides. */
-static kvf__span host_view(const kvf__cuda_copier *c, const kvf__span *s) {
+/* A strip as the host sees it: the same on both sides. */
+static kvf__strip host_view(const kvf__cuda_copier *c, const kvf__strip *s) {
     bool to = to_device(c);
-    kvf__span h = *s;
+    kvf__strip h = *s;
     h.dst = to ? (char *)(uintptr_t)s->src : s->dst;
     h.src = h.dst;
     h.dst_pitch = h.src_pitch = to ? s->src_pitch : s->dst_pitch;
@@ -54,17 +54,17 @@ static kvf__span host_view(const kvf__cuda_copier *c, const kvf__span *s) {
     return h;
 }
 
-static const char *host_address(const kvf__cuda_copier *c, size_t span) {
-    const kvf__span *s = &c->move->spans[span];
+static const char *host_address(const kvf__cuda_copier *c, size_t strip) {
+    const kvf__strip *s = &c->move->strips[strip];
     return to_device(c) ? s->src : s->dst;
 }
 
-/* By address within layers; spans come by the other side's address, nearly in order already. */
+/* By address within layers; strips come by the other side's address, nearly in order already. */
 static void put_in_order(const kvf__cuda_copier *c, size_t *order) {
     const kvf_move *m = c->move;
-    for (size_t i = 0; i < m->span_count; i++) {
+    for (size_t i = 0; i < m->strip_count; i++) {
         size_t at = i;
-        for (; at > 0 && (!m->by_layer || m->spans[order[at - 1]].layer == m->spans[i].layer) &&
+        for (; at > 0 && (!m->by_layer || m->strips[order[at - 1]].layer == m->strips[i].layer) &&
                (uintptr_t)host_address(c, order[at - 1]) > (uintptr_t)host_address(c, i);
              at--)
             order[at] = order[at - 1];
@@ -72,14 +72,14 @@ static void put_in_order(const kvf__cuda_copier *c, size_t *order) {
     }
 }
 
-/* Cuts a band off the order, from `first` on: spans of one layer that fit a buffer. */
+/* Cuts a band off the order, from `first` on: strips of one layer that fit a buffer. */
 static kvf__cuda_band cut_band(const kvf__cuda_copier *c, size_t first) {
     const kvf_move *m = c->move;
     const size_t *order = c->packing.order;
     kvf__cuda_band band = {.first = first, .end = first};
-    while (band.end < m->span_count) {
-        const kvf__span *s = &m->spans[order[band.end]];
-        if ((m->by_layer && s->layer != m->spans[order[first]].layer) ||
+    while (band.end < m->strip_count) {
+        const kvf__strip *s = &m->strips[order[band.end]];
+        if ((m->by_layer && s->layer != m->strips[order[first]].layer) ||
             band.bytes + bytes_of(s) > kvf__cuda_buffer_bytes(c->engine))
             break;
         band.bytes += bytes_of(s);
@@ -88,8 +88,8 @@ static kvf__cuda_band cut_band(const kvf__cuda_copier *c, size_t first) {
     return band;
 }
 
-/* Whether a host span has a span of the band: all of its first row, that is. */
-static bool holds(const kvf__span *host, const char *address, size_t width, size_t *offset) {
+/* Whether a host strip has a strip of the band: all of its first row, that is. */
+static bool holds(const kvf__strip *host, const char *address, size_t width, size_t *offset) {
     size_t distance = (size_t)((uintptr_t)address - (uintptr_t)host->dst);
     size_t pitch = host->rows > 1 ? (size_t)host->dst_pitch : SIZE_MAX;
     if ((uintptr_t)address < (uintptr_t)host->dst || distance / pitch >= host->rows ||
@@ -99,9 +99,9 @@ static bool holds(const kvf__span *host, const char *address, size_t width, size
     return true;
 }
 
-/* Where a span lies in its host span's packed block, and how far apart its rows do; false when it
+/* Where a strip lies in its host strip's packed block, and how far apart its rows do; false when it
  * is not the same distance from each row to the next. */
-static bool place_in(const kvf__span *host, const kvf__span *view, kvf__cuda_slot *slot,
+static bool place_in(const kvf__strip *host, const kvf__strip *view, kvf__cuda_slot *slot,
                      ptrdiff_t *pitch) {
     size_t last;
     if (!holds(host, view->dst, view->width, &slot->offset))
@@ -117,10 +117,10 @@ static bool place_in(const kvf__span *host, const kvf__span *view, kvf__cuda_slo
            last == slot->offset + (size_t)*pitch * (view->rows - 1);
 }
 
-/* Searches the band's hosts for one that has a span; from where the last one was found, since both
+/* Searches the band's hosts for one that has a strip; from where the last one was found, since both
  * come by address. */
 static bool find_host(const kvf__cuda_packing *p, const kvf__cuda_band *band, size_t at,
-                      const kvf__span *view, ptrdiff_t *pitch) {
+                      const kvf__strip *view, ptrdiff_t *pitch) {
     size_t count = band->end_host - band->first_host;
     size_t start = at > band->first ? p->slots[at - 1].host - band->first_host : 0;
     for (size_t i = 0; i < count; i++) {
@@ -131,16 +131,16 @@ static bool find_host(const kvf__cuda_packing *p, const kvf__cuda_band *band, si
     return false;
 }
 
-/* The pitch of a span's rows when packed, where its own view has closed them up. */
-static ptrdiff_t packed_pitch(const kvf__span *s, const kvf__span *view, ptrdiff_t of_view) {
+/* The pitch of a strip's rows when packed, where its own view has closed them up. */
+static ptrdiff_t packed_pitch(const kvf__strip *s, const kvf__strip *view, ptrdiff_t of_view) {
     return s->rows > 1 && view->rows == 1 ? (ptrdiff_t)s->width : of_view;
 }
 
-static kvf_status place_span(kvf__cuda_copier *c, const kvf__cuda_band *band, size_t at,
-                             kvf_error *error) {
+static kvf_status place_strip(kvf__cuda_copier *c, const kvf__cuda_band *band, size_t at,
+                              kvf_error *error) {
     kvf__cuda_packing *p = &c->packing;
-    const kvf__span *s = &c->move->spans[p->order[at]];
-    const kvf__span view = host_view(c, s);
+    const kvf__strip *s = &c->move->strips[p->order[at]];
+    const kvf__strip view = host_view(c, s);
     kvf__cuda_slot *slot = &p->slots[at];
     ptrdiff_t pitch = 0;
     if (!find_host(p, band, at, &view, &pitch))
@@ -148,7 +148,7 @@ static kvf_status place_span(kvf__cuda_copier *c, const kvf__cuda_band *band, si
     size_t stride = bytes_of(&p->hosts[slot->host]);
     /* Each chunk gives it another address; this one is aligned as badly as any of them. */
     uintptr_t packed = p->offsets[slot->host] | slot->offset;
-    kvf__span piece = *s;
+    kvf__strip piece = *s;
     pitch = packed_pitch(s, &view, pitch);
     if (to_device(c)) {
         piece.src = (const char *)packed;
@@ -166,15 +166,15 @@ static kvf_status place_span(kvf__cuda_copier *c, const kvf__cuda_band *band, si
     return KVF_OK;
 }
 
-/* Joins a band's spans on the host's side and places each in its packed block. */
+/* Joins a band's strips on the host's side and places each in its packed block. */
 static kvf_status pack_band(kvf__cuda_copier *c, kvf__cuda_band *band, kvf_error *error) {
     kvf__cuda_packing *p = &c->packing;
-    kvf_move joined = {.limits = kvf__cuda_loop_limits, .spans = p->hosts + p->host_count};
+    kvf_move joined = {.limits = kvf__cuda_loop_limits, .strips = p->hosts + p->host_count};
     for (size_t i = band->first; i < band->end; i++)
-        joined.spans[joined.span_count++] = host_view(c, &c->move->spans[p->order[i]]);
+        joined.strips[joined.strip_count++] = host_view(c, &c->move->strips[p->order[i]]);
     kvf__move_join(&joined);
     band->first_host = p->host_count;
-    p->host_count += joined.span_count;
+    p->host_count += joined.strip_count;
     band->end_host = p->host_count;
     for (size_t h = band->first_host, offset = 0; h < band->end_host; h++) {
         p->offsets[h] = offset;
@@ -182,7 +182,7 @@ static kvf_status pack_band(kvf__cuda_copier *c, kvf__cuda_band *band, kvf_error
     }
     kvf_status status = KVF_OK;
     for (size_t i = band->first; status == KVF_OK && i < band->end; i++)
-        status = place_span(c, band, i, error);
+        status = place_strip(c, band, i, error);
     return status;
 }
 
@@ -191,14 +191,14 @@ static kvf_status pack_all(kvf__cuda_copier *c, kvf_error *error) {
     const kvf_move *m = c->move;
     put_in_order(c, p->order);
     kvf_status status = KVF_OK;
-    for (size_t at = 0; status == KVF_OK && at < m->span_count;) {
+    for (size_t at = 0; status == KVF_OK && at < m->strip_count;) {
         kvf__cuda_band *band = &p->bands[p->band_count++];
         *band = cut_band(c, at);
         at = band->end;
         bool ends_layer =
-            at == m->span_count ||
-            (m->by_layer && m->spans[p->order[at]].layer != m->spans[p->order[at - 1]].layer);
-        band->end_span = ends_layer ? at : 0;
+            at == m->strip_count ||
+            (m->by_layer && m->strips[p->order[at]].layer != m->strips[p->order[at - 1]].layer);
+        band->end_strip = ends_layer ? at : 0;
         status = pack_band(c, band, error);
     }
     return status;
@@ -231,7 +231,7 @@ static kvf_status sort_by_host(kvf__cuda_copier *c, kvf_error *error) {
 kvf_status kvf__cuda_staged_prepare(kvf__cuda_copier *c, kvf_error *error) {
     const kvf_allocator *a = &c->engine->base.allocator;
     kvf__cuda_packing *p = &c->packing;
-    size_t n = p->span_count = c->move->span_count;
+    size_t n = p->strip_count = c->move->strip_count;
     p->order = kvf__alloc(a, n, sizeof *p->order);
     p->slots = kvf__alloc_zero(a, n, sizeof *p->slots);
     p->hosts = kvf__alloc(a, n, sizeof *p->hosts);
@@ -269,14 +269,14 @@ static size_t in_a_row(const chunk *k, size_t first) {
 }
 
 /* Whether blocks in a row are one copy. */
-static bool goes_on(const kvf__span *host) {
+static bool goes_on(const kvf__strip *host) {
     return host->rows == 1 &&
            (host->dst_stride == host->width ||
             kvf__pitch_fits(&kvf__cuda_loop_limits, (ptrdiff_t)host->dst_stride, host->width));
 }
 
-/* Blocks `first` .. of a host span, as the host and the buffer have them. */
-static kvf_box host_box(const chunk *k, const kvf__span *host, char *packed, size_t first,
+/* Blocks `first` .. of a host strip, as the host and the buffer have them. */
+static kvf_box host_box(const chunk *k, const kvf__strip *host, char *packed, size_t first,
                         size_t count) {
     ptrdiff_t block = (ptrdiff_t)bytes_of(host), stride = (ptrdiff_t)host->dst_stride;
     kvf_box b = {.width = host->width, .rows = host->rows, .slices = 1};
@@ -312,7 +312,7 @@ static kvf_status copy_host_box(kvf__cuda_copier *c, const kvf_box *b, kvf_error
     l->dsts[l->count] = (CUdeviceptr)(uintptr_t)b->dst;
     l->srcs[l->count] = (CUdeviceptr)(uintptr_t)b->src;
     l->sizes[l->count] = b->width;
-    l->spans[l->count++] = SIZE_MAX;
+    l->strips[l->count++] = SIZE_MAX;
     return KVF_OK;
 }
 
@@ -346,7 +346,7 @@ static kvf_status copy_host_side(const chunk *k, kvf_error *error) {
     kvf_status status = KVF_OK;
     c->engine->lists->count = 0;
     for (size_t h = k->band->first_host; h < k->band->end_host; h++) {
-        const kvf__span *host = &p->hosts[h];
+        const kvf__strip *host = &p->hosts[h];
         char *packed = k->buffer->memory + p->offsets[h] * k->count;
         for (size_t i = 0, n; status == KVF_OK && i < k->count; i += n) {
             n = goes_on(host) ? in_a_row(k, i) : 1;
@@ -423,10 +423,11 @@ static size_t pairs_at_once(const kvf__cuda_copier *c, const kvf__cuda_band *ban
     return kvf__min(fit, left);
 }
 
-kvf_status kvf__cuda_staged(kvf__cuda_copier *c, size_t end_span, size_t budget, kvf_error *error) {
+kvf_status kvf__cuda_staged(kvf__cuda_copier *c, size_t end_strip, size_t budget,
+                            kvf_error *error) {
     kvf__cuda_packing *p = &c->packing;
     kvf_status status = fork(c, error);
-    for (size_t copied = 0; status == KVF_OK && c->cursor.span < end_span && copied < budget;) {
+    for (size_t copied = 0; status == KVF_OK && c->cursor.strip < end_strip && copied < budget;) {
         const kvf__cuda_band *band = &p->bands[c->band];
         chunk k = {.copier = c,
                    .band = band,
@@ -442,7 +443,7 @@ kvf_status kvf__cuda_staged(kvf__cuda_copier *c, size_t end_span, size_t budget,
             continue;
         c->pair = 0;
         c->band++;
-        c->cursor.span = band->end_span > 0 ? band->end_span : c->cursor.span;
+        c->cursor.strip = band->end_strip > 0 ? band->end_strip : c->cursor.strip;
     }
     return status;
 }

@@ -1,7 +1,7 @@
 /*
- * The model without a calibration: other people's figures of H100s on PCIe Gen5, kept conservative.
- * Where two figures contradict each other the slower one stands. Where there is none, copies by the
- * driver are favoured over kernels, which take the device's processors from compute.
+ * The cost table without a calibration: other people's figures of H100s on PCIe Gen5, kept
+ * conservative. Where two figures contradict each other the slower one stands. Where there is none,
+ * copies by the driver are favoured over kernels, which take the device's processors from compute.
  */
 #include "cost/costs.h"
 
@@ -85,11 +85,11 @@ static void fill_inside(kvf__cuda_cost cost[KVF_CUDA_STRATEGIES]) {
     cost[KVF_CUDA_STAGED] = (kvf__cuda_cost){0};
 }
 
-kvf_status kvf_cuda_model_builtin(const kvf_allocator *allocator, kvf_cuda_model **out,
+kvf_status kvf_cuda_costs_builtin(const kvf_allocator *allocator, kvf_cuda_costs **out,
                                   kvf_error *error) {
     if (!out)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
-    kvf_cuda_model *m = kvf__cuda_model_make(allocator);
+    kvf_cuda_costs *m = kvf__cuda_costs_make(allocator);
     if (!m)
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
     m->link[KVF_CUDA_TO_DEVICE] = m->link[KVF_CUDA_FROM_DEVICE] = LINK;
@@ -97,7 +97,7 @@ kvf_status kvf_cuda_model_builtin(const kvf_allocator *allocator, kvf_cuda_model
     fill_link(m->cost[KVF_CUDA_TO_DEVICE], CURVE(kernel_to));
     fill_link(m->cost[KVF_CUDA_FROM_DEVICE], CURVE(kernel_from));
     fill_inside(m->cost[KVF_CUDA_ON_DEVICE]);
-    kvf__cuda_model_seal(m);
+    kvf__cuda_costs_seal(m);
     *out = m;
     return KVF_OK;
 }

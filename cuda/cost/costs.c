@@ -1,4 +1,4 @@
-/* Predictions from a model, and the choice among them. */
+/* Predictions from a cost table, and the choice among them. */
 #include "cost/costs.h"
 
 #include <assert.h>
@@ -12,35 +12,35 @@ const char *kvf_cuda_strategy_name(kvf_cuda_strategy strategy) {
 
 /* Life */
 
-kvf_cuda_model *kvf__cuda_model_make(const kvf_allocator *allocator) {
+kvf_cuda_costs *kvf__cuda_costs_make(const kvf_allocator *allocator) {
     kvf_allocator own = kvf__allocator(allocator);
-    kvf_cuda_model *model = kvf__alloc_zero(&own, 1, sizeof *model);
-    if (model) {
-        model->allocator = own;
-        model->noise_ppm = -1;
+    kvf_cuda_costs *costs = kvf__alloc_zero(&own, 1, sizeof *costs);
+    if (costs) {
+        costs->allocator = own;
+        costs->noise_ppm = -1;
     }
-    return model;
+    return costs;
 }
 
-kvf_cuda_model *kvf__cuda_model_copy(const kvf_cuda_model *model, const kvf_allocator *allocator) {
-    kvf_cuda_model *copy = kvf__cuda_model_make(allocator);
+kvf_cuda_costs *kvf__cuda_costs_copy(const kvf_cuda_costs *costs, const kvf_allocator *allocator) {
+    kvf_cuda_costs *copy = kvf__cuda_costs_make(allocator);
     if (!copy)
         return NULL;
     kvf_allocator own = copy->allocator;
-    *copy = *model;
+    *copy = *costs;
     copy->allocator = own;
     return copy;
 }
 
-void kvf_cuda_model_destroy(kvf_cuda_model *model) {
-    if (!model)
+void kvf_cuda_costs_destroy(kvf_cuda_costs *costs) {
+    if (!costs)
         return;
-    kvf_allocator allocator = model->allocator;
-    kvf__free(&allocator, model, 1, sizeof *model);
+    kvf_allocator allocator = costs->allocator;
+    kvf__free(&allocator, costs, 1, sizeof *costs);
 }
 
-double kvf_cuda_model_noise(const kvf_cuda_model *model) {
-    return model && model->noise_ppm >= 0 ? model->noise_ppm / 1e6 : NAN;
+double kvf_cuda_costs_noise(const kvf_cuda_costs *costs) {
+    return costs && costs->noise_ppm >= 0 ? costs->noise_ppm / 1e6 : NAN;
 }
 
 static double whole_picoseconds(double ns) {
@@ -63,11 +63,11 @@ static void seal_curve(kvf__cuda_curve *c) {
         c->power[c->count - 1] = c->count > 1 ? outside(c->power[c->count - 2]) : 1;
 }
 
-void kvf__cuda_model_seal(kvf_cuda_model *model) {
+void kvf__cuda_costs_seal(kvf_cuda_costs *costs) {
     for (size_t d = 0; d < KVF_CUDA_DIRECTIONS; d++) {
-        model->link[d] = whole_picoseconds(model->link[d]);
+        costs->link[d] = whole_picoseconds(costs->link[d]);
         for (size_t s = 0; s < KVF_CUDA_STRATEGIES; s++) {
-            kvf__cuda_cost *cost = &model->cost[d][s];
+            kvf__cuda_cost *cost = &costs->cost[d][s];
             cost->fixed_ns = whole_picoseconds(cost->fixed_ns);
             cost->layer_ns = whole_picoseconds(cost->layer_ns);
             cost->row_call_ns = whole_picoseconds(cost->row_call_ns);
@@ -105,7 +105,7 @@ static double all_of(const kvf__cuda_curve *curve, const kvf__cuda_tally *tally)
     return ns;
 }
 
-static double copies(const kvf__cuda_cost *cost, const kvf__cuda_load *load) {
+static double copies(const kvf__cuda_cost *cost, const kvf__cuda_move_profile *load) {
     double ns = all_of(&cost->piece, &load->pieces);
     if (cost->row.count == 0)
         return ns + all_of(&cost->piece, &load->rows);
@@ -113,16 +113,16 @@ static double copies(const kvf__cuda_cost *cost, const kvf__cuda_load *load) {
 }
 
 /* The copies between the packed chunks and the host, by the quicker of what does them. */
-static double host_copies(const kvf_cuda_model *m, kvf_cuda_direction direction,
-                          const kvf__cuda_load *load, double chunks) {
+static double host_copies(const kvf_cuda_costs *m, kvf_cuda_direction direction,
+                          const kvf__cuda_move_profile *load, double chunks) {
     double count = fmax((double)load->host_boxes, chunks), bytes = (double)load->bytes / count;
     double loop = kvf__cuda_curve_at(&m->cost[direction][KVF_CUDA_LOOP].piece, bytes);
     double batch = kvf__cuda_curve_at(&m->cost[direction][KVF_CUDA_BATCH].piece, bytes);
     return count * fmin(loop, batch);
 }
 
-static double staged(const kvf_cuda_model *m, kvf_cuda_direction direction,
-                     const kvf__cuda_load *load, double wire) {
+static double staged(const kvf_cuda_costs *m, kvf_cuda_direction direction,
+                     const kvf__cuda_move_profile *load, double wire) {
     const kvf__cuda_cost *cost = &m->cost[direction][KVF_CUDA_STAGED];
     if (direction == KVF_CUDA_ON_DEVICE)
         return NAN; /* there is nothing to pack for */
@@ -134,8 +134,8 @@ static double staged(const kvf_cuda_model *m, kvf_cuda_direction direction,
     return cost->chunk_ns * chunks + fmax(pack, copy) + fmin(pack, copy) / chunks;
 }
 
-static double predict(const kvf_cuda_model *m, kvf_cuda_direction direction,
-                      kvf_cuda_strategy strategy, const kvf__cuda_load *load, double wire) {
+static double predict(const kvf_cuda_costs *m, kvf_cuda_direction direction,
+                      kvf_cuda_strategy strategy, const kvf__cuda_move_profile *load, double wire) {
     const kvf__cuda_cost *cost = &m->cost[direction][strategy];
     double ns = NAN;
     if (cost->piece.count == 0)
@@ -150,13 +150,13 @@ static double predict(const kvf_cuda_model *m, kvf_cuda_direction direction,
     return cost->fixed_ns + cost->layer_ns * behind_first + ns;
 }
 
-void kvf__cuda_model_predict(const kvf_cuda_model *model, kvf_cuda_direction direction,
-                             const kvf__cuda_load *load, double us[KVF_CUDA_STRATEGIES],
+void kvf__cuda_costs_predict(const kvf_cuda_costs *costs, kvf_cuda_direction direction,
+                             const kvf__cuda_move_profile *load, double us[KVF_CUDA_STRATEGIES],
                              double *wire_us) {
-    double wire = (double)load->bytes / model->link[direction];
+    double wire = (double)load->bytes / costs->link[direction];
     us[KVF_CUDA_AUTO] = NAN;
     for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++)
-        us[s] = predict(model, direction, s, load, wire) / 1e3;
+        us[s] = predict(costs, direction, s, load, wire) / 1e3;
     *wire_us = wire / 1e3;
 }
 
@@ -206,18 +206,18 @@ static void choose(unsigned at_hand, bool computing, kvf_cuda_explanation *out) 
         out->reason = KVF_CUDA_SPARING;
 }
 
-void kvf__cuda_model_choose(const kvf_cuda_model *model, kvf_cuda_direction direction,
-                            const kvf__cuda_load *load, unsigned at_hand, bool computing,
+void kvf__cuda_costs_choose(const kvf_cuda_costs *costs, kvf_cuda_direction direction,
+                            const kvf__cuda_move_profile *load, unsigned at_hand, bool computing,
                             kvf_cuda_explanation *out) {
     *out = (kvf_cuda_explanation){
-        .calibrated = model->calibrated,
+        .calibrated = costs->calibrated,
         .bytes = load->bytes,
         .boxes = load->pieces.count + load->row_calls,
         .fragments = load->pieces.count + load->rows.count,
         .host_boxes = load->host_boxes,
         .measured_us = NAN,
     };
-    kvf__cuda_model_predict(model, direction, load, out->us, &out->wire_us);
+    kvf__cuda_costs_predict(costs, direction, load, out->us, &out->wire_us);
     for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++)
         if (!(at_hand & 1u << s))
             out->us[s] = NAN;
@@ -225,18 +225,18 @@ void kvf__cuda_model_choose(const kvf_cuda_model *model, kvf_cuda_direction dire
     out->us[KVF_CUDA_AUTO] = out->us[out->chosen];
 }
 
-kvf_status kvf_cuda_model_explain(const kvf_cuda_model *model, const kvf_move *move,
+kvf_status kvf_cuda_costs_explain(const kvf_cuda_costs *costs, const kvf_move *move,
                                   kvf_cuda_direction direction, kvf_cuda_explanation *out,
                                   kvf_error *error) {
-    if (!model || !move || !out)
+    if (!costs || !move || !out)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     if ((unsigned)direction >= KVF_CUDA_DIRECTIONS)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "no such direction");
     unsigned all = 1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_BATCH | 1u << KVF_CUDA_KERNEL;
     if (direction != KVF_CUDA_ON_DEVICE)
         all |= 1u << KVF_CUDA_STAGED;
-    kvf__cuda_load load;
-    kvf__cuda_load_of(move, direction, &load);
-    kvf__cuda_model_choose(model, direction, &load, all, false, out);
+    kvf__cuda_move_profile load;
+    kvf__cuda_move_profile_of(move, direction, &load);
+    kvf__cuda_costs_choose(costs, direction, &load, all, false, out);
     return KVF_OK;
 }

@@ -3,7 +3,7 @@
  * is arithmetic:
  *
  *     move -> load (what it consists of, counted) \
- *                                                  model -> microseconds a strategy
+ *                                                  cost table -> microseconds a strategy
  *     samples (what was measured) -> fit          /
  *
  * A strategy takes a fixed time and so much a piece, which depends on the piece's size; no strategy
@@ -17,8 +17,8 @@
  * The last line of staged is the pipeline's: what is not hidden is the first chunk's packing, or
  * the last one's unpacking. Times are nanoseconds, speeds bytes a nanosecond.
  */
-#ifndef KVF_CUDA_MODEL_H
-#define KVF_CUDA_MODEL_H
+#ifndef KVF_CUDA_COSTS_H
+#define KVF_CUDA_COSTS_H
 
 #include <kvferry/cuda.h>
 
@@ -47,7 +47,7 @@ typedef struct kvf__cuda_tally {
 void kvf__cuda_tally_add(kvf__cuda_tally *tally, uint64_t count, uint64_t bytes);
 
 /* What a move consists of. */
-typedef struct kvf__cuda_load {
+typedef struct kvf__cuda_move_profile {
     uint64_t bytes;
     kvf__cuda_tally pieces; /* boxes that are one piece */
     kvf__cuda_tally rows;   /* rows of all other boxes, one by one */
@@ -55,14 +55,15 @@ typedef struct kvf__cuda_load {
     kvf__cuda_tally lines;  /* rows of blocks, whether or not blocks touch: what kernels see */
     uint64_t host_boxes;    /* pieces when only the host's side has to be contiguous */
     uint32_t layers;        /* that have to be told apart; 1: the whole */
-} kvf__cuda_load;
+} kvf__cuda_move_profile;
 
-/* Counts a move for `loop`'s limits. Takes as long as there are runs, plus spans that differ times
- * lengths of runs that differ; with moves lowered for other limits, spans times runs. `host_boxes`
+/* Counts a move for `loop`'s limits. Takes as long as there are runs, plus strips that differ times
+ * lengths of runs that differ; with moves lowered for other limits, strips times runs. `host_boxes`
  * is an estimate: it takes the runs in the move's order. */
-void kvf__cuda_load_of(const kvf_move *move, kvf_cuda_direction direction, kvf__cuda_load *load);
+void kvf__cuda_move_profile_of(const kvf_move *move, kvf_cuda_direction direction,
+                               kvf__cuda_move_profile *load);
 
-/* Models */
+/* cost tables */
 
 /* Nanoseconds a piece by its size; in between by power laws, outside by those of the ends. */
 typedef struct kvf__cuda_curve {
@@ -82,42 +83,42 @@ typedef struct kvf__cuda_cost {
     double chunk_ns;           /* staged */
 } kvf__cuda_cost;
 
-/* What a model was made on. */
-typedef struct kvf__cuda_key {
+/* What a cost table was made on. */
+typedef struct kvf__cuda_machine_key {
     char gpu[KVF__CUDA_NAME], link[KVF__CUDA_NAME];
     int driver; /* as cudaDriverGetVersion says it */
-} kvf__cuda_key;
+} kvf__cuda_machine_key;
 
-struct kvf_cuda_model {
+struct kvf_cuda_costs {
     kvf_allocator allocator;
     bool calibrated;
-    kvf__cuda_key key;
+    kvf__cuda_machine_key key;
     char date[32];                    /* of calibrating; "" */
     int32_t noise_ppm;                /* of calibrating, in millionths; -1: not known */
     double link[KVF_CUDA_DIRECTIONS]; /* the best that was seen */
     kvf__cuda_cost cost[KVF_CUDA_DIRECTIONS][KVF_CUDA_STRATEGIES];
 };
 
-/* An empty model: nothing is known. NULL when there is no memory. */
-kvf_cuda_model *kvf__cuda_model_make(const kvf_allocator *allocator);
-kvf_cuda_model *kvf__cuda_model_copy(const kvf_cuda_model *model, const kvf_allocator *allocator);
+/* An empty cost table: nothing is known. NULL when there is no memory. */
+kvf_cuda_costs *kvf__cuda_costs_make(const kvf_allocator *allocator);
+kvf_cuda_costs *kvf__cuda_costs_copy(const kvf_cuda_costs *costs, const kvf_allocator *allocator);
 
 /* What is left to do once the numbers are in: whole picoseconds, so that a file holds them exactly,
  * and the powers. */
-void kvf__cuda_model_seal(kvf_cuda_model *model);
+void kvf__cuda_costs_seal(kvf_cuda_costs *costs);
 
-/* Microseconds by strategy, NaN for what the model does not know; AUTO is NaN. */
-void kvf__cuda_model_predict(const kvf_cuda_model *model, kvf_cuda_direction direction,
-                             const kvf__cuda_load *load, double us[KVF_CUDA_STRATEGIES],
+/* Microseconds by strategy, NaN for what the cost table does not know; AUTO is NaN. */
+void kvf__cuda_costs_predict(const kvf_cuda_costs *costs, kvf_cuda_direction direction,
+                             const kvf__cuda_move_profile *load, double us[KVF_CUDA_STRATEGIES],
                              double *wire_us);
 
 /* The cheapest of the strategies at hand: bit 1 << KVF_CUDA_LOOP, ... of `at_hand`, which is not
  * empty; but one that takes thread blocks must be cheaper than all others by a tenth, or by a
- * quarter while there is compute that would miss them. Those the model does not know come last.
- * Fills in everything of the explanation; the caller changes `chosen`, `reason` and us[AUTO] where
- * something else decides. */
-void kvf__cuda_model_choose(const kvf_cuda_model *model, kvf_cuda_direction direction,
-                            const kvf__cuda_load *load, unsigned at_hand, bool computing,
+ * quarter while there is compute that would miss them. Those the cost table does not know come
+ * last. Fills in everything of the explanation; the caller changes `chosen`, `reason` and us[AUTO]
+ * where something else decides. */
+void kvf__cuda_costs_choose(const kvf_cuda_costs *costs, kvf_cuda_direction direction,
+                            const kvf__cuda_move_profile *load, unsigned at_hand, bool computing,
                             kvf_cuda_explanation *out);
 
 /* Fitting */
@@ -134,10 +135,10 @@ typedef struct kvf__cuda_sample {
     double ns;
 } kvf__cuda_sample;
 
-/* Fits links and costs to what was measured and seals the model; what no sample tells stays
+/* Fits links and costs to what was measured and seals the cost table; what no sample tells stays
  * unknown. May reorder the samples. Errors: NO_MEMORY; ENGINE when there are no samples of `loop`
  * for some direction, without which no move can be judged. */
-kvf_status kvf__cuda_model_fit(kvf_cuda_model *model, const kvf__cuda_sample *samples, size_t count,
+kvf_status kvf__cuda_costs_fit(kvf_cuda_costs *costs, const kvf__cuda_sample *samples, size_t count,
                                kvf_error *error);
 
 /* How noisy samples are: the median of their spreads, each (largest - smallest) / median, or of how
@@ -149,8 +150,8 @@ double kvf__cuda_noise(const kvf__cuda_sample *samples, double *spreads, size_t 
 
 /* Keys */
 
-/* The key of a device here and now. Errors as kvf_cuda_model_load's for a device. */
-kvf_status kvf__cuda_key_of(int device, kvf__cuda_key *key, kvf_error *error);
+/* The key of a device here and now. Errors as kvf_cuda_costs_load's for a device. */
+kvf_status kvf__cuda_machine_key_of(int device, kvf__cuda_machine_key *key, kvf_error *error);
 
 /* What a PCI device's folder in sysfs says of its link: "32.0 GT/s PCIe x16", or "unknown". */
 void kvf__cuda_link_in(const char *folder, char *text, size_t size);

@@ -1,7 +1,7 @@
 /*
- * Models as JSON.
+ * cost tables as JSON.
  *
- *     {"kind": "kvferry-cuda-model", "schema_version": 2, "library": "0.1.0", "date": "...",
+ *     {"kind": "kvferry-cuda-costs", "schema_version": 2, "library": "0.1.0", "date": "...",
  *      "calibrated": true, "noise_ppm": 21000,
  *      "gpu": "NVIDIA H100 ...", "driver": 13000, "link": "32.0 GT/s PCIe x16",
  *      "to_device": {"link_bytes_per_us": 55000,
@@ -25,7 +25,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char kind[] = "kvferry-cuda-model";
+static const char kind[] = "kvferry-cuda-costs";
 static const char *const directions[KVF_CUDA_DIRECTIONS] = {"to_device", "from_device",
                                                             "on_device"};
 
@@ -84,7 +84,7 @@ static json_t *cost_to_json(const kvf__cuda_cost *c) {
     return complete(object, ok);
 }
 
-static json_t *direction_to_json(const kvf_cuda_model *m, size_t direction) {
+static json_t *direction_to_json(const kvf_cuda_costs *m, size_t direction) {
     json_t *object = json_object();
     bool ok = put(object, "link_bytes_per_us", whole(m->link[direction]));
     for (kvf_cuda_strategy s = KVF_CUDA_LOOP; ok && s < KVF_CUDA_STRATEGIES; s++)
@@ -92,11 +92,11 @@ static json_t *direction_to_json(const kvf_cuda_model *m, size_t direction) {
     return complete(object, ok);
 }
 
-static json_t *noise_to_json(const kvf_cuda_model *m) {
+static json_t *noise_to_json(const kvf_cuda_costs *m) {
     return m->noise_ppm < 0 ? json_null() : json_integer(m->noise_ppm);
 }
 
-static json_t *to_json(const kvf_cuda_model *m) {
+static json_t *to_json(const kvf_cuda_costs *m) {
     json_t *root = json_object();
     bool ok =
         put(root, "kind", json_string(kind)) && put(root, "schema_version", json_integer(SCHEMA)) &&
@@ -179,13 +179,13 @@ static kvf_status replace(const char *path, char *name, size_t size, const outpu
     return failed("the file cannot be written", error);
 }
 
-kvf_status kvf_cuda_model_save(const kvf_cuda_model *model, const char *path, kvf_error *error) {
-    if (!model || !path)
+kvf_status kvf_cuda_costs_save(const kvf_cuda_costs *costs, const char *path, kvf_error *error) {
+    if (!costs || !path)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
-    output text = {.allocator = &model->allocator};
+    output text = {.allocator = &costs->allocator};
     size_t size = strlen(path) + 64;
     char *name = kvf__alloc(text.allocator, size, 1);
-    json_t *root = to_json(model);
+    json_t *root = to_json(costs);
     bool ok = name && root && json_dump_callback(root, append, &text, JSON_INDENT(1)) == 0 &&
               !text.failed;
     kvf_status status = ok ? replace(path, name, size, &text, error)
@@ -273,7 +273,7 @@ static void read_cost(reading *r, const json_t *json, kvf_cuda_strategy strategy
         read_curve(r, row, &c->row);
 }
 
-static void read_direction(reading *r, const json_t *json, kvf_cuda_model *m, size_t direction) {
+static void read_direction(reading *r, const json_t *json, kvf_cuda_costs *m, size_t direction) {
     object(r, json, KVF_CUDA_STRATEGIES);
     m->link[direction] = (double)member(r, json, "link_bytes_per_us", 1, MOST_LINK) / 1e3;
     for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++)
@@ -284,11 +284,11 @@ static bool is_text(const json_t *json, const char *wanted) {
     return json_is_string(json) && strcmp(json_string_value(json), wanted) == 0;
 }
 
-static void read_model(reading *r, const json_t *root, kvf_cuda_model *m) {
+static void read_model(reading *r, const json_t *root, kvf_cuda_costs *m) {
     char library[32];
     const json_t *calibrated = json_object_get(root, "calibrated");
     if (!is_text(json_object_get(root, "kind"), kind)) {
-        complain(r, "the file is no model of kvferry's");
+        complain(r, "the file is no cost table of kvferry's");
         return;
     }
     if (member(r, root, "schema_version", 1, INT32_MAX) != SCHEMA)
@@ -307,10 +307,10 @@ static void read_model(reading *r, const json_t *root, kvf_cuda_model *m) {
     for (size_t d = 0; d < KVF_CUDA_DIRECTIONS; d++)
         read_direction(r, json_object_get(root, directions[d]), m, d);
     if (!r->wrong)
-        kvf__cuda_model_seal(m);
+        kvf__cuda_costs_seal(m);
 }
 
-static kvf_status parse(const char *content, size_t length, kvf_cuda_model *m, kvf_error *error) {
+static kvf_status parse(const char *content, size_t length, kvf_cuda_costs *m, kvf_error *error) {
     json_error_t details;
     reading r = {NULL};
     json_t *root = json_loadb(content, length, JSON_REJECT_DUPLICATES, &details);
@@ -342,7 +342,7 @@ static size_t read_file(const char *path, char *content, size_t size) {
     return length;
 }
 
-static kvf_status read_and_parse(const char *path, kvf_cuda_model *m, kvf_error *error) {
+static kvf_status read_and_parse(const char *path, kvf_cuda_costs *m, kvf_error *error) {
     const kvf_allocator allocator = m->allocator;
     char *content = kvf__alloc(&allocator, LONGEST_FILE, 1);
     if (!content)
@@ -359,28 +359,28 @@ static kvf_status read_and_parse(const char *path, kvf_cuda_model *m, kvf_error 
     return status;
 }
 
-/* Whether a model is of this device. */
-static kvf_status check_key(const kvf__cuda_key *key, int device, kvf_error *error) {
-    kvf__cuda_key here;
-    kvf_status status = kvf__cuda_key_of(device, &here, error);
+/* Whether a cost table is of this device. */
+static kvf_status check_key(const kvf__cuda_machine_key *key, int device, kvf_error *error) {
+    kvf__cuda_machine_key here;
+    kvf_status status = kvf__cuda_machine_key_of(device, &here, error);
     if (status != KVF_OK)
         return status;
-    const char *what = strcmp(key->gpu, here.gpu) != 0     ? "the model is of another GPU"
-                       : key->driver != here.driver        ? "the model is of another driver"
-                       : strcmp(key->link, here.link) != 0 ? "the model is of another link"
+    const char *what = strcmp(key->gpu, here.gpu) != 0     ? "the cost table is of another GPU"
+                       : key->driver != here.driver        ? "the cost table is of another driver"
+                       : strcmp(key->link, here.link) != 0 ? "the cost table is of another link"
                                                            : NULL;
     if (what)
         return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED, .what = what);
     return KVF_OK;
 }
 
-kvf_status kvf_cuda_model_load(const char *path, int device, const kvf_allocator *allocator,
-                               kvf_cuda_model **out, kvf_error *error) {
+kvf_status kvf_cuda_costs_load(const char *path, int device, const kvf_allocator *allocator,
+                               kvf_cuda_costs **out, kvf_error *error) {
     if (!path || !out)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     if (device < -1)
         return KVF__FAIL(error, .status = KVF_ERR_RANGE, .what = "no such device");
-    kvf_cuda_model *m = kvf__cuda_model_make(allocator);
+    kvf_cuda_costs *m = kvf__cuda_costs_make(allocator);
     if (!m)
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
     kvf_status status = read_and_parse(path, m, error);
@@ -389,6 +389,6 @@ kvf_status kvf_cuda_model_load(const char *path, int device, const kvf_allocator
     if (status == KVF_OK)
         *out = m;
     else
-        kvf_cuda_model_destroy(m);
+        kvf_cuda_costs_destroy(m);
     return status;
 }

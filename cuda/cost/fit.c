@@ -1,4 +1,4 @@
-/* From what was measured to a model. */
+/* From what was measured to a cost table. */
 #include "cost/costs.h"
 
 #include <assert.h>
@@ -13,7 +13,7 @@ typedef struct term {
 } term;
 
 typedef struct fitting {
-    kvf_cuda_model *model;
+    kvf_cuda_costs *costs;
     const kvf__cuda_sample *samples;
     size_t count;
     term *terms; /* room for as many */
@@ -109,7 +109,7 @@ static double chunks_of(const kvf__cuda_sample *s) {
 
 /* Fixed times and pieces of the strategies that copy at once. */
 static void fit_pieces(fitting *f, kvf_cuda_direction direction, kvf_cuda_strategy strategy) {
-    kvf__cuda_cost *cost = &f->model->cost[direction][strategy];
+    kvf__cuda_cost *cost = &f->costs->cost[direction][strategy];
     f->term_count = 0;
     for (size_t i = 0; i < f->count; i++) {
         const kvf__cuda_sample *s = &f->samples[i];
@@ -120,7 +120,7 @@ static void fit_pieces(fitting *f, kvf_cuda_direction direction, kvf_cuda_strate
 }
 
 static void fit_rows(fitting *f, kvf_cuda_direction direction, kvf_cuda_strategy strategy) {
-    kvf__cuda_cost *cost = &f->model->cost[direction][strategy];
+    kvf__cuda_cost *cost = &f->costs->cost[direction][strategy];
     f->term_count = 0;
     for (size_t i = 0; i < f->count; i++) {
         const kvf__cuda_sample *s = &f->samples[i];
@@ -138,29 +138,29 @@ static void fit_link(fitting *f, kvf_cuda_direction direction) {
             const kvf__cuda_sample *s = &f->samples[i];
             if (s->direction != direction || s->strategy == KVF_CUDA_STAGED || !is_plain(s))
                 continue;
-            double fixed = f->model->cost[direction][s->strategy].fixed_ns;
+            double fixed = f->costs->cost[direction][s->strategy].fixed_ns;
             if (pass == 0)
                 largest = fmax(largest, bytes_of(s));
             else if (bytes_of(s) >= largest / 2)
                 best = fmax(best, bytes_of(s) / fmax(s->ns - fixed, s->ns / 2));
         }
     }
-    f->model->link[direction] = best;
+    f->costs->link[direction] = best;
 }
 
 /* What `staged` would take for a sample if nothing but copying took any time; the host's side is
  * one box a chunk. */
 static double copy_of(const fitting *f, const kvf__cuda_sample *s) {
-    const kvf__cuda_cost *cost = f->model->cost[s->direction];
+    const kvf__cuda_cost *cost = f->costs->cost[s->direction];
     double chunks = chunks_of(s), bytes = bytes_of(s) / chunks;
     double each = fmin(kvf__cuda_curve_at(&cost[KVF_CUDA_LOOP].piece, bytes),
                        kvf__cuda_curve_at(&cost[KVF_CUDA_BATCH].piece, bytes));
-    return fmax(bytes_of(s) / f->model->link[s->direction], chunks * each);
+    return fmax(bytes_of(s) / f->costs->link[s->direction], chunks * each);
 }
 
 /* A single chunk is packed, then copied: that tells the packing. */
 static void fit_packing(fitting *f, kvf_cuda_direction direction) {
-    kvf__cuda_cost *cost = &f->model->cost[direction][KVF_CUDA_STAGED];
+    kvf__cuda_cost *cost = &f->costs->cost[direction][KVF_CUDA_STAGED];
     f->term_count = 0;
     for (size_t i = 0; i < f->count; i++) {
         const kvf__cuda_sample *s = &f->samples[i];
@@ -170,8 +170,8 @@ static void fit_packing(fitting *f, kvf_cuda_direction direction) {
     fit_terms(f, &cost->fixed_ns, &cost->piece);
 }
 
-static void load_of(const kvf__cuda_sample *s, kvf__cuda_load *load) {
-    *load = (kvf__cuda_load){
+static void load_of(const kvf__cuda_sample *s, kvf__cuda_move_profile *load) {
+    *load = (kvf__cuda_move_profile){
         .bytes = s->bytes * s->pieces,
         .row_calls = s->row_calls,
         .host_boxes = s->layers,
@@ -182,10 +182,10 @@ static void load_of(const kvf__cuda_sample *s, kvf__cuda_load *load) {
 }
 
 static double unexplained(const fitting *f, const kvf__cuda_sample *s) {
-    kvf__cuda_load load;
+    kvf__cuda_move_profile load;
     double us[KVF_CUDA_STRATEGIES], wire_us;
     load_of(s, &load);
-    kvf__cuda_model_predict(f->model, s->direction, &load, us, &wire_us);
+    kvf__cuda_costs_predict(f->costs, s->direction, &load, us, &wire_us);
     return s->ns - us[s->strategy] * 1e3;
 }
 
@@ -221,7 +221,7 @@ double kvf__cuda_noise(const kvf__cuda_sample *samples, double *spreads, size_t 
 
 /* What each chunk behind the first takes. The first one's is in the fixed time so far. */
 static void fit_chunks(fitting *f, kvf_cuda_direction direction) {
-    kvf__cuda_cost *cost = &f->model->cost[direction][KVF_CUDA_STAGED];
+    kvf__cuda_cost *cost = &f->costs->cost[direction][KVF_CUDA_STAGED];
     size_t count = 0;
     for (size_t i = 0; i < f->count; i++) {
         const kvf__cuda_sample *s = &f->samples[i];
@@ -240,7 +240,7 @@ static void fit_layers(fitting *f, kvf_cuda_direction direction, kvf_cuda_strate
         if (is_of(s, direction, strategy) && s->layers > 1)
             f->values[count++] = unexplained(f, s) / (s->layers - 1);
     }
-    f->model->cost[direction][strategy].layer_ns = fmax(median(f->values, count), 0);
+    f->costs->cost[direction][strategy].layer_ns = fmax(median(f->values, count), 0);
 }
 
 static void fit_direction(fitting *f, kvf_cuda_direction direction) {
@@ -249,10 +249,10 @@ static void fit_direction(fitting *f, kvf_cuda_direction direction) {
     fit_rows(f, direction, KVF_CUDA_LOOP);
     fit_rows(f, direction, KVF_CUDA_BATCH);
     fit_link(f, direction);
-    kvf__cuda_model_seal(f->model); /* the rest needs what there is */
+    kvf__cuda_costs_seal(f->costs); /* the rest needs what there is */
     if (direction != KVF_CUDA_ON_DEVICE) {
         fit_packing(f, direction);
-        kvf__cuda_model_seal(f->model);
+        kvf__cuda_costs_seal(f->costs);
         fit_chunks(f, direction);
     }
     for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s <= KVF_CUDA_STAGED; s++)
@@ -262,19 +262,19 @@ static void fit_direction(fitting *f, kvf_cuda_direction direction) {
 static kvf_status fit(fitting *f, kvf_error *error) {
     for (kvf_cuda_direction d = KVF_CUDA_TO_DEVICE; d < KVF_CUDA_DIRECTIONS; d++) {
         fit_direction(f, d);
-        if (f->model->cost[d][KVF_CUDA_LOOP].piece.count == 0)
+        if (f->costs->cost[d][KVF_CUDA_LOOP].piece.count == 0)
             return KVF__FAIL(error, .status = KVF_ERR_ENGINE, .fields = KVF_ERROR_INDEX, .index = d,
                              .what = "nothing was measured in a direction");
     }
-    kvf__cuda_model_seal(f->model);
-    f->model->calibrated = true;
+    kvf__cuda_costs_seal(f->costs);
+    f->costs->calibrated = true;
     return KVF_OK;
 }
 
-kvf_status kvf__cuda_model_fit(kvf_cuda_model *model, const kvf__cuda_sample *samples, size_t count,
+kvf_status kvf__cuda_costs_fit(kvf_cuda_costs *costs, const kvf__cuda_sample *samples, size_t count,
                                kvf_error *error) {
-    const kvf_allocator *a = &model->allocator;
-    fitting f = {.model = model, .samples = samples, .count = count};
+    const kvf_allocator *a = &costs->allocator;
+    fitting f = {.costs = costs, .samples = samples, .count = count};
     f.terms = kvf__alloc(a, count + 1, sizeof *f.terms);
     f.values = kvf__alloc(a, count + 1, sizeof *f.values);
     kvf_status status =

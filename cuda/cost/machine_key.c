@@ -1,4 +1,4 @@
-/* What a model was made on, as far as the runtime and sysfs tell. */
+/* What a cost table was made on, as far as the runtime and sysfs tell. */
 #include "cost/costs.h"
 
 #include "runtime/runtime.h"
@@ -35,7 +35,7 @@ void kvf__cuda_link_in(const char *folder, char *text, size_t size) {
         (void)snprintf(text, size, "unknown");
 }
 
-static kvf_status name_link(int device, kvf__cuda_key *key, kvf_error *error) {
+static kvf_status name_link(int device, kvf__cuda_machine_key *key, kvf_error *error) {
     char folder[64] = "/sys/bus/pci/devices/", *id = folder + strlen(folder);
     cudaError_t code = cudaDeviceGetPCIBusId(id, (int)(sizeof folder - strlen(folder)), device);
     if (code != cudaSuccess)
@@ -54,7 +54,7 @@ static kvf_status name_link(int device, kvf__cuda_key *key, kvf_error *error) {
     return KVF_OK;
 }
 
-static kvf_status name_device(int device, kvf__cuda_key *key, kvf_error *error) {
+static kvf_status name_device(int device, kvf__cuda_machine_key *key, kvf_error *error) {
     struct cudaDeviceProp properties;
     cudaError_t code = cudaGetDeviceProperties(&properties, device);
     if (code != cudaSuccess)
@@ -66,7 +66,7 @@ static kvf_status name_device(int device, kvf__cuda_key *key, kvf_error *error) 
     return name_link(device, key, error);
 }
 
-kvf_status kvf__cuda_key_of(int device, kvf__cuda_key *key, kvf_error *error) {
+kvf_status kvf__cuda_machine_key_of(int device, kvf__cuda_machine_key *key, kvf_error *error) {
     int devices = 0;
     cudaError_t code = cudaGetDeviceCount(&devices);
     if (code != cudaSuccess)
@@ -74,6 +74,6 @@ kvf_status kvf__cuda_key_of(int device, kvf__cuda_key *key, kvf_error *error) {
     if (device < 0 || device >= devices)
         return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_EXPECTED,
                          .expected = (uint64_t)devices, .what = "no such device");
-    *key = (kvf__cuda_key){.driver = 0};
+    *key = (kvf__cuda_machine_key){.driver = 0};
     return name_device(device, key, error);
 }

@@ -53,7 +53,7 @@ typedef struct host_ids {
 typedef struct counting {
     const kvf_move *move;
     kvf_cuda_direction direction;
-    kvf__cuda_load *load;
+    kvf__cuda_move_profile *load;
     host_ids host;
     run_class classes[2][LENGTHS]; /* [steps to the next neighbour] */
 } counting;
@@ -95,19 +95,19 @@ static void count_run(counting *c, const kvf__run *run) {
     class->blocks += run->count;
 }
 
-/* Boxes of `spans` spans like this one and of runs like class->first. */
-static void add_boxes(kvf__cuda_load *load, const kvf__span *span, uint64_t spans,
+/* Boxes of `strips` strips like this one and of runs like class->first. */
+static void add_boxes(kvf__cuda_move_profile *load, const kvf__strip *strip, uint64_t strips,
                       const run_class *class) {
-    kvf_box box = kvf__move_box(span, class->first);
-    uint64_t runs = class->runs * spans, blocks = class->blocks * spans;
-    uint64_t bytes = blocks * span->rows * span->width;
-    bool touching = class->first->count > 1 && box.width != span->width;
-    uint64_t rows = (touching ? runs : blocks) * span->rows;
+    kvf_box box = kvf__move_box(strip, class->first);
+    uint64_t runs = class->runs * strips, blocks = class->blocks * strips;
+    uint64_t bytes = blocks * strip->rows * strip->width;
+    bool touching = class->first->count > 1 && box.width != strip->width;
+    uint64_t rows = (touching ? runs : blocks) * strip->rows;
     uint64_t calls = runs;
     if (!kvf__box_fits(&kvf__cuda_loop_limits, &box)) {
         /* One box a slice, if not one a row. */
         box.slices = 1;
-        calls = box.rows == span->rows ? blocks : runs;
+        calls = box.rows == strip->rows ? blocks : runs;
         if (!kvf__box_fits(&kvf__cuda_loop_limits, &box))
             box.rows = 1;
     }
@@ -119,7 +119,7 @@ static void add_boxes(kvf__cuda_load *load, const kvf__span *span, uint64_t span
     }
 }
 
-static bool alike(const kvf__span *a, const kvf__span *b) {
+static bool alike(const kvf__strip *a, const kvf__strip *b) {
     return a->width == b->width && a->rows == b->rows && a->dst_pitch == b->dst_pitch &&
            a->src_pitch == b->src_pitch && a->dst_stride == b->dst_stride &&
            a->src_stride == b->src_stride;
@@ -133,21 +133,21 @@ static bool is_for_loop(const kvf_box_limits *l) {
            l->free_slice_pitch == loop->free_slice_pitch;
 }
 
-static void add_span(counting *c, const kvf__span *span, uint64_t spans) {
+static void add_strip(counting *c, const kvf__strip *strip, uint64_t strips) {
     const kvf__runs *runs = &c->move->runs;
-    uint64_t lines = runs->pairs * spans * span->rows;
-    kvf__cuda_tally_add(&c->load->lines, lines, lines * span->width);
+    uint64_t lines = runs->pairs * strips * strip->rows;
+    kvf__cuda_tally_add(&c->load->lines, lines, lines * strip->width);
     if (!is_for_loop(&c->move->limits)) {
         for (size_t i = 0; i < runs->count; i++) {
             const run_class one = {&runs->items[i], 1, runs->items[i].count};
-            add_boxes(c->load, span, spans, &one);
+            add_boxes(c->load, strip, strips, &one);
         }
         return;
     }
     for (size_t i = 0; i < LENGTHS; i++)
         for (size_t next = 0; next < 2; next++)
             if (c->classes[next][i].runs > 0)
-                add_boxes(c->load, span, spans, &c->classes[next][i]);
+                add_boxes(c->load, strip, strips, &c->classes[next][i]);
 }
 
 /* The host's side */
@@ -189,9 +189,9 @@ static uint64_t join(const counting *c, host_piece *pieces, size_t count) {
     return boxes;
 }
 
-/* The host's pieces of a span, of which rows may have others between them; 0 when there are more
+/* The host's pieces of a strip, of which rows may have others between them; 0 when there are more
  * than there is room for. */
-static size_t split(const counting *c, const kvf__span *s, host_piece *pieces, size_t room) {
+static size_t split(const counting *c, const kvf__strip *s, host_piece *pieces, size_t room) {
     bool to = c->direction == KVF_CUDA_TO_DEVICE;
     ptrdiff_t pitch = to ? s->src_pitch : s->dst_pitch;
     bool whole = s->rows == 1 || pitch == (ptrdiff_t)s->width;
@@ -213,8 +213,8 @@ static uint64_t count_host_boxes(const counting *c) {
     host_piece pieces[MOST_PIECES];
     size_t count = 0;
     uint64_t boxes = 0;
-    for (size_t i = 0; i < m->span_count; i++) {
-        const kvf__span *s = &m->spans[i];
+    for (size_t i = 0; i < m->strip_count; i++) {
+        const kvf__strip *s = &m->strips[i];
         bool new_layer = m->by_layer && i > 0 && s->layer != s[-1].layer;
         if (new_layer || count == MOST_PIECES) {
             boxes += join(c, pieces, count);
@@ -230,18 +230,19 @@ static uint64_t count_host_boxes(const counting *c) {
 
 /* All */
 
-void kvf__cuda_load_of(const kvf_move *move, kvf_cuda_direction direction, kvf__cuda_load *load) {
-    *load = (kvf__cuda_load){.layers = move->by_layer ? move->layer_count : 1};
+void kvf__cuda_move_profile_of(const kvf_move *move, kvf_cuda_direction direction,
+                               kvf__cuda_move_profile *load) {
+    *load = (kvf__cuda_move_profile){.layers = move->by_layer ? move->layer_count : 1};
     counting c = {.move = move, .direction = direction, .load = load};
     if (move->runs.pairs == 0)
         return;
     load->bytes = (uint64_t)move->block_bytes * move->runs.pairs;
     for (size_t i = 0; i < move->runs.count; i++)
         count_run(&c, &move->runs.items[i]);
-    for (size_t i = 0, end; i < move->span_count; i = end) {
-        for (end = i + 1; end < move->span_count && alike(&move->spans[i], &move->spans[end]);)
+    for (size_t i = 0, end; i < move->strip_count; i = end) {
+        for (end = i + 1; end < move->strip_count && alike(&move->strips[i], &move->strips[end]);)
             end++;
-        add_span(&c, &move->spans[i], end - i);
+        add_strip(&c, &move->strips[i], end - i);
     }
     if (direction == KVF_CUDA_ON_DEVICE)
         return;

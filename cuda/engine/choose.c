@@ -42,9 +42,9 @@ void kvf__cuda_choose(kvf__cuda *e, kvf_transfer *t) {
     kvf__cuda_copier *c = &j->copier;
     kvf_cuda_strategy asked = asked_for(e, t);
     unsigned all = at_hand(c);
-    kvf__cuda_load load;
-    kvf__cuda_load_of(t->move, c->direction, &load);
-    kvf__cuda_model_choose(e->model, c->direction, &load, all, c->computing, &j->explained);
+    kvf__cuda_move_profile load;
+    kvf__cuda_move_profile_of(t->move, c->direction, &load);
+    kvf__cuda_costs_choose(e->costs, c->direction, &load, all, c->computing, &j->explained);
     if (asked != KVF_CUDA_AUTO && all & 1u << asked) {
         j->explained.chosen = asked;
         j->explained.us[KVF_CUDA_AUTO] = j->explained.us[asked];
@@ -135,7 +135,7 @@ kvf_status kvf_cuda_stats_get(kvf_engine *engine, kvf_cuda_stats *out, kvf_error
     *out = (kvf_cuda_stats){0};
     pthread_mutex_lock(&engine->order);
     for (size_t d = 0; d < KVF_CUDA_DIRECTIONS; d++)
-        out->ring_bytes[d] = e->buffers[d].count * kvf__cuda_buffer_bytes(e);
+        out->packing_bytes[d] = e->buffers[d].count * kvf__cuda_buffer_bytes(e);
     pthread_mutex_unlock(&engine->order);
     pthread_mutex_lock(&engine->lock);
     for (size_t s = 0; s < KVF_CUDA_STRATEGIES; s++)

@@ -56,8 +56,8 @@ static kvf_status check_submit(kvf__cuda *e, const kvf_transfer *t, kvf_error *e
     return kvf__cuda_check_broken(e, error);
 }
 
-static const kvf__cuda_place *place_of(const kvf_tier *tier, const kvf_layout *layout) {
-    const kvf__cuda_place *places = tier->places;
+static const kvf__cuda_reach *place_of(const kvf_tier *tier, const kvf_layout *layout) {
+    const kvf__cuda_reach *places = tier->places;
     size_t i = 0;
     while (tier->layouts[i] != layout)
         i++;
@@ -66,8 +66,8 @@ static const kvf__cuda_place *place_of(const kvf_tier *tier, const kvf_layout *l
 
 /* What has to be known of the tiers, which may be gone once a background transfer begins. */
 static void note_tiers(const kvf_transfer *t, kvf__cuda_copier *c) {
-    const kvf__cuda_place *src = place_of(t->src, t->src_layout);
-    const kvf__cuda_place *dst = place_of(t->dst, t->dst_layout);
+    const kvf__cuda_reach *src = place_of(t->src, t->src_layout);
+    const kvf__cuda_reach *dst = place_of(t->dst, t->dst_layout);
     c->direction = direction_of(t);
     c->reachable = src->reachable && dst->reachable;
     c->src_shift = src->shift;
@@ -117,7 +117,7 @@ static kvf_status enqueue(kvf__cuda *e, kvf_transfer *t, bool cancelled, kvf_err
 }
 
 static kvf_status try_submit(kvf__cuda *e, kvf_transfer *t, bool cancelled, kvf_error *error) {
-    kvf__cuda_guard guard;
+    kvf__cuda_device_scope guard;
     kvf_status status = check_submit(e, t, error);
     if (status == KVF_OK)
         status = kvf__cuda_enter(e->options.device, &guard, error);
@@ -162,7 +162,7 @@ static kvf_status cuda_accept(kvf_engine *engine, const kvf_layout *layout, kvf_
     if (memory == KVF_MEMORY_HOST)
         return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
                          .what = "the CUDA engine needs pinned host memory");
-    kvf__cuda_guard guard;
+    kvf__cuda_device_scope guard;
     kvf_status status = kvf__cuda_enter(e->options.device, &guard, error);
     if (status != KVF_OK)
         return status;
@@ -175,7 +175,7 @@ static kvf_status cuda_accept(kvf_engine *engine, const kvf_layout *layout, kvf_
 
 static void cuda_close(kvf_engine *engine) {
     kvf__cuda *e = kvf__cuda_of(engine);
-    kvf__cuda_guard guard;
+    kvf__cuda_device_scope guard;
     kvf__cuda_stop_thread(e);
     bool entered = kvf__cuda_enter(e->options.device, &guard, NULL) == KVF_OK;
     /* Marks may still wait for events of the caller's; destroying a stream lets it finish. */
@@ -191,7 +191,7 @@ static void cuda_close(kvf_engine *engine) {
 static void free_parts(kvf__cuda *e, const kvf_allocator *allocator) {
     kvf__free(allocator, e->spare, e->spare_capacity, sizeof(cudaEvent_t));
     kvf__free(allocator, e->lists, 1, sizeof *e->lists);
-    kvf_cuda_model_destroy(e->model);
+    kvf_cuda_costs_destroy(e->costs);
     kvf__free(allocator, e, 1, sizeof *e);
 }
 
@@ -209,10 +209,10 @@ static const kvf__engine_ops cuda_ops = {
     .longest_nap = LONGEST_NAP_NS,
     .has_events = true,
     .has_background = true,
-    .keeps_plans = true,
+    .needs_plans = true,
     .strategies = KVF_CUDA_STRATEGIES - 1,
     .job_size = sizeof(kvf__cuda_job),
-    .place_size = sizeof(kvf__cuda_place),
+    .place_size = sizeof(kvf__cuda_reach),
     .accept = cuda_accept,
     .lane = cuda_lane,
     .submit = cuda_submit,
@@ -242,7 +242,7 @@ static kvf_status check_options(const kvf_cuda_options *o, kvf_error *error) {
     if (o->ctas > MOST_CTAS)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_EXPECTED,
                          .expected = MOST_CTAS, .what = "too many thread blocks");
-    if (o->ring_bytes > 0 && o->ring_bytes < LEAST_RING_BYTES)
+    if (o->packing_bytes > 0 && o->packing_bytes < LEAST_RING_BYTES)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_EXPECTED,
                          .expected = LEAST_RING_BYTES, .what = "too small a ring");
     return KVF_OK;
@@ -251,10 +251,10 @@ static kvf_status check_options(const kvf_cuda_options *o, kvf_error *error) {
 static void set_options(kvf__cuda *e, const kvf_cuda_options *o) {
     e->options = *o;
     e->options.lanes = o->lanes ? o->lanes : USUAL_LANES;
-    e->options.ring_bytes = o->ring_bytes ? o->ring_bytes : USUAL_RING_BYTES;
-    e->options.ring_bytes -= e->options.ring_bytes % LEAST_RING_BYTES;
-    e->options.ring_limit = o->ring_limit ? o->ring_limit : USUAL_RING_LIMIT;
-    e->options.model = NULL; /* copied, as what follows */
+    e->options.packing_bytes = o->packing_bytes ? o->packing_bytes : USUAL_RING_BYTES;
+    e->options.packing_bytes -= e->options.packing_bytes % LEAST_RING_BYTES;
+    e->options.packing_limit = o->packing_limit ? o->packing_limit : USUAL_RING_LIMIT;
+    e->options.costs = NULL; /* copied, as what follows */
     e->options.allocator = NULL;
     e->options.log = NULL;
     e->options.ranges = NULL;
@@ -262,12 +262,12 @@ static void set_options(kvf__cuda *e, const kvf_cuda_options *o) {
         e->lanes[lane].tail = &e->lanes[lane].head;
 }
 
-static kvf_status take_model(kvf__cuda *e, const kvf_cuda_model *model,
+static kvf_status take_model(kvf__cuda *e, const kvf_cuda_costs *costs,
                              const kvf_allocator *allocator, kvf_error *error) {
-    if (!model)
-        return kvf_cuda_model_builtin(allocator, &e->model, error);
-    e->model = kvf__cuda_model_copy(model, allocator);
-    return e->model ? KVF_OK : KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
+    if (!costs)
+        return kvf_cuda_costs_builtin(allocator, &e->costs, error);
+    e->costs = kvf__cuda_costs_copy(costs, allocator);
+    return e->costs ? KVF_OK : KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
 }
 
 static kvf_status ask_device(kvf__cuda *e, kvf_error *error) {
@@ -283,7 +283,7 @@ static kvf_status ask_device(kvf__cuda *e, kvf_error *error) {
 }
 
 static kvf_status open_device(kvf__cuda *e, kvf_error *error) {
-    kvf__cuda_guard guard;
+    kvf__cuda_device_scope guard;
     int devices = 0;
     cudaError_t code = cudaGetDeviceCount(&devices);
     if (code != cudaSuccess)
@@ -331,7 +331,7 @@ static kvf_status init(kvf__cuda *e, const kvf_cuda_options *o, const kvf_alloca
     e->lists = kvf__alloc(allocator, 1, sizeof *e->lists);
     if (!e->lists)
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
-    kvf_status status = take_model(e, o->model, allocator, error);
+    kvf_status status = take_model(e, o->costs, allocator, error);
     return status == KVF_OK ? init_base(e, o, allocator, error) : status;
 }
 
@@ -339,10 +339,10 @@ static void write_beginning(const kvf__cuda *e) {
     const kvf_cuda_options *o = &e->options;
     kvf__log(&e->base.hooks.log, KVF_LOG_INFO,
              "engine cuda: device %d, %u lanes each way, %zu transfers at a time, strategy %s, "
-             "model %s, %zu to %zu bytes to pack in, background %s at %g and %g GB/s (0: no "
+             "cost table %s, %zu to %zu bytes to pack in, background %s at %g and %g GB/s (0: no "
              "limit)%s",
              o->device, o->lanes, e->base.max_open, kvf_cuda_strategy_name(o->strategy),
-             e->model->calibrated ? "calibrated" : "built in", o->ring_bytes, o->ring_limit,
+             e->costs->calibrated ? "calibrated" : "built in", o->packing_bytes, o->packing_limit,
              o->no_thread ? "without a thread" : "by a thread", o->background_to_gbps,
              o->background_from_gbps, e->nvtx.domain ? ", ranges for NVTX" : "");
 }

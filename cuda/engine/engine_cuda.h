@@ -80,9 +80,9 @@ typedef struct kvf__cuda {
     int processors; /* of the device */
     kvf__cuda_lane lanes[KVF__LANES];
     kvf__cuda_lists *lists;
-    kvf__cuda_ring ring;
+    kvf__cuda_upload_ring ring;
     kvf__cuda_buffers buffers[KVF_CUDA_DIRECTIONS];
-    kvf_cuda_model *model; /* its own */
+    kvf_cuda_costs *costs; /* its own */
     atomic_bool broken;    /* the context is beyond use */
     kvf_error broken_by;   /* set before `broken` is; under `lock` */
     unsigned failures;     /* in a row, of asking for progress; under `lock` */
@@ -135,10 +135,10 @@ typedef struct kvf__cuda_job {
 } kvf__cuda_job;
 
 /* What the engine keeps of a tier's layout. */
-typedef struct kvf__cuda_place {
+typedef struct kvf__cuda_reach {
     bool reachable; /* by kernels and batches, all of it, at one distance: */
     ptrdiff_t shift;
-} kvf__cuda_place;
+} kvf__cuda_reach;
 
 static inline kvf__cuda_job *kvf__cuda_job_of(kvf_transfer *t) {
     return (kvf__cuda_job *)t->job;
@@ -157,7 +157,7 @@ KVF__MODULES kvf__cuda *kvf__cuda_of(kvf_engine *engine);
 
 /* ranges.c: whether a layout's bytes are all in memory of that kind that the engine reaches. */
 kvf_status kvf__cuda_check_layout(const kvf__cuda *engine, const kvf_layout *layout,
-                                  kvf_memory memory, kvf__cuda_place *place, kvf_error *error);
+                                  kvf_memory memory, kvf__cuda_reach *place, kvf_error *error);
 
 /* lanes.c; with `order` held, on the engine's device. */
 kvf_status kvf__cuda_open_lane(kvf__cuda *engine, unsigned lane, kvf_error *error);

@@ -85,11 +85,11 @@ kvf_status kvf__cuda_begin(kvf__cuda *e, kvf_transfer *t, kvf_error *error) {
 
 /* Copies */
 
-/* The end of the spans of the layer that a span belongs to; of all unless by layer. */
-static size_t end_of_layer(const kvf_move *move, size_t span) {
-    size_t end = span + 1;
-    while (end < move->span_count &&
-           (!move->by_layer || move->spans[end].layer == move->spans[span].layer))
+/* The end of the strips of the layer that a strip belongs to; of all unless by layer. */
+static size_t end_of_layer(const kvf_move *move, size_t strip) {
+    size_t end = strip + 1;
+    while (end < move->strip_count &&
+           (!move->by_layer || move->strips[end].layer == move->strips[strip].layer))
         end++;
     return end;
 }
@@ -104,13 +104,13 @@ static kvf__cuda_copy_fn *const copy_by[KVF_CUDA_STRATEGIES] = {
 static kvf_status copy_layers(kvf__cuda_job *j, size_t budget, kvf_error *error) {
     kvf__cuda_copier *c = &j->copier;
     const uint64_t start = c->copied;
-    while (c->cursor.span < c->move->span_count && c->copied - start < budget) {
-        size_t end = end_of_layer(c->move, c->cursor.span);
+    while (c->cursor.strip < c->move->strip_count && c->copied - start < budget) {
+        size_t end = end_of_layer(c->move, c->cursor.strip);
         size_t left = budget == SIZE_MAX ? budget : budget - (size_t)(c->copied - start);
         kvf_status status = copy_by[c->strategy](c, end, left, error);
         if (status != KVF_OK)
             return status;
-        if (c->cursor.span < end)
+        if (c->cursor.strip < end)
             return KVF_OK;
         if (!j->layers)
             continue;
@@ -139,7 +139,7 @@ kvf_status kvf__cuda_copy_some(kvf__cuda *e, kvf_transfer *t, size_t budget, boo
             status = copy_layers(j, budget, &details);
     }
     kvf__range_end(&e->base.hooks);
-    *done = *done || c->cursor.span == t->move->span_count;
+    *done = *done || c->cursor.strip == t->move->strip_count;
     if (status == KVF_OK)
         return KVF_OK;
     kvf__transfer_locate(t, &details);

@@ -112,7 +112,7 @@ kvf_status kvf_cuda_wait_slots(kvf_tier *tier, const uint64_t *ids, size_t count
     kvf_status status = check_slots(tier, ids, count, &e, error);
     if (status != KVF_OK)
         return status;
-    kvf__cuda_guard guard;
+    kvf__cuda_device_scope guard;
     status = kvf__cuda_enter(e->options.device, &guard, error);
     if (status != KVF_OK)
         return status;
@@ -168,7 +168,7 @@ kvf_status kvf_cuda_mark_slots(kvf_tier *tier, const uint64_t *ids, size_t count
         status = KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "the event is NULL");
     if (status != KVF_OK)
         return status;
-    kvf__cuda_guard guard;
+    kvf__cuda_device_scope guard;
     status = kvf__cuda_enter(e->options.device, &guard, error);
     if (status != KVF_OK)
         return status;
@@ -219,7 +219,7 @@ kvf_status kvf_cuda_wait_layer(kvf_transfer *t, uint32_t layer, struct CUstream_
     kvf_status status = kvf__cuda_check_broken(e, error);
     if (status != KVF_OK)
         return status;
-    kvf__cuda_guard guard;
+    kvf__cuda_device_scope guard;
     status = kvf__cuda_enter(e->options.device, &guard, error);
     if (status != KVF_OK)
         return status;

@@ -143,7 +143,7 @@ bool kvf__cuda_progress(kvf_engine *engine) {
     kvf__cuda *e = kvf__cuda_of(engine);
     if (atomic_load(&engine->open) == 0 && !kvf__cuda_has_marks(e))
         return false;
-    kvf__cuda_guard guard;
+    kvf__cuda_device_scope guard;
     kvf_error failed;
     bool entered = kvf__cuda_enter(e->options.device, &guard, &failed) == KVF_OK;
     bool any = land(e, entered, &failed);

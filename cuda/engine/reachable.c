@@ -92,8 +92,8 @@ static bool find_shift(uintptr_t start, uintptr_t end, ptrdiff_t *shift) {
 }
 
 kvf_status kvf__cuda_check_layout(const kvf__cuda *e, const kvf_layout *layout, kvf_memory memory,
-                                  kvf__cuda_place *place, kvf_error *error) {
-    kvf__cuda_place found = {.reachable = true};
+                                  kvf__cuda_reach *place, kvf_error *error) {
+    kvf__cuda_reach found = {.reachable = true};
     for (size_t i = 0; i < layout->count; i++) {
         const kvf_region *r = &layout->regions[i];
         uintptr_t start = (uintptr_t)r->base;

@@ -17,7 +17,7 @@ static bool has_work(const kvf_group *g) {
 
 static void *drive(void *context) {
     kvf_group *g = context;
-    kvf__cuda_guard guard;
+    kvf__cuda_device_scope guard;
     kvf_error error;
     bool entered = kvf__cuda_enter(g->engine->options.device, &guard, &error) == KVF_OK;
     (void)kvf__timers_be_exact();
@@ -308,7 +308,7 @@ kvf_status kvf_group_create(const kvf_group_options *options, kvf_group **out, k
     }
     atomic_init(&g->holds, 1);
     kvf__engine_hold(&g->engine->base);
-    kvf__cuda_guard guard;
+    kvf__cuda_device_scope guard;
     bool stuck = false;
     status = kvf__cuda_enter(g->engine->options.device, &guard, error);
     bool entered = status == KVF_OK;
@@ -348,7 +348,7 @@ void kvf_group_destroy(kvf_group *g) {
     pthread_mutex_lock(&g->driver);
     g->ended = true;
     pthread_mutex_unlock(&g->driver);
-    kvf__cuda_guard guard;
+    kvf__cuda_device_scope guard;
     bool entered = kvf__cuda_enter(g->engine->options.device, &guard, NULL) == KVF_OK;
     close_comm(g, status == KVF_OK && turn.outcome.status == KVF_OK);
     drop_buffers(g);

@@ -18,8 +18,8 @@
  * is called with `comm_lock` held, since the guard takes the communicator away from a driver that
  * CUDA holds up. Aborting it holds nothing but `abort_lock`.
  */
-#ifndef KVF_CUDA_GROUP_H
-#define KVF_CUDA_GROUP_H
+#ifndef KVF_NCCL_GROUP_H
+#define KVF_NCCL_GROUP_H
 
 #include <kvferry/flight.h>
 

@@ -4,8 +4,8 @@
  *
  * All calls come one at a time, and but for abort on the communicator's device.
  */
-#ifndef KVF_CUDA_NCCL_RUNTIME_H
-#define KVF_CUDA_NCCL_RUNTIME_H
+#ifndef KVF_NCCL_RUNTIME_H
+#define KVF_NCCL_RUNTIME_H
 
 #include <kvferry/nccl.h>
 

@@ -406,7 +406,7 @@ bool kvf__group_step(kvf_group *g) {
 
 /* A device that cannot be entered any more ends the group, which takes steps, too. */
 static void drive(kvf_group *g) {
-    kvf__cuda_guard guard;
+    kvf__cuda_device_scope guard;
     kvf_error error;
     bool entered = kvf__cuda_enter(g->engine->options.device, &guard, &error) == KVF_OK;
     if (!entered)

@@ -40,7 +40,7 @@ enum { PLAIN = 1, OF_NCCL, REGISTRABLE };
 static void *allocate(kvf_wire *w, kvf_error *error) {
     const kvf_group *g = w->group;
     void *memory = NULL;
-    kvf__cuda_guard guard;
+    kvf__cuda_device_scope guard;
     w->turn.offer = PLAIN;
     if (kvf__nccl_can_alloc(g->nccl_version) &&
         kvf__cuda_enter(g->engine->options.device, &guard, NULL) == KVF_OK) {
@@ -183,7 +183,7 @@ kvf_status kvf_wire_create(kvf_group *group, const kvf_wire_options *options, kv
         status =
             w->from && w->to ? make_tier(w, error) : KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
     }
-    kvf__cuda_guard guard;
+    kvf__cuda_device_scope guard;
     bool entered = kvf__cuda_enter(group->engine->options.device, &guard, NULL) == KVF_OK;
     status = agree(w, status, error);
     if (status == KVF_OK) {
@@ -214,7 +214,7 @@ void kvf_wire_destroy(kvf_wire *w) {
     if (w->left)
         return;
     if (w->memory) { /* the group is broken */
-        kvf__cuda_guard guard;
+        kvf__cuda_device_scope guard;
         bool entered = kvf__cuda_enter(g->engine->options.device, &guard, NULL) == KVF_OK;
         kvf__group_wait_rest(g);
         kvf__wire_end(w);

@@ -6,7 +6,7 @@
 kvf_status kvf_cuda_device_alloc(int device, size_t bytes, void **out, kvf_error *error) {
     if (!out || bytes == 0)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument or no bytes");
-    kvf__cuda_guard guard;
+    kvf__cuda_device_scope guard;
     kvf_status status = kvf__cuda_enter(device, &guard, error);
     if (status != KVF_OK)
         return status;
@@ -21,7 +21,7 @@ kvf_status kvf_cuda_device_alloc(int device, size_t bytes, void **out, kvf_error
 }
 
 void kvf_cuda_device_free(int device, void *memory) {
-    kvf__cuda_guard guard;
+    kvf__cuda_device_scope guard;
     if (!memory)
         return;
     bool entered = kvf__cuda_enter(device, &guard, NULL) == KVF_OK;

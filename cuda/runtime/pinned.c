@@ -201,23 +201,21 @@ static int node_near(int device) {
     return node;
 }
 
-static void fill(kvf_cuda_pinned *p, const kvf_cuda_pinned_options *o,
-                 kvf_cuda_pinned_report *report) {
+static void fill(kvf_cuda_pinned *p, const kvf_cuda_pinned_options *o, kvf_cuda_pinned_info *info) {
     double start = seconds_now();
     int node = o->near_device ? node_near(o->device) : -1;
-    report->numa_node = bind_to_node(p->base, p->bytes, node) ? node : -1;
+    info->numa_node = bind_to_node(p->base, p->bytes, node) ? node : -1;
     (void)madvise(p->base, p->bytes, o->no_huge_pages ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
     touch_all(p->base, p->bytes, threads_wanted(o->threads));
-    report->bytes = p->bytes;
-    report->touch_seconds = seconds_now() - start;
-    report->huge_bytes = huge_bytes(p->base);
-    report->page_bytes =
-        report->huge_bytes > p->bytes / 2 ? HUGE_PAGE : (size_t)sysconf(_SC_PAGESIZE);
+    info->bytes = p->bytes;
+    info->touch_seconds = seconds_now() - start;
+    info->huge_bytes = huge_bytes(p->base);
+    info->page_bytes = info->huge_bytes > p->bytes / 2 ? HUGE_PAGE : (size_t)sysconf(_SC_PAGESIZE);
 }
 
 static kvf_status map_and_register(kvf_cuda_pinned *p, const kvf_cuda_pinned_options *o,
-                                   kvf_cuda_pinned_report *report, kvf_error *error) {
-    kvf__cuda_guard guard;
+                                   kvf_cuda_pinned_info *info, kvf_error *error) {
+    kvf__cuda_device_scope guard;
     kvf_status status = kvf__cuda_enter(p->device, &guard, error);
     if (status != KVF_OK)
         return status;
@@ -225,50 +223,50 @@ static kvf_status map_and_register(kvf_cuda_pinned *p, const kvf_cuda_pinned_opt
         p->base = map_aligned(p->bytes);
         p->mapped = p->base != NULL;
         if (p->mapped)
-            fill(p, o, report);
+            fill(p, o, info);
         else
             status = KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY, .what = "mmap");
     }
     double start = seconds_now();
     if (status == KVF_OK)
-        status = register_all(p, &report->segments, error);
-    report->register_seconds = seconds_now() - start;
+        status = register_all(p, &info->segments, error);
+    info->register_seconds = seconds_now() - start;
     kvf__cuda_leave(&guard);
     return status;
 }
 
 static kvf_status finish(kvf_cuda_pinned *p, const kvf_cuda_pinned_options *o,
-                         kvf_cuda_pinned **out, kvf_cuda_pinned_report *report, kvf_error *error) {
-    kvf_cuda_pinned_report obtained = {.bytes = p->bytes, .numa_node = -1};
+                         kvf_cuda_pinned **out, kvf_cuda_pinned_info *info, kvf_error *error) {
+    kvf_cuda_pinned_info obtained = {.bytes = p->bytes, .numa_node = -1};
     kvf_status status = map_and_register(p, o, &obtained, error);
     if (status != KVF_OK) {
         unmake(p);
         return status;
     }
-    if (report)
-        *report = obtained;
+    if (info)
+        *info = obtained;
     *out = p;
     return KVF_OK;
 }
 
 kvf_status kvf_cuda_pinned_create(const kvf_cuda_pinned_options *options, kvf_cuda_pinned **out,
-                                  kvf_cuda_pinned_report *report, kvf_error *error) {
+                                  kvf_cuda_pinned_info *info, kvf_error *error) {
     size_t bytes, room;
     if (!options || !out || options->bytes == 0)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument or no bytes");
     if (!round_up(options->bytes, HUGE_PAGE, &bytes) || !kvf__add(bytes, HUGE_PAGE, &room))
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY, .what = "more than address space");
     kvf_cuda_pinned *p = make(options->allocator, options->device, NULL, bytes, error);
-    return p ? finish(p, options, out, report, error) : KVF_ERR_NO_MEMORY;
+    return p ? finish(p, options, out, info, error) : KVF_ERR_NO_MEMORY;
 }
 
 kvf_status kvf_cuda_pinned_adopt(void *base, size_t bytes, int device,
                                  const kvf_allocator *allocator, kvf_cuda_pinned **out,
-                                 kvf_cuda_pinned_report *report, kvf_error *error) {
+                                 kvf_cuda_pinned_info *info, kvf_error *error) {
     if (!base || bytes == 0 || !out || bytes - 1 > UINTPTR_MAX - (uintptr_t)base)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument or no bytes");
     kvf_cuda_pinned *p = make(allocator, device, base, bytes, error);
-    return p ? finish(p, NULL, out, report, error) : KVF_ERR_NO_MEMORY;
+    return p ? finish(p, NULL, out, info, error) : KVF_ERR_NO_MEMORY;
 }
 
 void *kvf_cuda_pinned_base(const kvf_cuda_pinned *p) {
@@ -282,7 +280,7 @@ size_t kvf_cuda_pinned_bytes(const kvf_cuda_pinned *p) {
 void kvf_cuda_pinned_destroy(kvf_cuda_pinned *p) {
     if (!p)
         return;
-    kvf__cuda_guard guard;
+    kvf__cuda_device_scope guard;
     bool entered = kvf__cuda_enter(p->device, &guard, NULL) == KVF_OK;
     unregister(p);
     if (entered)

@@ -69,7 +69,7 @@ kvf_status kvf__cuda_query(cudaEvent_t event, kvf_error *error) {
     return KVF_PENDING;
 }
 
-kvf_status kvf__cuda_enter(int device, kvf__cuda_guard *guard, kvf_error *error) {
+kvf_status kvf__cuda_enter(int device, kvf__cuda_device_scope *guard, kvf_error *error) {
     cudaError_t code = cudaGetDevice(&guard->device);
     if (code != cudaSuccess)
         return kvf__cuda_fail(code, "cudaGetDevice", error);
@@ -87,7 +87,7 @@ kvf_status kvf__cuda_enter(int device, kvf__cuda_guard *guard, kvf_error *error)
     return kvf__cuda_fail(code, "cudaThreadExchangeStreamCaptureMode", error);
 }
 
-void kvf__cuda_leave(const kvf__cuda_guard *guard) {
+void kvf__cuda_leave(const kvf__cuda_device_scope *guard) {
     enum cudaStreamCaptureMode mode = guard->mode;
     bool left = cudaThreadExchangeStreamCaptureMode(&mode) == cudaSuccess;
     if (guard->device != guard->own)

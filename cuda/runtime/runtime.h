@@ -29,13 +29,14 @@ KVF__MODULES kvf_status kvf__cuda_query(cudaEvent_t event, kvf_error *error);
  * stream capture of its own or of another thread. Nothing that our calls leave behind as the
  * runtime's last error stays there; whoever ignores an error clears it.
  */
-typedef struct kvf__cuda_guard {
+typedef struct kvf__cuda_device_scope {
     int device, own; /* the caller's, and the one worked on */
     enum cudaStreamCaptureMode mode;
-} kvf__cuda_guard;
+} kvf__cuda_device_scope;
 
-KVF__MODULES kvf_status kvf__cuda_enter(int device, kvf__cuda_guard *guard, kvf_error *error);
-KVF__MODULES void kvf__cuda_leave(const kvf__cuda_guard *guard);
+KVF__MODULES kvf_status kvf__cuda_enter(int device, kvf__cuda_device_scope *guard,
+                                        kvf_error *error);
+KVF__MODULES void kvf__cuda_leave(const kvf__cuda_device_scope *guard);
 
 /* Driver functions, asked for by version; NULL where the driver has none. */
 typedef CUresult kvf__cuda_batch_fn(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes,

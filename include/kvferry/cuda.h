@@ -5,12 +5,12 @@
  * cudaEvent_t a `struct CUevent_st *`. A NULL stream is the legacy default stream.
  *
  * @par Threads
- * Any thread, at any time, but for destroying or freeing what another call still uses. Models never
- * change and may be shared. Every call leaves the calling thread's current device as it was.
+ * Any thread, at any time, but for destroying or freeing what another call still uses. cost tables
+ * never change and may be shared. Every call leaves the calling thread's current device as it was.
  *
  * @par Ownership
- * Whoever is given pinned memory, device memory, a model or an engine destroys or frees it. Memory
- * that was adopted, streams and events stay the caller's; engines copy their model.
+ * Whoever is given pinned memory, device memory, a cost table or an engine destroys or frees it.
+ * Memory that was adopted, streams and events stay the caller's; engines copy their cost table.
  *
  * @par Lifetimes
  * Memory may be freed once no tier lies in it any more. Streams and events are used during the call
@@ -62,7 +62,7 @@ typedef struct kvf_cuda_pinned_options {
 } kvf_cuda_pinned_options;
 
 /** What was obtained. */
-typedef struct kvf_cuda_pinned_report {
+typedef struct kvf_cuda_pinned_info {
     size_t bytes;            /**< With what was rounded up. */
     size_t page_bytes;       /**< Of most of it, as far as the system tells. */
     size_t huge_bytes;       /**< How much lies in huge pages, as far as the system tells. */
@@ -70,16 +70,16 @@ typedef struct kvf_cuda_pinned_report {
     size_t segments;         /**< Registrations. */
     double touch_seconds;    /**< Mapping and first touch. */
     double register_seconds; /**< Page locking. */
-} kvf_cuda_pinned_report;
+} kvf_cuda_pinned_info;
 
 /**
- * Maps, touches and registers host memory. `report` may be NULL.
+ * Maps, touches and registers host memory. `info` may be NULL.
  * Errors: INVALID; RANGE for a device that does not exist; NO_MEMORY when there is none or it
  * cannot be pinned (`native_code`); UNSUPPORTED when there is no device or driver; ENGINE, BROKEN
  * for other failures of the runtime.
  */
 KVF_API kvf_status kvf_cuda_pinned_create(const kvf_cuda_pinned_options *options,
-                                          kvf_cuda_pinned **out, kvf_cuda_pinned_report *report,
+                                          kvf_cuda_pinned **out, kvf_cuda_pinned_info *info,
                                           kvf_error *error);
 
 /**
@@ -90,7 +90,7 @@ KVF_API kvf_status kvf_cuda_pinned_create(const kvf_cuda_pinned_options *options
  */
 KVF_API kvf_status kvf_cuda_pinned_adopt(void *base, size_t bytes, int device,
                                          const kvf_allocator *allocator, kvf_cuda_pinned **out,
-                                         kvf_cuda_pinned_report *report, kvf_error *error);
+                                         kvf_cuda_pinned_info *info, kvf_error *error);
 
 /** Where it begins. */
 KVF_API void *kvf_cuda_pinned_base(const kvf_cuda_pinned *pinned);
@@ -115,16 +115,18 @@ KVF_API void kvf_cuda_device_free(int device, void *memory);
 /** @}
  *  @name What a move costs
  *
- *  A model says how long each strategy takes for a move. The built-in one is made of other people's
- *  published figures and kept conservative; calibrate measures one on the machine.
+ *  A cost table says how long each strategy takes for a move. The built-in one is made of other
+ * people's published figures and kept conservative; calibrate measures one on the machine.
  *  @{ */
 
 /** How bytes are moved. */
 typedef enum kvf_cuda_strategy {
-    KVF_CUDA_AUTO, /**< The strategy that the model predicts to be fastest. KERNEL and STAGED occupy
-                      thread blocks and are chosen only if they save 10 % over the best of the
-                      others, or 25 % while the transfer waits for compute or compute is marked. */
-    KVF_CUDA_LOOP, /**< A cudaMemcpyAsync, 2DAsync or 3DAsync for every box. */
+    KVF_CUDA_AUTO,  /**< The strategy that the cost table predicts to be fastest. KERNEL and STAGED
+                       occupy  thread blocks and are chosen only if they save 10 % over the best of
+                       the  others, or 25 % while the transfer waits for compute or compute is
+                       marked.
+                     */
+    KVF_CUDA_LOOP,  /**< A cudaMemcpyAsync, 2DAsync or 3DAsync for every box. */
     KVF_CUDA_BATCH, /**< cuMemcpyBatchAsync or cuMemcpy3DBatchAsync, some thousand copies a call. */
     KVF_CUDA_KERNEL, /**< A few thread blocks read or write pinned host memory themselves. */
     KVF_CUDA_STAGED, /**< Packed on the device by a kernel, then few large copies; or the reverse.
@@ -147,14 +149,14 @@ typedef enum kvf_cuda_direction {
 /** Directions. */
 #define KVF_CUDA_DIRECTIONS 3
 
-/** A model. */
-typedef struct kvf_cuda_model kvf_cuda_model;
+/** A cost table. */
+typedef struct kvf_cuda_costs kvf_cuda_costs;
 
-/** The built-in model. `allocator` NULL: malloc. Errors: INVALID, NO_MEMORY. */
-KVF_API kvf_status kvf_cuda_model_builtin(const kvf_allocator *allocator, kvf_cuda_model **out,
+/** The built-in cost table. `allocator` NULL: malloc. Errors: INVALID, NO_MEMORY. */
+KVF_API kvf_status kvf_cuda_costs_builtin(const kvf_allocator *allocator, kvf_cuda_costs **out,
                                           kvf_error *error);
 
-/** Options of kvf_cuda_model_calibrate: zero-initialise, then set what differs. */
+/** Options of kvf_cuda_costs_calibrate: zero-initialise, then set what differs. */
 typedef struct kvf_cuda_calibrate_options {
     int device; /**< The device's index in the runtime. */
     /** Bytes of device memory, and as many of pinned memory, to use while calibrating, on top of
@@ -167,45 +169,45 @@ typedef struct kvf_cuda_calibrate_options {
                              are not available; NULL: no log. */
 } kvf_cuda_calibrate_options;
 
-/** A calibrated model with more noise than this is unreliable. */
+/** A calibrated cost table with more noise than this is unreliable. */
 #define KVF_CUDA_NOISY 0.1
 
 /**
  * Measures every strategy on a device, with its own engines and memory. Warms up for 0.3 s, then
  * runs a fixed number of transfers: an estimated one to two seconds on an H100's link, longer on a
- * slower one. Other work on the device or the link spoils the result: check kvf_cuda_model_noise
- * before storing a model. Strategies that are not available are marked as such.
+ * slower one. Other work on the device or the link spoils the result: check kvf_cuda_costs_noise
+ * before storing a cost table. Strategies that are not available are marked as such.
  * Errors: INVALID; RANGE for a device that does not exist; NO_MEMORY; UNSUPPORTED; ENGINE, BROKEN.
  */
-KVF_API kvf_status kvf_cuda_model_calibrate(const kvf_cuda_calibrate_options *options,
-                                            kvf_cuda_model **out, kvf_error *error);
+KVF_API kvf_status kvf_cuda_costs_calibrate(const kvf_cuda_calibrate_options *options,
+                                            kvf_cuda_costs **out, kvf_error *error);
 
 /** The relative difference between repeated measurements of a calibration: 0.02 is quiet; above
- *  KVF_CUDA_NOISY something disturbed it. NaN for the built-in model and for NULL. */
-KVF_API double kvf_cuda_model_noise(const kvf_cuda_model *model);
+ *  KVF_CUDA_NOISY something disturbed it. NaN for the built-in cost table and for NULL. */
+KVF_API double kvf_cuda_costs_noise(const kvf_cuda_costs *costs);
 
-/** Writes a model as JSON, keyed by GPU, driver and link; another file of that name is replaced
- *  whole or not at all. Errors: INVALID; ENGINE (`native_code` is errno); NO_MEMORY. */
-KVF_API kvf_status kvf_cuda_model_save(const kvf_cuda_model *model, const char *path,
+/** Writes a cost table as JSON, keyed by GPU, driver and link; another file of that name is
+ * replaced whole or not at all. Errors: INVALID; ENGINE (`native_code` is errno); NO_MEMORY. */
+KVF_API kvf_status kvf_cuda_costs_save(const kvf_cuda_costs *costs, const char *path,
                                        kvf_error *error);
 
 /**
- * Reads a file that kvf_cuda_model_save wrote. With a `device` it must be of that kind of GPU,
+ * Reads a file that kvf_cuda_costs_save wrote. With a `device` it must be of that kind of GPU,
  * behind such a link and with that driver; -1 takes it as it is. jansson, which reads and writes
- * the JSON, has memory of its own. Errors: INVALID for NULL or a file that is no such model;
+ * the JSON, has memory of its own. Errors: INVALID for NULL or a file that is no such cost table;
  * UNSUPPORTED for one of another GPU, driver or link (`what`); RANGE for a device that does not
  * exist; ENGINE when it cannot be read
  * (`native_code` is errno); NO_MEMORY.
  */
-KVF_API kvf_status kvf_cuda_model_load(const char *path, int device, const kvf_allocator *allocator,
-                                       kvf_cuda_model **out, kvf_error *error);
+KVF_API kvf_status kvf_cuda_costs_load(const char *path, int device, const kvf_allocator *allocator,
+                                       kvf_cuda_costs **out, kvf_error *error);
 
-/** Frees the model. NULL is fine. */
-KVF_API void kvf_cuda_model_destroy(kvf_cuda_model *model);
+/** Frees the cost table. NULL is fine. */
+KVF_API void kvf_cuda_costs_destroy(kvf_cuda_costs *costs);
 
 /** Why a strategy was chosen. */
 typedef enum kvf_cuda_reason {
-    KVF_CUDA_CHEAPEST,  /**< The model expects it to be quickest. */
+    KVF_CUDA_CHEAPEST,  /**< The cost table expects it to be quickest. */
     KVF_CUDA_FORCED,    /**< The submit or the engine's options asked for it. */
     KVF_CUDA_ONLY,      /**< Nothing else can do this. */
     KVF_CUDA_FELL_BACK, /**< What was asked for cannot do this. */
@@ -213,12 +215,12 @@ typedef enum kvf_cuda_reason {
                          too little. */
 } kvf_cuda_reason;
 
-/** What a model says of a move. Times are microseconds from submit to the last byte, with nothing
- *  in the way. */
+/** What a cost table says of a move. Times are microseconds from submit to the last byte, with
+ * nothing in the way. */
 typedef struct kvf_cuda_explanation {
     kvf_cuda_strategy chosen;       /**< Never AUTO. */
     kvf_cuda_reason reason;         /**< Why. */
-    bool calibrated;                /**< false: by the built-in model. */
+    bool calibrated;                /**< false: by the built-in cost table. */
     double us[KVF_CUDA_STRATEGIES]; /**< NaN for what cannot do this; AUTO: as the chosen one. */
     double wire_us;                 /**< All the bytes at the link's best. */
     uint64_t bytes;                 /**< In all. */
@@ -232,10 +234,10 @@ typedef struct kvf_cuda_explanation {
 /** What a copy of the CUDA engine can do: moves to be explained are lowered for it. */
 KVF_API const kvf_box_limits *kvf_cuda_limits(void);
 
-/** What a model says of a move, of which `direction` tells where it goes. Assumes that
+/** What a cost table says of a move, of which `direction` tells where it goes. Assumes that
  *  every strategy is available, except STAGED on the device, and that no compute runs. `host_boxes`
  *  is an estimate. Errors: INVALID. */
-KVF_API kvf_status kvf_cuda_model_explain(const kvf_cuda_model *model, const kvf_move *move,
+KVF_API kvf_status kvf_cuda_costs_explain(const kvf_cuda_costs *costs, const kvf_move *move,
                                           kvf_cuda_direction direction, kvf_cuda_explanation *out,
                                           kvf_error *error);
 
@@ -249,15 +251,15 @@ typedef struct kvf_cuda_options {
     unsigned lanes;              /**< Streams each way; 0 means 4, at most 8. */
     size_t max_transfers;        /**< Transfers at a time before AGAIN; 0 means 1024. */
     kvf_cuda_strategy strategy;  /**< Of transfers that do not ask for one themselves. */
-    const kvf_cuda_model *model; /**< Copied; NULL: the built-in one. */
+    const kvf_cuda_costs *costs; /**< Copied; NULL: the built-in one. */
     bool no_thread; /**< Background transfers move on in poll, wait and kvf_engine_progress only. */
     double background_to_gbps;   /**< Cap on background transfers to the device, 10^9 bytes/s,
                                       0.001 at least; 0: none. */
     double background_from_gbps; /**< ... and from it. */
-    unsigned ctas;     /**< Thread blocks of a kernel that copies over the link; 0: as many as the
-                            link needs, at most 1024. */
-    size_t ring_bytes; /**< Device memory for packing, each way; 0 means 32 MiB. */
-    size_t ring_limit; /**< ... to which it may grow beside compute; 0 means 128 MiB. */
+    unsigned ctas; /**< Thread blocks of a kernel that copies over the link; 0: as many as the
+                        link needs, at most 1024. */
+    size_t packing_bytes; /**< Device memory for packing, each way; 0 means 32 MiB. */
+    size_t packing_limit; /**< ... to which it may grow beside compute; 0 means 128 MiB. */
     const kvf_allocator *allocator; /**< NULL: malloc. Called from several threads. */
     const kvf_log *log;             /**< Copied; NULL: none. */
     const kvf_ranges *ranges; /**< Copied; NULL: NVTX's where a tool is attached, else none. */
@@ -280,8 +282,8 @@ typedef struct kvf_cuda_options {
  * end it polls without sleeping: from 20 us and 1/8 of the predicted duration before it, to 50 us
  * and 1/8 after. An end that was predicted is therefore seen at once, any other after one nap.
  * Background transfers, transfers after events or marks of the caller's, and lanes that share a
- * link are not predicted. The prediction is the model's, scaled by how the last two transfers of
- * similar length that ran alone compared with theirs. While it naps, the thread's timer slack
+ * link are not predicted. The prediction is the cost table's, scaled by how the last two transfers
+ * of similar length that ran alone compared with theirs. While it naps, the thread's timer slack
  * (prctl) is at most 1 us.
  *
  * A tier's regions are checked when it is made: UNSUPPORTED for pageable memory, INVALID for memory
@@ -312,7 +314,7 @@ typedef struct kvf_cuda_strategy_stats {
 /** What an engine has done. */
 typedef struct kvf_cuda_stats {
     kvf_cuda_strategy_stats by[KVF_CUDA_STRATEGIES]; /**< By strategy; AUTO: all. */
-    size_t ring_bytes[KVF_CUDA_DIRECTIONS];          /**< Device memory for packing, now. */
+    size_t packing_bytes[KVF_CUDA_DIRECTIONS];       /**< Device memory for packing, now. */
 } kvf_cuda_stats;
 
 /** Statistics so far. Errors: INVALID for NULL or another kind of engine. */

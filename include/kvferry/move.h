@@ -70,7 +70,7 @@ typedef struct kvf_box_limits {
 } kvf_box_limits;
 
 /** What a move amounts to. Sizes are bytes. */
-typedef struct kvf_move_report {
+typedef struct kvf_move_summary {
     uint64_t bytes;           /**< In all. */
     uint64_t blocks;          /**< Different pairs. */
     uint64_t boxes;           /**< Copies, before segments split any. */
@@ -79,9 +79,9 @@ typedef struct kvf_move_report {
     size_t median_box;        /**< Its bytes. */
     size_t smallest_fragment; /**< Its bytes. */
     size_t median_fragment;   /**< Its bytes. */
-    size_t spans;             /**< Regions, and rows of tiles turned, that could not be joined. */
+    size_t strips;            /**< Regions, and rows of tiles turned, that could not be joined. */
     size_t runs;              /**< Runs of ids that advance by one step. */
-} kvf_move_report;
+} kvf_move_summary;
 
 /**
  * Checks and lowers. The result depends on the pairs, not on their order.
@@ -112,7 +112,7 @@ KVF_API void kvf_move_destroy(kvf_move *move);
 
 /** Where an enumeration stands. Zero-initialise to begin. */
 typedef struct kvf_box_cursor {
-    size_t span;   /**< Of the next box of the product. */
+    size_t strip;  /**< Of the next box of the product. */
     size_t run;    /**< Of the next box of the product. */
     size_t slice;  /**< How much of it was given out already, */
     size_t row;    /**< of that slice, */
@@ -125,7 +125,7 @@ KVF_API size_t kvf_move_next(const kvf_move *move, kvf_box_cursor *cursor, kvf_b
                              size_t capacity);
 
 /** What the move amounts to. No box is stored on the way. Errors: INVALID, NO_MEMORY. */
-KVF_API kvf_status kvf_move_describe(const kvf_move *move, kvf_move_report *report,
+KVF_API kvf_status kvf_move_describe(const kvf_move *move, kvf_move_summary *info,
                                      kvf_error *error);
 
 #ifdef __cplusplus

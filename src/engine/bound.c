@@ -15,9 +15,9 @@ typedef struct leg {
 struct kvf_bound {
     kvf_allocator allocator;
     kvf_transfer *transfer;
-    size_t leg_count;
+    size_t pair_count;
     bool settled; /* flights are resolved */
-    leg legs[];
+    leg pairs[];
 };
 
 static kvf_bound *allocate(const kvf_allocator *allocator, size_t pairs) {
@@ -27,18 +27,18 @@ static kvf_bound *allocate(const kvf_allocator *allocator, size_t pairs) {
     kvf_bound *b = kvf__alloc_zero(allocator, 1, bytes);
     if (b) {
         b->allocator = *allocator;
-        b->leg_count = pairs;
+        b->pair_count = pairs;
     }
     return b;
 }
 
 static void free_bound(kvf_bound *b) {
     kvf_allocator allocator = b->allocator;
-    for (size_t i = 0; i < b->leg_count; i++)
-        if (b->legs[i].dst)
-            kvf__assignments_release(b->legs[i].dst);
+    for (size_t i = 0; i < b->pair_count; i++)
+        if (b->pairs[i].dst)
+            kvf__assignments_release(b->pairs[i].dst);
     kvf_transfer_release(b->transfer);
-    kvf__free(&allocator, b, 1, sizeof *b + b->leg_count * sizeof *b->legs);
+    kvf__free(&allocator, b, 1, sizeof *b + b->pair_count * sizeof *b->pairs);
 }
 
 /* Submitting */
@@ -91,17 +91,17 @@ static kvf_status depart(leg *l, const kvf_pair *pair, kvf_plan *plan, kvf_error
 
 /* As if nobody had departed. */
 static void undo(kvf_bound *b) {
-    for (size_t i = 0; i < b->leg_count; i++)
-        if (b->legs[i].dst)
-            kvf_flight_return(b->legs[i].dst, b->legs[i].flight, 0, NULL);
+    for (size_t i = 0; i < b->pair_count; i++)
+        if (b->pairs[i].dst)
+            kvf_flight_return(b->pairs[i].dst, b->pairs[i].flight, 0, NULL);
 }
 
 static kvf_status depart_all(kvf_bound *b, const kvf_pair *pairs, kvf_plan *plans,
                              kvf_error *error) {
-    for (size_t i = 0; i < b->leg_count; i++) {
-        b->legs[i].plan = i;
-        b->legs[i].result = KVF_PENDING;
-        kvf_status status = depart(&b->legs[i], &pairs[i], &plans[i], error);
+    for (size_t i = 0; i < b->pair_count; i++) {
+        b->pairs[i].plan = i;
+        b->pairs[i].result = KVF_PENDING;
+        kvf_status status = depart(&b->pairs[i], &pairs[i], &plans[i], error);
         if (status != KVF_OK)
             return at_pair(status, i, error);
     }
@@ -115,7 +115,7 @@ static kvf_status submit(kvf_bound *b, kvf_tier *src, kvf_tier *dst, const kvf_p
     kvf__range_end(&src->engine->hooks);
     if (status != KVF_OK)
         return status;
-    return kvf_transfer_submit(src, dst, plans, b->leg_count, o, &b->transfer, error);
+    return kvf_transfer_submit(src, dst, plans, b->pair_count, o, &b->transfer, error);
 }
 
 kvf_status kvf_bound_submit(kvf_tier *src, kvf_tier *dst, const kvf_pair *pairs, size_t pair_count,
@@ -151,15 +151,15 @@ static bool is_open(const leg *l) {
 /* Nobody waits for the bytes any more: every tracker has closed its flight. */
 static bool abandoned(const kvf_bound *b) {
     bool any = false;
-    for (size_t i = 0; i < b->leg_count; i++) {
-        if (is_open(&b->legs[i]))
+    for (size_t i = 0; i < b->pair_count; i++) {
+        if (is_open(&b->pairs[i]))
             return false;
-        any |= b->legs[i].dst != NULL;
+        any |= b->pairs[i].dst != NULL;
     }
     return any;
 }
 
-static void settle_leg(leg *l, const kvf_transfer *transfer, kvf_status ended) {
+static void settle_pair(leg *l, const kvf_transfer *transfer, kvf_status ended) {
     size_t landed = kvf_transfer_landed(transfer, l->plan);
     if (!l->dst) {
         l->result = KVF_OK;
@@ -176,8 +176,8 @@ static void settle_leg(leg *l, const kvf_transfer *transfer, kvf_status ended) {
 }
 
 static void settle(kvf_bound *b, kvf_status ended) {
-    for (size_t i = 0; i < b->leg_count; i++)
-        settle_leg(&b->legs[i], b->transfer, ended);
+    for (size_t i = 0; i < b->pair_count; i++)
+        settle_pair(&b->pairs[i], b->transfer, ended);
     b->settled = true;
 }
 
@@ -185,8 +185,8 @@ static void settle(kvf_bound *b, kvf_status ended) {
 static kvf_status overall(const kvf_bound *b, kvf_status ended, kvf_error *error) {
     if (ended != KVF_OK && ended != KVF_ERR_CANCELLED)
         return ended;
-    for (size_t i = 0; i < b->leg_count; i++)
-        if (b->legs[i].result == KVF_ERR_CLOSED)
+    for (size_t i = 0; i < b->pair_count; i++)
+        if (b->pairs[i].result == KVF_ERR_CLOSED)
             return KVF__FAIL(error, .status = KVF_ERR_CLOSED, .fields = KVF_ERROR_INDEX, .index = i,
                              .what = "the tracker has closed the pair's flight");
     return ended;
@@ -227,11 +227,11 @@ void kvf_bound_cancel(kvf_bound *b) {
 kvf_status kvf_bound_result(const kvf_bound *b, size_t pair, size_t *landed) {
     if (!b)
         return KVF_ERR_INVALID;
-    if (pair >= b->leg_count)
+    if (pair >= b->pair_count)
         return KVF_ERR_RANGE;
     if (landed)
-        *landed = b->legs[pair].landed;
-    return b->legs[pair].result;
+        *landed = b->pairs[pair].landed;
+    return b->pairs[pair].result;
 }
 
 kvf_transfer *kvf_bound_transfer(kvf_bound *b) {

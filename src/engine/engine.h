@@ -48,7 +48,7 @@ typedef struct kvf__engine_ops {
     bool has_events;      /* transfers may begin behind the caller's events */
     bool has_background;  /* background transfers */
     bool has_integrity;   /* tiers that keep checksums */
-    bool keeps_plans;     /* background transfers can name the blocks of a copy that failed */
+    bool needs_plans;     /* background transfers can name the blocks of a copy that failed */
     unsigned strategies;  /* ways of copying that a submit may ask for, 1 to this number */
     size_t job_size;      /* bytes of its own that the engine wants in every transfer, zeroed */
     size_t place_size;    /* bytes of its own that the engine wants for every layout of a tier */

@@ -70,7 +70,7 @@ static bool fill_results(kvf_transfer *t, const kvf_plan *plans, size_t plan_cou
         return false;
     for (size_t i = 0; i < plan_count; i++)
         t->plan_blocks[i] = t->landed[i] = plans[i].count;
-    bool wanted = t->src->sums || (t->background && t->engine->ops->keeps_plans);
+    bool wanted = t->src->sums || (t->background && t->engine->ops->needs_plans);
     return !wanted || t->move->runs.pairs == 0 || keep_plans(t, plans);
 }
 

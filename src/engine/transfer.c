@@ -188,9 +188,9 @@ void kvf__transfer_count_layer_bytes(kvf_transfer *t) {
     if (!t->layer_left)
         return;
     memset(t->layer_left, 0, t->layer_count * sizeof *t->layer_left);
-    for (size_t s = 0; s < m->span_count; s++)
-        t->layer_left[m->spans[s].layer - t->first_layer] +=
-            m->spans[s].width * m->spans[s].rows * m->runs.pairs;
+    for (size_t s = 0; s < m->strip_count; s++)
+        t->layer_left[m->strips[s].layer - t->first_layer] +=
+            m->strips[s].width * m->strips[s].rows * m->runs.pairs;
 }
 
 kvf_status kvf__transfer_shorten(kvf_transfer *t, const kvf_error *corrupt, kvf_error *error) {

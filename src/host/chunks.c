@@ -10,7 +10,7 @@ typedef kvf__chunk chunk;
 
 /* The pieces of a chunk, one by one: rows of blocks, or whole stretches where blocks touch. */
 typedef struct pieces {
-    const kvf__span *span;
+    const kvf__strip *strip;
     const kvf__run *run;
     size_t at, left; /* blocks: the next one in the run, how many there are from it on */
     size_t row;      /* of the next block */
@@ -27,7 +27,7 @@ static pieces pieces_of(const chunk *c) {
     size_t ordinal = c->first % move->runs.pairs;
     const kvf__run *run = kvf__runs_find(&move->runs, ordinal);
     return (pieces){
-        .span = &move->spans[c->first / move->runs.pairs],
+        .strip = &move->strips[c->first / move->runs.pairs],
         .run = run,
         .at = ordinal - run->start,
         .left = c->count,
@@ -46,20 +46,20 @@ static void skip_blocks(pieces *p, size_t count) {
 static bool next_piece(pieces *p, piece *out) {
     if (p->left == 0)
         return false;
-    const kvf__span *span = p->span;
-    ptrdiff_t dst_step = (ptrdiff_t)span->dst_stride * p->run->dst_step;
-    ptrdiff_t src_step = (ptrdiff_t)span->src_stride * p->run->src_step;
+    const kvf__strip *strip = p->strip;
+    ptrdiff_t dst_step = (ptrdiff_t)strip->dst_stride * p->run->dst_step;
+    ptrdiff_t src_step = (ptrdiff_t)strip->src_stride * p->run->src_step;
     ptrdiff_t at = (ptrdiff_t)p->at, row = (ptrdiff_t)p->row;
-    out->dst =
-        span->dst + (size_t)p->run->dst * span->dst_stride + at * dst_step + row * span->dst_pitch;
-    out->src =
-        span->src + (size_t)p->run->src * span->src_stride + at * src_step + row * span->src_pitch;
-    out->bytes = span->width;
-    if (span->rows == 1 && dst_step == (ptrdiff_t)span->width && src_step == dst_step) {
+    out->dst = strip->dst + (size_t)p->run->dst * strip->dst_stride + at * dst_step +
+               row * strip->dst_pitch;
+    out->src = strip->src + (size_t)p->run->src * strip->src_stride + at * src_step +
+               row * strip->src_pitch;
+    out->bytes = strip->width;
+    if (strip->rows == 1 && dst_step == (ptrdiff_t)strip->width && src_step == dst_step) {
         size_t rest = p->run->count - p->at, count = rest < p->left ? rest : p->left;
         out->bytes *= count;
         skip_blocks(p, count);
-    } else if (++p->row == span->rows) {
+    } else if (++p->row == strip->rows) {
         p->row = 0;
         skip_blocks(p, 1);
     }
@@ -153,7 +153,7 @@ size_t kvf__phase_units(const kvf_transfer *t, kvf__phase phase) {
     case KVF__VERIFY_DST:
         return t->dst->sums && is_part(t) ? pairs : 0;
     case KVF__COPY:
-        return pairs * t->move->span_count;
+        return pairs * t->move->strip_count;
     default:
         return t->dst->sums ? pairs : 0;
     }
@@ -162,8 +162,8 @@ size_t kvf__phase_units(const kvf_transfer *t, kvf__phase phase) {
 size_t kvf__phase_unit_bytes(const kvf_transfer *t, kvf__phase phase, size_t unit) {
     if (phase != KVF__COPY)
         return t->move->block_bytes;
-    const kvf__span *span = &t->move->spans[unit / t->move->runs.pairs];
-    return span->width * span->rows;
+    const kvf__strip *strip = &t->move->strips[unit / t->move->runs.pairs];
+    return strip->width * strip->rows;
 }
 
 static void do_chunk(const chunk *c, kvf__copy *streaming) {

@@ -4,7 +4,7 @@
  *     phase        units                     done to them
  *     VERIFY       blocks of the plans       check the source's sums
  *     VERIFY_DST   destination blocks        check those of which only some layers will be written
- *     COPY         blocks, span by span      copy
+ *     COPY         blocks, strip by strip      copy
  *     SEAL         destination blocks        take the destination's sums
  *
  * A phase that has nothing to do has no units.

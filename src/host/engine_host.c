@@ -126,8 +126,8 @@ static size_t chunk_units(const host *h, const kvf_transfer *t) {
     size_t most = CHUNK_BYTES / bytes + 1;
     size_t count = kvf__min(kvf__max(share, least), most);
     if (j->phase == KVF__COPY) {
-        size_t pairs = t->move->runs.pairs, span_left = pairs - j->taken % pairs;
-        count = kvf__min(count, span_left);
+        size_t pairs = t->move->runs.pairs, strip_left = pairs - j->taken % pairs;
+        count = kvf__min(count, strip_left);
     }
     return kvf__min(count, left);
 }
@@ -165,8 +165,8 @@ static void account(host *h, const chunk *c, kvf_transfer **left) {
     kvf_transfer *t = c->transfer;
     job *j = job_of(t);
     if (c->phase == KVF__COPY) {
-        const kvf__span *span = &t->move->spans[c->first / t->move->runs.pairs];
-        kvf__transfer_layer_landed(t, span->layer, span->width * span->rows * c->count);
+        const kvf__strip *strip = &t->move->strips[c->first / t->move->runs.pairs];
+        kvf__transfer_layer_landed(t, strip->layer, strip->width * strip->rows * c->count);
     }
     j->done += c->count;
     bool cancelled = atomic_load(&t->cancelled);
@@ -211,7 +211,7 @@ static kvf_transfer *runnable_head(host *h, unsigned lane, search *s) {
     }
 }
 
-static bool take_from(host *h, kvf_transfer *t, bool lent, search *s) {
+static bool take_from(host *h, kvf_transfer *t, bool inherited, search *s) {
     job *j = job_of(t);
     if (j->taken == j->units)
         return false;
@@ -222,7 +222,7 @@ static bool take_from(host *h, kvf_transfer *t, bool lent, search *s) {
         }
         return false;
     }
-    if (t->background && !lent && s->now < h->background_next) {
+    if (t->background && !inherited && s->now < h->background_next) {
         wake_at(s, h->background_next);
         return false;
     }
@@ -234,14 +234,14 @@ static bool take_from(host *h, kvf_transfer *t, bool lent, search *s) {
 
 /* Takes a chunk from a lane, or from a lane it waits for, without the cap when it is ordered work
  * that waits. Lanes wait for what was submitted before, so that this comes to an end. */
-static bool search_lane(host *h, unsigned lane, bool lent, search *s) {
+static bool search_lane(host *h, unsigned lane, bool inherited, search *s) {
     kvf_transfer *t = runnable_head(h, lane, s);
     if (t)
-        return take_from(h, t, lent, s);
+        return take_from(h, t, inherited, s);
     t = h->lanes[lane].head;
     for (unsigned l = 0; t && l < LANES; l++)
         if (l != lane && atomic_load(&h->base.retired[l]) < t->after[l] &&
-            search_lane(h, l, lent || !t->background, s))
+            search_lane(h, l, inherited || !t->background, s))
             return true;
     return false;
 }

@@ -8,28 +8,28 @@ static bool steps_to_neighbour(const kvf__run *run) {
     return run->src_step == 1 && run->dst_step == 1;
 }
 
-kvf_box kvf__move_box(const kvf__span *span, const kvf__run *run) {
-    ptrdiff_t dst_step = (ptrdiff_t)span->dst_stride * run->dst_step;
-    ptrdiff_t src_step = (ptrdiff_t)span->src_stride * run->src_step;
+kvf_box kvf__move_box(const kvf__strip *strip, const kvf__run *run) {
+    ptrdiff_t dst_step = (ptrdiff_t)strip->dst_stride * run->dst_step;
+    ptrdiff_t src_step = (ptrdiff_t)strip->src_stride * run->src_step;
     kvf_box box = {
-        .dst = span->dst + (size_t)run->dst * span->dst_stride,
-        .src = span->src + (size_t)run->src * span->src_stride,
-        .width = span->width,
-        .rows = span->rows,
+        .dst = strip->dst + (size_t)run->dst * strip->dst_stride,
+        .src = strip->src + (size_t)run->src * strip->src_stride,
+        .width = strip->width,
+        .rows = strip->rows,
         .slices = 1,
-        .dst_row_pitch = span->dst_pitch,
-        .src_row_pitch = span->src_pitch,
+        .dst_row_pitch = strip->dst_pitch,
+        .src_row_pitch = strip->src_pitch,
     };
-    ptrdiff_t width = (ptrdiff_t)span->width, rows = (ptrdiff_t)span->rows;
+    ptrdiff_t width = (ptrdiff_t)strip->width, rows = (ptrdiff_t)strip->rows;
     if (run->count == 1)
         return box;
     if (steps_to_neighbour(run) && dst_step == width && src_step == width) {
         box.width *= run->count; /* blocks touch */
-    } else if (span->rows == 1) {
+    } else if (strip->rows == 1) {
         box.rows = run->count;
         box.dst_row_pitch = dst_step;
         box.src_row_pitch = src_step;
-    } else if (dst_step == rows * span->dst_pitch && src_step == rows * span->src_pitch) {
+    } else if (dst_step == rows * strip->dst_pitch && src_step == rows * strip->src_pitch) {
         box.rows *= run->count; /* each block's rows go on where the last one's ended */
     } else {
         box.slices = run->count;
@@ -84,12 +84,12 @@ static size_t within_segment(pieces p, size_t segment) {
 /* The pieces of one side, in which rows lie `row_pitch` apart. */
 static pieces side(const void *address, ptrdiff_t pitch, size_t count, ptrdiff_t row_pitch,
                    size_t rows, size_t width) {
-    ptrdiff_t span = (ptrdiff_t)(rows - 1) * row_pitch;
+    ptrdiff_t strip = (ptrdiff_t)(rows - 1) * row_pitch;
     return (pieces){
         .address = (uintptr_t)address,
         .pitch = pitch,
-        .low = span < 0 ? span : 0,
-        .high = (span > 0 ? span : 0) + (ptrdiff_t)width,
+        .low = strip < 0 ? strip : 0,
+        .high = (strip > 0 ? strip : 0) + (ptrdiff_t)width,
         .count = count,
     };
 }
@@ -164,7 +164,7 @@ static kvf_box take(const kvf_box_limits *limits, kvf_box rest, size_t most, kvf
     return rest;
 }
 
-/* Carries: a whole row is a row, all rows are a slice, all slices a box, all runs a span. */
+/* Carries: a whole row is a row, all rows are a slice, all slices a box, all runs a strip. */
 static void carry(const kvf_move *move, const kvf_box *box, kvf_box_cursor *c) {
     if (c->column == box->width) {
         c->column = 0;
@@ -180,7 +180,7 @@ static void carry(const kvf_move *move, const kvf_box *box, kvf_box_cursor *c) {
     }
     if (c->run == move->runs.count) {
         c->run = 0;
-        c->span++;
+        c->strip++;
     }
 }
 
@@ -193,12 +193,12 @@ static kvf_box tidy(kvf_box box) {
     return box;
 }
 
-size_t kvf__move_next(const kvf_move *move, const kvf_box_limits *limits, size_t end_span,
+size_t kvf__move_next(const kvf_move *move, const kvf_box_limits *limits, size_t end_strip,
                       size_t most, kvf_box_cursor *cursor, kvf_box *boxes, size_t capacity) {
     size_t count = 0;
-    while (count < capacity && cursor->span < end_span && move->runs.count > 0) {
+    while (count < capacity && cursor->strip < end_strip && move->runs.count > 0) {
         const kvf__run *run = &move->runs.items[cursor->run];
-        kvf_box box = kvf__move_box(&move->spans[cursor->span], run);
+        kvf_box box = kvf__move_box(&move->strips[cursor->strip], run);
         boxes[count++] = tidy(take(limits, rest_of(&box, cursor), most, cursor));
         carry(move, &box, cursor);
     }
@@ -209,7 +209,8 @@ size_t kvf_move_next(const kvf_move *move, kvf_box_cursor *cursor, kvf_box *boxe
                      size_t capacity) {
     if (!move || !cursor || !boxes)
         return 0;
-    return kvf__move_next(move, &move->limits, move->span_count, SIZE_MAX, cursor, boxes, capacity);
+    return kvf__move_next(move, &move->limits, move->strip_count, SIZE_MAX, cursor, boxes,
+                          capacity);
 }
 
 /* Describing: equal runs are counted together, so that it takes as long as there are runs */
@@ -278,11 +279,11 @@ static size_t median(const sizes *items, size_t count) {
 }
 
 static void measure(const kvf_move *move, const run_class *classes, size_t class_count,
-                    sizes *boxes, sizes *fragments, kvf_move_report *report) {
+                    sizes *boxes, sizes *fragments, kvf_move_summary *info) {
     size_t n = 0;
-    for (size_t s = 0; s < move->span_count; s++) {
+    for (size_t s = 0; s < move->strip_count; s++) {
         for (size_t c = 0; c < class_count; c++, n++) {
-            kvf_box box = kvf__move_box(&move->spans[s], &classes[c].run);
+            kvf_box box = kvf__move_box(&move->strips[s], &classes[c].run);
             boxes[n] = boxes_of(&move->limits, &box);
             boxes[n].times *= classes[c].runs;
             fragments[n] = (sizes){box.width, (uint64_t)box.rows * box.slices * classes[c].runs};
@@ -290,51 +291,51 @@ static void measure(const kvf_move *move, const run_class *classes, size_t class
     }
     qsort(boxes, n, sizeof *boxes, by_bytes);
     qsort(fragments, n, sizeof *fragments, by_bytes);
-    report->boxes = count_all(boxes, n);
-    report->fragments = count_all(fragments, n);
-    report->smallest_box = boxes[0].bytes;
-    report->median_box = median(boxes, n);
-    report->smallest_fragment = fragments[0].bytes;
-    report->median_fragment = median(fragments, n);
+    info->boxes = count_all(boxes, n);
+    info->fragments = count_all(fragments, n);
+    info->smallest_box = boxes[0].bytes;
+    info->median_box = median(boxes, n);
+    info->smallest_fragment = fragments[0].bytes;
+    info->median_fragment = median(fragments, n);
 }
 
-static kvf_status describe(const kvf_move *move, kvf_move_report *report, kvf_error *error) {
+static kvf_status describe(const kvf_move *move, kvf_move_summary *info, kvf_error *error) {
     const kvf_allocator *a = &move->allocator;
     run_class *classes = kvf__alloc(a, move->runs.count, sizeof *classes);
     if (!classes)
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
     size_t class_count = classify(&move->runs, classes), room = 0;
-    sizes *all = kvf__mul(class_count, 2 * move->span_count, &room)
+    sizes *all = kvf__mul(class_count, 2 * move->strip_count, &room)
                      ? kvf__alloc(a, room, sizeof *all)
                      : NULL;
     if (all)
-        measure(move, classes, class_count, all, all + room / 2, report);
+        measure(move, classes, class_count, all, all + room / 2, info);
     kvf_status status = all ? KVF_OK : KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
     kvf__free(a, all, room, sizeof *all);
     kvf__free(a, classes, move->runs.count, sizeof *classes);
     return status;
 }
 
-kvf_status kvf_move_describe(const kvf_move *move, kvf_move_report *report, kvf_error *error) {
-    if (!move || !report)
+kvf_status kvf_move_describe(const kvf_move *move, kvf_move_summary *info, kvf_error *error) {
+    if (!move || !info)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
-    kvf_move_report r = {
+    kvf_move_summary r = {
         .bytes = (uint64_t)move->block_bytes * move->runs.pairs,
         .blocks = move->runs.pairs,
-        .spans = move->span_count,
+        .strips = move->strip_count,
         .runs = move->runs.count,
     };
     kvf_status status = move->runs.count > 0 ? describe(move, &r, error) : KVF_OK;
     if (status == KVF_OK)
-        *report = r;
+        *info = r;
     return status;
 }
 
 uint64_t kvf__move_box_count(const kvf_move *move, const kvf_box_limits *limits) {
     uint64_t count = 0;
-    for (size_t s = 0; s < move->span_count; s++) {
+    for (size_t s = 0; s < move->strip_count; s++) {
         for (size_t r = 0; r < move->runs.count; r++) {
-            kvf_box box = kvf__move_box(&move->spans[s], &move->runs.items[r]);
+            kvf_box box = kvf__move_box(&move->strips[s], &move->runs.items[r]);
             count += boxes_of(limits, &box).times;
         }
     }

@@ -51,16 +51,16 @@ static wide divide_up(wide a, size_t b) {
     return -divide_down(-a, b);
 }
 
-typedef struct span {
+typedef struct strip {
     wide first, last; /* both included; none when last < first */
-} span;
+} strip;
 
 /* All k, |k| < count, with low <= distance + k * step <= high. */
-static span steps_into(axis a, wide distance, wide low, wide high) {
+static strip steps_into(axis a, wide distance, wide low, wide high) {
     if (a.step == 0)
-        return low <= distance && distance <= high ? (span){0, 0} : (span){0, -1};
+        return low <= distance && distance <= high ? (strip){0, 0} : (strip){0, -1};
     const wide most = (wide)a.count - 1;
-    span s = {divide_up(low - distance, a.step), divide_down(high - distance, a.step)};
+    strip s = {divide_up(low - distance, a.step), divide_down(high - distance, a.step)};
     if (s.first < -most)
         s.first = -most;
     if (s.last > most)
@@ -73,11 +73,11 @@ static span steps_into(axis a, wide distance, wide low, wide high) {
  * axis fits into a step of the other that is three at most. */
 static bool meets(const lattice *l, wide distance, wide low, wide high, wide from) {
     const wide reach = ((wide)l->inner.count - 1) * (wide)l->inner.step;
-    span outer = steps_into(l->outer, distance, low - reach, high + reach);
+    strip outer = steps_into(l->outer, distance, low - reach, high + reach);
     if (outer.first < from)
         outer.first = from;
     for (wide k = outer.first; k <= outer.last; k++) {
-        span inner = steps_into(l->inner, distance + k * (wide)l->outer.step, low, high);
+        strip inner = steps_into(l->inner, distance + k * (wide)l->outer.step, low, high);
         if (inner.first <= inner.last)
             return true;
     }
@@ -120,14 +120,14 @@ static bool meet(const kvf_region *a, const kvf_region *b, size_t distance, size
 /* First and last address of a region over all blocks. */
 typedef struct extent {
     size_t start, last;
-    kvf__place place;
+    kvf__region_ref ref;
 } extent;
 
 static int compare_extents(const void *a, const void *b) {
     const extent *x = a, *y = b;
     if (x->start != y->start)
         return x->start < y->start ? -1 : 1;
-    return x->place.region < y->place.region ? -1 : x->place.region > y->place.region;
+    return x->ref.region < y->ref.region ? -1 : x->ref.region > y->ref.region;
 }
 
 /* false when an address wraps. The end must be an address too, as an end pointer is. */
@@ -147,7 +147,7 @@ static kvf_status check_pairs(const kvf_layout *layout, const extent *extents, k
     for (size_t i = 0; i < layout->count; i++) {
         const extent *a = &extents[i];
         for (size_t k = i + 1; k < layout->count && extents[k].start <= a->last; k++) {
-            const size_t x = a->place.region, y = extents[k].place.region;
+            const size_t x = a->ref.region, y = extents[k].ref.region;
             if (!meet(&layout->regions[x], &layout->regions[y], extents[k].start - a->start,
                       layout->blocks))
                 continue;
@@ -161,7 +161,7 @@ static kvf_status check_pairs(const kvf_layout *layout, const extent *extents, k
 }
 
 /* Fills in `places` on the way. */
-static kvf_status check_overlap(const kvf_layout *layout, kvf__place *places, kvf_error *error) {
+static kvf_status check_overlap(const kvf_layout *layout, kvf__region_ref *refs, kvf_error *error) {
     uint32_t layer = 0;
     extent *extents = kvf__alloc(&layout->allocator, layout->count, sizeof *extents);
     if (!extents)
@@ -170,11 +170,11 @@ static kvf_status check_overlap(const kvf_layout *layout, kvf__place *places, kv
         const kvf_region *r = &layout->regions[i];
         layer += i > 0 && r->layer != r[-1].layer;
         region_extent(r, layout->blocks, &extents[i]);
-        extents[i].place = (kvf__place){i, layer};
+        extents[i].ref = (kvf__region_ref){i, layer};
     }
     qsort(extents, layout->count, sizeof *extents, compare_extents);
     for (size_t i = 0; i < layout->count; i++)
-        places[i] = extents[i].place;
+        refs[i] = extents[i].ref;
     kvf_status status = check_pairs(layout, extents, error);
     kvf__free(&layout->allocator, extents, layout->count, sizeof *extents);
     return status;
@@ -284,9 +284,9 @@ static kvf_status check_layout(kvf_layout *layout, kvf_error *error) {
         if (status != KVF_OK)
             return status;
     }
-    kvf__place *places = (kvf__place *)&layout->regions[layout->count];
-    layout->by_address = places;
-    return check_overlap(layout, places, error);
+    kvf__region_ref *refs = (kvf__region_ref *)&layout->regions[layout->count];
+    layout->by_address = refs;
+    return check_overlap(layout, refs, error);
 }
 
 static kvf_status check_arguments(const kvf_region *regions, size_t count, size_t blocks,
@@ -308,7 +308,7 @@ static kvf_status check_arguments(const kvf_region *regions, size_t count, size_
 
 static size_t layout_size(size_t count) {
     size_t size;
-    bool fits = kvf__mul(count, sizeof(kvf_region) + sizeof(kvf__place), &size) &&
+    bool fits = kvf__mul(count, sizeof(kvf_region) + sizeof(kvf__region_ref), &size) &&
                 kvf__add(size, sizeof(kvf_layout), &size);
     return fits ? size : SIZE_MAX;
 }

@@ -7,10 +7,10 @@
 #include <stdatomic.h>
 
 /* A region and the ordinal of its layer. */
-typedef struct kvf__place {
+typedef struct kvf__region_ref {
     size_t region;
     uint32_t layer;
-} kvf__place;
+} kvf__region_ref;
 
 /* Only `holds` ever changes. Regions are as the caller gave them, except that rows are 1 or more,
  * the row pitch of one row is its bytes, and nothing has to be checked again: no address of any
@@ -23,8 +23,8 @@ struct kvf_layout {
     size_t block_bytes;
     uint64_t digest;
     size_t count;
-    const kvf__place *by_address; /* [count], all regions by their first address */
-    kvf_region regions[];         /* the places lie behind them */
+    const kvf__region_ref *by_address; /* [count], all regions by their first address */
+    kvf_region regions[];              /* the places lie behind them */
 };
 
 static inline bool kvf__is_tile(const kvf_region *r) {

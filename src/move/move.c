@@ -62,12 +62,12 @@ static kvf_status check_layers(const kvf_move_spec *spec, uint32_t *count, kvf_e
 
 /* Where only one side has rows, those of the other touch. A single block has no stride, whatever
  * its regions say. */
-static kvf__span make_span(const kvf_move_spec *spec, kvf__place place) {
-    const kvf_region *dst = &spec->dst->regions[place.region];
-    const kvf_region *src = &spec->src->regions[place.region];
+static kvf__strip make_strip(const kvf_move_spec *spec, kvf__region_ref ref) {
+    const kvf_region *dst = &spec->dst->regions[ref.region];
+    const kvf_region *src = &spec->src->regions[ref.region];
     const kvf_region *finer = dst->rows > src->rows ? dst : src;
     const size_t width = finer->bytes, rows = finer->rows;
-    return (kvf__span){
+    return (kvf__strip){
         .dst = dst->base,
         .src = src->base,
         .width = width,
@@ -78,7 +78,7 @@ static kvf__span make_span(const kvf_move_spec *spec, kvf__place place) {
         .src_stride = spec->src->blocks > 1 ? src->block_stride : 0,
         .dst_buffer = dst->buffer,
         .src_buffer = src->buffer,
-        .layer = place.layer,
+        .layer = ref.layer,
     };
 }
 
@@ -106,121 +106,123 @@ static lines lines_of(const kvf_region *r) {
     return l;
 }
 
-/* A tile that has another order on the other side is a span for every line of it: a transposition
- * is rows. Everything else is one span, and so is a tile of a single line, which has but one order.
+/* A tile that has another order on the other side is a strip for every line of it: a transposition
+ * is rows. Everything else is one strip, and so is a tile of a single line, which has but one
+ * order.
  */
-static size_t spans_of(const kvf_move_spec *spec, kvf__place place) {
-    const kvf_region *dst = &spec->dst->regions[place.region];
-    return dst->order == spec->src->regions[place.region].order ? 1 : lines_of(dst).count;
+static size_t strips_of(const kvf_move_spec *spec, kvf__region_ref ref) {
+    const kvf_region *dst = &spec->dst->regions[ref.region];
+    return dst->order == spec->src->regions[ref.region].order ? 1 : lines_of(dst).count;
 }
 
-static kvf__span make_line(const kvf_move_spec *spec, kvf__place place, size_t index) {
-    const lines dst = lines_of(&spec->dst->regions[place.region]);
-    const lines src = lines_of(&spec->src->regions[place.region]);
-    kvf__span span = make_span(spec, place);
-    span.width = dst.piece;
-    span.rows = dst.length;
-    span.dst += index * dst.next;
-    span.src += index * src.next;
-    span.dst_pitch = span.rows > 1 ? (ptrdiff_t)dst.pitch : 0;
-    span.src_pitch = span.rows > 1 ? (ptrdiff_t)src.pitch : 0;
-    return span;
+static kvf__strip make_line(const kvf_move_spec *spec, kvf__region_ref ref, size_t index) {
+    const lines dst = lines_of(&spec->dst->regions[ref.region]);
+    const lines src = lines_of(&spec->src->regions[ref.region]);
+    kvf__strip strip = make_strip(spec, ref);
+    strip.width = dst.piece;
+    strip.rows = dst.length;
+    strip.dst += index * dst.next;
+    strip.src += index * src.next;
+    strip.dst_pitch = strip.rows > 1 ? (ptrdiff_t)dst.pitch : 0;
+    strip.src_pitch = strip.rows > 1 ? (ptrdiff_t)src.pitch : 0;
+    return strip;
 }
 
 /* Rows that touch on both sides are one. */
-static void close_rows(kvf__span *span) {
-    if (span->rows > 1 && (size_t)span->dst_pitch == span->width &&
-        (size_t)span->src_pitch == span->width) {
-        span->width *= span->rows;
-        span->rows = 1;
-        span->dst_pitch = span->src_pitch = 0;
+static void close_rows(kvf__strip *strip) {
+    if (strip->rows > 1 && (size_t)strip->dst_pitch == strip->width &&
+        (size_t)strip->src_pitch == strip->width) {
+        strip->width *= strip->rows;
+        strip->rows = 1;
+        strip->dst_pitch = strip->src_pitch = 0;
     }
 }
 
-static bool is_moved(const kvf_move *move, kvf__place place) {
-    return place.layer >= move->first_layer && place.layer - move->first_layer < move->layer_count;
+static bool is_moved(const kvf_move *move, kvf__region_ref ref) {
+    return ref.layer >= move->first_layer && ref.layer - move->first_layer < move->layer_count;
 }
 
-static void add_spans_of(kvf_move *move, const kvf_move_spec *spec, kvf__place place) {
-    const size_t count = spans_of(spec, place);
+static void add_strips_of(kvf_move *move, const kvf_move_spec *spec, kvf__region_ref ref) {
+    const size_t count = strips_of(spec, ref);
     for (size_t i = 0; i < count; i++) {
-        kvf__span *span = &move->spans[move->span_count++];
-        *span = count > 1 ? make_line(spec, place, i) : make_span(spec, place);
-        move->block_bytes += span->width * span->rows;
-        close_rows(span);
+        kvf__strip *strip = &move->strips[move->strip_count++];
+        *strip = count > 1 ? make_line(spec, ref, i) : make_strip(spec, ref);
+        move->block_bytes += strip->width * strip->rows;
+        close_rows(strip);
     }
 }
 
 static int by_destination(const void *a, const void *b) {
-    const uintptr_t x = (uintptr_t)((const kvf__span *)a)->dst;
-    const uintptr_t y = (uintptr_t)((const kvf__span *)b)->dst;
+    const uintptr_t x = (uintptr_t)((const kvf__strip *)a)->dst;
+    const uintptr_t y = (uintptr_t)((const kvf__strip *)b)->dst;
     return (x > y) - (x < y);
 }
 
 static int by_layer(const void *a, const void *b) {
-    const uint32_t x = ((const kvf__span *)a)->layer, y = ((const kvf__span *)b)->layer;
+    const uint32_t x = ((const kvf__strip *)a)->layer, y = ((const kvf__strip *)b)->layer;
     return x != y ? (x > y) - (x < y) : by_destination(a, b);
 }
 
 /* By destination, within layers where these stay apart. They mostly are already. */
-static void sort_spans(kvf_move *move) {
+static void sort_strips(kvf_move *move) {
     int (*order)(const void *, const void *) = move->by_layer ? by_layer : by_destination;
     size_t i = 1;
-    while (i < move->span_count && order(&move->spans[i - 1], &move->spans[i]) < 0)
+    while (i < move->strip_count && order(&move->strips[i - 1], &move->strips[i]) < 0)
         i++;
-    if (i < move->span_count)
-        qsort(move->spans, move->span_count, sizeof *move->spans, order);
+    if (i < move->strip_count)
+        qsort(move->strips, move->strip_count, sizeof *move->strips, order);
 }
 
 /* Lines are no more than pieces, and these no more than bytes of a block: no sum wraps. */
-static bool add_spans(kvf_move *move, const kvf_move_spec *spec) {
+static bool add_strips(kvf_move *move, const kvf_move_spec *spec) {
     const kvf_layout *dst = spec->dst;
     size_t count = 0;
     for (size_t i = 0; i < dst->count; i++)
-        count += is_moved(move, dst->by_address[i]) ? spans_of(spec, dst->by_address[i]) : 0;
-    move->spans = kvf__alloc(&move->allocator, count, sizeof *move->spans);
-    if (!move->spans)
+        count += is_moved(move, dst->by_address[i]) ? strips_of(spec, dst->by_address[i]) : 0;
+    move->strips = kvf__alloc(&move->allocator, count, sizeof *move->strips);
+    if (!move->strips)
         return false;
-    move->span_capacity = count;
+    move->strip_capacity = count;
     uint32_t layer = 0;
     for (size_t i = 0; i < dst->count; i++) {
         layer += i > 0 && dst->regions[i].layer != dst->regions[i - 1].layer;
-        const kvf__place place = move->by_layer ? (kvf__place){i, layer} : dst->by_address[i];
-        if (is_moved(move, place))
-            add_spans_of(move, spec, place);
+        const kvf__region_ref ref =
+            move->by_layer ? (kvf__region_ref){i, layer} : dst->by_address[i];
+        if (is_moved(move, ref))
+            add_strips_of(move, spec, ref);
     }
-    sort_spans(move);
+    sort_strips(move);
     return true;
 }
 
-/* Joining spans */
+/* Joining strips */
 
-/* Whether two spans may be one at all. */
-static bool go_together(const kvf_move *move, const kvf__span *a, const kvf__span *b) {
+/* Whether two strips may be one at all. */
+static bool go_together(const kvf_move *move, const kvf__strip *a, const kvf__strip *b) {
     return a->dst_stride == b->dst_stride && a->src_stride == b->src_stride &&
            a->dst_buffer == b->dst_buffer && a->src_buffer == b->src_buffer &&
            (!move->by_layer || a->layer == b->layer);
 }
 
-static bool touches(const kvf_move *move, const kvf__span *a, const kvf__span *b) {
+static bool touches(const kvf_move *move, const kvf__strip *a, const kvf__strip *b) {
     return b->dst == a->dst + a->width && b->src == a->src + a->width && a->rows == b->rows &&
            a->dst_pitch == b->dst_pitch && a->src_pitch == b->src_pitch && go_together(move, a, b);
 }
 
-/* Joins each span with those behind it that touch it on both sides. */
+/* Joins each strip with those behind it that touch it on both sides. */
 static void join_touching(kvf_move *move) {
     size_t kept = 0;
-    for (size_t i = 1; i < move->span_count; i++) {
-        kvf__span *last = &move->spans[kept];
-        if (touches(move, last, &move->spans[i])) {
-            last->width += move->spans[i].width;
+    for (size_t i = 1; i < move->strip_count; i++) {
+        kvf__strip *last = &move->strips[kept];
+        if (touches(move, last, &move->strips[i])) {
+            last->width += move->strips[i].width;
         } else {
             close_rows(last);
-            move->spans[++kept] = move->spans[i];
+            move->strips[++kept] = move->strips[i];
         }
     }
-    close_rows(&move->spans[kept]);
-    move->span_count = kept + 1;
+    close_rows(&move->strips[kept]);
+    move->strip_count = kept + 1;
 }
 
 static ptrdiff_t distance(const void *from, const void *to) {
@@ -229,11 +231,11 @@ static ptrdiff_t distance(const void *from, const void *to) {
 
 /* Joins b to a where its rows go on at the distance that a's have, or where both are single rows
  * that may stand at theirs. */
-static bool join_rows_of(const kvf_move *move, kvf__span *a, const kvf__span *b) {
+static bool join_rows_of(const kvf_move *move, kvf__strip *a, const kvf__strip *b) {
     if (a->width != b->width || !go_together(move, a, b))
         return false;
     ptrdiff_t dst = distance(a->dst, b->dst), src = distance(a->src, b->src);
-    const kvf__span *pattern = a->rows > 1 ? a : b;
+    const kvf__strip *pattern = a->rows > 1 ? a : b;
     ptrdiff_t dst_pitch = pattern->rows > 1 ? pattern->dst_pitch : dst;
     ptrdiff_t src_pitch = pattern->rows > 1 ? pattern->src_pitch : src;
     bool goes_on = dst == (ptrdiff_t)a->rows * dst_pitch && src == (ptrdiff_t)a->rows * src_pitch &&
@@ -247,40 +249,40 @@ static bool join_rows_of(const kvf_move *move, kvf__span *a, const kvf__span *b)
     return true;
 }
 
-/* Makes rows at one distance the rows of one span. */
+/* Makes rows at one distance the rows of one strip. */
 static void join_rows(kvf_move *move) {
     size_t kept = 0;
-    for (size_t i = 1; i < move->span_count; i++)
-        if (!join_rows_of(move, &move->spans[kept], &move->spans[i]))
-            move->spans[++kept] = move->spans[i];
-    move->span_count = kept + 1;
+    for (size_t i = 1; i < move->strip_count; i++)
+        if (!join_rows_of(move, &move->strips[kept], &move->strips[i]))
+            move->strips[++kept] = move->strips[i];
+    move->strip_count = kept + 1;
 }
 
 /* What could not be joined as it was may go with what its neighbours have become. */
 void kvf__move_join(kvf_move *move) {
-    for (size_t before = 0; before != move->span_count;) {
-        before = move->span_count;
+    for (size_t before = 0; before != move->strip_count;) {
+        before = move->strip_count;
         join_touching(move);
         join_rows(move);
     }
 }
 
 static bool join_regions(kvf_move *move, const kvf_move_spec *spec) {
-    if (!add_spans(move, spec))
+    if (!add_strips(move, spec))
         return false;
     kvf__move_join(move);
     return true;
 }
 
-/* Runs that fit every span */
+/* Runs that fit every strip */
 
 static uint32_t largest_step(size_t max_pitch, size_t stride) {
     size_t step = stride ? max_pitch / stride : 1;
     return step < INT32_MAX ? (uint32_t)step : INT32_MAX;
 }
 
-/* Whether rows of this span may stand at any slice pitch that ids make. */
-static bool any_slice_pitch(const kvf_box_limits *limits, const kvf__span *s) {
+/* Whether rows of this strip may stand at any slice pitch that ids make. */
+static bool any_slice_pitch(const kvf_box_limits *limits, const kvf__strip *s) {
     if (s->rows == 1)
         return true;
     if (!limits->slices)
@@ -289,15 +291,15 @@ static bool any_slice_pitch(const kvf_box_limits *limits, const kvf__span *s) {
                                         s->src_stride % kvf__magnitude(s->src_pitch) == 0);
 }
 
-static size_t extent_of(const kvf__span *s, ptrdiff_t pitch) {
+static size_t extent_of(const kvf__strip *s, ptrdiff_t pitch) {
     return (s->rows - 1) * kvf__magnitude(pitch) + s->width;
 }
 
-/* Whether two blocks that are neighbours on both sides are one box in some span. */
+/* Whether two blocks that are neighbours on both sides are one box in some strip. */
 static bool neighbours_fit(const kvf_move *move) {
     const kvf__run two = {.count = 2, .src_step = 1, .dst_step = 1};
-    for (size_t i = 0; i < move->span_count; i++) {
-        kvf_box box = kvf__move_box(&move->spans[i], &two);
+    for (size_t i = 0; i < move->strip_count; i++) {
+        kvf_box box = kvf__move_box(&move->strips[i], &two);
         if (kvf__box_fits(&move->limits, &box))
             return true;
     }
@@ -310,8 +312,8 @@ static void limit_steps(const kvf_move *move, kvf__pairs_spec *pairs) {
     pairs->backwards = l->negative_pitch;
     pairs->standing = l->narrow_pitch;
     pairs->neighbours_first = neighbours_fit(move);
-    for (size_t i = 0; i < move->span_count; i++) {
-        const kvf__span *s = &move->spans[i];
+    for (size_t i = 0; i < move->strip_count; i++) {
+        const kvf__strip *s = &move->strips[i];
         bool strides_fit = l->narrow_pitch || (s->dst_stride >= extent_of(s, s->dst_pitch) &&
                                                s->src_stride >= extent_of(s, s->src_pitch));
         bool fits = any_slice_pitch(l, s) && strides_fit;
@@ -370,6 +372,6 @@ void kvf_move_destroy(kvf_move *move) {
         return;
     kvf_allocator allocator = move->allocator;
     kvf__runs_free(&move->runs, &allocator);
-    kvf__free(&allocator, move->spans, move->span_capacity, sizeof *move->spans);
+    kvf__free(&allocator, move->strips, move->strip_capacity, sizeof *move->strips);
     kvf__free(&allocator, move, 1, sizeof *move);
 }

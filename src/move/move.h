@@ -1,7 +1,7 @@
 /*
- * A lowered move: the product of spans and runs.
+ * A lowered move: the product of strips and runs.
  *
- *     spans   joined regions                          runs   ids that advance together
+ *     strips   joined regions                          runs   ids that advance together
  *
  *       dst, src, width                                 4>8 5>9 6>10
  *       rows at row_pitch          x                    9>1
@@ -18,7 +18,7 @@
 
 #include <stdatomic.h>
 
-typedef struct kvf__span {
+typedef struct kvf__strip {
     char *dst;
     const char *src;
     size_t width, rows;
@@ -26,16 +26,16 @@ typedef struct kvf__span {
     size_t dst_stride, src_stride;  /* between blocks */
     uint32_t dst_buffer, src_buffer;
     uint32_t layer; /* ordinal in the layout; of the first region joined */
-} kvf__span;
+} kvf__strip;
 
 struct kvf_move {
     kvf_allocator allocator;
     atomic_size_t holds; /* kvf_move_destroy gives one back */
     kvf_box_limits limits;
-    kvf__span *spans;
-    size_t span_count, span_capacity;
+    kvf__strip *strips;
+    size_t strip_count, strip_capacity;
     kvf__runs runs;
-    size_t block_bytes; /* bytes of one block over all spans */
+    size_t block_bytes; /* bytes of one block over all strips */
     uint32_t first_layer, layer_count;
     bool by_layer;
     _Atomic uint64_t boxes; /* see kvf__move_boxes; 0: not counted yet */
@@ -51,8 +51,8 @@ static inline bool kvf__pitch_fits(const kvf_box_limits *limits, ptrdiff_t pitch
            (kvf__magnitude(pitch) >= extent || limits->narrow_pitch);
 }
 
-/* The box of one span and one run, before limits and segments cut it. */
-KVF__MODULES kvf_box kvf__move_box(const kvf__span *span, const kvf__run *run);
+/* The box of one strip and one run, before limits and segments cut it. */
+KVF__MODULES kvf_box kvf__move_box(const kvf__strip *strip, const kvf__run *run);
 
 /* Whether a box is one copy within the limits, segments aside. */
 KVF__MODULES bool kvf__box_fits(const kvf_box_limits *limits, const kvf_box *box);
@@ -60,17 +60,17 @@ KVF__MODULES bool kvf__box_fits(const kvf_box_limits *limits, const kvf_box *box
 /* How many boxes it takes within these limits, segments aside. */
 KVF__MODULES uint64_t kvf__move_box_count(const kvf_move *move, const kvf_box_limits *limits);
 
-/* How many it takes within its own. The first time this takes as long as there are spans times
+/* How many it takes within its own. The first time this takes as long as there are strips times
  * runs, later none. */
 uint64_t kvf__move_boxes(kvf_move *move);
 
-/* kvf_move_next within other limits than those it was lowered for, up to a span, in boxes of at
+/* kvf_move_next within other limits than those it was lowered for, up to a strip, in boxes of at
  * most `most` bytes, 1 or more. */
 KVF__MODULES size_t kvf__move_next(const kvf_move *move, const kvf_box_limits *limits,
-                                   size_t end_span, size_t most, kvf_box_cursor *cursor,
+                                   size_t end_strip, size_t most, kvf_box_cursor *cursor,
                                    kvf_box *boxes, size_t capacity);
 
-/* Joins spans that are neighbours in the list, as far as the move's limits allow, until no two can
+/* Joins strips that are neighbours in the list, as far as the move's limits allow, until no two can
  * be. */
 KVF__MODULES void kvf__move_join(kvf_move *move);
 

@@ -87,17 +87,17 @@ static void insertion_sort(pair *pairs, size_t count) {
 
 /* One pass of a radix sort on the destinations. */
 static void scatter(const pair *from, pair *to, size_t count, unsigned shift) {
-    uint32_t place[DIGITS] = {0};
+    uint32_t ref[DIGITS] = {0};
     for (size_t i = 0; i < count; i++)
-        place[from[i] >> shift & (DIGITS - 1)]++;
+        ref[from[i] >> shift & (DIGITS - 1)]++;
     uint32_t sum = 0;
     for (size_t d = 0; d < DIGITS; d++) {
-        uint32_t here = place[d];
-        place[d] = sum;
+        uint32_t here = ref[d];
+        ref[d] = sum;
         sum += here;
     }
     for (size_t i = 0; i < count; i++)
-        to[place[from[i] >> shift & (DIGITS - 1)]++] = from[i];
+        to[ref[from[i] >> shift & (DIGITS - 1)]++] = from[i];
 }
 
 uint64_t *kvf__pairs_sort(uint64_t *words, uint64_t *spare, size_t count, size_t bound) {

@@ -30,7 +30,7 @@ template <class Owner> constexpr bool is_a_handle_that_moves() {
 }
 
 static_assert(is_a_handle_that_moves<kvferry::sequence>());
-static_assert(is_a_handle_that_moves<kvferry::owner<kvf_cuda_model_destroy>>());
+static_assert(is_a_handle_that_moves<kvferry::owner<kvf_cuda_costs_destroy>>());
 static_assert(is_a_handle_that_moves<kvferry::owner<kvf_wire_op_release>>());
 static_assert(std::is_nothrow_copy_constructible_v<kvferry::error>);
 

@@ -3,8 +3,8 @@
  * (conform_trace.c), the lines of hash vectors (conform_vectors.c). Whatever is malformed ends the
  * program with status 2.
  */
-#ifndef KVF_CONFORM_H
-#define KVF_CONFORM_H
+#ifndef KVF_TEST_CONFORM_H
+#define KVF_TEST_CONFORM_H
 
 #include <kvferry/kvferry.h>
 

@@ -26,7 +26,7 @@ static const uint64_t ids[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
 /* Blocks of one piece each, so that a window is a copy. */
 typedef struct lab {
     kvf_engine *engine;
-    rig_tier near, far;
+    fixture_tier near, far;
 } lab;
 
 static void open_lab(lab *l, const kvf_cuda_options *options) {
@@ -35,44 +35,44 @@ static void open_lab(lab *l, const kvf_cuda_options *options) {
     *l = (lab){0};
     (void)alarm(WATCHDOG_S);
     test_expect(KVF_OK, kvf_engine_cuda_create(options, &l->engine, &e), &e);
-    l->near = rig_tier_make_on(l->engine, RIG_NEAR, &shape, RIG_CONTIGUOUS, false);
-    l->far = rig_tier_make(l->engine, &shape, RIG_PADDED, false);
+    l->near = fixture_tier_make_on(l->engine, RIG_NEAR, &shape, RIG_CONTIGUOUS, false);
+    l->far = fixture_tier_make(l->engine, &shape, RIG_PADDED, false);
 }
 
 static void close_lab(lab *l) {
-    rig_tier_free(&l->near);
-    rig_tier_free(&l->far);
+    fixture_tier_free(&l->near);
+    fixture_tier_free(&l->far);
     kvf_engine_destroy(l->engine);
     assert_int_equal(fakecuda_reset(), 0);
     (void)alarm(0);
 }
 
-static char byte_at(const rig_tier *tier, uint64_t id, size_t at) {
+static char byte_at(const fixture_tier *tier, uint64_t id, size_t at) {
     char byte;
-    rig_read(&byte, rig_byte(tier->memory.layout, 0, id, 0, at), 1);
+    fixture_read(&byte, fixture_byte(tier->memory.layout, 0, id, 0, at), 1);
     return byte;
 }
 
 /* Blocks are told apart by a byte at each end. */
-static void mark(const rig_tier *tier, uint64_t id, char tag) {
+static void mark(const fixture_tier *tier, uint64_t id, char tag) {
     const char last = (char)(tag + 1);
-    rig_write(rig_byte(tier->memory.layout, 0, id, 0, 0), &tag, 1);
-    rig_write(rig_byte(tier->memory.layout, 0, id, 0, WINDOW - 1), &last, 1);
+    fixture_write(fixture_byte(tier->memory.layout, 0, id, 0, 0), &tag, 1);
+    fixture_write(fixture_byte(tier->memory.layout, 0, id, 0, WINDOW - 1), &last, 1);
 }
 
-static bool has_mark(const rig_tier *tier, uint64_t id, char tag) {
+static bool has_mark(const fixture_tier *tier, uint64_t id, char tag) {
     return byte_at(tier, id, 0) == tag && byte_at(tier, id, WINDOW - 1) == (char)(tag + 1);
 }
 
-static void mark_all(const rig_tier *tier, char first) {
+static void mark_all(const fixture_tier *tier, char first) {
     for (uint64_t id = 0; id < BLOCKS; id++)
         mark(tier, id, (char)(first + 2 * (char)id));
 }
 
 /* Blocks from `first` on, to those from `to` on, block by block unless `how` has a strategy. */
-static kvf_transfer *move_by(const rig_tier *src, const rig_tier *dst, size_t first, size_t to,
-                             size_t count, kvf_submit_options how) {
-    const kvf_plan plan = rig_plan(ids + first, ids + to, count);
+static kvf_transfer *move_by(const fixture_tier *src, const fixture_tier *dst, size_t first,
+                             size_t to, size_t count, kvf_submit_options how) {
+    const kvf_plan plan = fixture_plan(ids + first, ids + to, count);
     kvf_transfer *t = NULL;
     kvf_error e = {0};
     how.strategy = how.strategy == KVF_CUDA_AUTO ? KVF_CUDA_LOOP : how.strategy;
@@ -80,8 +80,8 @@ static kvf_transfer *move_by(const rig_tier *src, const rig_tier *dst, size_t fi
     return t;
 }
 
-static kvf_transfer *background(const rig_tier *src, const rig_tier *dst, size_t first, size_t to,
-                                size_t count, unsigned priority) {
+static kvf_transfer *background(const fixture_tier *src, const fixture_tier *dst, size_t first,
+                                size_t to, size_t count, unsigned priority) {
     return move_by(src, dst, first, to, count,
                    (kvf_submit_options){.background = true, .priority = priority});
 }
@@ -179,7 +179,7 @@ static void priorities_are_an_order(void **state) {
         kvf_transfer *t[5];
         open_lab(&l, &no_thread);
         fakecuda_hold_all(true);
-        const rig_tier *src = way ? &l.near : &l.far, *dst = way ? &l.far : &l.near;
+        const fixture_tier *src = way ? &l.near : &l.far, *dst = way ? &l.far : &l.near;
         for (size_t i = 0; i < 5; i++)
             t[i] = background(src, dst, i, i, 1, priorities[i]);
         for (size_t begun = WINDOWS; begun <= 5; begun++) {
@@ -444,7 +444,7 @@ static void cancelled_before_it_begins(void **state) {
     end_as(behind, KVF_OK);
     assert_int_equal(enqueued(), 2);
     assert_true(has_mark(&l.far, 1, 12) && !has_mark(&l.far, 0, 10));
-    rig_drain(l.engine);
+    fixture_drain(l.engine);
     assert_int_equal(kvf_tier_idle(l.far.tier, ids, BLOCKS, NULL), KVF_OK);
     close_lab(&l);
 }
@@ -521,7 +521,7 @@ static void caps_hold(void **state) {
                                     .background_from_gbps = to ? 0 : cap};
         lab l;
         open_lab(&l, &o);
-        const rig_tier *src = to ? &l.far : &l.near, *dst = to ? &l.near : &l.far;
+        const fixture_tier *src = to ? &l.far : &l.near, *dst = to ? &l.near : &l.far;
         const double start = seconds();
         kvf_transfer *t = background(src, dst, 0, 0, BLOCKS, 0);
         follow_cap(&l, t, cap);
@@ -571,13 +571,13 @@ static void ended_in_the_middle(void **state) {
             kvf_engine_progress(l.engine);
         if (k % 3 == 0)
             kvf_engine_destroy(l.engine);
-        rig_tier_free(k % 3 == 1 ? &l.near : &l.far);
+        fixture_tier_free(k % 3 == 1 ? &l.near : &l.far);
         for (size_t i = 0; i < 4; i++) {
             kvf_status status = kvf_transfer_poll(t[i], NULL);
             assert_true(status == KVF_OK || status == KVF_ERR_CANCELLED);
             kvf_transfer_release(t[i]);
         }
-        rig_tier_free(k % 3 == 1 ? &l.far : &l.near);
+        fixture_tier_free(k % 3 == 1 ? &l.far : &l.near);
         if (k % 3 != 0)
             kvf_engine_destroy(l.engine);
         assert_int_equal(fakecuda_reset(), 0);
@@ -592,10 +592,10 @@ static void a_tier_goes_before_its_cancelled_transfer(void **state) {
     open_lab(&l, &no_thread);
     kvf_transfer *first = background(&l.far, &l.near, 0, 0, 4, 1);
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 1, .parts = 1, .bytes = WINDOW};
-    rig_tier other = rig_tier_make_on(l.engine, RIG_NEAR, &shape, RIG_CONTIGUOUS, false);
+    fixture_tier other = fixture_tier_make_on(l.engine, RIG_NEAR, &shape, RIG_CONTIGUOUS, false);
     kvf_transfer *second = background(&l.far, &other, 0, 0, 4, 1);
     kvf_transfer_cancel(second);
-    rig_tier_free(&other);
+    fixture_tier_free(&other);
     end_as(first, KVF_OK);
     end_as(second, KVF_ERR_CANCELLED);
     close_lab(&l);
@@ -685,7 +685,7 @@ static void statistics_count_what_ended_well(void **state) {
         assert_true(s.by[k].compared == 0 && s.by[k].median_error != s.by[k].median_error);
     }
     for (size_t d = 0; d < KVF_CUDA_DIRECTIONS; d++)
-        assert_int_equal(s.ring_bytes[d], 0);
+        assert_int_equal(s.packing_bytes[d], 0);
     /* An ordered one with nothing in its way is measured, when it is watched. */
     fakecuda_delay(FAKECUDA_COPY, 20000);
     end_as(move_by(&l.near, &l.far, 0, 0, 1, (kvf_submit_options){0}), KVF_OK);
@@ -721,5 +721,5 @@ int main(void) {
         cmocka_unit_test(explained_once_it_is_in_its_stream),
         cmocka_unit_test(statistics_count_what_ended_well),
     };
-    return rig_end(cmocka_run_group_tests(tests, NULL, NULL));
+    return fixture_end(cmocka_run_group_tests(tests, NULL, NULL));
 }

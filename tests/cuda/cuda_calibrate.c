@@ -22,12 +22,12 @@ enum { LATEST = 600 };
 
 enum { SCRATCH = 1 << 20, WATCHDOG_S = 120 };
 
-static kvf_status calibrate(const kvf_allocator *allocator, kvf_cuda_model **out,
+static kvf_status calibrate(const kvf_allocator *allocator, kvf_cuda_costs **out,
                             kvf_error *error) {
     const kvf_cuda_calibrate_options options = {.scratch_bytes = SCRATCH, .allocator = allocator};
     *out = NULL;
     (void)alarm(WATCHDOG_S);
-    kvf_status status = kvf_cuda_model_calibrate(&options, out, error);
+    kvf_status status = kvf_cuda_costs_calibrate(&options, out, error);
     (void)alarm(0);
     assert_true((status == KVF_OK) == (*out != NULL));
     return status;
@@ -35,7 +35,7 @@ static kvf_status calibrate(const kvf_allocator *allocator, kvf_cuda_model **out
 
 static void test_calibrate(void **state) {
     (void)state;
-    kvf_cuda_model *m;
+    kvf_cuda_costs *m;
     kvf_error e = {0};
     test_allocator memory;
     test_allocator_init(&memory);
@@ -44,7 +44,7 @@ static void test_calibrate(void **state) {
     assert_string_equal(m->key.gpu, "Fake GPU 0");
     assert_int_equal(m->key.driver, CUDART_VERSION);
     assert_int_equal(m->date[10], 'T');
-    assert_true(kvf_cuda_model_noise(m) > 0 && kvf_cuda_model_noise(m) < 1e3);
+    assert_true(kvf_cuda_costs_noise(m) > 0 && kvf_cuda_costs_noise(m) < 1e3);
     for (kvf_cuda_direction d = 0; d < KVF_CUDA_DIRECTIONS; d++) {
         assert_true(m->link[d] > 0);
         for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s <= KVF_CUDA_BATCH; s++) {
@@ -57,7 +57,7 @@ static void test_calibrate(void **state) {
                 assert_true(c->piece.ns[i] > 0 && isfinite(c->piece.ns[i]));
         }
     }
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(m);
     test_allocator_done(&memory);
     assert_int_equal(fakecuda_reset(), 0);
 }
@@ -65,7 +65,7 @@ static void test_calibrate(void **state) {
 /* A driver without batched copies: the strategy is not known, and everything else is. */
 static void test_without_batch(void **state) {
     (void)state;
-    kvf_cuda_model *m;
+    kvf_cuda_costs *m;
     kvf_error e = {0};
     fakecuda_hide_symbol("cuMemcpyBatchAsync");
     test_expect(KVF_OK, calibrate(NULL, &m, &e), &e);
@@ -74,7 +74,7 @@ static void test_without_batch(void **state) {
         assert_int_equal(m->cost[d][KVF_CUDA_BATCH].row.count, 0);
         assert_true(m->cost[d][KVF_CUDA_LOOP].piece.count > 0);
     }
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(m);
     assert_int_equal(fakecuda_reset(), 0);
 }
 
@@ -91,7 +91,7 @@ static void count_cell(uint64_t bytes, uint64_t *pieces) {
  * the fake counts tell: each cell is copied four times. */
 static void test_copies_are_counted(void **state) {
     (void)state;
-    kvf_cuda_model *m;
+    kvf_cuda_costs *m;
     kvf_error e = {0};
     fakecuda_hide_symbol("cuMemcpyBatchAsync");
     test_expect(KVF_OK, calibrate(NULL, &m, &e), &e);
@@ -113,30 +113,30 @@ static void test_copies_are_counted(void **state) {
     assert_true(boxes >= cells_boxes * 3 * 4);
     assert_true(pieces <= cells_pieces * 3 * 8);
     assert_true(boxes <= cells_boxes * 3 * 8);
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(m);
     assert_int_equal(fakecuda_reset(), 0);
 }
 
 static void test_arguments(void **state) {
     (void)state;
-    kvf_cuda_model *m = NULL;
+    kvf_cuda_costs *m = NULL;
     kvf_error e = {0};
-    test_expect(KVF_ERR_INVALID, kvf_cuda_model_calibrate(NULL, NULL, &e), &e);
+    test_expect(KVF_ERR_INVALID, kvf_cuda_costs_calibrate(NULL, NULL, &e), &e);
     kvf_cuda_calibrate_options options = {.scratch_bytes = SCRATCH - 1};
-    test_expect(KVF_ERR_INVALID, kvf_cuda_model_calibrate(&options, &m, &e), &e);
+    test_expect(KVF_ERR_INVALID, kvf_cuda_costs_calibrate(&options, &m, &e), &e);
     assert_int_equal(e.expected, SCRATCH);
     options = (kvf_cuda_calibrate_options){.scratch_bytes = SCRATCH, .device = 1};
-    test_expect(KVF_ERR_RANGE, kvf_cuda_model_calibrate(&options, &m, &e), &e);
+    test_expect(KVF_ERR_RANGE, kvf_cuda_costs_calibrate(&options, &m, &e), &e);
     options.device = -1;
-    test_expect(KVF_ERR_RANGE, kvf_cuda_model_calibrate(&options, &m, &e), &e);
+    test_expect(KVF_ERR_RANGE, kvf_cuda_costs_calibrate(&options, &m, &e), &e);
     const fakecuda_config none = {.no_device = cudaErrorInsufficientDriver};
     fakecuda_configure(&none);
     options.device = 0;
-    test_expect(KVF_ERR_UNSUPPORTED, kvf_cuda_model_calibrate(&options, &m, &e), &e);
+    test_expect(KVF_ERR_UNSUPPORTED, kvf_cuda_costs_calibrate(&options, &m, &e), &e);
     const fakecuda_config small = {.device_bytes = 1 << 19};
     assert_int_equal(fakecuda_reset(), 0);
     fakecuda_configure(&small);
-    test_expect(KVF_ERR_NO_MEMORY, kvf_cuda_model_calibrate(&options, &m, &e), &e);
+    test_expect(KVF_ERR_NO_MEMORY, kvf_cuda_costs_calibrate(&options, &m, &e), &e);
     assert_null(m);
     fakecuda_configure(NULL);
     assert_int_equal(fakecuda_reset(), 0);
@@ -144,12 +144,12 @@ static void test_arguments(void **state) {
 
 static void test_out_of_memory(void **state) {
     (void)state;
-    kvf_cuda_model *m;
+    kvf_cuda_costs *m;
     kvf_error e = {0};
     test_allocator memory;
     test_allocator_init(&memory);
     test_expect(KVF_OK, calibrate(&memory.allocator, &m, &e), &e);
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(m);
     assert_int_equal(fakecuda_reset(), 0);
     /* All at the beginning and the last; in between many are alike. */
     size_t calls = memory.calls;
@@ -174,11 +174,11 @@ static void test_every_function_fails(void **state) {
     const char *functions[64];
     uint64_t calls[64] = {0};
     size_t count = 0;
-    kvf_cuda_model *m;
+    kvf_cuda_costs *m;
     kvf_error e = {0};
     uint64_t before = fakecuda_calls(NULL);
     test_expect(KVF_OK, calibrate(NULL, &m, &e), &e);
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(m);
     for (const char *name; (name = fakecuda_call(before++)) != NULL;) {
         size_t i = 0;
         while (i < count && functions[i] != name)
@@ -197,7 +197,7 @@ static void test_every_function_fails(void **state) {
                 print_message("%s %lu %d\n", functions[i], (unsigned long)nth, (int)error);
             fakecuda_fail_call(functions[i], nth, error, nth % 2);
             kvf_status status = calibrate(NULL, &m, &e);
-            kvf_cuda_model_destroy(m);
+            kvf_cuda_costs_destroy(m);
             fakecuda_fail_nothing();
             failed += status != KVF_OK;
             if (status != KVF_OK && status != KVF_ERR_ENGINE && status != KVF_ERR_BROKEN)
@@ -207,7 +207,7 @@ static void test_every_function_fails(void **state) {
     }
     assert_true(failed > count);
     test_expect(KVF_OK, calibrate(NULL, &m, &e), &e);
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(m);
     assert_int_equal(fakecuda_reset(), 0);
 }
 

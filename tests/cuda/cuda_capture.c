@@ -3,7 +3,7 @@
 #include "needs.h"
 
 typedef struct beside {
-    device_rig rig;
+    device_fixture fixture;
     cudaStream_t captured, plain;
     cudaEvent_t event;
 } beside;
@@ -11,7 +11,7 @@ typedef struct beside {
 static const uint64_t ids[] = {1, 2};
 
 static void set_up(beside *b, enum cudaStreamCaptureMode mode) {
-    rig_open(&b->rig, NULL);
+    fixture_open(&b->fixture, NULL);
     assert_int_equal(cudaStreamCreateWithFlags(&b->captured, cudaStreamNonBlocking), cudaSuccess);
     assert_int_equal(cudaStreamCreateWithFlags(&b->plain, cudaStreamNonBlocking), cudaSuccess);
     assert_int_equal(cudaEventCreateWithFlags(&b->event, cudaEventDisableTiming), cudaSuccess);
@@ -28,7 +28,7 @@ static void tear_down(beside *b, cudaError_t expected) {
     assert_int_equal(cudaEventDestroy(b->event), cudaSuccess);
     assert_int_equal(cudaStreamDestroy(b->captured), cudaSuccess);
     assert_int_equal(cudaStreamDestroy(b->plain), cudaSuccess);
-    rig_close(&b->rig);
+    fixture_close(&b->fixture);
 }
 
 static void test_a_capturing_stream_is_refused(void **state) {
@@ -36,11 +36,11 @@ static void test_a_capturing_stream_is_refused(void **state) {
     beside b;
     kvf_error e = {0};
     set_up(&b, cudaStreamCaptureModeGlobal);
-    kvf_transfer *t = rig_submit(b.rig.device, b.rig.pinned, ids, ids, 2, NULL);
+    kvf_transfer *t = fixture_submit(b.fixture.device, b.fixture.pinned, ids, ids, 2, NULL);
     test_expect(KVF_ERR_UNSUPPORTED,
-                kvf_cuda_wait_slots(b.rig.device, ids, 2, true, b.captured, &e), &e);
+                kvf_cuda_wait_slots(b.fixture.device, ids, 2, true, b.captured, &e), &e);
     test_expect(KVF_ERR_UNSUPPORTED, kvf_cuda_wait_layer(t, 0, b.captured, &e), &e);
-    rig_finish(t, KVF_OK);
+    fixture_finish(t, KVF_OK);
     tear_down(&b, cudaSuccess);
 }
 
@@ -51,15 +51,16 @@ static void test_a_captured_event_is_refused(void **state) {
     kvf_error e = {0};
     set_up(&b, cudaStreamCaptureModeGlobal);
     assert_int_equal(cudaEventRecord(b.event, b.captured), cudaSuccess);
-    test_expect(KVF_ERR_UNSUPPORTED, kvf_cuda_mark_slots(b.rig.device, ids, 2, true, b.event, &e),
-                &e);
+    test_expect(KVF_ERR_UNSUPPORTED,
+                kvf_cuda_mark_slots(b.fixture.device, ids, 2, true, b.event, &e), &e);
     const kvf_plan plan = {.count = 2, .src_ids = ids, .dst_ids = ids};
     const kvf_submit_options how = {.events = (void *[]){b.event}, .event_count = 1};
     kvf_transfer *t = NULL;
     test_expect(KVF_ERR_UNSUPPORTED,
-                kvf_transfer_submit(b.rig.device, b.rig.pinned, &plan, 1, &how, &t, &e), &e);
+                kvf_transfer_submit(b.fixture.device, b.fixture.pinned, &plan, 1, &how, &t, &e),
+                &e);
     assert_null(t);
-    rig_finish(rig_submit(b.rig.device, b.rig.pinned, ids, ids, 2, NULL), KVF_OK);
+    fixture_finish(fixture_submit(b.fixture.device, b.fixture.pinned, ids, ids, 2, NULL), KVF_OK);
     cudaGraph_t graph = NULL;
     if (cudaStreamEndCapture(b.captured, &graph) == cudaSuccess)
         assert_int_equal(cudaGraphDestroy(graph), cudaSuccess);
@@ -83,13 +84,13 @@ static void test_everything_goes_on_beside_a_capture(void **state) {
         assert_int_equal(cudaEventRecord(b.event, b.plain), cudaSuccess);
         const kvf_submit_options how = {
             .by_layer = true, .events = (void *[]){b.event}, .event_count = 1};
-        kvf_transfer *t = rig_submit(b.rig.device, b.rig.pinned, ids, ids, 2, &how);
+        kvf_transfer *t = fixture_submit(b.fixture.device, b.fixture.pinned, ids, ids, 2, &how);
         test_expect(KVF_OK, kvf_cuda_wait_layer(t, 0, b.plain, &e), &e);
-        test_expect(KVF_OK, kvf_cuda_mark_slots(b.rig.device, ids, 2, false, b.event, &e), &e);
-        test_expect(KVF_OK, kvf_cuda_wait_slots(b.rig.device, ids, 2, true, b.plain, &e), &e);
+        test_expect(KVF_OK, kvf_cuda_mark_slots(b.fixture.device, ids, 2, false, b.event, &e), &e);
+        test_expect(KVF_OK, kvf_cuda_wait_slots(b.fixture.device, ids, 2, true, b.plain, &e), &e);
         while (kvf_transfer_poll(t, NULL) == KVF_PENDING)
-            kvf_engine_progress(b.rig.engine);
-        rig_finish(t, KVF_OK);
+            kvf_engine_progress(b.fixture.engine);
+        fixture_finish(t, KVF_OK);
         test_expect(KVF_OK, kvf_engine_cuda_create(NULL, &another, &e), &e);
         test_expect(KVF_OK, kvf_cuda_pinned_create(&options, &pinned, NULL, &e), &e);
         kvf_cuda_pinned_destroy(pinned);

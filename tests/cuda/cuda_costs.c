@@ -22,25 +22,25 @@ static void expect_near(double actual, double expected, double relative) {
     fail();
 }
 
-static kvf_cuda_model *builtin(void) {
-    kvf_cuda_model *m = NULL;
+static kvf_cuda_costs *builtin(void) {
+    kvf_cuda_costs *m = NULL;
     kvf_error e = {0};
-    test_expect(KVF_OK, kvf_cuda_model_builtin(NULL, &m, &e), &e);
+    test_expect(KVF_OK, kvf_cuda_costs_builtin(NULL, &m, &e), &e);
     return m;
 }
 
 /* `count` pieces of `bytes`, touching on the host's side. */
-static kvf__cuda_load load_of(size_t bytes, uint64_t count) {
-    kvf__cuda_load load = {.bytes = bytes * count, .host_boxes = 1, .layers = 1};
+static kvf__cuda_move_profile load_of(size_t bytes, uint64_t count) {
+    kvf__cuda_move_profile load = {.bytes = bytes * count, .host_boxes = 1, .layers = 1};
     kvf__cuda_tally_add(&load.pieces, count, load.bytes);
     kvf__cuda_tally_add(&load.lines, count, load.bytes);
     return load;
 }
 
-static void predict(const kvf_cuda_model *m, kvf_cuda_direction direction,
-                    const kvf__cuda_load *load, double us[KVF_CUDA_STRATEGIES]) {
+static void predict(const kvf_cuda_costs *m, kvf_cuda_direction direction,
+                    const kvf__cuda_move_profile *load, double us[KVF_CUDA_STRATEGIES]) {
     double wire_us;
-    kvf__cuda_model_predict(m, direction, load, us, &wire_us);
+    kvf__cuda_costs_predict(m, direction, load, us, &wire_us);
 }
 
 /* Curves */
@@ -49,12 +49,12 @@ static void test_curve(void **state) {
     (void)state;
     static const size_t sizes[] = {512, 2 * KIB, 20 * KIB, 24 * KIB, 64 * KIB, 4 * MIB};
     static const double times[] = {100, 150.125, 3000, 700, 1500, 84000};
-    kvf_cuda_model *m = builtin();
+    kvf_cuda_costs *m = builtin();
     kvf__cuda_curve *c = &m->cost[to][KVF_CUDA_LOOP].piece;
     c->count = 6;
     memcpy(c->bytes, sizes, sizeof sizes);
     memcpy(c->ns, times, sizeof times);
-    kvf__cuda_model_seal(m);
+    kvf__cuda_costs_seal(m);
     for (size_t i = 0; i < c->count; i++)
         assert_true(kvf__cuda_curve_at(c, (double)sizes[i]) == times[i]);
     for (size_t i = 0; i + 1 < c->count; i++) {
@@ -72,34 +72,34 @@ static void test_curve(void **state) {
     double first = log(1.50125) / log(4), end = log(56) / log(64);
     expect_near(kvf__cuda_curve_at(c, 128), 100 * pow(0.25, first), 1e-12);
     expect_near(kvf__cuda_curve_at(c, 64.0 * MIB), 84000 * pow(16, end), 1e-12);
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(m);
 }
 
 /* A piece does not get cheaper by being larger, nor dearer than in proportion, where nothing was
  * measured. */
 static void test_curve_ends(void **state) {
     (void)state;
-    kvf_cuda_model *m = builtin();
+    kvf_cuda_costs *m = builtin();
     kvf__cuda_curve *c = &m->cost[to][KVF_CUDA_LOOP].piece;
     *c = (kvf__cuda_curve){.count = 3, .bytes = {KIB, 2 * KIB, 4 * KIB}, .ns = {200, 100, 300}};
-    kvf__cuda_model_seal(m);
+    kvf__cuda_costs_seal(m);
     expect_near(kvf__cuda_curve_at(c, 64), 200, 1e-12);
     expect_near(kvf__cuda_curve_at(c, 8.0 * KIB), 600, 1e-12);
     *c = (kvf__cuda_curve){.count = 1, .bytes = {KIB}, .ns = {200}};
-    kvf__cuda_model_seal(m);
+    kvf__cuda_costs_seal(m);
     expect_near(kvf__cuda_curve_at(c, 2.0 * KIB), 400, 1e-12);
     expect_near(kvf__cuda_curve_at(c, 512), 100, 1e-12);
     *c = (kvf__cuda_curve){.count = 0};
-    kvf__cuda_model_seal(m);
+    kvf__cuda_costs_seal(m);
     assert_true(isnan(kvf__cuda_curve_at(c, 512)));
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(m);
 }
 
 /* Predictions, by hand */
 
 static void test_predict_formulas(void **state) {
     (void)state;
-    kvf_cuda_model *m = builtin();
+    kvf_cuda_costs *m = builtin();
     double us[KVF_CUDA_STRATEGIES], wire_us;
     m->link[to] = 50;
     for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++)
@@ -112,14 +112,14 @@ static void test_predict_formulas(void **state) {
             .chunk_ns = 5000,
         };
     m->cost[to][KVF_CUDA_BATCH].row.count = 0;
-    kvf__cuda_model_seal(m);
-    kvf__cuda_load load = {.layers = 1, .row_calls = 3};
+    kvf__cuda_costs_seal(m);
+    kvf__cuda_move_profile load = {.layers = 1, .row_calls = 3};
     kvf__cuda_tally_add(&load.pieces, 100, 100 * KIB);
     kvf__cuda_tally_add(&load.rows, 30, 30 * 2 * KIB);
     kvf__cuda_tally_add(&load.lines, 160, 160 * KIB);
     load.bytes = 160 * KIB;
     load.host_boxes = 1;
-    kvf__cuda_model_predict(m, to, &load, us, &wire_us);
+    kvf__cuda_costs_predict(m, to, &load, us, &wire_us);
     double wire = 160.0 * 1024 / 50;
     expect_near(wire_us, wire / 1e3, 1e-12);
     expect_near(us[KVF_CUDA_LOOP], (1000 + 100 * 10 + 3 * 7000 + 30 * 40) / 1e3, 1e-9);
@@ -130,7 +130,7 @@ static void test_predict_formulas(void **state) {
     assert_true(isnan(us[KVF_CUDA_AUTO]));
 
     load.layers = 5;
-    kvf__cuda_model_predict(m, to, &load, us, &wire_us);
+    kvf__cuda_costs_predict(m, to, &load, us, &wire_us);
     expect_near(us[KVF_CUDA_LOOP], (1400 + 100 * 10 + 3 * 7000 + 30 * 40) / 1e3, 1e-9);
     double copy = fmax(wire, 1600), pack = 160 * 40;
     expect_near(us[KVF_CUDA_STAGED], (4400 + 5 * 5000 + pack + copy / 5) / 1e3, 1e-9);
@@ -139,40 +139,40 @@ static void test_predict_formulas(void **state) {
     load = load_of(KIB, 64 * KIB);
     load.host_boxes = 64 * KIB;
     m->cost[to][KVF_CUDA_LOOP].piece.ns[0] = 90;
-    kvf__cuda_model_seal(m);
-    kvf__cuda_model_predict(m, to, &load, us, &wire_us);
+    kvf__cuda_costs_seal(m);
+    kvf__cuda_costs_predict(m, to, &load, us, &wire_us);
     copy = fmax(64.0 * MIB / 50, 65536.0 * 20); /* by batch, if not held up by the link */
     pack = 65536.0 * 40;
     expect_near(us[KVF_CUDA_STAGED], (4000 + 8 * 5000 + pack + copy / 8) / 1e3, 1e-9);
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(m);
 }
 
 static void test_nothing_to_move(void **state) {
     (void)state;
-    kvf_cuda_model *m = builtin();
-    const kvf__cuda_load none = {.layers = 1};
+    kvf_cuda_costs *m = builtin();
+    const kvf__cuda_move_profile none = {.layers = 1};
     double us[KVF_CUDA_STRATEGIES], wire_us;
     for (kvf_cuda_direction d = to; d <= on; d++) {
-        kvf__cuda_model_predict(m, d, &none, us, &wire_us);
+        kvf__cuda_costs_predict(m, d, &none, us, &wire_us);
         assert_true(wire_us == 0);
         for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s <= KVF_CUDA_KERNEL; s++)
             assert_true(us[s] >= 0 && us[s] < 100);
     }
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(m);
 }
 
 /* More of the same never takes less, and nothing is quicker than the link. */
 static void test_builtin_is_sane(void **state) {
     (void)state;
-    kvf_cuda_model *m = builtin();
+    kvf_cuda_costs *m = builtin();
     assert_false(m->calibrated);
     for (kvf_cuda_direction d = to; d <= on; d++) {
         for (size_t bytes = 64; bytes <= 64 * MIB; bytes += bytes / 2) {
             double before[KVF_CUDA_STRATEGIES] = {0};
             for (uint64_t count = 1; count <= 100000; count *= 7) {
-                kvf__cuda_load load = load_of(bytes, count);
+                kvf__cuda_move_profile load = load_of(bytes, count);
                 double us[KVF_CUDA_STRATEGIES], wire_us;
-                kvf__cuda_model_predict(m, d, &load, us, &wire_us);
+                kvf__cuda_costs_predict(m, d, &load, us, &wire_us);
                 for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++) {
                     if (d == on && s == KVF_CUDA_STAGED) {
                         assert_true(isnan(us[s]));
@@ -184,23 +184,23 @@ static void test_builtin_is_sane(void **state) {
             }
         }
     }
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(m);
 }
 
-static kvf_cuda_strategy chosen(const kvf_cuda_model *m, kvf_cuda_direction d, size_t bytes,
+static kvf_cuda_strategy chosen(const kvf_cuda_costs *m, kvf_cuda_direction d, size_t bytes,
                                 uint64_t count) {
     const unsigned all =
         1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_BATCH | 1u << KVF_CUDA_KERNEL | 1u << KVF_CUDA_STAGED;
-    kvf__cuda_load load = load_of(bytes, count);
+    kvf__cuda_move_profile load = load_of(bytes, count);
     kvf_cuda_explanation x;
-    kvf__cuda_model_choose(m, d, &load, all, false, &x);
+    kvf__cuda_costs_choose(m, d, &load, all, false, &x);
     return x.chosen;
 }
 
-/* What the design expects of each strategy, the built-in model does. */
+/* What the design expects of each strategy, the built-in cost table does. */
 static void test_builtin_choices(void **state) {
     (void)state;
-    kvf_cuda_model *m = builtin();
+    kvf_cuda_costs *m = builtin();
     for (kvf_cuda_direction d = to; d <= from; d++) {
         assert_int_equal(chosen(m, d, MIB, 1), KVF_CUDA_LOOP);
         assert_int_equal(chosen(m, d, MIB, 256), KVF_CUDA_LOOP);
@@ -210,13 +210,13 @@ static void test_builtin_choices(void **state) {
         assert_int_equal(chosen(m, d, 512, 100000), KVF_CUDA_STAGED);
     }
     assert_int_equal(chosen(m, on, 4 * KIB, 10000), KVF_CUDA_KERNEL);
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(m);
 }
 
 /* Choosing */
 
 /* One that takes thread blocks is chosen where it saves a tenth, or a quarter. */
-static void check_crossing(kvf_cuda_model *m, kvf_cuda_strategy without, kvf_cuda_strategy with) {
+static void check_crossing(kvf_cuda_costs *m, kvf_cuda_strategy without, kvf_cuda_strategy with) {
     static const uint64_t last[] = {123, 152};
     m->cost[to][KVF_CUDA_LOOP] = m->cost[to][KVF_CUDA_BATCH] = (kvf__cuda_cost){0};
     m->cost[to][KVF_CUDA_STAGED] = m->cost[to][KVF_CUDA_KERNEL] = (kvf__cuda_cost){0};
@@ -225,12 +225,12 @@ static void check_crossing(kvf_cuda_model *m, kvf_cuda_strategy without, kvf_cud
         (kvf__cuda_cost){.fixed_ns = 1000, .piece = {.count = 1, .bytes = {KIB}, .ns = {1000}}};
     m->cost[to][with] =
         (kvf__cuda_cost){.fixed_ns = 100000, .piece = {.count = 1, .bytes = {KIB}, .ns = {100}}};
-    kvf__cuda_model_seal(m);
+    kvf__cuda_costs_seal(m);
     for (uint64_t n = 1; n < 300; n++)
         for (size_t computing = 0; computing < 2; computing++) {
-            kvf__cuda_load load = load_of(KIB, n);
+            kvf__cuda_move_profile load = load_of(KIB, n);
             kvf_cuda_explanation x;
-            kvf__cuda_model_choose(m, to, &load, 1u << without | 1u << with, computing, &x);
+            kvf__cuda_costs_choose(m, to, &load, 1u << without | 1u << with, computing, &x);
             assert_int_equal(x.chosen, n <= last[computing] ? without : with);
             assert_int_equal(x.reason,
                              n > 110 && x.chosen == without ? KVF_CUDA_SPARING : KVF_CUDA_CHEAPEST);
@@ -240,21 +240,21 @@ static void check_crossing(kvf_cuda_model *m, kvf_cuda_strategy without, kvf_cud
 
 static void test_choice_flips_where_costs_cross(void **state) {
     (void)state;
-    kvf_cuda_model *m = builtin();
+    kvf_cuda_costs *m = builtin();
     m->link[to] = 1e6;
     check_crossing(m, KVF_CUDA_LOOP, KVF_CUDA_KERNEL);
     check_crossing(m, KVF_CUDA_BATCH, KVF_CUDA_KERNEL);
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(m);
 }
 
 static void test_choose_of_what_is_at_hand(void **state) {
     (void)state;
-    kvf_cuda_model *m = builtin();
-    kvf__cuda_load load = load_of(4 * KIB, 10000);
+    kvf_cuda_costs *m = builtin();
+    kvf__cuda_move_profile load = load_of(4 * KIB, 10000);
     load.row_calls = 2;
     kvf__cuda_tally_add(&load.rows, 60, 60 * KIB);
     kvf_cuda_explanation x;
-    kvf__cuda_model_choose(m, to, &load, 1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_BATCH, false, &x);
+    kvf__cuda_costs_choose(m, to, &load, 1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_BATCH, false, &x);
     assert_int_equal(x.chosen, KVF_CUDA_BATCH);
     assert_int_equal(x.reason, KVF_CUDA_CHEAPEST);
     assert_false(x.calibrated);
@@ -266,18 +266,18 @@ static void test_choose_of_what_is_at_hand(void **state) {
     assert_int_equal(x.fragments, 10060);
     assert_int_equal(x.host_boxes, 1);
     assert_int_equal(x.bytes, load.bytes);
-    kvf__cuda_model_choose(m, to, &load, 1u << KVF_CUDA_LOOP, false, &x);
+    kvf__cuda_costs_choose(m, to, &load, 1u << KVF_CUDA_LOOP, false, &x);
     assert_int_equal(x.chosen, KVF_CUDA_LOOP);
     assert_int_equal(x.reason, KVF_CUDA_ONLY);
-    /* What the model does not know is taken only when there is nothing else. */
+    /* What the cost table does not know is taken only when there is nothing else. */
     m->cost[to][KVF_CUDA_LOOP].piece.count = 0;
-    kvf__cuda_model_choose(m, to, &load, 1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_KERNEL, false, &x);
+    kvf__cuda_costs_choose(m, to, &load, 1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_KERNEL, false, &x);
     assert_int_equal(x.chosen, KVF_CUDA_KERNEL);
     m->cost[to][KVF_CUDA_KERNEL].piece.count = 0;
-    kvf__cuda_model_choose(m, to, &load, 1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_KERNEL, false, &x);
+    kvf__cuda_costs_choose(m, to, &load, 1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_KERNEL, false, &x);
     assert_int_equal(x.chosen, KVF_CUDA_LOOP);
     assert_true(isnan(x.us[KVF_CUDA_AUTO]));
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(m);
 }
 
 /* What was measured again tells of what has changed, spreads of what comes and goes. */
@@ -296,11 +296,11 @@ static void test_noise(void **state) {
     expect_near(kvf__cuda_noise(samples, quiet, 8, 3), 0.02, 1e-9);
     samples[5].bytes = 4; /* was not measured the first time */
     expect_near(kvf__cuda_noise(samples, quiet, 8, 3), 0.02, 1e-9);
-    kvf_cuda_model *m = builtin();
-    assert_true(isnan(kvf_cuda_model_noise(m)) && isnan(kvf_cuda_model_noise(NULL)));
+    kvf_cuda_costs *m = builtin();
+    assert_true(isnan(kvf_cuda_costs_noise(m)) && isnan(kvf_cuda_costs_noise(NULL)));
     m->noise_ppm = 12500;
-    assert_true(kvf_cuda_model_noise(m) == 0.0125);
-    kvf_cuda_model_destroy(m);
+    assert_true(kvf_cuda_costs_noise(m) == 0.0125);
+    kvf_cuda_costs_destroy(m);
 }
 
 static void test_names(void **state) {
@@ -311,7 +311,7 @@ static void test_names(void **state) {
     assert_null(kvf_cuda_strategy_name((kvf_cuda_strategy)-1));
 }
 
-/* Machines that are formulas. Nothing in them is made of what the model is made of. */
+/* Machines that are formulas. Nothing in them is made of what the cost table is made of. */
 
 typedef struct machine {
     double link, call, descriptor, row, kernel_link, round_trip, pack_speed, pack_piece;
@@ -417,7 +417,7 @@ static int by_value(const void *a, const void *b) {
 
 /* The median error of predictions for cells that were not measured: sizes off the grid, counts
  * from one to many times as many, at most 256 MiB. */
-static double error_of(const kvf_cuda_model *model, machine *m, kvf_cuda_direction d,
+static double error_of(const kvf_cuda_costs *costs, machine *m, kvf_cuda_direction d,
                        kvf_cuda_strategy s) {
     enum { CELLS = 400 };
     double errors[CELLS];
@@ -432,14 +432,14 @@ static double error_of(const kvf_cuda_model *model, machine *m, kvf_cuda_directi
             cell.row_calls = 1 + cell.pieces / (2 + test_random_below(&m->random, 100));
             cell.pieces = cell.row_calls * (2 + cell.pieces / cell.row_calls);
         }
-        kvf__cuda_load load = load_of(cell.bytes, cell.pieces);
+        kvf__cuda_move_profile load = load_of(cell.bytes, cell.pieces);
         if (cell.row_calls > 0) {
             load.rows = load.pieces;
             load.pieces = (kvf__cuda_tally){.count = 0};
             load.row_calls = cell.row_calls;
         }
         double us[KVF_CUDA_STRATEGIES];
-        predict(model, d, &load, us);
+        predict(costs, d, &load, us);
         errors[i] = fabs(us[s] * 1e3 / takes(m, &cell) - 1);
     }
     qsort(errors, CELLS, sizeof *errors, by_value);
@@ -486,9 +486,9 @@ static void fit_and_judge(machine machines[KVF_CUDA_DIRECTIONS], uint64_t seed) 
     for (size_t d = 0; d < KVF_CUDA_DIRECTIONS; d++)
         machines[d].random = test_random_make(seed + d);
     size_t count = measure(samples, machines);
-    kvf_cuda_model *m = builtin();
+    kvf_cuda_costs *m = builtin();
     kvf_error e = {0};
-    test_expect(KVF_OK, kvf__cuda_model_fit(m, samples, count, &e), &e);
+    test_expect(KVF_OK, kvf__cuda_costs_fit(m, samples, count, &e), &e);
     assert_true(m->calibrated);
     for (kvf_cuda_direction d = to; d <= on; d++) {
         expect_near(m->link[d], machines[d].link, 0.1);
@@ -501,7 +501,7 @@ static void fit_and_judge(machine machines[KVF_CUDA_DIRECTIONS], uint64_t seed) 
             assert_true(error < 0.15);
         }
     }
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(m);
 }
 
 static void test_machines_are_learnt(void **state) {
@@ -514,7 +514,7 @@ static void test_machines_are_learnt(void **state) {
     }
 }
 
-/* A machine that is just what the model takes machines to be is known exactly. */
+/* A machine that is just what the cost table takes machines to be is known exactly. */
 static void test_fit_is_exact(void **state) {
     (void)state;
     kvf__cuda_sample samples[64];
@@ -530,10 +530,10 @@ static void test_fit_is_exact(void **state) {
                     .layers = 1,
                     .ns = 8000 + (double)n * (double)(1000 + 100 * k),
                 };
-    kvf_cuda_model *m = builtin();
+    kvf_cuda_costs *m = builtin();
     kvf_error e = {0};
     memset(m->cost, 0, sizeof m->cost);
-    test_expect(KVF_OK, kvf__cuda_model_fit(m, samples, count, &e), &e);
+    test_expect(KVF_OK, kvf__cuda_costs_fit(m, samples, count, &e), &e);
     for (kvf_cuda_direction d = to; d <= on; d++) {
         const kvf__cuda_cost *c = m->cost[d];
         assert_true(c[KVF_CUDA_LOOP].fixed_ns == 8000);
@@ -548,18 +548,18 @@ static void test_fit_is_exact(void **state) {
         /* 16 KiB each 1.4 us. */
         expect_near(m->link[d], 16384.0 / 1400, 1e-4);
     }
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(m);
 }
 
-/* As `measure` lists them, but taking what a model says. */
-static size_t measure_model(const kvf_cuda_model *m, kvf__cuda_sample samples[MOST]) {
+/* As `measure` lists them, but taking what a cost table says. */
+static size_t measure_model(const kvf_cuda_costs *m, kvf__cuda_sample samples[MOST]) {
     machine none[KVF_CUDA_DIRECTIONS] = {gen5, gen5, inside};
     for (size_t d = 0; d < KVF_CUDA_DIRECTIONS; d++)
         none[d].random = test_random_make(1);
     size_t count = measure(samples, none);
     for (size_t i = 0; i < count; i++) {
         kvf__cuda_sample *s = &samples[i];
-        kvf__cuda_load load = load_of(s->bytes, s->pieces);
+        kvf__cuda_move_profile load = load_of(s->bytes, s->pieces);
         double us[KVF_CUDA_STRATEGIES];
         load.layers = s->layers;
         load.host_boxes = s->layers;
@@ -574,11 +574,11 @@ static size_t measure_model(const kvf_cuda_model *m, kvf__cuda_sample samples[MO
     return count;
 }
 
-/* All parts of a model come back from what it predicts. */
+/* All parts of a cost table come back from what it predicts. */
 static void test_fit_finds_every_part(void **state) {
     (void)state;
     static kvf__cuda_sample samples[MOST];
-    kvf_cuda_model *m = builtin(), *found = builtin();
+    kvf_cuda_costs *m = builtin(), *found = builtin();
     kvf_error e = {0};
     for (kvf_cuda_direction d = to; d <= on; d++)
         for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s <= KVF_CUDA_STAGED; s++) {
@@ -590,10 +590,10 @@ static void test_fit_finds_every_part(void **state) {
             if (s == KVF_CUDA_BATCH)
                 c->row = m->cost[d][KVF_CUDA_LOOP].row;
         }
-    kvf__cuda_model_seal(m);
+    kvf__cuda_costs_seal(m);
     size_t count = measure_model(m, samples);
     memset(found->cost, 0, sizeof found->cost);
-    test_expect(KVF_OK, kvf__cuda_model_fit(found, samples, count, &e), &e);
+    test_expect(KVF_OK, kvf__cuda_costs_fit(found, samples, count, &e), &e);
     for (kvf_cuda_direction d = to; d <= on; d++) {
         expect_near(found->link[d], m->link[d], 0.02);
         for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s <= KVF_CUDA_STAGED; s++) {
@@ -611,11 +611,12 @@ static void test_fit_finds_every_part(void **state) {
                             0.05);
         }
     }
-    kvf_cuda_model_destroy(found);
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(found);
+    kvf_cuda_costs_destroy(m);
 }
 
-/* Samples so noisy that they contradict each other still make a model without negative times. */
+/* Samples so noisy that they contradict each other still make a cost table without negative times.
+ */
 static void test_fit_of_noise(void **state) {
     (void)state;
     static kvf__cuda_sample samples[MOST];
@@ -627,24 +628,24 @@ static void test_fit_of_noise(void **state) {
         size_t count = measure(samples, machines);
         for (size_t i = 0; i < count; i++)
             samples[i].ns *= (double)(1 + test_random_below(&random, 1000)) / 100;
-        kvf_cuda_model *m = builtin();
+        kvf_cuda_costs *m = builtin();
         kvf_error e = {0};
-        test_expect(KVF_OK, kvf__cuda_model_fit(m, samples, count, &e), &e);
+        test_expect(KVF_OK, kvf__cuda_costs_fit(m, samples, count, &e), &e);
         for (kvf_cuda_direction d = to; d <= on; d++)
             for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s <= KVF_CUDA_STAGED; s++) {
                 const kvf__cuda_cost *c = &m->cost[d][s];
                 assert_true(c->fixed_ns >= 0 && c->layer_ns >= 0 && c->row_call_ns >= 0);
                 assert_true(c->chunk_ns >= 0);
             }
-        kvf_cuda_model_destroy(m);
+        kvf_cuda_costs_destroy(m);
     }
 }
 
 static void test_fit_refuses_nothing(void **state) {
     (void)state;
-    kvf_cuda_model *m = builtin();
+    kvf_cuda_costs *m = builtin();
     kvf_error e = {0};
-    test_expect(KVF_ERR_ENGINE, kvf__cuda_model_fit(m, NULL, 0, &e), &e);
+    test_expect(KVF_ERR_ENGINE, kvf__cuda_costs_fit(m, NULL, 0, &e), &e);
     assert_non_null(e.what);
     /* One size, one count: nothing can be told apart, and nothing divides by zero. */
     kvf__cuda_sample one[KVF_CUDA_DIRECTIONS];
@@ -655,24 +656,24 @@ static void test_fit_refuses_nothing(void **state) {
                                     .pieces = 4,
                                     .layers = 1,
                                     .ns = 8000};
-    test_expect(KVF_OK, kvf__cuda_model_fit(m, one, KVF_CUDA_DIRECTIONS, &e), &e);
-    kvf__cuda_load load = load_of(KIB, 8);
+    test_expect(KVF_OK, kvf__cuda_costs_fit(m, one, KVF_CUDA_DIRECTIONS, &e), &e);
+    kvf__cuda_move_profile load = load_of(KIB, 8);
     double us[KVF_CUDA_STRATEGIES];
     predict(m, to, &load, us);
     expect_near(us[KVF_CUDA_LOOP], 16, 1e-9);
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(m);
 }
 
 static void test_arguments(void **state) {
     (void)state;
-    kvf_cuda_model *m = builtin();
+    kvf_cuda_costs *m = builtin();
     kvf_cuda_explanation x;
     kvf_error e = {0};
-    test_expect(KVF_ERR_INVALID, kvf_cuda_model_builtin(NULL, NULL, &e), &e);
-    test_expect(KVF_ERR_INVALID, kvf_cuda_model_explain(m, NULL, to, &x, &e), &e);
-    test_expect(KVF_ERR_INVALID, kvf_cuda_model_explain(NULL, NULL, to, &x, NULL), NULL);
-    kvf_cuda_model_destroy(NULL);
-    kvf_cuda_model_destroy(m);
+    test_expect(KVF_ERR_INVALID, kvf_cuda_costs_builtin(NULL, NULL, &e), &e);
+    test_expect(KVF_ERR_INVALID, kvf_cuda_costs_explain(m, NULL, to, &x, &e), &e);
+    test_expect(KVF_ERR_INVALID, kvf_cuda_costs_explain(NULL, NULL, to, &x, NULL), NULL);
+    kvf_cuda_costs_destroy(NULL);
+    kvf_cuda_costs_destroy(m);
 }
 
 static void test_out_of_memory(void **state) {
@@ -684,22 +685,22 @@ static void test_out_of_memory(void **state) {
         test_allocator memory;
         test_allocator_init(&memory);
         memory.fail_at = fail_at;
-        kvf_cuda_model *m = NULL, *copy = NULL;
+        kvf_cuda_costs *m = NULL, *copy = NULL;
         kvf_error e = {0};
-        kvf_status status = kvf_cuda_model_builtin(&memory.allocator, &m, &e);
+        kvf_status status = kvf_cuda_costs_builtin(&memory.allocator, &m, &e);
         test_expect(fail_at == 1 ? KVF_ERR_NO_MEMORY : KVF_OK, status, &e);
         if (m) {
-            status = kvf__cuda_model_fit(m, samples, count, &e);
+            status = kvf__cuda_costs_fit(m, samples, count, &e);
             test_expect(fail_at <= 3 ? KVF_ERR_NO_MEMORY : KVF_OK, status, &e);
-            copy = kvf__cuda_model_copy(m, &memory.allocator);
+            copy = kvf__cuda_costs_copy(m, &memory.allocator);
             assert_true((copy == NULL) == (fail_at == 4));
             if (copy)
                 assert_memory_equal(copy->cost, m->cost, sizeof m->cost);
         } else {
             assert_null(m);
         }
-        kvf_cuda_model_destroy(copy);
-        kvf_cuda_model_destroy(m);
+        kvf_cuda_costs_destroy(copy);
+        kvf_cuda_costs_destroy(m);
         test_allocator_done(&memory);
     }
 }

@@ -1,4 +1,4 @@
-/* Models as files: round trips, every kind of damage, foreign machines, no memory. */
+/* cost tables as files: round trips, every kind of damage, foreign machines, no memory. */
 #include "support/support.h"
 
 #include <kvferry/cuda.h>
@@ -20,35 +20,35 @@
 
 enum { LONGEST = 1 << 20 };
 
-static char folder[] = "/tmp/kvferry-model-XXXXXX";
+static char folder[] = "/tmp/kvferry-cost table-XXXXXX";
 static char path[64];
 
-static kvf_cuda_model *builtin(void) {
-    kvf_cuda_model *m = NULL;
+static kvf_cuda_costs *builtin(void) {
+    kvf_cuda_costs *m = NULL;
     kvf_error e = {0};
-    test_expect(KVF_OK, kvf_cuda_model_builtin(NULL, &m, &e), &e);
+    test_expect(KVF_OK, kvf_cuda_costs_builtin(NULL, &m, &e), &e);
     return m;
 }
 
-/* The built-in model as if it had been calibrated on the device. */
-static kvf_cuda_model *of_device(int device) {
-    kvf_cuda_model *m = builtin();
+/* The built-in cost table as if it had been calibrated on the device. */
+static kvf_cuda_costs *of_device(int device) {
+    kvf_cuda_costs *m = builtin();
     kvf_error e = {0};
-    test_expect(KVF_OK, kvf__cuda_key_of(device, &m->key, &e), &e);
+    test_expect(KVF_OK, kvf__cuda_machine_key_of(device, &m->key, &e), &e);
     (void)snprintf(m->date, sizeof m->date, "2026-11-23T00:00:00Z");
     m->calibrated = true;
     m->noise_ppm = 12345;
     return m;
 }
 
-static void save(const kvf_cuda_model *m) {
+static void save(const kvf_cuda_costs *m) {
     kvf_error e = {0};
-    test_expect(KVF_OK, kvf_cuda_model_save(m, path, &e), &e);
+    test_expect(KVF_OK, kvf_cuda_costs_save(m, path, &e), &e);
 }
 
-static kvf_status load(int device, kvf_cuda_model **out, kvf_error *error) {
+static kvf_status load(int device, kvf_cuda_costs **out, kvf_error *error) {
     *out = NULL;
-    kvf_status status = kvf_cuda_model_load(path, device, NULL, out, error);
+    kvf_status status = kvf_cuda_costs_load(path, device, NULL, out, error);
     assert_true((status == KVF_OK) == (*out != NULL));
     if (status != KVF_OK) {
         assert_int_equal(error->status, status);
@@ -58,12 +58,12 @@ static kvf_status load(int device, kvf_cuda_model **out, kvf_error *error) {
 }
 
 static void expect_load(kvf_status expected, int device, const char *what) {
-    kvf_cuda_model *m;
+    kvf_cuda_costs *m;
     kvf_error e = {0};
     test_expect(expected, load(device, &m, &e), &e);
     if (what)
         assert_string_equal(e.what, what);
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(m);
 }
 
 static void write_text(const char *text, size_t length) {
@@ -81,7 +81,7 @@ static size_t read_text(char *text) {
     return length;
 }
 
-static void expect_equal(const kvf_cuda_model *a, const kvf_cuda_model *b) {
+static void expect_equal(const kvf_cuda_costs *a, const kvf_cuda_costs *b) {
     assert_int_equal(a->calibrated, b->calibrated);
     assert_int_equal(a->noise_ppm, b->noise_ppm);
     assert_memory_equal(&a->key, &b->key, sizeof a->key);
@@ -91,7 +91,7 @@ static void expect_equal(const kvf_cuda_model *a, const kvf_cuda_model *b) {
 }
 
 /* Times of all sizes, in whole picoseconds, as sealing leaves them. */
-static void scramble(kvf_cuda_model *m, test_random *random) {
+static void scramble(kvf_cuda_costs *m, test_random *random) {
     for (size_t d = 0; d < KVF_CUDA_DIRECTIONS; d++) {
         m->link[d] = (double)(1 + test_random_below(random, 1000000)) / 7;
         for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++) {
@@ -105,36 +105,36 @@ static void scramble(kvf_cuda_model *m, test_random *random) {
                 c->piece.ns[i] = (double)(1 + test_random_below(random, UINT64_C(1) << 30)) / 3;
         }
     }
-    kvf__cuda_model_seal(m);
+    kvf__cuda_costs_seal(m);
 }
 
 static void test_round_trip(void **state) {
     (void)state;
     for (uint64_t seed = 0; seed < test_seeds(20); seed++) {
         test_random random = test_random_make(seed);
-        kvf_cuda_model *m = of_device(0), *read;
+        kvf_cuda_costs *m = of_device(0), *read;
         kvf_error e = {0};
         if (seed > 0)
             scramble(m, &random);
         save(m);
         test_expect(KVF_OK, load(0, &read, &e), &e);
         expect_equal(m, read);
-        kvf_cuda_model_destroy(read);
-        kvf_cuda_model_destroy(m);
+        kvf_cuda_costs_destroy(read);
+        kvf_cuda_costs_destroy(m);
     }
     assert_int_equal(fakecuda_reset(), 0);
 }
 
-/* The largest model there is, and the built-in one, which no device has. */
+/* The largest cost table there is, and the built-in one, which no device has. */
 static void test_extremes(void **state) {
     (void)state;
-    kvf_cuda_model *m = builtin(), *read;
+    kvf_cuda_costs *m = builtin(), *read;
     kvf_error e = {0};
     save(m);
     test_expect(KVF_OK, load(-1, &read, &e), &e);
     expect_equal(m, read);
-    kvf_cuda_model_destroy(read);
-    expect_load(KVF_ERR_UNSUPPORTED, 0, "the model is of another GPU");
+    kvf_cuda_costs_destroy(read);
+    expect_load(KVF_ERR_UNSUPPORTED, 0, "the cost table is of another GPU");
     memset(m->key.gpu, 'g', sizeof m->key.gpu - 1);
     memset(m->key.link, 'l', sizeof m->key.link - 1);
     for (size_t d = 0; d < KVF_CUDA_DIRECTIONS; d++) {
@@ -148,19 +148,19 @@ static void test_extremes(void **state) {
             m->cost[d][s].row = *c;
         }
     }
-    kvf__cuda_model_seal(m);
+    kvf__cuda_costs_seal(m);
     save(m);
     test_expect(KVF_OK, load(-1, &read, &e), &e);
     expect_equal(m, read);
-    kvf_cuda_model_destroy(read);
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(read);
+    kvf_cuda_costs_destroy(m);
     assert_int_equal(fakecuda_reset(), 0);
 }
 
 static void test_every_truncation(void **state) {
     (void)state;
     static char text[LONGEST];
-    kvf_cuda_model *m = of_device(0);
+    kvf_cuda_costs *m = of_device(0);
     save(m);
     size_t length = read_text(text);
     for (size_t kept = 0; kept < length; kept++) {
@@ -172,7 +172,7 @@ static void test_every_truncation(void **state) {
     text[length] = '}';
     write_text(text, length + 1);
     expect_load(KVF_ERR_INVALID, -1, NULL);
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(m);
     assert_int_equal(fakecuda_reset(), 0);
 }
 
@@ -244,7 +244,7 @@ static json_t *read_json(void) {
 
 static void test_every_damage(void **state) {
     (void)state;
-    kvf_cuda_model *m = of_device(0);
+    kvf_cuda_costs *m = of_device(0);
     save(m);
     json_t *root = read_json();
     size_t place = 0;
@@ -260,7 +260,7 @@ static void test_every_damage(void **state) {
     }
     assert_in_range(place, 150, 1000);
     json_decref(root);
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(m);
     assert_int_equal(fakecuda_reset(), 0);
 }
 
@@ -286,7 +286,7 @@ static void test_damage_by_hand(void **state) {
     (void)state;
     static const char *const never_null[] = {"to_device/loop", "to_device/batch/piece",
                                              "on_device/kernel/fixed_ps", "from_device"};
-    kvf_cuda_model *m = of_device(0);
+    kvf_cuda_costs *m = of_device(0);
     save(m);
     json_t *saved = read_json(), *root;
     for (size_t i = 0; i < sizeof never_null / sizeof *never_null; i++) {
@@ -310,7 +310,7 @@ static void test_damage_by_hand(void **state) {
     }
     root = json_deep_copy(saved);
     json_object_set_new(root, "kind", json_string("kvferry"));
-    expect_refused(root, "the file is no model of kvferry's");
+    expect_refused(root, "the file is no cost table of kvferry's");
     root = json_deep_copy(saved);
     json_object_set_new(root, "schema_version", json_integer(3));
     expect_refused(root, "the file is of another version of kvferry");
@@ -333,7 +333,7 @@ static void test_damage_by_hand(void **state) {
         json_array_append_new(at(many, "ps"), json_integer(i));
     }
     expect_refused(saved, NULL);
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(m);
     assert_int_equal(fakecuda_reset(), 0);
 }
 
@@ -342,13 +342,13 @@ static void test_duplicate(void **state) {
     (void)state;
     static char text[LONGEST + 64];
     static const char again[] = "{\"driver\": 1,";
-    kvf_cuda_model *m = of_device(0);
+    kvf_cuda_costs *m = of_device(0);
     save(m);
     size_t length = read_text(text + sizeof again - 2);
     memcpy(text, again, sizeof again - 1);
     write_text(text, length + sizeof again - 2);
     expect_load(KVF_ERR_INVALID, -1, "the file is no JSON");
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(m);
     assert_int_equal(fakecuda_reset(), 0);
 }
 
@@ -359,7 +359,7 @@ static void test_other_files(void **state) {
                                         "null",
                                         "[]",
                                         "{}",
-                                        "{\"kind\": \"kvferry-cuda-model\"}",
+                                        "{\"kind\": \"kvferry-cuda-costs\"}",
                                         "{\"kind\": NaN}",
                                         "{\"kind\": 1, \"kind\": 2}",
                                         "{\"kind\": 1e999}",
@@ -384,23 +384,23 @@ static void test_foreign(void **state) {
     (void)state;
     fakecuda_config machine = {.devices = 2};
     fakecuda_configure(&machine);
-    kvf_cuda_model *m = of_device(0);
+    kvf_cuda_costs *m = of_device(0);
     save(m);
     expect_load(KVF_OK, 0, NULL);
-    expect_load(KVF_ERR_UNSUPPORTED, 1, "the model is of another GPU");
+    expect_load(KVF_ERR_UNSUPPORTED, 1, "the cost table is of another GPU");
     expect_load(KVF_OK, -1, NULL);
     expect_load(KVF_ERR_RANGE, 2, "no such device");
     expect_load(KVF_ERR_RANGE, -2, "no such device");
     fakecuda_set_attribute(cudaDevAttrPageableMemoryAccessUsesHostPageTables, 1);
-    expect_load(KVF_ERR_UNSUPPORTED, 0, "the model is of another link");
+    expect_load(KVF_ERR_UNSUPPORTED, 0, "the cost table is of another link");
     fakecuda_set_attribute(cudaDevAttrPageableMemoryAccessUsesHostPageTables, 0);
     machine.driver_version = CUDART_VERSION + 10;
     fakecuda_configure(&machine);
-    expect_load(KVF_ERR_UNSUPPORTED, 0, "the model is of another driver");
+    expect_load(KVF_ERR_UNSUPPORTED, 0, "the cost table is of another driver");
     machine = (fakecuda_config){.no_device = cudaErrorNoDevice};
     fakecuda_configure(&machine);
     expect_load(KVF_ERR_UNSUPPORTED, 0, NULL);
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(m);
     fakecuda_configure(NULL);
     assert_int_equal(fakecuda_reset(), 0);
 }
@@ -410,10 +410,10 @@ static void test_every_call_of_a_key_fails(void **state) {
     static const char *const calls[] = {"cudaGetDeviceCount", "cudaGetDeviceProperties",
                                         "cudaDriverGetVersion", "cudaDeviceGetPCIBusId",
                                         "cudaDeviceGetAttribute"};
-    kvf_cuda_model *m = of_device(0);
+    kvf_cuda_costs *m = of_device(0);
     save(m);
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
-        kvf_cuda_model *read;
+        kvf_cuda_costs *read;
         kvf_error e = {0};
         fakecuda_fail_call(calls[i], 1, cudaErrorOperatingSystem, false);
         test_expect(KVF_ERR_ENGINE, load(0, &read, &e), &e);
@@ -421,7 +421,7 @@ static void test_every_call_of_a_key_fails(void **state) {
         assert_int_equal(e.native_code, cudaErrorOperatingSystem);
         assert_int_equal(cudaPeekAtLastError(), cudaSuccess);
     }
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(m);
     assert_int_equal(fakecuda_reset(), 0);
 }
 
@@ -467,13 +467,13 @@ static void expect_no_others(void) {
     DIR *listing = opendir(folder);
     assert_non_null(listing);
     for (struct dirent *entry; (entry = readdir(listing)) != NULL;)
-        assert_true(entry->d_name[0] == '.' || strcmp(entry->d_name, "model.json") == 0);
+        assert_true(entry->d_name[0] == '.' || strcmp(entry->d_name, "cost table.json") == 0);
     assert_int_equal(closedir(listing), 0);
 }
 
 static void test_save(void **state) {
     (void)state;
-    kvf_cuda_model *m = builtin();
+    kvf_cuda_costs *m = builtin();
     kvf_error e = {0};
     struct stat before, after;
     save(m);
@@ -485,35 +485,35 @@ static void test_save(void **state) {
     assert_int_equal(stat(path, &after), 0);
     assert_true(before.st_ino != after.st_ino);
     expect_no_others();
-    test_expect(KVF_ERR_ENGINE, kvf_cuda_model_save(m, "/nowhere/at/all", &e), &e);
+    test_expect(KVF_ERR_ENGINE, kvf_cuda_costs_save(m, "/nowhere/at/all", &e), &e);
     assert_int_equal(e.native_code, ENOENT);
     /* A folder stands there: the new file is taken away again. */
     assert_int_equal(unlink(path), 0);
     assert_int_equal(mkdir(path, 0700), 0);
-    test_expect(KVF_ERR_ENGINE, kvf_cuda_model_save(m, path, &e), &e);
+    test_expect(KVF_ERR_ENGINE, kvf_cuda_costs_save(m, path, &e), &e);
     assert_int_equal(e.native_code, EISDIR);
     expect_no_others();
-    kvf_cuda_model *read = NULL;
-    test_expect(KVF_ERR_ENGINE, kvf_cuda_model_load(path, -1, NULL, &read, &e), &e);
+    kvf_cuda_costs *read = NULL;
+    test_expect(KVF_ERR_ENGINE, kvf_cuda_costs_load(path, -1, NULL, &read, &e), &e);
     assert_int_equal(e.native_code, EISDIR);
     assert_int_equal(rmdir(path), 0);
-    test_expect(KVF_ERR_ENGINE, kvf_cuda_model_load(path, -1, NULL, &read, &e), &e);
+    test_expect(KVF_ERR_ENGINE, kvf_cuda_costs_load(path, -1, NULL, &read, &e), &e);
     assert_int_equal(e.native_code, ENOENT);
     assert_null(read);
-    test_expect(KVF_ERR_ENGINE, kvf_cuda_model_save(m, "", &e), &e);
-    test_expect(KVF_ERR_INVALID, kvf_cuda_model_save(m, NULL, &e), &e);
-    test_expect(KVF_ERR_INVALID, kvf_cuda_model_save(NULL, path, &e), &e);
-    test_expect(KVF_ERR_INVALID, kvf_cuda_model_load(NULL, -1, NULL, &read, &e), &e);
-    test_expect(KVF_ERR_INVALID, kvf_cuda_model_load(path, -1, NULL, NULL, &e), &e);
-    kvf_cuda_model_destroy(m);
+    test_expect(KVF_ERR_ENGINE, kvf_cuda_costs_save(m, "", &e), &e);
+    test_expect(KVF_ERR_INVALID, kvf_cuda_costs_save(m, NULL, &e), &e);
+    test_expect(KVF_ERR_INVALID, kvf_cuda_costs_save(NULL, path, &e), &e);
+    test_expect(KVF_ERR_INVALID, kvf_cuda_costs_load(NULL, -1, NULL, &read, &e), &e);
+    test_expect(KVF_ERR_INVALID, kvf_cuda_costs_load(path, -1, NULL, NULL, &e), &e);
+    kvf_cuda_costs_destroy(m);
 }
 
 /* On a full disk the old file stays. */
 static void test_disk_full(void **state) {
     (void)state;
-    kvf_cuda_model *m = builtin(), *read = NULL;
+    kvf_cuda_costs *m = builtin(), *read = NULL;
     kvf_error e = {0};
-    test_expect(KVF_ERR_ENGINE, kvf_cuda_model_save(m, "/proc/self/none", &e), &e);
+    test_expect(KVF_ERR_ENGINE, kvf_cuda_costs_save(m, "/proc/self/none", &e), &e);
     save(m);
     m->link[0] = 1;
     struct rlimit limit, small;
@@ -522,15 +522,15 @@ static void test_disk_full(void **state) {
     small.rlim_cur = 1000;
     (void)signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-    kvf_status status = kvf_cuda_model_save(m, path, &e);
+    kvf_status status = kvf_cuda_costs_save(m, path, &e);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
     test_expect(KVF_ERR_ENGINE, status, &e);
     assert_int_equal(e.native_code, EFBIG);
     expect_no_others();
-    test_expect(KVF_OK, kvf_cuda_model_load(path, -1, NULL, &read, &e), &e);
+    test_expect(KVF_OK, kvf_cuda_costs_load(path, -1, NULL, &read, &e), &e);
     assert_true(read->link[0] == 50);
-    kvf_cuda_model_destroy(read);
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(read);
+    kvf_cuda_costs_destroy(m);
 }
 
 /* No memory: ours fails through the allocator, jansson's through the functions it has for that. */
@@ -551,18 +551,18 @@ static void json_free(void *block) {
 
 static void test_out_of_memory(void **state) {
     (void)state;
-    kvf_cuda_model *m = of_device(0);
+    kvf_cuda_costs *m = of_device(0);
     save(m);
     for (size_t fail_at = 1;; fail_at++) {
         test_allocator memory;
         test_allocator_init(&memory);
         memory.fail_at = fail_at;
-        kvf_cuda_model *read = NULL;
+        kvf_cuda_costs *read = NULL;
         kvf_error e = {0};
-        kvf_status status = kvf_cuda_model_load(path, 0, &memory.allocator, &read, &e);
+        kvf_status status = kvf_cuda_costs_load(path, 0, &memory.allocator, &read, &e);
         if (status == KVF_OK)
-            status = kvf_cuda_model_save(read, path, &e);
-        kvf_cuda_model_destroy(read);
+            status = kvf_cuda_costs_save(read, path, &e);
+        kvf_cuda_costs_destroy(read);
         test_allocator_done(&memory);
         if (memory.calls < fail_at) {
             test_expect(KVF_OK, status, &e);
@@ -571,24 +571,24 @@ static void test_out_of_memory(void **state) {
         }
         test_expect(KVF_ERR_NO_MEMORY, status, &e);
     }
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(m);
     assert_int_equal(fakecuda_reset(), 0);
 }
 
 /* Saves, or loads, with one of jansson's allocations failing. Returns whether it was needed. */
-static bool fails_without(size_t fail_at, const kvf_cuda_model *model) {
-    kvf_cuda_model *read = NULL;
+static bool fails_without(size_t fail_at, const kvf_cuda_costs *costs) {
+    kvf_cuda_costs *read = NULL;
     kvf_error e = {0};
     json_calls = json_live = 0;
     json_fail_at = fail_at;
-    kvf_status status = model ? kvf_cuda_model_save(model, path, &e)
-                              : kvf_cuda_model_load(path, 0, NULL, &read, &e);
+    kvf_status status = costs ? kvf_cuda_costs_save(costs, path, &e)
+                              : kvf_cuda_costs_load(path, 0, NULL, &read, &e);
     bool reached = json_calls >= fail_at;
     json_fail_at = 0;
-    kvf_cuda_model_destroy(read);
+    kvf_cuda_costs_destroy(read);
     assert_int_equal(json_live, 0);
     /* Within a text jansson takes it for a fault of the text. */
-    if (reached && !model && status == KVF_ERR_INVALID)
+    if (reached && !costs && status == KVF_ERR_INVALID)
         return reached;
     test_expect(reached ? KVF_ERR_NO_MEMORY : KVF_OK, status, &e);
     return reached;
@@ -598,7 +598,7 @@ static void test_jansson_out_of_memory(void **state) {
     (void)state;
     json_malloc_t old_malloc;
     json_free_t old_free;
-    kvf_cuda_model *m = of_device(0);
+    kvf_cuda_costs *m = of_device(0);
     save(m);
     json_get_alloc_funcs(&old_malloc, &old_free);
     json_set_alloc_funcs(json_malloc, json_free);
@@ -611,7 +611,7 @@ static void test_jansson_out_of_memory(void **state) {
     assert_true(saving > 100 && loading > 100);
     expect_load(KVF_OK, 0, NULL);
     expect_no_others();
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(m);
     assert_int_equal(fakecuda_reset(), 0);
 }
 
@@ -619,7 +619,7 @@ static int make_folder(void **state) {
     (void)state;
     if (!mkdtemp(folder))
         return -1;
-    (void)snprintf(path, sizeof path, "%s/model.json", folder);
+    (void)snprintf(path, sizeof path, "%s/cost table.json", folder);
     return 0;
 }
 

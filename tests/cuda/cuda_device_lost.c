@@ -8,14 +8,14 @@
 static const uint64_t some[] = {3, 9, 4, 6, 1, 11}, others[] = {20, 22, 21, 25, 28, 30};
 enum { COUNT = sizeof some / sizeof some[0], PATIENCE_US = 20 * 1000 * 1000 };
 
-static void fill(device_rig *rig) {
+static void fill(device_fixture *fixture) {
     for (unsigned i = 0; i < COUNT; i++)
-        rig_fill_device(rig, some[i], i + 1);
+        fixture_fill_device(fixture, some[i], i + 1);
 }
 
-static void expect_offloaded(const device_rig *rig) {
+static void expect_offloaded(const device_fixture *fixture) {
     for (unsigned i = 0; i < COUNT; i++)
-        assert_true(rig_host_is(rig, others[i], i + 1));
+        assert_true(fixture_host_is(fixture, others[i], i + 1));
 }
 
 static void expect_broken(kvf_status status, const kvf_error *e, cudaError_t code) {
@@ -24,38 +24,38 @@ static void expect_broken(kvf_status status, const kvf_error *e, cudaError_t cod
 }
 
 /* From here on everybody is told at once, and nothing is enqueued. */
-static void expect_refusals(device_rig *rig, kvf_transfer *gone, cudaStream_t stream,
+static void expect_refusals(device_fixture *fixture, kvf_transfer *gone, cudaStream_t stream,
                             cudaEvent_t event, cudaError_t code) {
     const kvf_plan plan = {.count = COUNT, .src_ids = some, .dst_ids = others};
     for (int background = 0; background < 2; background++) {
         const kvf_submit_options how = {.background = background};
         kvf_transfer *t = NULL;
         kvf_error e = {0};
-        expect_broken(kvf_transfer_submit(rig->device, rig->pinned, &plan, 1, &how, &t, &e), &e,
-                      code);
+        expect_broken(kvf_transfer_submit(fixture->device, fixture->pinned, &plan, 1, &how, &t, &e),
+                      &e, code);
         assert_null(t);
     }
     kvf_error e = {0};
     expect_broken(kvf_cuda_wait_layer(gone, 0, stream, &e), &e, code);
-    expect_broken(kvf_cuda_wait_slots(rig->device, some, COUNT, true, stream, &e), &e, code);
-    expect_broken(kvf_cuda_mark_slots(rig->device, some, COUNT, true, event, &e), &e, code);
+    expect_broken(kvf_cuda_wait_slots(fixture->device, some, COUNT, true, stream, &e), &e, code);
+    expect_broken(kvf_cuda_mark_slots(fixture->device, some, COUNT, true, event, &e), &e, code);
 }
 
 static void lose(kvf_cuda_strategy strategy, bool no_thread, cudaError_t code) {
     const kvf_cuda_options options = {
-        .strategy = strategy, .no_thread = no_thread, .ctas = 1, .ring_bytes = RIG_RING};
-    device_rig rig;
+        .strategy = strategy, .no_thread = no_thread, .ctas = 1, .packing_bytes = RIG_RING};
+    device_fixture fixture;
     cudaStream_t compute;
     cudaEvent_t event;
-    rig_open(&rig, &options);
+    fixture_open(&fixture, &options);
     assert_int_equal(cudaStreamCreateWithFlags(&compute, cudaStreamNonBlocking), cudaSuccess);
     assert_int_equal(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), cudaSuccess);
     fakecuda_hold_all(true);
     const kvf_submit_options by_layer = {.by_layer = true}, behind = {.background = true};
     kvf_transfer *t[] = {
-        rig_submit(rig.device, rig.pinned, some, others, COUNT, &by_layer),
-        rig_submit(rig.pinned, rig.device, others, others, COUNT, &behind),
-        rig_submit(rig.device, rig.pinned, some, some, COUNT, &behind),
+        fixture_submit(fixture.device, fixture.pinned, some, others, COUNT, &by_layer),
+        fixture_submit(fixture.pinned, fixture.device, others, others, COUNT, &behind),
+        fixture_submit(fixture.device, fixture.pinned, some, some, COUNT, &behind),
     };
     kvf_error e = {0};
     test_expect(KVF_OK, kvf_cuda_wait_layer(t[0], RIG_LAYERS - 1, compute, &e), &e);
@@ -65,14 +65,14 @@ static void lose(kvf_cuda_strategy strategy, bool no_thread, cudaError_t code) {
         expect_broken(kvf_transfer_wait(t[i], PATIENCE_US, &e), &e, code);
         assert_int_equal(kvf_transfer_landed(t[i], 0), 0);
     }
-    expect_refusals(&rig, t[0], compute, event, code);
-    assert_int_equal(kvf_tier_idle(rig.device, others, COUNT, NULL), KVF_OK);
+    expect_refusals(&fixture, t[0], compute, event, code);
+    assert_int_equal(kvf_tier_idle(fixture.device, others, COUNT, NULL), KVF_OK);
     for (size_t i = 0; i < 3; i++)
         kvf_transfer_release(t[i]);
     (void)cudaEventDestroy(event);
     (void)cudaStreamDestroy(compute);
     fakecuda_hold_all(false);
-    rig_close(&rig);
+    fixture_close(&fixture);
 }
 
 static void test_a_lost_device(void **state) {
@@ -92,56 +92,58 @@ static void test_no_device_memory_to_pack_in(void **state) {
     (void)state;
     for (int background = 0; background < 2; background++) {
         const kvf_cuda_options options = {
-            .strategy = KVF_CUDA_STAGED, .ctas = 1, .ring_bytes = (size_t)64 << 20};
+            .strategy = KVF_CUDA_STAGED, .ctas = 1, .packing_bytes = (size_t)64 << 20};
         const fakecuda_config config = {.device_bytes = 8 << 20};
         const kvf_submit_options how = {.background = background, .by_layer = true};
         kvf_cuda_explanation why;
-        device_rig rig;
+        device_fixture fixture;
         kvf_error e = {0};
         fakecuda_configure(&config);
-        rig_open(&rig, &options);
-        fill(&rig);
-        kvf_transfer *t = rig_submit(rig.device, rig.pinned, some, others, COUNT, &how);
+        fixture_open(&fixture, &options);
+        fill(&fixture);
+        kvf_transfer *t = fixture_submit(fixture.device, fixture.pinned, some, others, COUNT, &how);
         test_expect(KVF_OK, kvf_transfer_wait(t, PATIENCE_US, &e), &e);
-        expect_offloaded(&rig);
+        expect_offloaded(&fixture);
         test_expect(KVF_OK, kvf_cuda_explain(t, &why, &e), &e);
         assert_int_not_equal(why.chosen, KVF_CUDA_STAGED);
         assert_int_equal(why.reason, KVF_CUDA_FELL_BACK);
         kvf_transfer_release(t);
         fakecuda_configure(NULL);
-        rig_close(&rig);
+        fixture_close(&fixture);
     }
 }
 
 /* A tier's destruction waits for what is in a stream, and drops what is not. */
 static void destroy_under(kvf_cuda_strategy strategy, bool host_first) {
     const kvf_cuda_options options = {
-        .strategy = strategy, .no_thread = true, .ctas = 1, .ring_bytes = RIG_RING};
-    device_rig rig;
-    rig_open(&rig, &options);
-    fill(&rig);
-    memset(rig.host, 0, (size_t)RIG_BLOCKS * RIG_BLOCK);
+        .strategy = strategy, .no_thread = true, .ctas = 1, .packing_bytes = RIG_RING};
+    device_fixture fixture;
+    fixture_open(&fixture, &options);
+    fill(&fixture);
+    memset(fixture.host, 0, (size_t)RIG_BLOCKS * RIG_BLOCK);
     fakecuda_delay(FAKECUDA_COPY, 500);
     fakecuda_delay(FAKECUDA_KERNEL, 500);
     const kvf_submit_options behind = {.background = true};
-    kvf_transfer *ordered = rig_submit(rig.device, rig.pinned, some, others, COUNT, NULL);
-    kvf_transfer *later = rig_submit(rig.device, rig.pinned, some, some, COUNT, &behind);
-    kvf_tier **first = host_first ? &rig.pinned : &rig.device;
+    kvf_transfer *ordered =
+        fixture_submit(fixture.device, fixture.pinned, some, others, COUNT, NULL);
+    kvf_transfer *later =
+        fixture_submit(fixture.device, fixture.pinned, some, some, COUNT, &behind);
+    kvf_tier **first = host_first ? &fixture.pinned : &fixture.device;
     kvf_tier_destroy(*first);
     *first = NULL;
-    expect_offloaded(&rig);
+    expect_offloaded(&fixture);
     kvf_error e = {0};
     test_expect(KVF_OK, kvf_transfer_poll(ordered, &e), &e);
     test_expect(KVF_ERR_CANCELLED, kvf_transfer_poll(later, &e), &e);
-    memset(rig.host, 7, (size_t)RIG_BLOCKS * RIG_BLOCK);
+    memset(fixture.host, 7, (size_t)RIG_BLOCKS * RIG_BLOCK);
     for (int i = 0; i < 4; i++)
-        kvf_engine_progress(rig.engine);
+        kvf_engine_progress(fixture.engine);
     fakecuda_settle();
     for (size_t i = 0; i < (size_t)RIG_BLOCKS * RIG_BLOCK; i++)
-        assert_int_equal(rig.host[i], 7);
+        assert_int_equal(fixture.host[i], 7);
     kvf_transfer_release(ordered);
     kvf_transfer_release(later);
-    rig_close(&rig);
+    fixture_close(&fixture);
 }
 
 static void test_tiers_destroyed_under_transfers(void **state) {
@@ -156,26 +158,26 @@ static void test_tiers_destroyed_under_transfers(void **state) {
  * nothing runs any more. */
 static void give_up_under(kvf_cuda_strategy strategy) {
     const kvf_cuda_options options = {
-        .strategy = strategy, .no_thread = true, .ctas = 1, .ring_bytes = RIG_RING};
-    device_rig rig;
-    rig_open(&rig, &options);
-    fill(&rig);
+        .strategy = strategy, .no_thread = true, .ctas = 1, .packing_bytes = RIG_RING};
+    device_fixture fixture;
+    fixture_open(&fixture, &options);
+    fill(&fixture);
     fakecuda_delay(FAKECUDA_COPY, 5000);
     fakecuda_delay(FAKECUDA_KERNEL, 5000);
-    kvf_transfer *t = rig_submit(rig.device, rig.pinned, some, others, COUNT, NULL);
+    kvf_transfer *t = fixture_submit(fixture.device, fixture.pinned, some, others, COUNT, NULL);
     fakecuda_fail_call("cudaEventQuery", 1, cudaErrorInvalidValue, true);
     kvf_error e = {0};
     kvf_status status = KVF_PENDING;
     while (status == KVF_PENDING)
         status = kvf_transfer_poll(t, &e);
     expect_broken(status, &e, cudaErrorInvalidValue);
-    memset(rig.host, 7, (size_t)RIG_BLOCKS * RIG_BLOCK);
+    memset(fixture.host, 7, (size_t)RIG_BLOCKS * RIG_BLOCK);
     fakecuda_fail_nothing();
     fakecuda_settle();
     for (size_t i = 0; i < (size_t)RIG_BLOCKS * RIG_BLOCK; i++)
-        assert_int_equal(rig.host[i], 7);
+        assert_int_equal(fixture.host[i], 7);
     kvf_transfer_release(t);
-    rig_close(&rig);
+    fixture_close(&fixture);
 }
 
 static void test_a_runtime_that_does_not_tell(void **state) {

@@ -11,40 +11,40 @@ typedef struct hidden_work {
     uint64_t loads, heavy;
 } hidden_work;
 
-static hidden_work in_submit(const device_rig *rig, kvf_cuda_strategy strategy,
+static hidden_work in_submit(const device_fixture *fixture, kvf_cuda_strategy strategy,
                              kvf_cuda_direction direction) {
-    kvf_tier *src = direction == KVF_CUDA_TO_DEVICE ? rig->pinned : rig->device;
-    kvf_tier *dst = direction == KVF_CUDA_FROM_DEVICE ? rig->pinned : rig->device;
+    kvf_tier *src = direction == KVF_CUDA_TO_DEVICE ? fixture->pinned : fixture->device;
+    kvf_tier *dst = direction == KVF_CUDA_FROM_DEVICE ? fixture->pinned : fixture->device;
     const kvf_submit_options how = {.strategy = strategy};
     const hidden_work before = {fakecuda_loads(), fakecuda_heavy_calls()};
-    kvf_transfer *t = rig_submit(src, dst, some, others, COUNT, &how);
+    kvf_transfer *t = fixture_submit(src, dst, some, others, COUNT, &how);
     const hidden_work did = {fakecuda_loads() - before.loads,
                              fakecuda_heavy_calls() - before.heavy};
     kvf_cuda_explanation x;
     kvf_error e = {0};
     test_expect(KVF_OK, kvf_cuda_explain(t, &x, &e), &e);
     assert_int_equal(x.chosen, strategy);
-    rig_finish(t, KVF_OK);
+    fixture_finish(t, KVF_OK);
     return did;
 }
 
 static void expect(kvf_cuda_strategy strategy, kvf_cuda_direction direction, hidden_work first) {
     static const char *const directions[] = {"to the device", "from the device", "on the device"};
     const kvf_cuda_options options = {.lanes = 1, .no_thread = true};
-    device_rig rig;
-    rig_open(&rig, &options);
-    const hidden_work did = in_submit(&rig, strategy, direction);
+    device_fixture fixture;
+    fixture_open(&fixture, &options);
+    const hidden_work did = in_submit(&fixture, strategy, direction);
     print_message("%s %s: the first submit loads %d kernels and makes %d heavy calls\n",
                   kvf_cuda_strategy_name(strategy), directions[direction], (int)did.loads,
                   (int)did.heavy);
     assert_int_equal(did.loads, first.loads);
     assert_int_equal(did.heavy, first.heavy);
     for (int i = 0; i < 3; i++) {
-        const hidden_work warm = in_submit(&rig, strategy, direction);
+        const hidden_work warm = in_submit(&fixture, strategy, direction);
         assert_int_equal(warm.loads, 0);
         assert_int_equal(warm.heavy, 0);
     }
-    rig_close(&rig);
+    fixture_close(&fixture);
 }
 
 /* A lane's stream is made at its first use. */

@@ -34,14 +34,14 @@ static void test_lines_and_counters(void **state) {
     lines l = {{0}, ""};
     const kvf_log log = {write_line, &l, KVF_LOG_INFO};
     const kvf_cuda_options o = {.log = &log, .no_thread = true};
-    device_rig rig;
-    rig_open(&rig, &o);
+    device_fixture fixture;
+    fixture_open(&fixture, &o);
     assert_int_equal(l.count[KVF_LOG_INFO], 1);
     assert_non_null(strstr(l.last, "engine cuda: device 0, 4 lanes each way"));
     const kvf_submit_options how = {.strategy = KVF_CUDA_LOOP};
-    rig_finish(rig_submit(rig.pinned, rig.device, ids, ids, 5, &how), KVF_OK);
-    rig_finish(rig_submit(rig.device, rig.pinned, ids, ids, 2, &how), KVF_OK);
-    kvf_counters c = counters_of(rig.engine);
+    fixture_finish(fixture_submit(fixture.pinned, fixture.device, ids, ids, 5, &how), KVF_OK);
+    fixture_finish(fixture_submit(fixture.device, fixture.pinned, ids, ids, 2, &how), KVF_OK);
+    kvf_counters c = counters_of(fixture.engine);
     assert_int_equal(c.transfers_submitted, 2);
     assert_int_equal(c.transfers_succeeded, 2);
     assert_int_equal(c.bytes_host_to_device, 5 * RIG_BLOCK);
@@ -51,16 +51,17 @@ static void test_lines_and_counters(void **state) {
     assert_true(c.boxes > 0);
     /* The host's memory on both sides: refused behind its place in the order. */
     const kvf_plan plan = {.count = 1, .src_ids = ids, .dst_ids = ids + 1};
-    assert_int_equal(kvf_transfer_submit(rig.pinned, rig.pinned, &plan, 1, NULL, NULL, NULL),
-                     KVF_ERR_UNSUPPORTED);
-    rig_finish(rig_submit(rig.pinned, rig.device, ids, ids, 1, &how), KVF_OK);
-    c = counters_of(rig.engine);
+    assert_int_equal(
+        kvf_transfer_submit(fixture.pinned, fixture.pinned, &plan, 1, NULL, NULL, NULL),
+        KVF_ERR_UNSUPPORTED);
+    fixture_finish(fixture_submit(fixture.pinned, fixture.device, ids, ids, 1, &how), KVF_OK);
+    c = counters_of(fixture.engine);
     assert_int_equal(c.refused_other, 1);
     assert_int_equal(c.transfers_submitted, 3);
     assert_int_equal(c.transfers_succeeded, 3);
     assert_int_equal(c.transfers_failed, 0);
     assert_int_equal(l.count[KVF_LOG_ERROR] + l.count[KVF_LOG_WARNING], 0);
-    rig_close(&rig);
+    fixture_close(&fixture);
     assert_int_equal(l.count[KVF_LOG_INFO], 2);
 }
 
@@ -70,35 +71,36 @@ static void test_a_strategy_that_gives_way(void **state) {
     lines l = {{0}, ""};
     const kvf_log log = {write_line, &l, KVF_LOG_WARNING};
     const kvf_cuda_options o = {.log = &log, .no_thread = true};
-    device_rig rig;
-    rig_open(&rig, &o);
+    device_fixture fixture;
+    fixture_open(&fixture, &o);
     const kvf_submit_options how = {.strategy = KVF_CUDA_STAGED};
     for (int i = 0; i < 3; i++)
-        rig_finish(rig_submit(rig.device, rig.device, ids, ids + 4, 2, &how), KVF_OK);
-    assert_int_equal(counters_of(rig.engine).fallbacks, 3);
+        fixture_finish(fixture_submit(fixture.device, fixture.device, ids, ids + 4, 2, &how),
+                       KVF_OK);
+    assert_int_equal(counters_of(fixture.engine).fallbacks, 3);
     assert_int_equal(l.count[KVF_LOG_WARNING], 1);
     assert_non_null(strstr(l.last, "strategy staged"));
-    rig_close(&rig);
+    fixture_close(&fixture);
 }
 
 /* However many transfers that ends, it is one line. */
 static void test_an_engine_beyond_use(void **state) {
     (void)state;
-    rig_needs_fake();
+    fixture_needs_fake();
     lines l = {{0}, ""};
     const kvf_log log = {write_line, &l, KVF_LOG_WARNING};
     const kvf_cuda_options o = {.log = &log, .no_thread = true};
-    device_rig rig;
-    rig_open(&rig, &o);
+    device_fixture fixture;
+    fixture_open(&fixture, &o);
     fakecuda_hold_all(true);
-    kvf_transfer *t[] = {rig_submit(rig.pinned, rig.device, ids, ids, 3, NULL),
-                         rig_submit(rig.device, rig.pinned, ids, ids + 4, 2, NULL)};
+    kvf_transfer *t[] = {fixture_submit(fixture.pinned, fixture.device, ids, ids, 3, NULL),
+                         fixture_submit(fixture.device, fixture.pinned, ids, ids + 4, 2, NULL)};
     fakecuda_lose_device(0, cudaErrorECCUncorrectable);
     fakecuda_hold_all(false);
     for (size_t i = 0; i < 2; i++)
-        rig_finish(t[i], KVF_ERR_BROKEN);
-    assert_int_equal(counters_of(rig.engine).transfers_failed, 2);
-    rig_close(&rig);
+        fixture_finish(t[i], KVF_ERR_BROKEN);
+    assert_int_equal(counters_of(fixture.engine).transfers_failed, 2);
+    fixture_close(&fixture);
     assert_int_equal(l.count[KVF_LOG_ERROR], 1);
     assert_non_null(strstr(l.last, "the engine is beyond use"));
 }
@@ -111,13 +113,13 @@ static void test_nvtx(void **state) {
     void *tool = path ? dlopen(path, RTLD_NOW) : NULL;
     void *symbol = tool ? dlsym(tool, "nvtx_tool_read") : NULL;
     memcpy(&read, &symbol, sizeof read);
-    device_rig rig;
-    rig_open(&rig, NULL);
+    device_fixture fixture;
+    fixture_open(&fixture, NULL);
     for (int i = 0; i < 3; i++)
-        rig_finish(rig_submit(rig.pinned, rig.device, ids, ids, 4,
-                              &(kvf_submit_options){.background = i == 2}),
-                   KVF_OK);
-    rig_close(&rig);
+        fixture_finish(fixture_submit(fixture.pinned, fixture.device, ids, ids, 4,
+                                      &(kvf_submit_options){.background = i == 2}),
+                       KVF_OK);
+    fixture_close(&fixture);
     if (!path)
         return;
     nvtx_tool_report r;

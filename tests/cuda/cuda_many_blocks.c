@@ -1,6 +1,6 @@
 /* Random schedules of transfers of many small blocks: lists that go through the ring of lists,
  * chunks by the dozen, background work in several windows, and cancelling it half-way. Checked by
- * content against a model that does one transfer after the other. */
+ * content against a cost table that does one transfer after the other. */
 #include "support/device_fixture.h"
 
 #include "hide.h"
@@ -33,7 +33,7 @@ typedef struct schedule {
     kvf_tier *tiers[2]; /* device, pinned */
     void *layers[LAYERS];
     uint64_t *host;                    /* [block][layer][word] */
-    place places[2][BLOCKS];           /* the model */
+    place places[2][BLOCKS];           /* the cost table */
     uint64_t from[BLOCKS], to[BLOCKS]; /* permutations */
     kvf_transfer *transfers[STEPS];
     size_t transfer_count;
@@ -218,8 +218,8 @@ static void test_random_schedules(void **state) {
         const kvf_cuda_options options = {.lanes = 1 + (unsigned)(seed % 2),
                                           .no_thread = seed / 2 % 2 == 1,
                                           .ctas = 2,
-                                          .ring_bytes = (size_t)1 << 20,
-                                          .ring_limit = (size_t)2 << 20};
+                                          .packing_bytes = (size_t)1 << 20,
+                                          .packing_limit = (size_t)2 << 20};
         (void)alarm(120);
         schedule *s = open_schedule(&options, seed);
         for (size_t i = 0; i < STEPS; i++)
@@ -234,7 +234,7 @@ static void test_random_schedules(void **state) {
  * they have run, its blocks are nobody's from then on, and the rest is never copied. */
 static void cancel_half_way(kvf_cuda_strategy strategy) {
     const kvf_cuda_options options = {
-        .strategy = strategy, .no_thread = true, .ctas = 2, .ring_bytes = (size_t)1 << 20};
+        .strategy = strategy, .no_thread = true, .ctas = 2, .packing_bytes = (size_t)1 << 20};
     const kvf_submit_options how = {.background = true, .by_layer = true};
     schedule *s = open_schedule(&options, 1);
     const size_t count = strategy == KVF_CUDA_LOOP ? 600 : BLOCKS;
@@ -260,7 +260,7 @@ static void cancel_half_way(kvf_cuda_strategy strategy) {
 
 static void test_cancelled_half_way(void **state) {
     (void)state;
-    rig_needs_fake();
+    fixture_needs_fake();
     for (unsigned s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++)
         cancel_half_way((kvf_cuda_strategy)s);
 }
@@ -306,7 +306,7 @@ static void look_while_enqueuing(uint64_t seed) {
 
 static void test_looked_at_while_enqueuing(void **state) {
     (void)state;
-    rig_needs_fake();
+    fixture_needs_fake();
     for (uint64_t seed = 0; seed < 4; seed++)
         look_while_enqueuing(seed);
 }

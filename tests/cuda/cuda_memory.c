@@ -38,7 +38,7 @@ static kvf_engine *engine_on(int device) {
 }
 
 static void done(void) {
-    rig_reset();
+    fixture_reset();
 }
 
 static void test_pageable_memory_is_refused(void **state) {
@@ -75,7 +75,7 @@ static void test_kinds_of_memory(void **state) {
 
 static void test_segments_that_grow(void **state) {
     (void)state;
-    rig_needs_fake();
+    fixture_needs_fake();
     const size_t sizes[] = {4096, 8192, 4096}, few[] = {4096, 8192};
     kvf_engine *engine = engine_on(0);
     void *whole = fakecuda_map_segments(BYTES, sizes, 3);
@@ -113,14 +113,14 @@ static void test_pinned_memory(void **state) {
     test_allocator_init(&a);
     kvf_cuda_pinned_options options = {.bytes = 5 << 20, .threads = 3, .allocator = &a.allocator};
     kvf_cuda_pinned *pinned = NULL, *again = NULL;
-    kvf_cuda_pinned_report report = {0};
+    kvf_cuda_pinned_info info = {0};
     kvf_error e = {0};
-    test_expect(KVF_OK, kvf_cuda_pinned_create(&options, &pinned, &report, &e), &e);
-    assert_int_equal(report.bytes, 6 << 20);
+    test_expect(KVF_OK, kvf_cuda_pinned_create(&options, &pinned, &info, &e), &e);
+    assert_int_equal(info.bytes, 6 << 20);
     assert_int_equal(kvf_cuda_pinned_bytes(pinned), 6 << 20);
-    assert_true(report.segments >= 1 && report.segments <= 2);
-    assert_int_equal(report.numa_node, -1);
-    assert_true(report.page_bytes >= 4096 && report.touch_seconds >= 0);
+    assert_true(info.segments >= 1 && info.segments <= 2);
+    assert_int_equal(info.numa_node, -1);
+    assert_true(info.page_bytes >= 4096 && info.touch_seconds >= 0);
     char *base = kvf_cuda_pinned_base(pinned);
     memset(base, 1, 6 << 20);
     test_expect(KVF_ERR_INVALID,
@@ -143,7 +143,7 @@ static void test_pinned_memory(void **state) {
 
 static void test_memory_that_cannot_be_pinned(void **state) {
     (void)state;
-    rig_needs_fake();
+    fixture_needs_fake();
     const fakecuda_config config = {.pinned_bytes = 1 << 20};
     const kvf_cuda_pinned_options options = {.bytes = 4 << 20};
     kvf_cuda_pinned *pinned = NULL;
@@ -157,7 +157,7 @@ static void test_memory_that_cannot_be_pinned(void **state) {
 
 static void test_no_device(void **state) {
     (void)state;
-    rig_needs_fake();
+    fixture_needs_fake();
     static const cudaError_t codes[] = {cudaErrorNoDevice, cudaErrorInsufficientDriver};
     const kvf_cuda_pinned_options options = {.bytes = 1};
     for (size_t i = 0; i < 2; i++) {
@@ -178,23 +178,23 @@ static void test_no_device(void **state) {
 
 static void test_old_driver(void **state) {
     (void)state;
-    rig_needs_fake();
+    fixture_needs_fake();
     kvf_cuda_options options = {.strategy = KVF_CUDA_BATCH};
     kvf_engine *engine = NULL;
     kvf_error e = {0};
     static const uint64_t ids[] = {0, 2, 5};
-    device_rig rig;
+    device_fixture fixture;
     fakecuda_hide_symbol("cuMemcpyBatchAsync");
     test_expect(KVF_ERR_UNSUPPORTED, kvf_engine_cuda_create(&options, &engine, &e), &e);
     options.strategy = KVF_CUDA_AUTO;
-    rig_open(&rig, &options);
+    fixture_open(&fixture, &options);
     for (unsigned i = 0; i < 3; i++)
-        rig_fill_device(&rig, ids[i], i);
-    rig_finish(rig_submit(rig.device, rig.pinned, ids, ids, 3, NULL), KVF_OK);
+        fixture_fill_device(&fixture, ids[i], i);
+    fixture_finish(fixture_submit(fixture.device, fixture.pinned, ids, ids, 3, NULL), KVF_OK);
     for (unsigned i = 0; i < 3; i++)
-        assert_true(rig_host_is(&rig, ids[i], i));
+        assert_true(fixture_host_is(&fixture, ids[i], i));
     assert_int_equal(fakecuda_calls("cuMemcpyBatchAsync"), 0);
-    rig_close(&rig);
+    fixture_close(&fixture);
 }
 
 static void expect_device(int expected) {
@@ -205,7 +205,7 @@ static void expect_device(int expected) {
 
 static void test_several_devices(void **state) {
     (void)state;
-    rig_needs_fake();
+    fixture_needs_fake();
     const fakecuda_config config = {.devices = 3};
     static const uint64_t from[] = {0, 1}, to[] = {2, 3};
     kvf_tier *tier, *other;
@@ -224,8 +224,8 @@ static void test_several_devices(void **state) {
     test_expect(KVF_OK, make_tier(zero, memory[0], KVF_MEMORY_DEVICE, &other, &e), &e);
     test_expect(KVF_OK, make_tier(one, memory[1], KVF_MEMORY_DEVICE, &tier, &e), &e);
     expect_device(2);
-    rig_finish(rig_submit(tier, tier, from, to, 2, NULL), KVF_OK);
-    rig_finish(rig_submit(other, other, from, to, 2, NULL), KVF_OK);
+    fixture_finish(fixture_submit(tier, tier, from, to, 2, NULL), KVF_OK);
+    fixture_finish(fixture_submit(other, other, from, to, 2, NULL), KVF_OK);
     expect_device(2);
     kvf_engine_destroy(one);
     kvf_tier_destroy(tier);

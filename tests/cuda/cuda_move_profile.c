@@ -26,10 +26,10 @@ static void expect_tally(const kvf__cuda_tally *actual, const kvf__cuda_tally *e
 }
 
 /* As the engine would enumerate them. */
-static void count_boxes(const kvf_move *move, kvf__cuda_load *load) {
+static void count_boxes(const kvf_move *move, kvf__cuda_move_profile *load) {
     kvf_box_cursor cursor = {0};
     kvf_box box;
-    while (kvf__move_next(move, kvf_cuda_limits(), move->span_count, SIZE_MAX, &cursor, &box, 1) ==
+    while (kvf__move_next(move, kvf_cuda_limits(), move->strip_count, SIZE_MAX, &cursor, &box, 1) ==
            1) {
         uint64_t rows = (uint64_t)box.rows * box.slices;
         load->bytes += box.width * rows;
@@ -139,10 +139,10 @@ static void test_as_enumerated(void **state) {
             count = count < other ? count : other;
             kvf_move *move =
                 move_of(src, dst, src_ids, dst_ids, count, seed % 2, limits[k / FORMS / FORMS]);
-            kvf__cuda_load expected = {.bytes = 0}, load;
+            kvf__cuda_move_profile expected = {.bytes = 0}, load;
             count_boxes(move, &expected);
             for (kvf_cuda_direction d = 0; d < KVF_CUDA_DIRECTIONS; d++) {
-                kvf__cuda_load_of(move, d, &load);
+                kvf__cuda_move_profile_of(move, d, &load);
                 assert_int_equal(load.bytes, expected.bytes);
                 assert_int_equal(load.row_calls, expected.row_calls);
                 expect_tally(&load.pieces, &expected.pieces);
@@ -164,15 +164,15 @@ static uint64_t host_boxes(form near, form far, bool by_layer, bool to, const ui
     kvf_move *move = move_of(to ? host : device, to ? device : host, to ? far_ids : near_ids,
                              to ? near_ids : far_ids, count, by_layer, kvf_cuda_limits());
     kvf_error e = {0};
-    kvf_cuda_model *m = NULL;
+    kvf_cuda_costs *m = NULL;
     kvf_cuda_explanation x;
-    test_expect(KVF_OK, kvf_cuda_model_builtin(NULL, &m, &e), &e);
+    test_expect(KVF_OK, kvf_cuda_costs_builtin(NULL, &m, &e), &e);
     test_expect(
         KVF_OK,
-        kvf_cuda_model_explain(m, move, to ? KVF_CUDA_TO_DEVICE : KVF_CUDA_FROM_DEVICE, &x, &e),
+        kvf_cuda_costs_explain(m, move, to ? KVF_CUDA_TO_DEVICE : KVF_CUDA_FROM_DEVICE, &x, &e),
         &e);
     assert_int_equal(x.bytes, (uint64_t)count * BLOCK);
-    kvf_cuda_model_destroy(m);
+    kvf_cuda_costs_destroy(m);
     kvf_move_destroy(move);
     kvf_layout_destroy(host);
     kvf_layout_destroy(device);
@@ -225,22 +225,22 @@ static void test_nothing(void **state) {
     kvf_layout *near = make(PER_LAYER, near_memory, false),
                *far = make(CONTIGUOUS, far_memory, false);
     kvf_move *move = move_of(near, far, NULL, NULL, 0, false, kvf_cuda_limits());
-    kvf_cuda_model *m = NULL;
+    kvf_cuda_costs *m = NULL;
     kvf_cuda_explanation x;
     kvf_error e = {0};
-    test_expect(KVF_OK, kvf_cuda_model_builtin(NULL, &m, &e), &e);
+    test_expect(KVF_OK, kvf_cuda_costs_builtin(NULL, &m, &e), &e);
     for (int d = 0; d < KVF_CUDA_DIRECTIONS; d++) {
-        test_expect(KVF_OK, kvf_cuda_model_explain(m, move, (kvf_cuda_direction)d, &x, &e), &e);
+        test_expect(KVF_OK, kvf_cuda_costs_explain(m, move, (kvf_cuda_direction)d, &x, &e), &e);
         assert_int_equal(x.bytes + x.boxes + x.fragments + x.host_boxes, 0);
         assert_true(x.us[KVF_CUDA_AUTO] > 0 && x.chosen != KVF_CUDA_AUTO);
     }
     memset(&x, 1, sizeof x);
     const kvf_cuda_explanation before = x;
-    test_expect(KVF_ERR_INVALID, kvf_cuda_model_explain(m, move, 3, &x, &e), &e);
-    test_expect(KVF_ERR_INVALID, kvf_cuda_model_explain(NULL, move, 0, &x, &e), &e);
+    test_expect(KVF_ERR_INVALID, kvf_cuda_costs_explain(m, move, 3, &x, &e), &e);
+    test_expect(KVF_ERR_INVALID, kvf_cuda_costs_explain(NULL, move, 0, &x, &e), &e);
     assert_memory_equal(&x, &before, sizeof x);
-    test_expect(KVF_ERR_INVALID, kvf_cuda_model_explain(m, move, 0, NULL, &e), &e);
-    kvf_cuda_model_destroy(m);
+    test_expect(KVF_ERR_INVALID, kvf_cuda_costs_explain(m, move, 0, NULL, &e), &e);
+    kvf_cuda_costs_destroy(m);
     kvf_move_destroy(move);
     kvf_layout_destroy(near);
     kvf_layout_destroy(far);

@@ -13,7 +13,7 @@ enum {
     MOVES = 6,
     WATCHDOG_S = 60,
     BATCH = 4096,          /* copies that a driver is given at a time, at most */
-    SMALLEST_RING = 16384, /* and of what ring_bytes is a multiple */
+    SMALLEST_RING = 16384, /* and of what packing_bytes is a multiple */
     USUAL_RING = 32 << 20,
     BUFFERS = 4,     /* of a ring */
     WIDTHS = 5,      /* of vectors: 1, 2, 4, 8, 16 */
@@ -86,10 +86,10 @@ static kvf_engine *make_engine(trial *t, test_random *r) {
     *o = (kvf_cuda_options){.lanes = (unsigned)below(r, 5),
                             .no_thread = below(r, 2) == 1,
                             .ctas = (unsigned)below(r, 5),
-                            .ring_bytes = rings[below(r, 4)],
+                            .packing_bytes = rings[below(r, 4)],
                             .background_to_gbps = below(r, 4) == 0 ? 1 : 0,
                             .background_from_gbps = below(r, 4) == 0 ? 2 : 0};
-    o->ring_limit = below(r, 2) * 2 * o->ring_bytes;
+    o->packing_limit = below(r, 2) * 2 * o->packing_bytes;
     if (below(r, 4) == 0)
         o->strategy = (kvf_cuda_strategy)below(r, KVF_CUDA_STRATEGIES);
     if (o->strategy == KVF_CUDA_BATCH && !t->has_batch)
@@ -137,7 +137,7 @@ static void wait_in_parts(trial *t, size_t i) {
 /* Which strategy it was */
 
 static size_t buffer_bytes(const trial *t) {
-    size_t ring = t->options.ring_bytes ? t->options.ring_bytes : USUAL_RING;
+    size_t ring = t->options.packing_bytes ? t->options.packing_bytes : USUAL_RING;
     return (ring - ring % SMALLEST_RING) / BUFFERS;
 }
 
@@ -272,9 +272,9 @@ static void chunks_of_very_many_pairs(void **state) {
     (void)state;
     enum { BLOCKS = 150000, STEP = 7919 }; /* a prime that does not divide it */
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 1, .parts = 1, .bytes = 16};
-    kvf_engine *engine = rig_engine(NULL);
-    rig_tier near = rig_tier_make_on(engine, RIG_NEAR, &shape, RIG_CONTIGUOUS, false);
-    rig_tier far = rig_tier_make(engine, &shape, RIG_CONTIGUOUS, false);
+    kvf_engine *engine = fixture_engine(NULL);
+    fixture_tier near = fixture_tier_make_on(engine, RIG_NEAR, &shape, RIG_CONTIGUOUS, false);
+    fixture_tier far = fixture_tier_make(engine, &shape, RIG_CONTIGUOUS, false);
     static uint64_t here[BLOCKS], there[BLOCKS], words[BLOCKS][2];
     for (uint64_t i = 0; i < BLOCKS; i++) {
         here[i] = i * STEP % BLOCKS;
@@ -282,8 +282,8 @@ static void chunks_of_very_many_pairs(void **state) {
     }
     (void)alarm(WATCHDOG_S);
     for (size_t out = 0; out < 2; out++) {
-        const rig_tier *src = out ? &near : &far, *dst = out ? &far : &near;
-        const kvf_plan plan = rig_plan(out ? here : there, out ? there : here, BLOCKS);
+        const fixture_tier *src = out ? &near : &far, *dst = out ? &far : &near;
+        const kvf_plan plan = fixture_plan(out ? here : there, out ? there : here, BLOCKS);
         const kvf_submit_options how = {.strategy = KVF_CUDA_STAGED};
         kvf_transfer *t = NULL;
         kvf_error e = {0};
@@ -291,21 +291,21 @@ static void chunks_of_very_many_pairs(void **state) {
             words[i][0] = i + 1000 * out;
             words[i][1] = ~i;
         }
-        rig_write(src->memory.bytes, (const char *)words, sizeof words);
+        fixture_write(src->memory.bytes, (const char *)words, sizeof words);
         test_expect(KVF_OK, kvf_transfer_submit(src->tier, dst->tier, &plan, 1, &how, &t, &e), &e);
         test_expect(KVF_OK, kvf_transfer_wait(t, -1, &e), &e);
         kvf_transfer_release(t);
-        rig_read((char *)words, dst->memory.bytes, sizeof words);
+        fixture_read((char *)words, dst->memory.bytes, sizeof words);
         for (size_t i = 0; i < BLOCKS; i++) {
             assert_int_equal(words[plan.dst_ids[i]][0], plan.src_ids[i] + 1000 * out);
             assert_int_equal(words[plan.dst_ids[i]][1], ~plan.src_ids[i]);
         }
     }
     (void)alarm(0);
-    rig_tier_free(&near);
-    rig_tier_free(&far);
+    fixture_tier_free(&near);
+    fixture_tier_free(&far);
     kvf_engine_destroy(engine);
-    rig_reset();
+    fixture_reset();
 }
 
 /* Addresses */
@@ -333,9 +333,9 @@ static kvf_layout *make_layout(char *first, char *second) {
     return layout;
 }
 
-static kvf_tier *make_tier(kvf_engine *engine, const kvf_layout *layout, rig_side side) {
+static kvf_tier *make_tier(kvf_engine *engine, const kvf_layout *layout, fixture_side side) {
     const kvf_tier_options options = {
-        .layouts = &layout, .layout_count = 1, .memory = rig_kind(side)};
+        .layouts = &layout, .layout_count = 1, .memory = fixture_kind(side)};
     kvf_tier *tier = NULL;
     kvf_error e = {0};
     test_expect(KVF_OK, kvf_tier_create(engine, &options, &tier, &e), &e);
@@ -345,11 +345,11 @@ static kvf_tier *make_tier(kvf_engine *engine, const kvf_layout *layout, rig_sid
 /* The device has other addresses for pinned memory. */
 static pair open_pair(size_t pieces) {
     enum { LAYER = BLOCKS * BYTES };
-    pair p = {.engine = rig_engine(NULL)};
+    pair p = {.engine = fixture_engine(NULL)};
     fakecuda_set_attribute(cudaDevAttrCanUseHostPointerForRegisteredMem, 0);
-    p.memory = rig_allocate(RIG_NEAR, (size_t)2 * LAYER);
+    p.memory = fixture_allocate(RIG_NEAR, (size_t)2 * LAYER);
     for (size_t i = 0; i < pieces; i++)
-        p.pieces[i] = rig_allocate(RIG_FAR, (2 - pieces + 1) * (size_t)LAYER);
+        p.pieces[i] = fixture_allocate(RIG_FAR, (2 - pieces + 1) * (size_t)LAYER);
     p.near = make_layout(p.memory, p.memory + LAYER);
     p.far = make_layout(p.pieces[0], pieces == 2 ? p.pieces[1] : p.pieces[0] + LAYER);
     p.device = make_tier(p.engine, p.near, RIG_NEAR);
@@ -363,15 +363,15 @@ static void close_pair(pair *p) {
     kvf_engine_destroy(p->engine);
     kvf_layout_destroy(p->near);
     kvf_layout_destroy(p->far);
-    rig_deallocate(RIG_NEAR, p->memory);
+    fixture_deallocate(RIG_NEAR, p->memory);
     for (size_t i = 0; i < 2; i++)
         if (p->pieces[i])
-            rig_deallocate(RIG_FAR, p->pieces[i]);
-    rig_reset();
+            fixture_deallocate(RIG_FAR, p->pieces[i]);
+    fixture_reset();
 }
 
 static kvf_cuda_explanation move_pair(const pair *p, bool out, kvf_cuda_strategy strategy) {
-    const kvf_plan plan = rig_plan(ids, turned, BLOCKS);
+    const kvf_plan plan = fixture_plan(ids, turned, BLOCKS);
     const kvf_submit_options how = {.strategy = (unsigned)strategy};
     kvf_transfer *t = NULL;
     kvf_cuda_explanation x;
@@ -389,17 +389,17 @@ static kvf_cuda_explanation move_pair(const pair *p, bool out, kvf_cuda_strategy
 /* The host's own addresses are closed meanwhile. */
 static void kernels_know_the_devices_addresses(void **state) {
     (void)state;
-    rig_needs_fake();
+    fixture_needs_fake();
     enum { ALL = 2 * BLOCKS * BYTES };
     for (size_t out = 0; out < 2; out++) {
         pair p = open_pair(1);
-        rig_fill_all(p.near, out ? 100 : 0);
-        rig_fill_all(p.far, out ? 0 : 100);
+        fixture_fill_all(p.near, out ? 100 : 0);
+        fixture_fill_all(p.far, out ? 0 : 100);
         assert_int_equal(mprotect(p.pieces[0], ALL, PROT_NONE), 0);
         assert_int_equal(move_pair(&p, out, KVF_CUDA_KERNEL).reason, KVF_CUDA_FORCED);
         assert_int_equal(mprotect(p.pieces[0], ALL, PROT_READ | PROT_WRITE), 0);
         for (size_t i = 0; i < BLOCKS; i++)
-            assert_true(rig_holds(out ? p.far : p.near, turned[i], 100 + ids[i]));
+            assert_true(fixture_holds(out ? p.far : p.near, turned[i], 100 + ids[i]));
         close_pair(&p);
     }
 }
@@ -408,18 +408,18 @@ static void kernels_know_the_devices_addresses(void **state) {
  * batches do it. */
 static void memory_at_two_distances_is_left_to_others(void **state) {
     (void)state;
-    rig_needs_fake();
+    fixture_needs_fake();
     for (unsigned k = KVF_CUDA_LOOP; k < KVF_CUDA_STRATEGIES; k++) {
         const bool can = k == KVF_CUDA_LOOP || k == KVF_CUDA_STAGED;
         for (size_t out = 0; out < 2; out++) {
             pair p = open_pair(2);
-            rig_fill_all(out ? p.near : p.far, 100);
+            fixture_fill_all(out ? p.near : p.far, 100);
             const kvf_cuda_explanation x = move_pair(&p, out, (kvf_cuda_strategy)k);
             assert_int_equal(x.reason, can ? KVF_CUDA_FORCED : KVF_CUDA_FELL_BACK);
             assert_true(can ? x.chosen == k : x.chosen != KVF_CUDA_KERNEL);
             assert_true(can || x.chosen != KVF_CUDA_BATCH);
             for (size_t i = 0; i < BLOCKS; i++)
-                assert_true(rig_holds(out ? p.far : p.near, turned[i], 100 + ids[i]));
+                assert_true(fixture_holds(out ? p.far : p.near, turned[i], 100 + ids[i]));
             close_pair(&p);
         }
     }
@@ -434,5 +434,5 @@ int main(void) {
         cmocka_unit_test(chunks_of_very_many_pairs),
         cmocka_unit_test(random_moves),
     };
-    return rig_end(cmocka_run_group_tests(tests, NULL, NULL));
+    return fixture_end(cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -1,5 +1,5 @@
-/* Random schedules of transfers and compute on shared slots, checked by content against a model
- * that does one thing after the other. */
+/* Random schedules of transfers and compute on shared slots, checked by content against a cost
+ * table that does one thing after the other. */
 #include "support/compute.h"
 #include "support/device_fixture.h"
 #include "needs.h"
@@ -36,9 +36,9 @@ typedef struct flight {
 } flight;
 
 typedef struct schedule {
-    device_rig rig;
+    device_fixture fixture;
     test_random random;
-    content device[SLOTS], host[SLOTS]; /* the model */
+    content device[SLOTS], host[SLOTS]; /* the cost table */
     size_t written_by[SLOTS];           /* host blocks: by flights[this - 1]; 0 by others */
     cudaStream_t streams[STREAMS];
     cudaEvent_t events[STREAMS];
@@ -61,7 +61,7 @@ static uint64_t below(schedule *s, uint64_t bound) {
 }
 
 static unsigned char *layer_of(schedule *s, size_t id, size_t layer) {
-    return (unsigned char *)s->rig.layers[layer] + id * LAYER;
+    return (unsigned char *)s->fixture.layers[layer] + id * LAYER;
 }
 
 static void cuda_ok(cudaError_t code) {
@@ -81,7 +81,7 @@ static unsigned char fresh(schedule *s, content *block, size_t layer) {
 static void *watch(void *schedule_of) {
     schedule *s = schedule_of;
     while (!atomic_load(&s->done)) {
-        kvf_engine_progress(s->rig.engine);
+        kvf_engine_progress(s->fixture.engine);
         (void)sched_yield();
     }
     return NULL;
@@ -112,9 +112,9 @@ static void open_schedule(schedule *s, uint64_t seed) {
     const kvf_cuda_options options = {.lanes = 1 + (unsigned)below(s, 4),
                                       .no_thread = below(s, 2) == 1,
                                       .ctas = 1,
-                                      .ring_bytes = RIG_RING,
-                                      .ring_limit = below(s, 2) * 2 * RIG_RING};
-    rig_open(&s->rig, &options);
+                                      .packing_bytes = RIG_RING,
+                                      .packing_limit = below(s, 2) * 2 * RIG_RING};
+    fixture_open(&s->fixture, &options);
     for (size_t i = 0; i < STREAMS; i++) {
         cuda_ok(cudaStreamCreateWithFlags(&s->streams[i], cudaStreamNonBlocking));
         cuda_ok(cudaEventCreateWithFlags(&s->events[i], cudaEventDisableTiming));
@@ -124,7 +124,7 @@ static void open_schedule(schedule *s, uint64_t seed) {
         for (size_t l = 0; l < RIG_LAYERS; l++)
             cuda_ok(cudaMemset(layer_of(s, id, l), fresh(s, &s->device[id], l), LAYER));
     cuda_ok(cudaDeviceSynchronize());
-    memset(s->rig.host, 0, (size_t)SLOTS * RIG_BLOCK);
+    memset(s->fixture.host, 0, (size_t)SLOTS * RIG_BLOCK);
 }
 
 static size_t pick(schedule *s, uint64_t ids[SLOTS]) {
@@ -156,7 +156,7 @@ static void compute_layer(schedule *s, cudaStream_t stream, const compute_work *
 
 static void write_blocks(schedule *s, cudaStream_t stream, const uint64_t *ids, size_t count) {
     kvf_error e = {0};
-    ok(kvf_cuda_wait_slots(s->rig.device, ids, count, true, stream, &e), &e);
+    ok(kvf_cuda_wait_slots(s->fixture.device, ids, count, true, stream, &e), &e);
     for (size_t i = 0; i < count; i++)
         for (size_t l = 0; l < RIG_LAYERS; l++)
             compute_layer(s, stream,
@@ -170,7 +170,7 @@ static void compute_writes(schedule *s) {
     size_t count = pick(s, ids), k = below(s, STREAMS);
     write_blocks(s, s->streams[k], ids, count);
     cuda_ok(cudaEventRecord(s->events[k], s->streams[k]));
-    ok(kvf_cuda_mark_slots(s->rig.device, ids, count, true, s->events[k], &e), &e);
+    ok(kvf_cuda_mark_slots(s->fixture.device, ids, count, true, s->events[k], &e), &e);
 }
 
 /* Enqueues the reading of a layer of a block for the end. */
@@ -185,12 +185,12 @@ static void compute_reads(schedule *s) {
     kvf_error e = {0};
     size_t k = below(s, STREAMS);
     (void)pick(s, ids);
-    ok(kvf_cuda_wait_slots(s->rig.device, ids, 1, false, s->streams[k], &e), &e);
+    ok(kvf_cuda_wait_slots(s->fixture.device, ids, 1, false, s->streams[k], &e), &e);
     for (size_t l = 0; l < RIG_LAYERS; l++)
         read_layer(s, s->streams[k], ids[0], l);
     s->expected[s->reads++] = s->device[ids[0]];
     cuda_ok(cudaEventRecord(s->events[k], s->streams[k]));
-    ok(kvf_cuda_mark_slots(s->rig.device, ids, 1, false, s->events[k], &e), &e);
+    ok(kvf_cuda_mark_slots(s->fixture.device, ids, 1, false, s->events[k], &e), &e);
 }
 
 /* The caller says that blocks are used, without having touched or waited for them. */
@@ -198,7 +198,7 @@ static void mark_untouched(schedule *s) {
     uint64_t ids[SLOTS];
     kvf_error e = {0};
     size_t count = pick(s, ids);
-    kvf_tier *tier = below(s, 2) == 0 ? s->rig.device : s->rig.pinned;
+    kvf_tier *tier = below(s, 2) == 0 ? s->fixture.device : s->fixture.pinned;
     ok(kvf_cuda_mark_slots(tier, ids, count, below(s, 2) == 0, s->events[below(s, STREAMS)], &e),
        &e);
 }
@@ -206,8 +206,8 @@ static void mark_untouched(schedule *s) {
 /* A block that nobody uses is the caller's: he writes to it himself. */
 static void host_writes(schedule *s) {
     const uint64_t id = below(s, SLOTS);
-    char *at = s->rig.host + id * RIG_BLOCK;
-    if (kvf_tier_idle(s->rig.pinned, &id, 1, NULL) != KVF_OK)
+    char *at = s->fixture.host + id * RIG_BLOCK;
+    if (kvf_tier_idle(s->fixture.pinned, &id, 1, NULL) != KVF_OK)
         return;
     for (size_t l = 0; l < RIG_LAYERS; l++)
         memset(at + l * LAYER, fresh(s, &s->host[id], l), LAYER);
@@ -224,7 +224,7 @@ static void read_by_layer(schedule *s, kvf_transfer *t, uint64_t id) {
     }
     s->expected[s->reads++] = s->device[id];
     cuda_ok(cudaEventRecord(s->events[k], s->streams[k]));
-    ok(kvf_cuda_mark_slots(s->rig.device, &id, 1, false, s->events[k], &e), &e);
+    ok(kvf_cuda_mark_slots(s->fixture.device, &id, 1, false, s->events[k], &e), &e);
 }
 
 /* One wait is refused now and then: the submit is, and nobody else may notice. Not where the wait
@@ -280,9 +280,9 @@ static void transfer(schedule *s) {
     const kvf_plan plan = {.count = f->count, .src_ids = from, .dst_ids = f->to};
     kvf_error e = {0};
     bool refused = refuse(s, &how);
-    kvf_status status = kvf_transfer_submit(way == 1 ? s->rig.pinned : s->rig.device,
-                                            way == 0 ? s->rig.pinned : s->rig.device, &plan, 1,
-                                            &how, &f->transfer, &e);
+    kvf_status status = kvf_transfer_submit(way == 1 ? s->fixture.pinned : s->fixture.device,
+                                            way == 0 ? s->fixture.pinned : s->fixture.device, &plan,
+                                            1, &how, &f->transfer, &e);
     if (FAKECUDA)
         fakecuda_fail_nothing();
     if (refused && status != KVF_OK)
@@ -312,10 +312,11 @@ static void hand_over(schedule *s) {
     event = s->events[k];
     how.event_count = 1;
     const kvf_plan plan = {.count = count, .src_ids = ids, .dst_ids = f->to};
-    ok(kvf_transfer_submit(s->rig.device, s->rig.pinned, &plan, 1, &how, &f->transfer, &e), &e);
+    ok(kvf_transfer_submit(s->fixture.device, s->fixture.pinned, &plan, 1, &how, &f->transfer, &e),
+       &e);
     s->flight_count++;
     apply(s, 0, ids, f);
-    ok(kvf_cuda_mark_slots(s->rig.device, ids, count, true, event, &e), &e);
+    ok(kvf_cuda_mark_slots(s->fixture.device, ids, count, true, event, &e), &e);
 }
 
 static void cancel(schedule *s) {
@@ -350,7 +351,7 @@ static void hold_compute(schedule *s) {
 }
 
 static void progress(schedule *s) {
-    kvf_engine_progress(s->rig.engine);
+    kvf_engine_progress(s->fixture.engine);
 }
 
 static void let_go(schedule *s) {
@@ -366,7 +367,7 @@ static void expect_layer(const unsigned char *block, const content *expected, si
 }
 
 static const unsigned char *host_of(const schedule *s) {
-    return (const unsigned char *)s->rig.host;
+    return (const unsigned char *)s->fixture.host;
 }
 
 static void expect_block(const unsigned char *block, const content *expected) {
@@ -441,7 +442,7 @@ static void close_schedule(schedule *s) {
         cuda_ok(cudaStreamDestroy(s->streams[i]));
     }
     cuda_ok(cudaFreeHost(s->results));
-    rig_close(&s->rig);
+    fixture_close(&s->fixture);
 }
 
 static uint64_t seed_now;

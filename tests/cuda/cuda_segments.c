@@ -121,7 +121,7 @@ static void move_all(const strip *s, bool out, const uint64_t *src, const uint64
 /* Out to the host and back to other blocks, in runs and out of order. */
 static void there_and_back(uint64_t seed, kvf_cuda_strategy strategy) {
     test_random r = test_random_make(seed);
-    const kvf_cuda_options options = {.ring_bytes = (size_t)1 << (17 + test_random_below(&r, 3)),
+    const kvf_cuda_options options = {.packing_bytes = (size_t)1 << (17 + test_random_below(&r, 3)),
                                       .no_thread = seed % 2};
     uint64_t here[BLOCKS], there[BLOCKS];
     strip s;
@@ -130,16 +130,16 @@ static void there_and_back(uint64_t seed, kvf_cuda_strategy strategy) {
     for (size_t i = 0; i < BLOCKS; i++) {
         here[i] = i * step % BLOCKS;
         there[i] = i;
-        rig_fill(s.near, here[i], i);
+        fixture_fill(s.near, here[i], i);
     }
     move_all(&s, true, here, there, BLOCKS, strategy, seed / 2 % 2);
     for (size_t i = 0; i < BLOCKS; i++) {
-        assert_true(rig_holds(s.far, there[i], i));
-        rig_fill(s.far, there[i], i + 100);
+        assert_true(fixture_holds(s.far, there[i], i));
+        fixture_fill(s.far, there[i], i + 100);
     }
     move_all(&s, false, there, here, BLOCKS, strategy, seed / 4 % 2);
     for (size_t i = 0; i < BLOCKS; i++)
-        assert_true(rig_holds(s.near, here[i], i + 100));
+        assert_true(fixture_holds(s.near, here[i], i + 100));
     close_strip(&s);
     if (FAKECUDA && fakecuda_reset() > 0)
         fail_msg("seed %llu, %s", (unsigned long long)seed, kvf_cuda_strategy_name(strategy));
@@ -149,10 +149,10 @@ static void no_copy_crosses_segments(void **state) {
     (void)state;
     for (uint64_t seed = 0; seed < test_seeds(USUAL_SEEDS); seed++)
         for (unsigned k = KVF_CUDA_LOOP; k < KVF_CUDA_STRATEGIES; k++) {
-            rig_watchdog(WATCHDOG_S);
+            fixture_watchdog(WATCHDOG_S);
             there_and_back(seed, (kvf_cuda_strategy)k);
         }
-    rig_watchdog(0);
+    fixture_watchdog(0);
 }
 
 int main(void) {

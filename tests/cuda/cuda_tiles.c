@@ -19,13 +19,13 @@ typedef struct tile_case {
     bool device_rows; /* a row for every outer one, and space behind it */
 } tile_case;
 
-typedef struct fixture {
+typedef struct tiles {
     kvf_engine *engine;
     kvf_cuda_pinned *memory;
     void *device_memory;
     kvf_layout *device_layout, *host_layout;
     kvf_tier *device, *host;
-} fixture;
+} tiles;
 
 static kvf_tile_order other_order(kvf_tile_order order) {
     return order == KVF_ORDER_NHD ? KVF_ORDER_HND : KVF_ORDER_NHD;
@@ -36,7 +36,7 @@ static size_t tile_bytes(const tile_case *c) {
 }
 
 /* A region a part, blocks one behind the other. */
-static void lay_out_device(fixture *f, const tile_case *c) {
+static void lay_out_device(tiles *f, const tile_case *c) {
     const size_t gap = c->device_rows ? 16 : 0;
     const size_t outer = c->device_order == KVF_ORDER_NHD ? c->tokens : c->heads;
     const size_t rows = c->device_rows ? outer : 1;
@@ -59,7 +59,7 @@ static void lay_out_device(fixture *f, const tile_case *c) {
                 &e);
 }
 
-static void lay_out_host(fixture *f, const tile_case *c) {
+static void lay_out_host(tiles *f, const tile_case *c) {
     const kvf_tile_order order = other_order(c->device_order);
     const size_t outer = order == KVF_ORDER_NHD ? c->tokens : c->heads;
     const kvf_shape shape = {.blocks = BLOCKS,
@@ -81,10 +81,10 @@ static void lay_out_host(fixture *f, const tile_case *c) {
     test_expect(KVF_OK, status, &e);
 }
 
-static fixture fixture_open(const tile_case *c, kvf_cuda_strategy strategy) {
-    fixture f = {0};
+static tiles tiles_open(const tile_case *c, kvf_cuda_strategy strategy) {
+    tiles f = {0};
     kvf_error e = {0};
-    const kvf_cuda_options options = {.strategy = strategy, .ring_bytes = RING, .ctas = 2};
+    const kvf_cuda_options options = {.strategy = strategy, .packing_bytes = RING, .ctas = 2};
     test_expect(KVF_OK, kvf_engine_cuda_create(&options, &f.engine, &e), &e);
     lay_out_device(&f, c);
     lay_out_host(&f, c);
@@ -98,7 +98,7 @@ static fixture fixture_open(const tile_case *c, kvf_cuda_strategy strategy) {
     return f;
 }
 
-static void fixture_close(fixture *f) {
+static void tiles_close(tiles *f) {
     kvf_tier_destroy(f->device);
     kvf_tier_destroy(f->host);
     kvf_engine_destroy(f->engine);
@@ -106,13 +106,13 @@ static void fixture_close(fixture *f) {
     kvf_layout_destroy(f->host_layout);
     kvf_cuda_pinned_destroy(f->memory);
     (void)cudaFree(f->device_memory);
-    rig_reset();
+    fixture_reset();
 }
 
 static void expect_blocks(const kvf_layout *layout, const uint64_t *ids, const uint64_t *tags,
                           size_t count) {
     for (size_t i = 0; i < count; i++)
-        if (!rig_holds(layout, ids[i], tags[i]))
+        if (!fixture_holds(layout, ids[i], tags[i]))
             fail_msg("block %zu is not what block %zu was", (size_t)ids[i], (size_t)tags[i]);
 }
 
@@ -120,18 +120,18 @@ static void round_trip(const tile_case *c, kvf_cuda_strategy strategy, bool by_l
     static const uint64_t near[] = {2, 3, 4, 0, 7, 6}, far[] = {0, 1, 2, 3, 4, 5};
     const size_t count = sizeof near / sizeof *near;
     const kvf_submit_options how = {.by_layer = by_layer};
-    fixture f = fixture_open(c, strategy);
-    rig_fill_all(f.device_layout, 0);
-    rig_finish(rig_submit(f.device, f.host, near, far, count, &how), KVF_OK);
+    tiles f = tiles_open(c, strategy);
+    fixture_fill_all(f.device_layout, 0);
+    fixture_finish(fixture_submit(f.device, f.host, near, far, count, &how), KVF_OK);
     expect_blocks(f.host_layout, far, near, count);
-    rig_fill_all(f.host_layout, 100);
-    rig_finish(rig_submit(f.host, f.device, far, near, count, &how), KVF_OK);
+    fixture_fill_all(f.host_layout, 100);
+    fixture_finish(fixture_submit(f.host, f.device, far, near, count, &how), KVF_OK);
     static const uint64_t tags[] = {100, 101, 102, 103, 104, 105};
     expect_blocks(f.device_layout, near, tags, count);
     kvf_cuda_stats stats;
     assert_int_equal(kvf_cuda_stats_get(f.engine, &stats, NULL), KVF_OK);
     assert_int_equal(stats.by[strategy].transfers, 2);
-    fixture_close(&f);
+    tiles_close(&f);
 }
 
 static void test_every_strategy_turns_tiles(void **state) {

@@ -55,7 +55,7 @@ transfers 0 --fragment-bytes 1000,4K --count 64
 rows 4
 has context.gpu STRING
 has context.cuda_runtime STRING
-has context.model STRING built-in
+has context.costs STRING built-in
 has context.link_gbps.h2d NUMBER
 has context.link_gbps.d2h NUMBER
 has context.pinned_bytes NUMBER '[1-9]'
@@ -130,7 +130,7 @@ has rows.0.corrupt_blocks NUMBER '0$'
 has rows.0.onboarded NUMBER '[1-9]'
 has rows.0.verified_blocks NUMBER '[1-9]'
 
-# A model that is kept is used, unless another is asked for.
+# A cost table that is kept is used, unless another is asked for.
 expect 0 calibrate --scratch-bytes 8M --most-noise 10 --json -
 read_json
 has context.gpu STRING
@@ -139,59 +139,59 @@ has context.calibration_noise NUMBER
 has rows.0.chosen STRING
 has rows.0.calibrated BOOLEAN ON
 has_numbers rows.0. loop_us batch_us kernel_us staged_us wire_us
-model=$(value context.model)
-case $model in
+costs=$(value context.costs)
+case $costs in
 "$XDG_CACHE_HOME"/kvferry/cuda-*.json) ;;
-*) complain "the model went to '$model'" ;;
+*) complain "the cost table went to '$costs'" ;;
 esac
-[ -s "$model" ] || complain "there is no model in $model"
+[ -s "$costs" ] || complain "there is no cost table in $costs"
 transfers 0 --fragment-bytes 4K --count 64
 read_json
-has context.model STRING "$model"
-has context.model_noise NUMBER
-transfers 0 --fragment-bytes 4K --count 64 --built-in-model
+has context.costs STRING "$costs"
+has context.costs_noise NUMBER
+transfers 0 --fragment-bytes 4K --count 64 --built-in-costs
 read_json
-has context.model STRING built-in
-has context.model_noise NULL
+has context.costs STRING built-in
+has context.costs_noise NULL
 # A noisy one says so, and does not replace what there is.
-cp "$model" "$work/before"
+cp "$costs" "$work/before"
 expect 1 calibrate --scratch-bytes 8M --most-noise 1e-9 --json "$work/noisy"
-says err "$model: not written: "
-cmp -s "$model" "$work/before" || complain "a noisy model was kept"
+says err "$costs: not written: "
+cmp -s "$costs" "$work/before" || complain "a noisy cost table was kept"
 cp "$work/noisy" "$work/out"
 read_json
-has context.model NULL
+has context.costs NULL
 has context.calibration_noise NUMBER
 has context.link_gbps.h2d NUMBER
 has context.link_gbps.d2h NUMBER
-expect 0 calibrate --scratch-bytes 8M --most-noise 10 --output "$work/model.json"
-transfers 0 --fragment-bytes 4K --count 64 --model "$work/model.json"
+expect 0 calibrate --scratch-bytes 8M --most-noise 10 --output "$work/costs.json"
+transfers 0 --fragment-bytes 4K --count 64 --costs "$work/costs.json"
 read_json
-has context.model STRING "$work/model.json"
+has context.costs STRING "$work/costs.json"
 
-# Advice goes by the same models.
+# Advice goes by the same cost tables.
 echo '{"n_layer": 2, "n_head": 2, "head_dim": 64, "dtype": "float16"}' >"$work/config.json"
-for words in "" "--model $work/model.json"; do
+for words in "" "--costs $work/costs.json"; do
     # shellcheck disable=SC2086
     expect 0 advise --model-config "$work/config.json" $words --json -
     read_json
-    has context.predicted_by STRING '.* (a calibrated model)'
+    has context.predicted_by STRING '.* (a calibrated cost table)'
     has rows.0.h2d_gbps NUMBER
     has rows.0.d2h_gbps NUMBER
 done
 expect 2 advise --model-config "$work/config.json" --device 99
 says err "no GPU 99"
 
-echo nonsense >"$model"
+echo nonsense >"$costs"
 transfers 0 --fragment-bytes 4K --count 64
-says err "$model: "
+says err "$costs: "
 read_json
-has context.model STRING built-in
+has context.costs STRING built-in
 has context.link_gbps.h2d NUMBER
 has context.link_gbps.d2h NUMBER
-transfers 2 --fragment-bytes 4K --count 64 --model "$model"
-says err "$model: "
-transfers 2 --model "$work/nothing"
+transfers 2 --fragment-bytes 4K --count 64 --costs "$costs"
+says err "$costs: "
+transfers 2 --costs "$work/nothing"
 says err "$work/nothing: "
 expect 2 calibrate --output "$work/no/such/folder"
 says err "$work/no/such/folder: "
@@ -199,7 +199,7 @@ XDG_CACHE_HOME=/proc/nothing expect 2 calibrate
 says err /proc/nothing
 (unset HOME XDG_CACHE_HOME && expect 2 calibrate && says err "no cache directory" &&
     [ "$failures" -eq 0 ]) || failures=$((failures + 1))
-rm -f "$model"
+rm -f "$costs"
 
 # Bad usage.
 transfers 2 --strategy nonsense

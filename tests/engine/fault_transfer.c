@@ -55,76 +55,76 @@ static bool end_fault(shared_allocator *s) {
 }
 
 /* What stays sound while things fail: memory of tiers comes from elsewhere. */
-typedef struct rig {
+typedef struct fixture {
     shared_allocator *allocator;
     bool threads;
     uint64_t ids[BLOCKS];
-    rig_memory memory[2][2]; /* tier, layout */
-    size_t layout_count;     /* of each tier */
+    fixture_memory memory[2][2]; /* tier, layout */
+    size_t layout_count;         /* of each tier */
     kvf_engine *engine;
     kvf_tier *tiers[2];
-} rig;
+} fixture;
 
-static kvf_status make_engine(rig *r) {
+static kvf_status make_engine(fixture *r) {
     const kvf_host_options o = {.allocator = &r->allocator->allocator,
                                 .no_threads = !r->threads,
                                 .threads = r->threads ? 2 : 0};
     return kvf_engine_host_create(&o, &r->engine, NULL);
 }
 
-static kvf_status make_tier(rig *r, int i) {
+static kvf_status make_tier(fixture *r, int i) {
     const kvf_layout *const layouts[] = {r->memory[i][0].layout, r->memory[i][1].layout};
     const kvf_tier_options o = {
         .layouts = layouts, .layout_count = r->layout_count, .integrity = true};
     return kvf_tier_create(r->engine, &o, &r->tiers[i], NULL);
 }
 
-static void start_rig(rig *r, shared_allocator *allocator, size_t layout_count, bool threads) {
-    *r = (rig){.allocator = allocator, .layout_count = layout_count, .threads = threads};
+static void start_rig(fixture *r, shared_allocator *allocator, size_t layout_count, bool threads) {
+    *r = (fixture){.allocator = allocator, .layout_count = layout_count, .threads = threads};
     for (uint64_t i = 0; i < BLOCKS; i++)
         r->ids[i] = i;
     for (int i = 0; i < 2; i++)
         for (int k = 0; k < 2; k++) {
             const kvf_shape shape = {.blocks = BLOCKS, .layers = 2, .parts = 2, .bytes = 32};
-            r->memory[i][k] = rig_memory_make(&shape, i ? RIG_PER_PART : RIG_CONTIGUOUS);
+            r->memory[i][k] = fixture_memory_make(&shape, i ? RIG_PER_PART : RIG_CONTIGUOUS);
         }
     assert_int_equal(make_engine(r), KVF_OK);
     assert_int_equal(make_tier(r, 0), KVF_OK);
     assert_int_equal(make_tier(r, 1), KVF_OK);
-    rig_fill_all(r->memory[0][0].layout, 100);
-    rig_fill_all(r->memory[1][0].layout, 200);
+    fixture_fill_all(r->memory[0][0].layout, 100);
+    fixture_fill_all(r->memory[1][0].layout, 200);
     assert_int_equal(kvf_tier_seal(r->tiers[0], r->ids, BLOCKS, NULL), KVF_OK);
 }
 
-static void stop_rig(rig *r) {
+static void stop_rig(fixture *r) {
     kvf_tier_destroy(r->tiers[0]);
     kvf_tier_destroy(r->tiers[1]);
     kvf_engine_destroy(r->engine);
     for (int i = 0; i < 2; i++)
         for (int k = 0; k < 2; k++)
-            rig_memory_free(&r->memory[i][k]);
+            fixture_memory_free(&r->memory[i][k]);
 }
 
 /* All idle, nothing open, and a transfer of everything works. */
-static void expect_sound(rig *r) {
-    rig_drain(r->engine);
+static void expect_sound(fixture *r) {
+    fixture_drain(r->engine);
     for (int i = 0; i < 2; i++)
         assert_int_equal(kvf_tier_idle(r->tiers[i], r->ids, BLOCKS, NULL), KVF_OK);
-    rig_fill_all(r->memory[0][0].layout, 100);
+    fixture_fill_all(r->memory[0][0].layout, 100);
     assert_int_equal(kvf_tier_seal(r->tiers[0], r->ids, BLOCKS, NULL), KVF_OK);
-    const kvf_plan plan = rig_plan(r->ids, r->ids, BLOCKS);
+    const kvf_plan plan = fixture_plan(r->ids, r->ids, BLOCKS);
     kvf_transfer *t = NULL;
     assert_int_equal(kvf_transfer_submit(r->tiers[0], r->tiers[1], &plan, 1, NULL, &t, NULL),
                      KVF_OK);
     assert_int_equal(kvf_transfer_wait(t, -1, NULL), KVF_OK);
     for (uint64_t i = 0; i < BLOCKS; i++)
-        assert_true(rig_holds(r->memory[1][0].layout, i, 100 + i));
+        assert_true(fixture_holds(r->memory[1][0].layout, i, 100 + i));
     kvf_transfer_release(t);
 }
 
 /* Scenarios: each does something under a fault and checks what came of it. */
 
-static void engine_and_tiers(rig *r) {
+static void engine_and_tiers(fixture *r) {
     kvf_engine *engine = r->engine;
     kvf_tier *tiers[] = {r->tiers[0], r->tiers[1]};
     r->engine = NULL;
@@ -150,7 +150,7 @@ static void note(void *user, const kvf_error *error) {
 }
 
 /* Transfers of every kind, there and back, counted by a completion, some cancelled. */
-static void transfers(rig *r) {
+static void transfers(fixture *r) {
     enum { COUNT = 6 };
     int called = 0, submitted = 0, completed = 0;
     kvf_completion *completion = NULL;
@@ -159,8 +159,8 @@ static void transfers(rig *r) {
     assert_true((made == KVF_OK) == (completion != NULL));
     kvf_transfer *t[COUNT] = {0};
     for (size_t i = 0; i < COUNT; i++) {
-        const kvf_plan plans[] = {rig_plan(r->ids + i, r->ids + 6 - i, 2),
-                                  rig_plan(r->ids + 8, r->ids + 8, 3)};
+        const kvf_plan plans[] = {fixture_plan(r->ids + i, r->ids + 6 - i, 2),
+                                  fixture_plan(r->ids + 8, r->ids + 8, 3)};
         const kvf_submit_options o = {
             .src_layout = i == 4,
             .dst_layout = i == 4,
@@ -194,7 +194,7 @@ static void transfers(rig *r) {
                     status == KVF_ERR_NO_MEMORY);
         kvf_transfer_release(t[i]);
     }
-    rig_drain(r->engine);
+    fixture_drain(r->engine);
     assert_int_equal(called, submitted);
     if (completion)
         (void)kvf_completion_wait(completion, -1, NULL);
@@ -203,11 +203,12 @@ static void transfers(rig *r) {
 }
 
 /* Lowering what is left of a corrupt transfer needs memory when it is under way. */
-static void corrupt(rig *r) {
-    *rig_byte(r->memory[0][0].layout, 1, 5, 0, 0) ^= 1;
+static void corrupt(fixture *r) {
+    *fixture_byte(r->memory[0][0].layout, 1, 5, 0, 0) ^= 1;
     for (uint64_t i = 0; i < BLOCKS; i++)
-        rig_fill(r->memory[1][0].layout, i, 200 + i);
-    const kvf_plan plans[] = {rig_plan(r->ids, r->ids, 4), rig_plan(r->ids + 4, r->ids + 4, 4)};
+        fixture_fill(r->memory[1][0].layout, i, 200 + i);
+    const kvf_plan plans[] = {fixture_plan(r->ids, r->ids, 4),
+                              fixture_plan(r->ids + 4, r->ids + 4, 4)};
     kvf_transfer *t = NULL;
     const kvf_submit_options o = {.by_layer = true};
     kvf_status status = kvf_transfer_submit(r->tiers[0], r->tiers[1], plans, 2, &o, &t, NULL);
@@ -220,7 +221,8 @@ static void corrupt(rig *r) {
         assert_int_equal(kvf_transfer_landed(t, 0), whole);
         assert_int_equal(kvf_transfer_landed(t, 1), part);
         for (uint64_t i = 0; i < 8; i++)
-            assert_true(rig_holds(r->memory[1][0].layout, i, (i < whole + part ? 100 : 200) + i));
+            assert_true(
+                fixture_holds(r->memory[1][0].layout, i, (i < whole + part ? 100 : 200) + i));
         kvf_transfer_release(t);
     }
     assert_true(status == KVF_ERR_CORRUPT || status == KVF_ERR_NO_MEMORY);
@@ -233,7 +235,7 @@ static kvf_assignments *tracker(const kvf_allocator *allocator) {
     return kvf_assignments_create(&o, &a, NULL) == KVF_OK ? a : NULL;
 }
 
-static void bound(rig *r) {
+static void bound(fixture *r) {
     kvf_assignments *src = tracker(NULL), *dst[2] = {0};
     for (uint64_t i = 0; i < 4; i++) {
         kvf_hash hash = test_hash(i, 1000);
@@ -267,7 +269,7 @@ static void bound(rig *r) {
 }
 
 typedef struct scenario {
-    void (*run)(rig *r);
+    void (*run)(fixture *r);
     size_t layout_count;
 } scenario;
 
@@ -277,7 +279,7 @@ static void fail_each(const scenario *scenario, bool threads) {
         for (size_t at = 1; came; at++) {
             shared_allocator allocator;
             shared_init(&allocator);
-            rig r;
+            fixture r;
             start_rig(&r, &allocator, scenario->layout_count, threads);
             set_fault(&allocator, at, for_ever);
             scenario->run(&r);
@@ -306,7 +308,7 @@ static void with_threads(void **state) {
 }
 
 int main(void) {
-    rig_watchdog(300);
+    fixture_watchdog(300);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_threads),
         cmocka_unit_test(with_threads),

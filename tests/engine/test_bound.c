@@ -14,24 +14,24 @@ static const kvf_host_options no_threads = {.no_threads = true}, threads = {.thr
 
 typedef struct fixture {
     kvf_engine *engine;
-    rig_tier src, dst;
+    fixture_tier src, dst;
 } fixture;
 
 static fixture fixture_make(const kvf_host_options *options) {
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 2, .parts = 2, .bytes = 32};
-    fixture f = {.engine = rig_engine(options)};
-    f.src = rig_tier_make(f.engine, &shape, RIG_CONTIGUOUS, true);
-    f.dst = rig_tier_make_on(f.engine, RIG_NEAR, &shape, RIG_PER_PART, false);
-    rig_fill_all(f.src.memory.layout, 100);
-    rig_fill_all(f.dst.memory.layout, 300);
-    if (rig_has(RIG_INTEGRITY))
+    fixture f = {.engine = fixture_engine(options)};
+    f.src = fixture_tier_make(f.engine, &shape, RIG_CONTIGUOUS, true);
+    f.dst = fixture_tier_make_on(f.engine, RIG_NEAR, &shape, RIG_PER_PART, false);
+    fixture_fill_all(f.src.memory.layout, 100);
+    fixture_fill_all(f.dst.memory.layout, 300);
+    if (fixture_has(RIG_INTEGRITY))
         assert_int_equal(kvf_tier_seal(f.src.tier, NULL, 0, NULL), KVF_OK);
     return f;
 }
 
 static void fixture_free(fixture *f) {
-    rig_tier_free(&f->src);
-    rig_tier_free(&f->dst);
+    fixture_tier_free(&f->src);
+    fixture_tier_free(&f->dst);
     kvf_engine_destroy(f->engine);
 }
 
@@ -81,7 +81,7 @@ static void expect_filled(const fixture *f, const kvf_assignments *src,
     for (size_t i = 0; i < to.count; i++) {
         assert_true(from.hashes[i].low == to.hashes[i].low);
         assert_true(from.hashes[i].high == to.hashes[i].high);
-        assert_true(rig_holds(f->dst.memory.layout, to.ids[i], 100 + from.ids[i]));
+        assert_true(fixture_holds(f->dst.memory.layout, to.ids[i], 100 + from.ids[i]));
     }
 }
 
@@ -101,7 +101,7 @@ static kvf_bound *submit(fixture *f, const kvf_pair *pairs, size_t count) {
 
 /* Without threads it has not begun when this returns. */
 static kvf_bound *submit_for_later(fixture *f, const kvf_pair *pairs, size_t count) {
-    return submit_as(f, pairs, count, &(kvf_submit_options){.background = !rig_has(RIG_STEPS)});
+    return submit_as(f, pairs, count, &(kvf_submit_options){.background = !fixture_has(RIG_STEPS)});
 }
 
 static void expect_result(const kvf_bound *b, size_t pair, kvf_status status, size_t landed) {
@@ -234,7 +234,7 @@ static void all_or_none(void **state) {
 
 static void a_full_engine_changes_no_tracker(void **state) {
     (void)state;
-    rig_needs(RIG_IMITATION);
+    fixture_needs(RIG_IMITATION);
     kvf_host_options options = slow;
     options.max_transfers = 1;
     fixture f = fixture_make(&options);
@@ -265,7 +265,7 @@ static void a_full_engine_changes_no_tracker(void **state) {
 
 static void corrupt_blocks_return(void **state) {
     (void)state;
-    rig_needs(RIG_INTEGRITY);
+    fixture_needs(RIG_INTEGRITY);
     fixture f = fixture_make(&no_threads);
     kvf_assignments *s[] = {source(1000, 0, 6), source(2000, 10, 6), source(3000, 20, 6)};
     kvf_assignments *d[] = {target(0, 6), target(10, 6), target(20, 6)};
@@ -273,8 +273,8 @@ static void corrupt_blocks_return(void **state) {
     for (uint64_t i = 0; i < BLOCKS; i++)
         all[i] = i;
     assert_int_equal(kvf_tier_seal(f.src.tier, all, BLOCKS, NULL), KVF_OK);
-    *rig_byte(f.src.memory.layout, 0, 14, 0, 0) ^= 1;
-    *rig_byte(f.src.memory.layout, 0, 20, 0, 0) ^= 1;
+    *fixture_byte(f.src.memory.layout, 0, 14, 0, 0) ^= 1;
+    *fixture_byte(f.src.memory.layout, 0, 20, 0, 0) ^= 1;
     const kvf_pair pairs[] = {{s[0], d[0], 0}, {s[1], d[1], 0}, {s[2], d[2], 0}};
     kvf_bound *b = submit(&f, pairs, 3);
     kvf_error error = {0};
@@ -342,7 +342,7 @@ static void trackers_may_go(void **state) {
     (void)state;
     for (int k = 0; k < 8; k++) {
         const kvf_host_options *options = k % 2 ? &slow : &no_threads;
-        if (!rig_offers(options))
+        if (!fixture_offers(options))
             continue;
         fixture f = fixture_make(options);
         kvf_assignments *s[] = {source(1000, 0, 4), source(2000, 10, 4)};
@@ -393,7 +393,7 @@ static void released_while_it_runs(void **state) {
     (void)state;
     const kvf_host_options *engines[] = {&no_threads, &threads, &slow};
     for (int k = 0; k < 30; k++) {
-        if (!rig_offers(engines[k % 3]))
+        if (!fixture_offers(engines[k % 3]))
             continue;
         fixture f = fixture_make(engines[k % 3]);
         kvf_assignments *s = source(1000, 0, 16), *d = target(0, 16);
@@ -415,7 +415,7 @@ static void released_while_it_runs(void **state) {
 
 static void it_outlives_tiers_and_engine(void **state) {
     (void)state;
-    rig_needs(RIG_IMITATION);
+    fixture_needs(RIG_IMITATION);
     fixture f = fixture_make(&slow);
     kvf_assignments *s = source(1000, 0, 4), *d = target(0, 4);
     const kvf_pair pair = {s, d, 0};
@@ -511,9 +511,9 @@ static void refuses(void **state) {
 }
 
 int main(void) {
-    if (!rig_available())
+    if (!fixture_available())
         return RIG_SKIPPED;
-    rig_watchdog(300);
+    fixture_watchdog(300);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fills_trackers),
         cmocka_unit_test(empty_pairs_are_fine),
@@ -527,5 +527,5 @@ int main(void) {
         cmocka_unit_test(several_owners),
         cmocka_unit_test(refuses),
     };
-    return rig_end(cmocka_run_group_tests(tests, NULL, NULL));
+    return fixture_end(cmocka_run_group_tests(tests, NULL, NULL));
 }

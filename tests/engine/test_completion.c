@@ -13,21 +13,21 @@ static const uint64_t ids[] = {0, 1, 2, 3, 4, 5, 6, 7};
 
 typedef struct side {
     kvf_engine *engine;
-    rig_tier src, dst;
+    fixture_tier src, dst;
 } side;
 
 static side side_make(const kvf_host_options *options) {
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 2, .bytes = 64};
-    side s = {.engine = rig_engine(options)};
-    s.src = rig_tier_make(s.engine, &shape, RIG_PER_PART, true);
-    s.dst = rig_tier_make(s.engine, &shape, RIG_CONTIGUOUS, false);
-    rig_fill_all(s.src.memory.layout, 10);
+    side s = {.engine = fixture_engine(options)};
+    s.src = fixture_tier_make(s.engine, &shape, RIG_PER_PART, true);
+    s.dst = fixture_tier_make(s.engine, &shape, RIG_CONTIGUOUS, false);
+    fixture_fill_all(s.src.memory.layout, 10);
     return s;
 }
 
 static void side_free(side *s) {
-    rig_tier_free(&s->src);
-    rig_tier_free(&s->dst);
+    fixture_tier_free(&s->src);
+    fixture_tier_free(&s->dst);
     kvf_engine_destroy(s->engine);
 }
 
@@ -54,7 +54,7 @@ static kvf_completion *completion_make(call *c) {
 
 static kvf_status try_submit(side *s, size_t block, kvf_completion *completion, kvf_transfer **out,
                              kvf_error *error) {
-    const kvf_plan plan = rig_plan(ids + block, ids + block, 1);
+    const kvf_plan plan = fixture_plan(ids + block, ids + block, 1);
     const kvf_submit_options o = {.completion = completion};
     return kvf_transfer_submit(s->src.tier, s->dst.tier, &plan, 1, &o, out, error);
 }
@@ -75,8 +75,8 @@ static void counts_transfers_of_several_engines(void **state) {
     for (size_t i = 0; i < BLOCKS; i++)
         submit(i % 2 ? &a : &b, i, completion);
     assert_true(kvf_completion_pending(completion) >= BLOCKS / 2);
-    rig_drain(a.engine);
-    rig_drain(b.engine);
+    fixture_drain(a.engine);
+    fixture_drain(b.engine);
     assert_int_equal(kvf_completion_pending(completion), 0);
     assert_int_equal(atomic_load(&c.count), 0); /* not armed yet */
     assert_int_equal(kvf_completion_poll(completion, NULL), KVF_OK);
@@ -85,7 +85,7 @@ static void counts_transfers_of_several_engines(void **state) {
     kvf_completion_arm(completion);
     assert_int_equal(atomic_load(&c.count), 1);
     for (size_t i = 0; i < BLOCKS; i++)
-        assert_true(rig_holds((i % 2 ? &a : &b)->dst.memory.layout, i, 10 + i));
+        assert_true(fixture_holds((i % 2 ? &a : &b)->dst.memory.layout, i, 10 + i));
     kvf_completion_release(completion);
     side_free(&a);
     side_free(&b);
@@ -154,8 +154,8 @@ static void the_first_error_stays(void **state) {
     call c = {0};
     kvf_completion *completion = completion_make(&c);
     assert_int_equal(kvf_tier_seal(s.src.tier, ids, BLOCKS, NULL), KVF_OK);
-    *rig_byte(s.src.memory.layout, 0, 2, 0, 5) ^= 1;
-    *rig_byte(s.src.memory.layout, 0, 3, 0, 5) ^= 1;
+    *fixture_byte(s.src.memory.layout, 0, 2, 0, 5) ^= 1;
+    *fixture_byte(s.src.memory.layout, 0, 3, 0, 5) ^= 1;
     kvf_transfer *t = NULL;
     submit(&s, 1, completion);
     assert_int_equal(try_submit(&s, 2, completion, &t, NULL), KVF_OK);
@@ -165,7 +165,7 @@ static void the_first_error_stays(void **state) {
     kvf_error error = {0};
     assert_int_equal(kvf_completion_wait(completion, -1, &error), KVF_ERR_CORRUPT);
     assert_true(error.id == 2 && c.id == 2 && c.status == KVF_ERR_CORRUPT);
-    assert_true(rig_holds(s.dst.memory.layout, 4, 14));
+    assert_true(fixture_holds(s.dst.memory.layout, 4, 14));
     kvf_transfer_release(t);
     kvf_completion_release(completion);
     side_free(&s);
@@ -197,7 +197,7 @@ static void released_early_it_still_calls(void **state) {
         submit(&s, i, completion);
     kvf_completion_arm(completion);
     kvf_completion_release(completion);
-    rig_drain(s.engine);
+    fixture_drain(s.engine);
     kvf_engine_progress(s.engine);
     assert_int_equal(atomic_load(&c.count), 1);
     side_free(&s);
@@ -266,8 +266,8 @@ static void from_several_threads(void **state) {
             w[i] = (work){i % 2 ? &a : &b, completion, i};
         run_all(t, submit_many, w, THREADS);
         run_all(t, wait_for, w, THREADS);
-        rig_drain(a.engine);
-        rig_drain(b.engine);
+        fixture_drain(a.engine);
+        fixture_drain(b.engine);
         assert_int_equal(kvf_completion_pending(completion), 0);
         side_free(&a);
         side_free(&b);
@@ -288,7 +288,7 @@ static void what_was_never_submitted_does_not_count(void **state) {
     assert_int_equal(kvf__completion_add(completion, t, NULL), KVF_OK);
     assert_int_equal(kvf_completion_pending(completion), 2);
     kvf_completion_arm(completion);
-    rig_drain(other.engine);
+    fixture_drain(other.engine);
     assert_int_equal(atomic_load(&c.count), 0);
     kvf__completion_remove(completion, t);
     assert_int_equal(kvf_completion_pending(completion), 0);
@@ -324,7 +324,7 @@ static void refuses_null(void **state) {
 }
 
 int main(void) {
-    rig_watchdog(300);
+    fixture_watchdog(300);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_transfers_of_several_engines),
         cmocka_unit_test(waiting_makes_the_progress_of_all),

@@ -17,25 +17,25 @@ static uint64_t now_us(void) {
 /* Two tiers of one shape. */
 typedef struct fixture {
     kvf_engine *engine;
-    rig_tier src, dst;
+    fixture_tier src, dst;
 } fixture;
 
 static fixture fixture_make(const kvf_host_options *options, const kvf_shape *shape) {
-    fixture f = {.engine = rig_engine(options)};
-    f.src = rig_tier_make(f.engine, shape, RIG_CONTIGUOUS, false);
-    f.dst = rig_tier_make(f.engine, shape, RIG_PER_PART, false);
+    fixture f = {.engine = fixture_engine(options)};
+    f.src = fixture_tier_make(f.engine, shape, RIG_CONTIGUOUS, false);
+    f.dst = fixture_tier_make(f.engine, shape, RIG_PER_PART, false);
     return f;
 }
 
 static void fixture_free(fixture *f) {
-    rig_tier_free(&f->src);
-    rig_tier_free(&f->dst);
+    fixture_tier_free(&f->src);
+    fixture_tier_free(&f->dst);
     kvf_engine_destroy(f->engine);
 }
 
 static kvf_transfer *submit(fixture *f, const uint64_t *ids, size_t count,
                             const kvf_submit_options *options) {
-    const kvf_plan plan = rig_plan(ids, ids, count);
+    const kvf_plan plan = fixture_plan(ids, ids, count);
     kvf_transfer *t = NULL;
     kvf_error error = {0};
     test_expect(KVF_OK,
@@ -101,7 +101,7 @@ static void statistics_of_many_boxes_are_cheap(void **state) {
         order[i] = order[at];
         order[at] = straight[i] = i;
     }
-    const kvf_plan plan = rig_plan(order, straight, BLOCKS);
+    const kvf_plan plan = fixture_plan(order, straight, BLOCKS);
     const kvf_submit_options by_layer = {.by_layer = true};
     kvf_transfer *t = NULL;
     assert_int_equal(kvf_transfer_submit(f.src.tier, f.dst.tier, &plan, 1, &by_layer, &t, NULL),
@@ -128,14 +128,14 @@ static void statistics_while_a_transfer_shrinks(void **state) {
     uint64_t ids[BLOCKS];
     for (uint64_t i = 0; i < BLOCKS; i++)
         ids[i] = i * 5 % BLOCKS;
-    kvf_engine *engine = rig_engine(&(kvf_host_options){.threads = 2});
-    rig_tier src = rig_tier_make(engine, &shape, RIG_CONTIGUOUS, true);
-    rig_tier dst = rig_tier_make(engine, &shape, RIG_PER_PART, false);
-    rig_fill_all(src.memory.layout, 1);
+    kvf_engine *engine = fixture_engine(&(kvf_host_options){.threads = 2});
+    fixture_tier src = fixture_tier_make(engine, &shape, RIG_CONTIGUOUS, true);
+    fixture_tier dst = fixture_tier_make(engine, &shape, RIG_PER_PART, false);
+    fixture_fill_all(src.memory.layout, 1);
     assert_int_equal(kvf_tier_seal(src.tier, ids, BLOCKS, NULL), KVF_OK);
-    *rig_byte(src.memory.layout, 0, ids[BLOCKS / 2], 0, 0) ^= 1;
+    *fixture_byte(src.memory.layout, 0, ids[BLOCKS / 2], 0, 0) ^= 1;
     for (int round = 0; round < 100; round++) {
-        const kvf_plan plan = rig_plan(ids, ids, BLOCKS);
+        const kvf_plan plan = fixture_plan(ids, ids, BLOCKS);
         kvf_transfer *t = NULL;
         assert_int_equal(kvf_transfer_submit(src.tier, dst.tier, &plan, 1, NULL, &t, NULL), KVF_OK);
         kvf_transfer_stats stats;
@@ -150,8 +150,8 @@ static void statistics_while_a_transfer_shrinks(void **state) {
         assert_int_equal(stats.blocks, BLOCKS / 2);
         kvf_transfer_release(t);
     }
-    rig_tier_free(&src);
-    rig_tier_free(&dst);
+    fixture_tier_free(&src);
+    fixture_tier_free(&dst);
     kvf_engine_destroy(engine);
 }
 
@@ -195,7 +195,7 @@ static void refusing_is_cheap(void **state) {
         &shape);
     kvf_transfer *t = submit(&f, ids, 2, NULL), *more = NULL;
     size_t calls = w.calls;
-    const kvf_plan plan = rig_plan(ids, ids, 4);
+    const kvf_plan plan = fixture_plan(ids, ids, 4);
     kvf_error error = {0};
     assert_int_equal(kvf_transfer_submit(f.src.tier, f.dst.tier, &plan, 1, NULL, &more, &error),
                      KVF_ERR_AGAIN);
@@ -246,7 +246,7 @@ static void completions_end_without_locks(void **state) {
                 kvf_transfer_cancel(t[i]);
             kvf_transfer_release(t[i]);
         }
-        rig_drain(f.engine);
+        fixture_drain(f.engine);
         kvf_engine_progress(f.engine);
         assert_int_equal(w.under_lock, 0);
         assert_int_equal(own.under_lock, 0);
@@ -284,7 +284,7 @@ static void cancelling_ends_the_wait_for_a_link(void **state) {
                 kvf_transfer_cancel(t);
                 kvf_status status = kvf_transfer_wait(t, -1, NULL);
                 assert_true(status == KVF_ERR_CANCELLED || status == KVF_OK);
-                rig_drain(f.engine);
+                fixture_drain(f.engine);
             }
             assert_true(now_us() - start < 4000000); /* of 8 s, or 16 */
             kvf_transfer_release(t);
@@ -317,7 +317,7 @@ static void a_slow_link_leaves_the_others_awake(void **state) {
 }
 
 int main(void) {
-    rig_watchdog(300);
+    fixture_watchdog(300);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_have_their_turn),
         cmocka_unit_test(statistics_of_many_boxes_are_cheap),

@@ -86,7 +86,7 @@ static size_t all_begun(const recorder *r) {
 typedef struct fixture {
     recorder *r;
     kvf_engine *engine;
-    rig_tier a, b;
+    fixture_tier a, b;
 } fixture;
 
 static fixture open_fixture(recorder *r, kvf_log_level level, kvf_host_options o) {
@@ -94,23 +94,23 @@ static fixture open_fixture(recorder *r, kvf_log_level level, kvf_host_options o
     const kvf_ranges ranges = {begin, end, r};
     o.log = &log; /* gone once the engine is there */
     o.ranges = &ranges;
-    fixture f = {.r = r, .engine = rig_engine(&o)};
-    f.a = rig_tier_make(f.engine, &shape, RIG_CONTIGUOUS, true);
-    f.b = rig_tier_make(f.engine, &shape, RIG_PER_PART, true);
-    rig_fill_all(f.a.memory.layout, 100);
+    fixture f = {.r = r, .engine = fixture_engine(&o)};
+    f.a = fixture_tier_make(f.engine, &shape, RIG_CONTIGUOUS, true);
+    f.b = fixture_tier_make(f.engine, &shape, RIG_PER_PART, true);
+    fixture_fill_all(f.a.memory.layout, 100);
     return f;
 }
 
 static void close_fixture(fixture *f) {
-    rig_tier_free(&f->a);
-    rig_tier_free(&f->b);
+    fixture_tier_free(&f->a);
+    fixture_tier_free(&f->b);
     kvf_engine_destroy(f->engine);
     assert_false(f->r->wrong);
     assert_int_equal(all_begun(f->r), f->r->ended);
 }
 
 static kvf_status move(fixture *f, size_t count, const kvf_submit_options *o) {
-    const kvf_plan plan = rig_plan(ids, ids, count);
+    const kvf_plan plan = fixture_plan(ids, ids, count);
     kvf_transfer *t = NULL;
     kvf_status status = kvf_transfer_submit(f->a.tier, f->b.tier, &plan, 1, o, &t, NULL);
     if (status == KVF_OK)
@@ -136,7 +136,7 @@ static void test_log(void **state) {
     assert_int_equal(lines_of(&r, KVF_LOG_DEBUG, "a submit was refused: invalid argument"), 1);
     assert_int_equal(lines_of(&r, KVF_LOG_ERROR, ""), 0);
     assert_int_equal(kvf_tier_seal(f.a.tier, ids, BLOCKS, NULL), KVF_OK);
-    *rig_byte(f.a.memory.layout, 0, 3, 0, 0) ^= 1;
+    *fixture_byte(f.a.memory.layout, 0, 3, 0, 0) ^= 1;
     assert_int_equal(move(&f, BLOCKS, NULL), KVF_ERR_CORRUPT);
     close_fixture(&f); /* behind it all lines are written */
     assert_int_equal(lines_of(&r, KVF_LOG_DEBUG, "transfer of 8 blocks, 16384 bytes: ok"), 1);
@@ -214,7 +214,7 @@ static void test_counters(void **state) {
     kvf_submit_options o = {.callback = count_call, .user = &called};
     assert_int_equal(move(&f, 5, &o), KVF_OK);
     kvf_transfer *t[2];
-    const kvf_plan plan = rig_plan(ids, ids, 2);
+    const kvf_plan plan = fixture_plan(ids, ids, 2);
     for (int i = 0; i < 2; i++)
         assert_int_equal(kvf_transfer_submit(f.a.tier, f.b.tier, &plan, 1, NULL, &t[i], NULL),
                          KVF_OK);
@@ -227,7 +227,7 @@ static void test_counters(void **state) {
     assert_int_equal(kvf_transfer_wait(t[0], -1, NULL), KVF_OK);
     kvf_transfer_release(t[0]);
     kvf_transfer_release(t[1]);
-    rig_drain(f.engine);
+    fixture_drain(f.engine);
     assert_int_equal(move(&f, 1, &(kvf_submit_options){.src_layout = 1}), KVF_ERR_RANGE);
     c = counters_of(f.engine);
     assert_int_equal(c.transfers_submitted, 3);
@@ -273,10 +273,10 @@ static void *watch(void *user) {
 
 static void test_snapshots_while_transfers_run(void **state) {
     (void)state;
-    kvf_engine *engine = rig_engine(&(kvf_host_options){.threads = 2});
+    kvf_engine *engine = fixture_engine(&(kvf_host_options){.threads = 2});
     fixture f = {.engine = engine};
-    f.a = rig_tier_make(engine, &shape, RIG_CONTIGUOUS, false);
-    f.b = rig_tier_make(engine, &shape, RIG_PER_PART, false);
+    f.a = fixture_tier_make(engine, &shape, RIG_CONTIGUOUS, false);
+    f.b = fixture_tier_make(engine, &shape, RIG_PER_PART, false);
     watcher w = {.engine = engine};
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, watch, &w), 0);
@@ -286,8 +286,8 @@ static void test_snapshots_while_transfers_run(void **state) {
     pthread_join(thread, NULL);
     assert_false(w.wrong);
     assert_int_equal(counters_of(engine).transfers_succeeded, 300);
-    rig_tier_free(&f.a);
-    rig_tier_free(&f.b);
+    fixture_tier_free(&f.a);
+    fixture_tier_free(&f.b);
     kvf_engine_destroy(engine);
 }
 
@@ -395,7 +395,7 @@ static void test_labels_that_may_not_be(void **state) {
 }
 
 int main(void) {
-    rig_watchdog(120);
+    fixture_watchdog(120);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_log),
         cmocka_unit_test(test_levels_that_are_off),

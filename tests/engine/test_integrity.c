@@ -11,7 +11,7 @@ static const kvf_host_options no_threads = {.no_threads = true}, threads = {.thr
 /* `away` is moved to `host`, which keeps checksums, and from there to `back`. */
 typedef struct fixture {
     kvf_engine *engine;
-    rig_tier away, host, back;
+    fixture_tier away, host, back;
 } fixture;
 
 static void expect_move(kvf_status expected, kvf_tier *src, kvf_tier *dst, const kvf_plan *plan) {
@@ -25,28 +25,28 @@ static void expect_move(kvf_status expected, kvf_tier *src, kvf_tier *dst, const
 /* All blocks are in the host tier, with their checksums; the last tier is filled with 500 + id. */
 static fixture fixture_make(const kvf_host_options *options, size_t bytes) {
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 3, .parts = 2, .bytes = bytes, .rows = 2};
-    fixture f = {.engine = rig_engine(options)};
+    fixture f = {.engine = fixture_engine(options)};
     for (uint64_t i = 0; i < BLOCKS; i++)
         ids[i] = i;
-    f.away = rig_tier_make(f.engine, &shape, RIG_BLOCK_SECOND, false);
-    f.host = rig_tier_make(f.engine, &shape, RIG_PADDED, true);
-    f.back = rig_tier_make(f.engine, &shape, RIG_PER_PART, false);
-    rig_fill_all(f.away.memory.layout, 100);
-    rig_fill_all(f.back.memory.layout, 500);
-    const kvf_plan all = rig_plan(ids, ids, BLOCKS);
+    f.away = fixture_tier_make(f.engine, &shape, RIG_BLOCK_SECOND, false);
+    f.host = fixture_tier_make(f.engine, &shape, RIG_PADDED, true);
+    f.back = fixture_tier_make(f.engine, &shape, RIG_PER_PART, false);
+    fixture_fill_all(f.away.memory.layout, 100);
+    fixture_fill_all(f.back.memory.layout, 500);
+    const kvf_plan all = fixture_plan(ids, ids, BLOCKS);
     expect_move(KVF_OK, f.away.tier, f.host.tier, &all);
     return f;
 }
 
 static void fixture_free(fixture *f) {
-    rig_tier_free(&f->away);
-    rig_tier_free(&f->host);
-    rig_tier_free(&f->back);
+    fixture_tier_free(&f->away);
+    fixture_tier_free(&f->host);
+    fixture_tier_free(&f->back);
     kvf_engine_destroy(f->engine);
 }
 
 static void flip(const fixture *f, uint64_t id) {
-    *rig_byte(f->host.memory.layout, 4, id, 1, 0) ^= 0x40;
+    *fixture_byte(f->host.memory.layout, 4, id, 1, 0) ^= 0x40;
 }
 
 static kvf_transfer *submit(fixture *f, const kvf_plan *plans, size_t count,
@@ -68,12 +68,12 @@ static void expect_corrupt(kvf_transfer *t, uint64_t plan, uint64_t id, uint64_t
 
 static void expect_moved(const fixture *f, uint64_t first, uint64_t end) {
     for (uint64_t i = first; i < end; i++)
-        assert_true(rig_holds(f->back.memory.layout, i, 100 + i));
+        assert_true(fixture_holds(f->back.memory.layout, i, 100 + i));
 }
 
 static void expect_untouched(const fixture *f, uint64_t first, uint64_t end) {
     for (uint64_t i = first; i < end; i++)
-        assert_true(rig_holds(f->back.memory.layout, i, 500 + i));
+        assert_true(fixture_holds(f->back.memory.layout, i, 500 + i));
 }
 
 static void only_the_verified_prefix_lands(void **state) {
@@ -84,7 +84,7 @@ static void only_the_verified_prefix_lands(void **state) {
         fixture f = fixture_make(engines[k % 2], k < 4 ? 32 : 40000);
         flip(&f, 9);
         flip(&f, 14);
-        kvf_plan plan = rig_plan(ids, ids, BLOCKS);
+        kvf_plan plan = fixture_plan(ids, ids, BLOCKS);
         plan.first_position = 1000;
         kvf_transfer *t =
             submit(&f, &plan, 1, (kvf_submit_options){.by_layer = k & 2, .background = k % 3 == 0});
@@ -107,7 +107,7 @@ static void layers_with_dropped_blocks_are_corrupt(void **state) {
     for (int by_layer = 0; by_layer < 2; by_layer++) {
         fixture f = fixture_make(&no_threads, 40000);
         flip(&f, 20);
-        const kvf_plan plan = rig_plan(ids, ids, BLOCKS);
+        const kvf_plan plan = fixture_plan(ids, ids, BLOCKS);
         kvf_transfer *t = submit(&f, &plan, 1, (kvf_submit_options){.by_layer = by_layer});
         for (uint32_t layer = 0; layer < 3; layer++) {
             kvf_error error = {0};
@@ -132,7 +132,7 @@ static void waiting_for_a_layer_of_a_corrupt_transfer(void **state) {
     for (int k = 0; k < 10; k++) {
         fixture f = fixture_make(&threads, 20000);
         flip(&f, 20);
-        const kvf_plan plan = rig_plan(ids, ids, BLOCKS);
+        const kvf_plan plan = fixture_plan(ids, ids, BLOCKS);
         kvf_transfer *t = submit(&f, &plan, 1, (kvf_submit_options){.by_layer = true});
         assert_int_equal(kvf_transfer_wait_layer(t, 0, -1, NULL), KVF_ERR_CORRUPT);
         expect_corrupt(t, 0, 20, 20);
@@ -148,11 +148,11 @@ static void each_plan_has_its_own_prefix(void **state) {
         flip(&f, 10);
         flip(&f, 17);
         kvf_plan plans[] = {
-            rig_plan(ids, ids, 6),           /* good */
-            rig_plan(ids + 6, ids + 6, 6),   /* bad at 10 */
-            {0},                             /* empty */
-            rig_plan(ids + 12, ids + 12, 4), /* good */
-            rig_plan(ids + 16, ids + 16, 4), /* bad at 17 */
+            fixture_plan(ids, ids, 6),           /* good */
+            fixture_plan(ids + 6, ids + 6, 6),   /* bad at 10 */
+            {0},                                 /* empty */
+            fixture_plan(ids + 12, ids + 12, 4), /* good */
+            fixture_plan(ids + 16, ids + 16, 4), /* bad at 17 */
         };
         plans[1].first_position = 70;
         kvf_transfer *t = submit(&f, plans, 5, (kvf_submit_options){.by_layer = k});
@@ -175,7 +175,7 @@ static void plans_may_share_blocks(void **state) {
     fixture f = fixture_make(&no_threads, 32);
     flip(&f, 1);
     const uint64_t first[] = {0, 1, 2}, second[] = {2, 3, 1, 4};
-    const kvf_plan plans[] = {rig_plan(first, first, 3), rig_plan(second, second, 4)};
+    const kvf_plan plans[] = {fixture_plan(first, first, 3), fixture_plan(second, second, 4)};
     kvf_transfer *t = submit(&f, plans, 2, (kvf_submit_options){0});
     expect_corrupt(t, 0, 1, 1);
     assert_int_equal(kvf_transfer_landed(t, 0), 1);
@@ -193,13 +193,13 @@ static void all_may_be_corrupt(void **state) {
     fixture f = fixture_make(&no_threads, 32);
     flip(&f, 0);
     flip(&f, 4);
-    const kvf_plan plans[] = {rig_plan(ids, ids, 4), rig_plan(ids + 4, ids + 4, 4)};
+    const kvf_plan plans[] = {fixture_plan(ids, ids, 4), fixture_plan(ids + 4, ids + 4, 4)};
     kvf_transfer *t = submit(&f, plans, 2, (kvf_submit_options){.by_layer = true});
     expect_corrupt(t, 0, 0, 0);
     assert_int_equal(kvf_transfer_landed(t, 0) + kvf_transfer_landed(t, 1), 0);
     expect_untouched(&f, 0, BLOCKS);
     kvf_transfer_release(t);
-    const kvf_plan good = rig_plan(ids + 1, ids + 1, 3);
+    const kvf_plan good = fixture_plan(ids + 1, ids + 1, 3);
     expect_move(KVF_OK, f.host.tier, f.back.tier, &good);
     expect_moved(&f, 1, 4);
     fixture_free(&f);
@@ -217,11 +217,11 @@ static void every_byte_counts(void **state) {
         for (size_t i = 0; i < count; i++)
             for (uint64_t id = 3; id < 6; id++)
                 for (size_t row = 0; row < regions[i].rows; row++) {
-                    const char *start = rig_byte(f.host.memory.layout, i, id, row, 0);
+                    const char *start = fixture_byte(f.host.memory.layout, i, id, row, 0);
                     if (address >= start && address < start + regions[i].bytes)
                         owner = id;
                 }
-        const kvf_plan plan = rig_plan(ids + 3, ids + 3, 3);
+        const kvf_plan plan = fixture_plan(ids + 3, ids + 3, 3);
         f.host.memory.bytes[at] ^= 1;
         kvf_transfer *t = submit(&f, &plan, 1, (kvf_submit_options){0});
         if (owner == BLOCKS)
@@ -238,26 +238,26 @@ static void unknown_content_passes_until_sealed(void **state) {
     (void)state;
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 3, .parts = 2, .bytes = 32, .rows = 2};
     fixture f = fixture_make(&no_threads, 32);
-    rig_tier mine = rig_tier_make(f.engine, &shape, RIG_CONTIGUOUS, true);
-    rig_fill_all(mine.memory.layout, 100);
-    const kvf_plan plan = rig_plan(ids, ids, 4);
+    fixture_tier mine = fixture_tier_make(f.engine, &shape, RIG_CONTIGUOUS, true);
+    fixture_fill_all(mine.memory.layout, 100);
+    const kvf_plan plan = fixture_plan(ids, ids, 4);
     expect_move(KVF_OK, mine.tier, f.back.tier, &plan);
     expect_moved(&f, 0, 4);
     assert_int_equal(kvf_tier_seal(mine.tier, ids, 4, NULL), KVF_OK);
     expect_move(KVF_OK, mine.tier, f.back.tier, &plan);
-    *rig_byte(mine.memory.layout, 0, 3, 0, 0) ^= 1;
+    *fixture_byte(mine.memory.layout, 0, 3, 0, 0) ^= 1;
     expect_move(KVF_ERR_CORRUPT, mine.tier, f.back.tier, &plan);
     /* What the caller writes over a checksum is to be sealed again. */
     assert_int_equal(kvf_tier_seal(mine.tier, ids + 3, 1, NULL), KVF_OK);
     expect_move(KVF_OK, mine.tier, f.back.tier, &plan);
-    rig_tier_free(&mine);
+    fixture_tier_free(&mine);
     fixture_free(&f);
 }
 
 static void a_transfer_seals_again(void **state) {
     (void)state;
     fixture f = fixture_make(&no_threads, 32);
-    const kvf_plan plan = rig_plan(ids, ids, 4), one = rig_plan(ids + 2, ids + 2, 1);
+    const kvf_plan plan = fixture_plan(ids, ids, 4), one = fixture_plan(ids + 2, ids + 2, 1);
     flip(&f, 2);
     expect_move(KVF_ERR_CORRUPT, f.host.tier, f.back.tier, &plan);
     expect_move(KVF_OK, f.away.tier, f.host.tier, &one);
@@ -273,17 +273,17 @@ static void checksums_on_both_sides(void **state) {
     (void)state;
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 3, .parts = 2, .bytes = 32, .rows = 2};
     fixture f = fixture_make(&threads, 32);
-    rig_tier other = rig_tier_make(f.engine, &shape, RIG_CONTIGUOUS, true);
-    rig_fill_all(other.memory.layout, 700);
+    fixture_tier other = fixture_tier_make(f.engine, &shape, RIG_CONTIGUOUS, true);
+    fixture_fill_all(other.memory.layout, 700);
     assert_int_equal(kvf_tier_seal(other.tier, ids, BLOCKS, NULL), KVF_OK);
     flip(&f, 2);
-    const kvf_plan plan = rig_plan(ids, ids, 4);
+    const kvf_plan plan = fixture_plan(ids, ids, 4);
     expect_move(KVF_ERR_CORRUPT, f.host.tier, other.tier, &plan);
     expect_move(KVF_OK, other.tier, f.back.tier, &plan);
     expect_moved(&f, 0, 2);
     for (uint64_t id = 2; id < 4; id++)
-        assert_true(rig_holds(f.back.memory.layout, id, 700 + id));
-    rig_tier_free(&other);
+        assert_true(fixture_holds(f.back.memory.layout, id, 700 + id));
+    fixture_tier_free(&other);
     fixture_free(&f);
 }
 
@@ -292,21 +292,21 @@ static void layouts_are_sealed_apart(void **state) {
     (void)state;
     const kvf_shape shapes[] = {{.blocks = BLOCKS, .layers = 2, .bytes = 24},
                                 {.blocks = BLOCKS, .layers = 1, .bytes = 40}};
-    kvf_engine *engine = rig_engine(&no_threads);
+    kvf_engine *engine = fixture_engine(&no_threads);
     for (uint64_t i = 0; i < BLOCKS; i++)
         ids[i] = i;
-    rig_memory memory[2][2];
+    fixture_memory memory[2][2];
     kvf_tier *tiers[2] = {0};
     for (int i = 0; i < 2; i++) {
         for (int k = 0; k < 2; k++) {
-            memory[i][k] = rig_memory_make(&shapes[k], RIG_CONTIGUOUS);
-            rig_fill_all(memory[i][k].layout, (uint64_t)(100 * i + 10 * k));
+            memory[i][k] = fixture_memory_make(&shapes[k], RIG_CONTIGUOUS);
+            fixture_fill_all(memory[i][k].layout, (uint64_t)(100 * i + 10 * k));
         }
         const kvf_layout *const layouts[] = {memory[i][0].layout, memory[i][1].layout};
         const kvf_tier_options o = {.layouts = layouts, .layout_count = 2, .integrity = i == 1};
         assert_int_equal(kvf_tier_create(engine, &o, &tiers[i], NULL), KVF_OK);
     }
-    const kvf_plan plan = rig_plan(ids, ids, 2);
+    const kvf_plan plan = fixture_plan(ids, ids, 2);
     const kvf_submit_options options[] = {{0}, {.src_layout = 1, .dst_layout = 1}};
     kvf_transfer *t = NULL;
     kvf_error error = {0};
@@ -314,7 +314,7 @@ static void layouts_are_sealed_apart(void **state) {
                      KVF_OK);
     assert_int_equal(kvf_transfer_wait(t, -1, NULL), KVF_OK);
     kvf_transfer_release(t);
-    *rig_byte(memory[1][0].layout, 1, 1, 0, 3) ^= 1;
+    *fixture_byte(memory[1][0].layout, 1, 1, 0, 3) ^= 1;
     memory[1][1].bytes[0] ^= 1; /* not sealed yet, and the caller's own */
     assert_int_equal(kvf_transfer_submit(tiers[0], tiers[1], &plan, 1, &options[1], &t, NULL),
                      KVF_OK);
@@ -332,7 +332,7 @@ static void layouts_are_sealed_apart(void **state) {
     /* Sealing takes all layouts. */
     assert_int_equal(kvf_tier_seal(tiers[1], ids, 2, NULL), KVF_OK);
     for (int k = 0; k < 2; k++) {
-        *rig_byte(memory[1][k].layout, 0, 1, 0, 3) ^= 1;
+        *fixture_byte(memory[1][k].layout, 0, 1, 0, 3) ^= 1;
         assert_int_equal(kvf_transfer_submit(tiers[1], tiers[0], &plan, 1, &options[k], &t, NULL),
                          KVF_OK);
         assert_int_equal(kvf_transfer_wait(t, -1, NULL), KVF_ERR_CORRUPT);
@@ -340,14 +340,14 @@ static void layouts_are_sealed_apart(void **state) {
     }
     for (int i = 0; i < 2; i++) {
         kvf_tier_destroy(tiers[i]);
-        rig_memory_free(&memory[i][0]);
-        rig_memory_free(&memory[i][1]);
+        fixture_memory_free(&memory[i][0]);
+        fixture_memory_free(&memory[i][1]);
     }
     kvf_engine_destroy(engine);
 }
 
 static kvf_status read_one(fixture *f, kvf_tier *src, uint64_t id) {
-    const kvf_plan plan = rig_plan(&id, &id, 1);
+    const kvf_plan plan = fixture_plan(&id, &id, 1);
     kvf_transfer *t = NULL;
     assert_int_equal(kvf_transfer_submit(src, f->back.tier, &plan, 1, NULL, &t, NULL), KVF_OK);
     kvf_status status = kvf_transfer_wait(t, -1, NULL);
@@ -369,7 +369,7 @@ static bool same_block(const kvf_layout *a, const kvf_layout *b, uint64_t id) {
     bool same = true;
     for (size_t i = 0; i < count; i++)
         for (size_t row = 0; row < regions[i].rows; row++)
-            same &= memcmp(rig_byte(a, i, id, row, 0), rig_byte(b, i, id, row, 0),
+            same &= memcmp(fixture_byte(a, i, id, row, 0), fixture_byte(b, i, id, row, 0),
                            regions[i].bytes) == 0;
     return same;
 }
@@ -379,11 +379,11 @@ static bool same_block(const kvf_layout *a, const kvf_layout *b, uint64_t id) {
 static kvf_status cut_short(size_t steps, bool sealed, const kvf_submit_options *options) {
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 3, .parts = 2, .bytes = 20000, .rows = 2};
     fixture f = fixture_make(&no_threads, 20000);
-    rig_tier mine = rig_tier_make(f.engine, &shape, RIG_CONTIGUOUS, true);
-    rig_fill_all(mine.memory.layout, 900);
+    fixture_tier mine = fixture_tier_make(f.engine, &shape, RIG_CONTIGUOUS, true);
+    fixture_fill_all(mine.memory.layout, 900);
     if (sealed)
         assert_int_equal(kvf_tier_seal(mine.tier, ids, BLOCKS, NULL), KVF_OK);
-    const kvf_plan plan = rig_plan(ids, ids, BLOCKS);
+    const kvf_plan plan = fixture_plan(ids, ids, BLOCKS);
     kvf_transfer *t = NULL;
     assert_int_equal(kvf_transfer_submit(f.away.tier, mine.tier, &plan, 1, options, &t, NULL),
                      KVF_OK);
@@ -393,30 +393,30 @@ static kvf_status cut_short(size_t steps, bool sealed, const kvf_submit_options 
     kvf_status status = kvf_transfer_wait(t, -1, NULL);
     kvf_transfer_release(t);
     bool corrupt[BLOCKS];
-    rig_memory wanted = rig_memory_make(&shape, RIG_CONTIGUOUS);
-    rig_fill_all(wanted.layout, 900);
-    rig_copy(f.away.memory.layout, wanted.layout, &plan, 1, options->first_layer,
-             options->layer_count);
+    fixture_memory wanted = fixture_memory_make(&shape, RIG_CONTIGUOUS);
+    fixture_fill_all(wanted.layout, 900);
+    fixture_copy(f.away.memory.layout, wanted.layout, &plan, 1, options->first_layer,
+                 options->layer_count);
     for (uint64_t id = 0; id < BLOCKS; id++) {
         corrupt[id] = read_one(&f, mine.tier, id) == KVF_ERR_CORRUPT;
-        bool as_before = rig_holds(mine.memory.layout, id, 900 + id);
+        bool as_before = fixture_holds(mine.memory.layout, id, 900 + id);
         bool written = same_block(mine.memory.layout, wanted.layout, id);
         if (as_before || status == KVF_OK)
             assert_false(corrupt[id]);
         else
             assert_true(written || corrupt[id]);
     }
-    rig_memory_free(&wanted);
+    fixture_memory_free(&wanted);
     /* Writing a layer of them changes nothing about that. */
     write_layer(&f, mine.tier, &plan, 1);
     for (uint64_t id = 0; id < BLOCKS; id++)
         assert_int_equal(read_one(&f, mine.tier, id) == KVF_ERR_CORRUPT, corrupt[id]);
     assert_int_equal(kvf_tier_seal(mine.tier, ids, BLOCKS / 2, NULL), KVF_OK);
-    const kvf_plan rest = rig_plan(ids + BLOCKS / 2, ids + BLOCKS / 2, BLOCKS / 2);
+    const kvf_plan rest = fixture_plan(ids + BLOCKS / 2, ids + BLOCKS / 2, BLOCKS / 2);
     expect_move(KVF_OK, f.away.tier, mine.tier, &rest);
     expect_move(KVF_OK, mine.tier, f.back.tier, &plan);
     expect_moved(&f, BLOCKS / 2, BLOCKS);
-    rig_tier_free(&mine);
+    fixture_tier_free(&mine);
     fixture_free(&f);
     return status;
 }
@@ -425,7 +425,7 @@ static void cancelled_while_it_verifies(void **state) {
     (void)state;
     fixture f = fixture_make(&no_threads, 40000); /* of several chunks */
     flip(&f, 0);
-    const kvf_plan plan = rig_plan(ids, ids, BLOCKS);
+    const kvf_plan plan = fixture_plan(ids, ids, BLOCKS);
     kvf_transfer *t = submit(&f, &plan, 1, (kvf_submit_options){0});
     kvf_engine_progress(f.engine);
     kvf_transfer_cancel(t);
@@ -453,7 +453,7 @@ static void a_layer_does_not_vouch_for_others(void **state) {
     (void)state;
     for (int k = 0; k < 4; k++) {
         fixture f = fixture_make(k % 2 ? &threads : &no_threads, k < 2 ? 32 : 20000);
-        const kvf_plan plan = rig_plan(ids, ids, BLOCKS);
+        const kvf_plan plan = fixture_plan(ids, ids, BLOCKS);
         flip(&f, 2); /* in layer 2 */
         flip(&f, 20);
         write_layer(&f, f.host.tier, &plan, 0);
@@ -466,7 +466,7 @@ static void a_layer_does_not_vouch_for_others(void **state) {
         assert_int_equal(kvf_tier_seal(f.host.tier, ids + 2, 1, NULL), KVF_OK);
         assert_int_equal(read_one(&f, f.host.tier, 2), KVF_OK);
         assert_int_equal(read_one(&f, f.host.tier, 20), KVF_ERR_CORRUPT);
-        const kvf_plan one = rig_plan(ids + 20, ids + 20, 1);
+        const kvf_plan one = fixture_plan(ids + 20, ids + 20, 1);
         expect_move(KVF_OK, f.away.tier, f.host.tier, &one);
         expect_move(KVF_OK, f.host.tier, f.back.tier, &plan);
         expect_moved(&f, 0, BLOCKS);
@@ -478,17 +478,17 @@ static void layers_of_an_unknown_block_are_sealed_with_it(void **state) {
     (void)state;
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 3, .parts = 2, .bytes = 32, .rows = 2};
     fixture f = fixture_make(&no_threads, 32);
-    rig_tier mine = rig_tier_make(f.engine, &shape, RIG_CONTIGUOUS, true);
-    rig_fill_all(mine.memory.layout, 900);
-    const kvf_plan plan = rig_plan(ids, ids, 4);
+    fixture_tier mine = fixture_tier_make(f.engine, &shape, RIG_CONTIGUOUS, true);
+    fixture_fill_all(mine.memory.layout, 900);
+    const kvf_plan plan = fixture_plan(ids, ids, 4);
     for (uint32_t layer = 0; layer < 3; layer++) {
         write_layer(&f, mine.tier, &plan, layer);
         expect_move(KVF_OK, mine.tier, f.back.tier, &plan);
     }
     expect_moved(&f, 0, 4);
-    *rig_byte(mine.memory.layout, 5, 3, 0, 0) ^= 1;
+    *fixture_byte(mine.memory.layout, 5, 3, 0, 0) ^= 1;
     expect_move(KVF_ERR_CORRUPT, mine.tier, f.back.tier, &plan);
-    rig_tier_free(&mine);
+    fixture_tier_free(&mine);
     fixture_free(&f);
 }
 
@@ -497,16 +497,16 @@ static void layouts_are_torn_apart(void **state) {
     (void)state;
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 3, .parts = 2, .bytes = 32, .rows = 2};
     fixture f = fixture_make(&no_threads, 32);
-    rig_memory parts[2];
+    fixture_memory parts[2];
     for (int k = 0; k < 2; k++) {
-        parts[k] = rig_memory_make(&shape, RIG_CONTIGUOUS);
-        rig_fill_all(parts[k].layout, 900);
+        parts[k] = fixture_memory_make(&shape, RIG_CONTIGUOUS);
+        fixture_fill_all(parts[k].layout, 900);
     }
     const kvf_layout *const layouts[] = {parts[0].layout, parts[1].layout};
     const kvf_tier_options o = {.layouts = layouts, .layout_count = 2, .integrity = true};
     kvf_tier *mine = NULL;
     assert_int_equal(kvf_tier_create(f.engine, &o, &mine, NULL), KVF_OK);
-    const kvf_plan plan = rig_plan(ids, ids, 4);
+    const kvf_plan plan = fixture_plan(ids, ids, 4);
     const kvf_submit_options by_layer = {.dst_layout = 1, .by_layer = true};
     kvf_transfer *t = NULL;
     assert_int_equal(kvf_transfer_submit(f.away.tier, mine, &plan, 1, &by_layer, &t, NULL), KVF_OK);
@@ -521,8 +521,8 @@ static void layouts_are_torn_apart(void **state) {
         kvf_transfer_release(t);
     }
     kvf_tier_destroy(mine);
-    rig_memory_free(&parts[0]);
-    rig_memory_free(&parts[1]);
+    fixture_memory_free(&parts[0]);
+    fixture_memory_free(&parts[1]);
     fixture_free(&f);
 }
 
@@ -537,7 +537,7 @@ static void sealing_refuses(void **state) {
     flip(&f, 3);
     assert_int_equal(kvf_tier_seal(f.host.tier, far, 2, &error), KVF_ERR_RANGE);
     assert_true(error.id == BLOCKS && error.index == 1);
-    const kvf_plan plan = rig_plan(ids + 3, ids + 3, 2);
+    const kvf_plan plan = fixture_plan(ids + 3, ids + 3, 2);
     kvf_transfer *t = submit(&f, &plan, 1, (kvf_submit_options){0});
     assert_int_equal(kvf_tier_seal(f.host.tier, ids + 2, 3, &error), KVF_ERR_BUSY);
     assert_true(error.id == 3 && error.index == 1);
@@ -547,7 +547,7 @@ static void sealing_refuses(void **state) {
 }
 
 int main(void) {
-    rig_watchdog(300);
+    fixture_watchdog(300);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_the_verified_prefix_lands),
         cmocka_unit_test(layers_with_dropped_blocks_are_corrupt),

@@ -23,23 +23,23 @@ enum { ENGINES = sizeof engines / sizeof engines[0] };
 /* The one in the middle is near, and either a or c. */
 typedef struct fixture {
     kvf_engine *engine;
-    rig_tier a, b, c;
+    fixture_tier a, b, c;
 } fixture;
 
 static fixture fixture_make(const kvf_host_options *options) {
     const bool outward = (options - engines) % 2;
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 2, .parts = 2, .bytes = 2000};
-    fixture f = {.engine = rig_engine(options)};
-    f.a = rig_tier_make_on(f.engine, outward ? RIG_NEAR : RIG_FAR, &shape, RIG_PER_PART, true);
-    f.b = rig_tier_make_on(f.engine, RIG_NEAR, &shape, RIG_CONTIGUOUS, true);
-    f.c = rig_tier_make_on(f.engine, outward ? RIG_FAR : RIG_NEAR, &shape, RIG_PADDED, false);
-    rig_fill_all(f.a.memory.layout, 100);
+    fixture f = {.engine = fixture_engine(options)};
+    f.a = fixture_tier_make_on(f.engine, outward ? RIG_NEAR : RIG_FAR, &shape, RIG_PER_PART, true);
+    f.b = fixture_tier_make_on(f.engine, RIG_NEAR, &shape, RIG_CONTIGUOUS, true);
+    f.c = fixture_tier_make_on(f.engine, outward ? RIG_FAR : RIG_NEAR, &shape, RIG_PADDED, false);
+    fixture_fill_all(f.a.memory.layout, 100);
     return f;
 }
 
-static kvf_status try_submit(const rig_tier *src, const rig_tier *dst, size_t first, size_t count,
-                             const kvf_submit_options *o, kvf_transfer **out) {
-    const kvf_plan plan = rig_plan(ids + first, ids + first, count);
+static kvf_status try_submit(const fixture_tier *src, const fixture_tier *dst, size_t first,
+                             size_t count, const kvf_submit_options *o, kvf_transfer **out) {
+    const kvf_plan plan = fixture_plan(ids + first, ids + first, count);
     return kvf_transfer_submit(src->tier, dst->tier, &plan, 1, o, out, NULL);
 }
 
@@ -72,14 +72,14 @@ static void expect_ended(kvf_transfer **t) {
 static void tiers_end_first(void **state) {
     (void)state;
     for (int k = 0; k < 6 * ENGINES; k++) {
-        if (!rig_offers(&engines[k % ENGINES]))
+        if (!fixture_offers(&engines[k % ENGINES]))
             continue;
         fixture f = fixture_make(&engines[k % ENGINES]);
         kvf_transfer *t[2 * BLOCKS];
         start(&f, t);
-        rig_tier *tiers[] = {&f.a, &f.b, &f.c};
+        fixture_tier *tiers[] = {&f.a, &f.b, &f.c};
         for (int i = 0; i < 3; i++)
-            rig_tier_free(tiers[(k / ENGINES + i) % 3]);
+            fixture_tier_free(tiers[(k / ENGINES + i) % 3]);
         if (k / ENGINES < 3)
             kvf_engine_destroy(f.engine);
         expect_ended(t);
@@ -91,7 +91,7 @@ static void tiers_end_first(void **state) {
 static void the_engine_ends_first(void **state) {
     (void)state;
     for (int k = 0; k < 3 * ENGINES; k++) {
-        if (!rig_offers(&engines[k % ENGINES]))
+        if (!fixture_offers(&engines[k % ENGINES]))
             continue;
         fixture f = fixture_make(&engines[k % ENGINES]);
         kvf_transfer *t[2 * BLOCKS], *none = NULL;
@@ -104,9 +104,9 @@ static void the_engine_ends_first(void **state) {
         assert_int_equal(kvf_tier_blocks(f.b.tier), BLOCKS);
         if (k % 2)
             expect_ended(t);
-        rig_tier_free(&f.a);
-        rig_tier_free(&f.b);
-        rig_tier_free(&f.c);
+        fixture_tier_free(&f.a);
+        fixture_tier_free(&f.b);
+        fixture_tier_free(&f.c);
         if (k % 2 == 0)
             expect_ended(t);
     }
@@ -114,21 +114,21 @@ static void the_engine_ends_first(void **state) {
 
 static void layouts_may_go_at_once(void **state) {
     (void)state;
-    kvf_engine *engine = rig_engine(&engines[2]);
+    kvf_engine *engine = fixture_engine(&engines[2]);
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 2, .parts = 2, .bytes = 200};
-    rig_tier a = rig_tier_make(engine, &shape, RIG_PER_PART, true);
-    rig_tier b = rig_tier_make_on(engine, RIG_NEAR, &shape, RIG_CONTIGUOUS, true);
-    rig_fill_all(a.memory.layout, 7);
+    fixture_tier a = fixture_tier_make(engine, &shape, RIG_PER_PART, true);
+    fixture_tier b = fixture_tier_make_on(engine, RIG_NEAR, &shape, RIG_CONTIGUOUS, true);
+    fixture_fill_all(a.memory.layout, 7);
     kvf_layout_destroy(a.memory.layout);
     kvf_layout_destroy(b.memory.layout);
     kvf_transfer *t = NULL;
     assert_int_equal(try_submit(&a, &b, 0, BLOCKS, NULL, &t), KVF_OK);
     assert_int_equal(kvf_transfer_wait(t, -1, NULL), KVF_OK);
     for (uint64_t id = 0; id < BLOCKS; id++)
-        assert_true(rig_holds(kvf_tier_layout(b.tier, 0), id, 7 + id));
+        assert_true(fixture_holds(kvf_tier_layout(b.tier, 0), id, 7 + id));
     a.memory.layout = b.memory.layout = NULL;
-    rig_tier_free(&a);
-    rig_tier_free(&b);
+    fixture_tier_free(&a);
+    fixture_tier_free(&b);
     kvf_engine_destroy(engine);
     kvf_transfer_release(t);
 }
@@ -155,7 +155,7 @@ static void others_wait_meanwhile(void **state) {
     (void)state;
     enum { WATCHERS = 3 };
     for (int k = 0; k < 10 * ENGINES; k++) {
-        if (!rig_offers(&engines[k % ENGINES]))
+        if (!fixture_offers(&engines[k % ENGINES]))
             continue;
         fixture f = fixture_make(&engines[k % ENGINES]);
         watcher w[WATCHERS];
@@ -171,9 +171,9 @@ static void others_wait_meanwhile(void **state) {
         bool engine_first = k / ENGINES % 2;
         if (engine_first)
             kvf_engine_destroy(f.engine);
-        rig_tier_free(&f.a);
-        rig_tier_free(&f.b);
-        rig_tier_free(&f.c);
+        fixture_tier_free(&f.a);
+        fixture_tier_free(&f.b);
+        fixture_tier_free(&f.c);
         if (!engine_first)
             kvf_engine_destroy(f.engine);
         for (int i = 0; i < WATCHERS; i++) {
@@ -205,8 +205,8 @@ static void *keep_busy(void *context) {
 }
 
 /* What was cancelled keeps its place in the engine until those before it are done. */
-static void submit_with_patience(fixture *f, const rig_tier *src, const rig_tier *dst, size_t first,
-                                 size_t count) {
+static void submit_with_patience(fixture *f, const fixture_tier *src, const fixture_tier *dst,
+                                 size_t first, size_t count) {
     kvf_status status;
     while ((status = try_submit(src, dst, first, count, NULL, NULL)) == KVF_ERR_AGAIN)
         kvf_engine_progress(f->engine);
@@ -223,16 +223,17 @@ static void other_tiers_go_on(void **state) {
         assert_int_equal(pthread_create(&thread, NULL, keep_busy, &b), 0);
         const kvf_shape shape = {.blocks = BLOCKS, .layers = 2, .parts = 2, .bytes = 2000};
         for (int i = 0; i < 60 || atomic_load(&b.rounds) < 3; i++) {
-            rig_tier tier = rig_tier_make_on(f.engine, RIG_NEAR, &shape, RIG_PAGE_FIRST, i % 2);
+            fixture_tier tier =
+                fixture_tier_make_on(f.engine, RIG_NEAR, &shape, RIG_PAGE_FIRST, i % 2);
             submit_with_patience(&f, &f.a, &tier, 0, BLOCKS);
             submit_with_patience(&f, &tier, &f.c, 4, 4);
-            rig_tier_free(&tier);
+            fixture_tier_free(&tier);
         }
         atomic_store(&b.stop, true);
         pthread_join(thread, NULL);
-        rig_tier_free(&f.a);
-        rig_tier_free(&f.b);
-        rig_tier_free(&f.c);
+        fixture_tier_free(&f.a);
+        fixture_tier_free(&f.b);
+        fixture_tier_free(&f.c);
         kvf_engine_destroy(f.engine);
     }
 }
@@ -246,7 +247,7 @@ static void count(void *user, const kvf_error *error) {
 
 static void ending_delivers_callbacks(void **state) {
     (void)state;
-    for (int k = 0; k < ENGINES && rig_offers(&engines[k]); k++) {
+    for (int k = 0; k < ENGINES && fixture_offers(&engines[k]); k++) {
         fixture f = fixture_make(&engines[k]);
         atomic_int calls = 0;
         kvf_completion *completion = NULL;
@@ -260,9 +261,9 @@ static void ending_delivers_callbacks(void **state) {
         kvf_completion_release(completion);
         kvf_engine_destroy(f.engine);
         assert_int_equal(atomic_load(&calls), BLOCKS + 1);
-        rig_tier_free(&f.a);
-        rig_tier_free(&f.b);
-        rig_tier_free(&f.c);
+        fixture_tier_free(&f.a);
+        fixture_tier_free(&f.b);
+        fixture_tier_free(&f.c);
     }
 }
 
@@ -302,9 +303,9 @@ static void ending_waits_for_callbacks(void **state) {
         assert_int_equal(atomic_load(&l.left), 1);
         pthread_join(thread, NULL);
         kvf_transfer_release(l.transfer);
-        rig_tier_free(&f.a);
-        rig_tier_free(&f.b);
-        rig_tier_free(&f.c);
+        fixture_tier_free(&f.a);
+        fixture_tier_free(&f.b);
+        fixture_tier_free(&f.c);
     }
 }
 
@@ -318,23 +319,23 @@ static void release_all(void *user, const kvf_error *error) {
 
 static void callbacks_release_while_the_engine_ends(void **state) {
     (void)state;
-    for (int k = 0; k < ENGINES && rig_offers(&engines[k]); k++) {
+    for (int k = 0; k < ENGINES && fixture_offers(&engines[k]); k++) {
         fixture f = fixture_make(&engines[k]);
         kvf_transfer *t[2] = {0};
         assert_int_equal(try_submit(&f.a, &f.b, 0, 4, NULL, &t[0]), KVF_OK);
         const kvf_submit_options o = {.callback = release_all, .user = t};
         assert_int_equal(try_submit(&f.a, &f.b, 0, 4, &o, &t[1]), KVF_OK);
-        rig_tier_free(&f.a);
-        rig_tier_free(&f.b);
-        rig_tier_free(&f.c);
+        fixture_tier_free(&f.a);
+        fixture_tier_free(&f.b);
+        fixture_tier_free(&f.c);
         kvf_engine_destroy(f.engine);
     }
 }
 
 int main(void) {
-    if (!rig_available())
+    if (!fixture_available())
         return RIG_SKIPPED;
-    rig_watchdog(300);
+    fixture_watchdog(300);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tiers_end_first),
         cmocka_unit_test(the_engine_ends_first),
@@ -345,5 +346,5 @@ int main(void) {
         cmocka_unit_test(ending_waits_for_callbacks),
         cmocka_unit_test(callbacks_release_while_the_engine_ends),
     };
-    return rig_end(cmocka_run_group_tests(tests, NULL, NULL));
+    return fixture_end(cmocka_run_group_tests(tests, NULL, NULL));
 }

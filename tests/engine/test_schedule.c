@@ -44,7 +44,7 @@ typedef struct schedule {
 
 typedef struct world {
     kvf_engine *engine;
-    rig_tier tiers[TIERS];
+    fixture_tier tiers[TIERS];
     uint64_t tags[TIERS][MANY_BLOCKS];
     bool threads;
     pthread_mutex_t lock; /* of a schedule that several submitters share */
@@ -57,24 +57,24 @@ static size_t blocks_of(int tier) {
 
 static void world_make(world *w, test_random *random, const kvf_host_options *options,
                        size_t bytes) {
-    *w = (world){.engine = rig_engine(options), .threads = !options->no_threads};
+    *w = (world){.engine = fixture_engine(options), .threads = !options->no_threads};
     pthread_mutex_init(&w->lock, NULL);
     for (int t = 0; t < TIERS; t++) {
         const kvf_shape shape = {
             .blocks = blocks_of(t), .layers = 2, .parts = 2, .bytes = bytes, .rows = 2};
-        rig_form form = (rig_form)test_random_below(random, RIG_FORMS);
-        rig_side side = t == A || test_random_below(random, 2) ? RIG_NEAR : RIG_FAR;
-        w->tiers[t] = rig_tier_make_on(w->engine, side, &shape, form, t == B);
+        fixture_form form = (fixture_form)test_random_below(random, RIG_FORMS);
+        fixture_side side = t == A || test_random_below(random, 2) ? RIG_NEAR : RIG_FAR;
+        w->tiers[t] = fixture_tier_make_on(w->engine, side, &shape, form, t == B);
         for (uint64_t id = 0; id < shape.blocks; id++) {
             w->tags[t][id] = 1000 * (uint64_t)(t + 1) + id;
-            rig_fill(w->tiers[t].memory.layout, id, w->tags[t][id]);
+            fixture_fill(w->tiers[t].memory.layout, id, w->tags[t][id]);
         }
     }
 }
 
 static void world_free(world *w) {
     for (int t = 0; t < TIERS; t++)
-        rig_tier_free(&w->tiers[t]);
+        fixture_tier_free(&w->tiers[t]);
     kvf_engine_destroy(w->engine);
     pthread_mutex_destroy(&w->lock);
 }
@@ -94,14 +94,14 @@ static bool among(const uint64_t *ids, size_t count, uint64_t id) {
 }
 
 static void choose_tiers(schedule *s, entry *e) {
-    const rig_tier *tiers = s->world->tiers;
+    const fixture_tier *tiers = s->world->tiers;
     do {
         uint64_t kind = test_random_below(&s->random, 10);
         int one = test_random_below(&s->random, 2) ? A : B;
         int other = test_random_below(&s->random, 2) ? A : B;
         e->src = kind < 3 ? FRESH : one;
         e->dst = kind < 7 || s->next_log + MOST_BLOCKS > s->end_log ? other : LOG;
-    } while (!rig_moves(tiers[e->src].memory.side, tiers[e->dst].memory.side));
+    } while (!fixture_moves(tiers[e->src].memory.side, tiers[e->dst].memory.side));
 }
 
 static void choose_ids(schedule *s, entry *e) {
@@ -142,7 +142,7 @@ static void submit(schedule *s) {
     world *w = s->world;
     entry *e = &s->entries[s->count];
     *e = make_entry(s);
-    const kvf_plan plan = rig_plan(e->src_ids, e->dst_ids, e->count);
+    const kvf_plan plan = fixture_plan(e->src_ids, e->dst_ids, e->count);
     for (;;) {
         kvf_error error = {0};
         kvf_status status = kvf_transfer_submit(w->tiers[e->src].tier, w->tiers[e->dst].tier, &plan,
@@ -214,7 +214,7 @@ static void check_content(const world *w, uint64_t seed) {
     for (int t = 0; t < TIERS; t++)
         for (uint64_t id = 0; id < blocks_of(t); id++) {
             uint64_t tag = w->tags[t][id];
-            if (tag == UNKNOWN || rig_holds(w->tiers[t].memory.layout, id, tag))
+            if (tag == UNKNOWN || fixture_holds(w->tiers[t].memory.layout, id, tag))
                 continue;
             fail_msg("seed %llu: block %llu of tier %d does not hold %llu",
                      (unsigned long long)seed, (unsigned long long)id, t, (unsigned long long)tag);
@@ -231,7 +231,7 @@ static void finish(world *w, schedule *s, uint64_t seed) {
     replay(w, s);
     for (size_t i = 0; i < s->count; i++)
         kvf_transfer_release(s->entries[i].transfer);
-    rig_drain(w->engine);
+    fixture_drain(w->engine);
     check_idle(w);
     check_content(w, seed);
 }
@@ -260,7 +260,7 @@ static void one_submitter(const kvf_host_options *options, size_t bytes, uint64_
 /* Without threads the order of everything depends on the seed alone. */
 static void without_threads(void **state) {
     (void)state;
-    for (uint64_t seed = 1; seed <= rig_seeds(1500); seed++) {
+    for (uint64_t seed = 1; seed <= fixture_seeds(1500); seed++) {
         const kvf_host_options options = {.no_threads = true,
                                           .max_transfers = seed % 3 == 0 ? 6 : 0};
         one_submitter(&options, 16, seed);
@@ -269,7 +269,7 @@ static void without_threads(void **state) {
 
 static void with_threads(void **state) {
     (void)state;
-    for (uint64_t seed = 1; seed <= rig_seeds(120); seed++) {
+    for (uint64_t seed = 1; seed <= fixture_seeds(120); seed++) {
         const kvf_host_options options = {.threads = 1 + (unsigned)(seed % 4),
                                           .max_transfers = seed % 3 == 0 ? 6 : 0};
         one_submitter(&options, seed % 8 == 0 ? 3000 : 100, seed);
@@ -279,8 +279,8 @@ static void with_threads(void **state) {
 /* Results come late, in an order of their own, while the content is there at once. */
 static void over_an_imitated_link(void **state) {
     (void)state;
-    rig_needs(RIG_IMITATION);
-    for (uint64_t seed = 1; seed <= rig_seeds(80); seed++) {
+    fixture_needs(RIG_IMITATION);
+    for (uint64_t seed = 1; seed <= fixture_seeds(80); seed++) {
         const kvf_host_options options = {
             .threads = seed % 2 == 0 ? 0 : 1 + (unsigned)(seed % 3),
             .no_threads = seed % 2 == 0,
@@ -295,7 +295,7 @@ static void over_an_imitated_link(void **state) {
 /* A large block is several chunks, which several threads take. */
 static void in_large_blocks(void **state) {
     (void)state;
-    for (uint64_t seed = 1; seed <= rig_seeds(2); seed++) {
+    for (uint64_t seed = 1; seed <= fixture_seeds(2); seed++) {
         const kvf_host_options options = {.threads = 3};
         world w;
         test_random random = test_random_make(seed);
@@ -344,7 +344,7 @@ static kvf_host_options options_for(uint64_t seed) {
 
 static void several_submitters_in_one_order(void **state) {
     (void)state;
-    for (uint64_t seed = 1; seed <= rig_seeds(60); seed++) {
+    for (uint64_t seed = 1; seed <= fixture_seeds(60); seed++) {
         const kvf_host_options options = options_for(seed);
         world w;
         test_random random = test_random_make(seed);
@@ -362,7 +362,7 @@ static void several_submitters_in_one_order(void **state) {
 
 static void several_submitters_at_once(void **state) {
     (void)state;
-    for (uint64_t seed = 1; seed <= rig_seeds(60); seed++) {
+    for (uint64_t seed = 1; seed <= fixture_seeds(60); seed++) {
         const kvf_host_options options = options_for(seed);
         world w;
         test_random random = test_random_make(seed);
@@ -384,7 +384,7 @@ static void several_submitters_at_once(void **state) {
                 kvf_transfer_release(w.schedules[i]->entries[k].transfer);
             free(w.schedules[i]);
         }
-        rig_drain(w.engine);
+        fixture_drain(w.engine);
         check_idle(&w);
         check_content(&w, seed);
         world_free(&w);
@@ -392,9 +392,9 @@ static void several_submitters_at_once(void **state) {
 }
 
 int main(void) {
-    if (!rig_available())
+    if (!fixture_available())
         return RIG_SKIPPED;
-    rig_watchdog(300);
+    fixture_watchdog(300);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_threads),
         cmocka_unit_test(with_threads),
@@ -403,5 +403,5 @@ int main(void) {
         cmocka_unit_test(several_submitters_in_one_order),
         cmocka_unit_test(several_submitters_at_once),
     };
-    return rig_end(cmocka_run_group_tests(tests, NULL, NULL));
+    return fixture_end(cmocka_run_group_tests(tests, NULL, NULL));
 }

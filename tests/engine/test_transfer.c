@@ -22,28 +22,28 @@ static kvf_shape shape_of(size_t layers, size_t parts, size_t bytes) {
  * destination empty. */
 typedef struct fixture {
     kvf_engine *engine;
-    rig_tier src, dst;
+    fixture_tier src, dst;
 } fixture;
 
 static fixture fixture_make(const kvf_host_options *options, size_t bytes) {
     const kvf_shape shape = shape_of(3, 2, bytes);
-    fixture f = {.engine = rig_engine(options)};
-    f.src = rig_tier_make(f.engine, &shape, RIG_BLOCK_SECOND, false);
-    f.dst = rig_tier_make_on(f.engine, RIG_NEAR, &shape, RIG_CONTIGUOUS, false);
-    rig_fill_all(f.src.memory.layout, 100);
-    rig_fill_all(f.dst.memory.layout, 200);
+    fixture f = {.engine = fixture_engine(options)};
+    f.src = fixture_tier_make(f.engine, &shape, RIG_BLOCK_SECOND, false);
+    f.dst = fixture_tier_make_on(f.engine, RIG_NEAR, &shape, RIG_CONTIGUOUS, false);
+    fixture_fill_all(f.src.memory.layout, 100);
+    fixture_fill_all(f.dst.memory.layout, 200);
     return f;
 }
 
 static void fixture_free(fixture *f) {
-    rig_tier_free(&f->src);
-    rig_tier_free(&f->dst);
+    fixture_tier_free(&f->src);
+    fixture_tier_free(&f->dst);
     kvf_engine_destroy(f->engine);
 }
 
 /* Block `first` and `count - 1` behind it, to the same ids of the destination. */
 static kvf_transfer *submit(fixture *f, size_t first, size_t count, kvf_submit_options options) {
-    const kvf_plan plan = rig_plan(ids + first, ids + first, count);
+    const kvf_plan plan = fixture_plan(ids + first, ids + first, count);
     kvf_transfer *t = NULL;
     kvf_error error = {0};
     test_expect(KVF_OK,
@@ -55,12 +55,12 @@ static kvf_transfer *submit(fixture *f, size_t first, size_t count, kvf_submit_o
 
 static void expect_moved(const fixture *f, size_t first, size_t count) {
     for (size_t i = first; i < first + count; i++)
-        assert_true(rig_holds(f->dst.memory.layout, i, 100 + i));
+        assert_true(fixture_holds(f->dst.memory.layout, i, 100 + i));
 }
 
 static void expect_untouched(const fixture *f, size_t first, size_t count) {
     for (size_t i = first; i < first + count; i++)
-        assert_true(rig_holds(f->dst.memory.layout, i, 200 + i));
+        assert_true(fixture_holds(f->dst.memory.layout, i, 200 + i));
 }
 
 static uint64_t now_us(void) {
@@ -155,7 +155,7 @@ static void an_empty_transfer_can_be_cancelled(void **state) {
     (void)state;
     fixture f = fixture_make(&engines[0], 40);
     kvf_transfer *t = NULL;
-    const kvf_submit_options o = {.background = !rig_has(RIG_STEPS)};
+    const kvf_submit_options o = {.background = !fixture_has(RIG_STEPS)};
     assert_int_equal(kvf_transfer_submit(f.src.tier, f.dst.tier, NULL, 0, &o, &t, NULL), KVF_OK);
     kvf_transfer_cancel(t);
     assert_int_equal(kvf_transfer_poll(t, NULL), KVF_ERR_CANCELLED);
@@ -191,7 +191,7 @@ static void choose_plans(plans *p, test_random *random, bool same_tier) {
                            : backwards ? BLOCKS - 1 - taken
                                        : other;
         }
-        p->items[i] = rig_plan(p->src[i], p->dst[i], n);
+        p->items[i] = fixture_plan(p->src[i], p->dst[i], n);
     }
 }
 
@@ -228,8 +228,8 @@ static void make_tiles(test_random *random, kvf_shape *shape, kvf_shape *other, 
     choose_order(random, other);
 }
 
-static rig_form choose_form(test_random *random, const kvf_shape *shape) {
-    rig_form form = (rig_form)test_random_below(random, RIG_FORMS);
+static fixture_form choose_form(test_random *random, const kvf_shape *shape) {
+    fixture_form form = (fixture_form)test_random_below(random, RIG_FORMS);
     /* Layers that differ cannot share a row, nor lie between each other's rows. */
     bool mixes = form == RIG_TOKEN_FIRST || form == RIG_PADDED;
     return shape->bytes_per_layer && mixes ? RIG_PER_PART : form;
@@ -250,14 +250,16 @@ static void copy_at_random(const kvf_host_options *options, uint64_t seed) {
     if (test_random_below(&random, 3) == 0)
         make_tiles(&random, &shape, &turned, bytes);
     bool same_tier = test_random_below(&random, 4) == 0;
-    kvf_engine *engine = rig_engine(options);
-    rig_side side = seed % 2 && !same_tier ? RIG_FAR : RIG_NEAR;
-    rig_tier a = rig_tier_make_on(engine, side, &shape, choose_form(&random, &shape), false);
-    rig_tier b = rig_tier_make_on(engine, side == RIG_FAR || seed % 4 == 0 ? RIG_NEAR : RIG_FAR,
-                                  &turned, choose_form(&random, &turned), false);
-    rig_tier *dst = same_tier ? &a : &b;
-    rig_fill_all(a.memory.layout, 1000);
-    rig_fill_all(b.memory.layout, 2000);
+    kvf_engine *engine = fixture_engine(options);
+    fixture_side side = seed % 2 && !same_tier ? RIG_FAR : RIG_NEAR;
+    fixture_tier a =
+        fixture_tier_make_on(engine, side, &shape, choose_form(&random, &shape), false);
+    fixture_tier b =
+        fixture_tier_make_on(engine, side == RIG_FAR || seed % 4 == 0 ? RIG_NEAR : RIG_FAR, &turned,
+                             choose_form(&random, &turned), false);
+    fixture_tier *dst = same_tier ? &a : &b;
+    fixture_fill_all(a.memory.layout, 1000);
+    fixture_fill_all(b.memory.layout, 2000);
     plans p;
     choose_plans(&p, &random, same_tier);
     kvf_submit_options o = {.background = test_random_below(&random, 2)};
@@ -267,30 +269,31 @@ static void copy_at_random(const kvf_host_options *options, uint64_t seed) {
     char *there = dst->memory.bytes, *expected = malloc(dst->memory.size);
     char *found = malloc(dst->memory.size);
     assert_true(found && expected);
-    rig_read(found, there, dst->memory.size);
-    rig_copy(a.memory.layout, dst->memory.layout, p.items, p.count, o.first_layer, o.layer_count);
-    rig_read(expected, there, dst->memory.size);
-    rig_write(there, found, dst->memory.size);
+    fixture_read(found, there, dst->memory.size);
+    fixture_copy(a.memory.layout, dst->memory.layout, p.items, p.count, o.first_layer,
+                 o.layer_count);
+    fixture_read(expected, there, dst->memory.size);
+    fixture_write(there, found, dst->memory.size);
 
     kvf_transfer *t = NULL;
     kvf_error error = {0};
     test_expect(KVF_OK, kvf_transfer_submit(a.tier, dst->tier, p.items, p.count, &o, &t, &error),
                 &error);
     test_expect(KVF_OK, kvf_transfer_wait(t, -1, &error), &error);
-    rig_read(found, there, dst->memory.size);
+    fixture_read(found, there, dst->memory.size);
     if (memcmp(found, expected, dst->memory.size) != 0)
         fail_msg("seed %llu: not what copying byte by byte gives", (unsigned long long)seed);
     kvf_transfer_release(t);
     free(found);
     free(expected);
-    rig_tier_free(&a);
-    rig_tier_free(&b);
+    fixture_tier_free(&a);
+    fixture_tier_free(&b);
     kvf_engine_destroy(engine);
 }
 
 static void copies_like_byte_by_byte(void **state) {
     (void)state;
-    for (uint64_t seed = 1; seed <= rig_seeds(400); seed++)
+    for (uint64_t seed = 1; seed <= fixture_seeds(400); seed++)
         copy_at_random(&engines[seed % ENGINES], seed);
 }
 
@@ -301,20 +304,20 @@ static void copies_big_blocks(void **state) {
         kvf_shape shape = shape_of(2, 1, 400000);
         shape.blocks = 4;
         shape.rows = 4;
-        kvf_engine *engine = rig_engine(&engines[2]);
-        rig_tier a = rig_tier_make_on(engine, RIG_NEAR, &shape, (rig_form)form, false);
-        rig_tier b = rig_tier_make(engine, &shape, RIG_CONTIGUOUS, false);
-        rig_fill_all(a.memory.layout, 1);
+        kvf_engine *engine = fixture_engine(&engines[2]);
+        fixture_tier a = fixture_tier_make_on(engine, RIG_NEAR, &shape, (fixture_form)form, false);
+        fixture_tier b = fixture_tier_make(engine, &shape, RIG_CONTIGUOUS, false);
+        fixture_fill_all(a.memory.layout, 1);
         const uint64_t src[] = {3, 2, 1, 0}, dst[] = {0, 1, 2, 3};
-        const kvf_plan plan = rig_plan(src, dst, 4);
+        const kvf_plan plan = fixture_plan(src, dst, 4);
         kvf_transfer *t = NULL;
         assert_int_equal(kvf_transfer_submit(a.tier, b.tier, &plan, 1, NULL, &t, NULL), KVF_OK);
         assert_int_equal(kvf_transfer_wait(t, -1, NULL), KVF_OK);
         for (uint64_t id = 0; id < 4; id++)
-            assert_true(rig_holds(b.memory.layout, id, 1 + (3 - id)));
+            assert_true(fixture_holds(b.memory.layout, id, 1 + (3 - id)));
         kvf_transfer_release(t);
-        rig_tier_free(&a);
-        rig_tier_free(&b);
+        fixture_tier_free(&a);
+        fixture_tier_free(&b);
         kvf_engine_destroy(engine);
     }
 }
@@ -322,9 +325,9 @@ static void copies_big_blocks(void **state) {
 /* A single block may have any stride. */
 static void copies_a_single_block_of_any_stride(void **state) {
     (void)state;
-    char *memory[2] = {rig_allocate(RIG_FAR, 8), rig_allocate(RIG_NEAR, 8)};
+    char *memory[2] = {fixture_allocate(RIG_FAR, 8), fixture_allocate(RIG_NEAR, 8)};
     const size_t strides[] = {0, 1, PTRDIFF_MAX, SIZE_MAX};
-    kvf_engine *engine = rig_engine(&engines[0]);
+    kvf_engine *engine = fixture_engine(&engines[0]);
     memcpy(memory[0], "1234567", 8);
     for (size_t i = 0; i < 4; i++) {
         kvf_layout *layouts[2] = {0};
@@ -336,17 +339,17 @@ static void copies_a_single_block_of_any_stride(void **state) {
             const kvf_layout *const list[] = {layouts[k]};
             const kvf_tier_options options = {.layouts = list,
                                               .layout_count = 1,
-                                              .memory = rig_kind(k ? RIG_NEAR : RIG_FAR),
-                                              .integrity = rig_has(RIG_INTEGRITY)};
+                                              .memory = fixture_kind(k ? RIG_NEAR : RIG_FAR),
+                                              .integrity = fixture_has(RIG_INTEGRITY)};
             assert_int_equal(kvf_tier_create(engine, &options, &tiers[k], NULL), KVF_OK);
         }
-        const kvf_plan plan = rig_plan(ids, ids, 1);
+        const kvf_plan plan = fixture_plan(ids, ids, 1);
         kvf_transfer *t = NULL;
         char found[8] = "";
-        rig_write(memory[1], found, 8);
+        fixture_write(memory[1], found, 8);
         assert_int_equal(kvf_transfer_submit(tiers[0], tiers[1], &plan, 1, NULL, &t, NULL), KVF_OK);
         assert_int_equal(kvf_transfer_wait(t, -1, NULL), KVF_OK);
-        rig_read(found, memory[1], 8);
+        fixture_read(found, memory[1], 8);
         assert_string_equal(found, "1234567");
         kvf_transfer_release(t);
         for (int k = 0; k < 2; k++) {
@@ -355,42 +358,42 @@ static void copies_a_single_block_of_any_stride(void **state) {
         }
     }
     kvf_engine_destroy(engine);
-    rig_deallocate(RIG_FAR, memory[0]);
-    rig_deallocate(RIG_NEAR, memory[1]);
+    fixture_deallocate(RIG_FAR, memory[0]);
+    fixture_deallocate(RIG_NEAR, memory[1]);
 }
 
 /* Two layouts over one id space, each moved on its own, in one order of slots. */
 static void layouts_of_one_tier_share_slots(void **state) {
     (void)state;
-    kvf_engine *engine = rig_engine(&engines[0]);
+    kvf_engine *engine = fixture_engine(&engines[0]);
     const kvf_shape shapes[] = {shape_of(2, 2, 48), shape_of(1, 1, 24)};
-    rig_memory memory[2][2];
+    fixture_memory memory[2][2];
     kvf_tier *tiers[2];
     for (int i = 0; i < 2; i++) {
         for (int k = 0; k < 2; k++) {
-            memory[i][k] = rig_memory_make_at(&shapes[k], i ? RIG_PER_PART : RIG_CONTIGUOUS,
-                                              &(rig_place){.side = i ? RIG_NEAR : RIG_FAR});
-            rig_fill_all(memory[i][k].layout, (uint64_t)(1000 * i + 100 * k));
+            memory[i][k] = fixture_memory_make_at(&shapes[k], i ? RIG_PER_PART : RIG_CONTIGUOUS,
+                                                  &(fixture_place){.side = i ? RIG_NEAR : RIG_FAR});
+            fixture_fill_all(memory[i][k].layout, (uint64_t)(1000 * i + 100 * k));
         }
         const kvf_layout *const layouts[] = {memory[i][0].layout, memory[i][1].layout};
         const kvf_tier_options options = {
-            .layouts = layouts, .layout_count = 2, .memory = rig_kind(i ? RIG_NEAR : RIG_FAR)};
+            .layouts = layouts, .layout_count = 2, .memory = fixture_kind(i ? RIG_NEAR : RIG_FAR)};
         assert_int_equal(kvf_tier_create(engine, &options, &tiers[i], NULL), KVF_OK);
         assert_int_equal(kvf_tier_blocks(tiers[i]), BLOCKS);
         assert_ptr_equal(kvf_tier_layout(tiers[i], 1), memory[i][1].layout);
         assert_null(kvf_tier_layout(tiers[i], 2));
     }
-    const kvf_plan plan = rig_plan(ids, ids, 4);
+    const kvf_plan plan = fixture_plan(ids, ids, 4);
     for (size_t k = 0; k < 2; k++) {
         const kvf_submit_options o = {.src_layout = k, .dst_layout = k};
         kvf_transfer *t = NULL;
         assert_int_equal(kvf_transfer_submit(tiers[0], tiers[1], &plan, 1, &o, &t, NULL), KVF_OK);
         assert_int_equal(kvf_transfer_wait(t, -1, NULL), KVF_OK);
         kvf_transfer_release(t);
-        assert_true(rig_holds(memory[1][k].layout, 3, 100 * k + 3));
-        assert_true(rig_holds(memory[1][k].layout, 4, 1000 + 100 * k + 4));
+        assert_true(fixture_holds(memory[1][k].layout, 3, 100 * k + 3));
+        assert_true(fixture_holds(memory[1][k].layout, 4, 1000 + 100 * k + 4));
         if (k == 0)
-            assert_true(rig_holds(memory[1][1].layout, 3, 1103));
+            assert_true(fixture_holds(memory[1][1].layout, 3, 1103));
     }
     const kvf_submit_options crossed = {.src_layout = 0, .dst_layout = 1};
     kvf_error error = {0};
@@ -410,8 +413,8 @@ static void layouts_of_one_tier_share_slots(void **state) {
     kvf_transfer_release(second);
     for (int i = 0; i < 2; i++) {
         kvf_tier_destroy(tiers[i]);
-        rig_memory_free(&memory[i][0]);
-        rig_memory_free(&memory[i][1]);
+        fixture_memory_free(&memory[i][0]);
+        fixture_memory_free(&memory[i][1]);
     }
     kvf_engine_destroy(engine);
 }
@@ -420,7 +423,7 @@ static void layouts_of_one_tier_share_slots(void **state) {
 
 static void waiting_times_out(void **state) {
     (void)state;
-    rig_needs(RIG_IMITATION);
+    fixture_needs(RIG_IMITATION);
     for (size_t e = 0; e < ENGINES; e++) {
         kvf_host_options options = engines[e];
         options.imitate_latency_us = 60e6;
@@ -445,7 +448,7 @@ static void waiting_times_out(void **state) {
 
 static void layers_land_one_by_one(void **state) {
     (void)state;
-    rig_needs(RIG_STEPS);
+    fixture_needs(RIG_STEPS);
     fixture f = fixture_make(&engines[0], 40);
     kvf_transfer *t = submit(&f, 0, 4, (kvf_submit_options){.by_layer = true});
     for (uint32_t layer = 0; layer < 3; layer++) {
@@ -454,8 +457,8 @@ static void layers_land_one_by_one(void **state) {
         const kvf_region *regions = kvf_layout_regions(f.dst.memory.layout, &count);
         for (size_t i = 0; i < count; i++) {
             for (uint64_t id = 0; id < 4; id++) {
-                const char *to = rig_byte(f.dst.memory.layout, i, id, 0, 0);
-                const char *from = rig_byte(f.src.memory.layout, i, id, 0, 0);
+                const char *to = fixture_byte(f.dst.memory.layout, i, id, 0, 0);
+                const char *from = fixture_byte(f.src.memory.layout, i, id, 0, 0);
                 bool there = memcmp(to, from, regions[i].bytes) == 0;
                 if (regions[i].layer <= layer)
                     assert_true(there);
@@ -522,7 +525,7 @@ static void expect_order(const journal *j, const int *order, int count) {
 
 static void priorities_are_an_order(void **state) {
     (void)state;
-    rig_needs(RIG_STEPS);
+    fixture_needs(RIG_STEPS);
     fixture f = fixture_make(&engines[0], 40);
     journal j = {0};
     entry entries[6];
@@ -536,7 +539,7 @@ static void priorities_are_an_order(void **state) {
                                            .callback = note,
                                            .user = &entries[i]});
     }
-    rig_drain(f.engine);
+    fixture_drain(f.engine);
     expect_order(&j, (const int[]){5, 3, 1, 4, 2, 0}, 6);
     for (int i = 0; i < 6; i++)
         kvf_transfer_release(t[i]);
@@ -546,7 +549,7 @@ static void priorities_are_an_order(void **state) {
 /* Who waits for a background transfer lends it its turn. */
 static void waiting_lends_priority(void **state) {
     (void)state;
-    rig_needs(RIG_STEPS);
+    fixture_needs(RIG_STEPS);
     fixture f = fixture_make(&engines[0], 40);
     journal j = {0};
     entry entries[4];
@@ -565,7 +568,7 @@ static void waiting_lends_priority(void **state) {
         /* The ordered one fills what the first does. */
         t[i] = submit(&f, i == 3 ? 0 : (size_t)i, 1, o);
     }
-    rig_drain(f.engine);
+    fixture_drain(f.engine);
     expect_order(&j, (const int[]){0, 3, 1, 2}, 4);
     for (int i = 0; i < 4; i++)
         kvf_transfer_release(t[i]);
@@ -637,7 +640,7 @@ static void the_cap_holds(void **state) {
 
 static void an_imitated_link_takes_its_time(void **state) {
     (void)state;
-    rig_needs(RIG_IMITATION);
+    fixture_needs(RIG_IMITATION);
     for (size_t e = 0; e < ENGINES; e++) {
         kvf_host_options options = engines[e];
         options.imitate_gbps = 0.1;
@@ -655,7 +658,7 @@ static void an_imitated_link_takes_its_time(void **state) {
 
 static void statistics_add_up(void **state) {
     (void)state;
-    rig_needs(RIG_IMITATION);
+    fixture_needs(RIG_IMITATION);
     const kvf_host_options options = {.no_threads = true, .imitate_latency_us = 2000};
     fixture f = fixture_make(&options, 64);
     kvf_transfer *t = submit(&f, 0, 4, (kvf_submit_options){.by_layer = true});
@@ -682,7 +685,7 @@ static void statistics_add_up(void **state) {
 
 static void cancelled_before_it_begins(void **state) {
     (void)state;
-    rig_needs(RIG_IMITATION);
+    fixture_needs(RIG_IMITATION);
     for (size_t e = 0; e < ENGINES; e++) {
         kvf_host_options options = engines[e];
         options.imitate_latency_us = 30e6;
@@ -699,7 +702,7 @@ static void cancelled_before_it_begins(void **state) {
         assert_int_equal(kvf_transfer_landed(t, 0), 0);
         kvf_transfer_cancel(behind);
         assert_int_equal(kvf_transfer_wait(behind, -1, NULL), KVF_ERR_CANCELLED);
-        rig_drain(f.engine);
+        fixture_drain(f.engine);
         assert_int_equal(kvf_tier_idle(f.dst.tier, ids, BLOCKS, NULL), KVF_OK);
         expect_untouched(&f, 0, BLOCKS);
         kvf_transfer_release(t);
@@ -710,7 +713,7 @@ static void cancelled_before_it_begins(void **state) {
 
 static void cancelled_while_it_runs(void **state) {
     (void)state;
-    rig_needs(RIG_STEPS);
+    fixture_needs(RIG_STEPS);
     fixture f = fixture_make(&engines[0], 40);
     kvf_transfer *t = submit(&f, 0, 4, (kvf_submit_options){.by_layer = true});
     kvf_transfer *behind = submit(&f, 0, 4, (kvf_submit_options){.background = true});
@@ -719,7 +722,7 @@ static void cancelled_while_it_runs(void **state) {
     assert_int_equal(kvf_transfer_wait(t, -1, NULL), KVF_ERR_CANCELLED);
     assert_int_equal(kvf_transfer_landed(t, 0), 0);
     expect_untouched(&f, 4, BLOCKS - 4);
-    assert_false(rig_holds(f.dst.memory.layout, 0, 100)); /* the last layer was not started */
+    assert_false(fixture_holds(f.dst.memory.layout, 0, 100)); /* the last layer was not started */
     assert_int_equal(kvf_transfer_wait(behind, -1, NULL), KVF_OK);
     expect_moved(&f, 0, 4);
     kvf_transfer_release(t);
@@ -789,7 +792,7 @@ static void callbacks_come_once_and_on_the_caller(void **state) {
         kvf_transfer *polled =
             submit(&f, 1, 1, (kvf_submit_options){.callback = record, .user = &c[1]});
         const kvf_submit_options o = {.callback = record, .user = &c[2], .background = true};
-        const kvf_plan plan = rig_plan(ids + 2, ids + 2, 1);
+        const kvf_plan plan = fixture_plan(ids + 2, ids + 2, 1);
         assert_int_equal(kvf_transfer_submit(f.src.tier, f.dst.tier, &plan, 1, &o, NULL, NULL),
                          KVF_OK);
         usleep(2000);
@@ -800,7 +803,7 @@ static void callbacks_come_once_and_on_the_caller(void **state) {
         while (kvf_transfer_poll(polled, NULL) == KVF_PENDING)
             usleep(10);
         assert_int_equal(atomic_load(&c[1].count), 1);
-        rig_drain(f.engine);
+        fixture_drain(f.engine);
         kvf_engine_progress(f.engine);
         for (int i = 0; i < 3; i++) {
             assert_int_equal(atomic_load(&c[i].count), 1);
@@ -817,9 +820,10 @@ static void callbacks_tell_of_cancelling(void **state) {
     (void)state;
     fixture f = fixture_make(&engines[0], 40);
     call c = {0};
-    kvf_transfer *t = submit(
-        &f, 0, 1,
-        (kvf_submit_options){.callback = record, .user = &c, .background = !rig_has(RIG_STEPS)});
+    kvf_transfer *t =
+        submit(&f, 0, 1,
+               (kvf_submit_options){
+                   .callback = record, .user = &c, .background = !fixture_has(RIG_STEPS)});
     kvf_transfer_cancel(t);
     assert_int_equal(atomic_load(&c.count), 0);
     kvf_engine_progress(f.engine);
@@ -905,7 +909,7 @@ static void callbacks_come_once_with_many_callers(void **state) {
                 kvf_transfer_cancel(t);
             kvf_transfer_release(t);
         }
-        rig_drain(f.engine);
+        fixture_drain(f.engine);
         atomic_store(&c.stop, true);
         for (int i = 0; i < THREADS; i++)
             pthread_join(threads[i], NULL);
@@ -961,7 +965,7 @@ static void several_threads_wait_for_layers(void **state) {
 
 static void a_full_engine_changes_nothing(void **state) {
     (void)state;
-    rig_needs(RIG_IMITATION);
+    fixture_needs(RIG_IMITATION);
     for (size_t e = 0; e < ENGINES; e++) {
         kvf_host_options options = engines[e];
         options.max_transfers = 2;
@@ -973,7 +977,7 @@ static void a_full_engine_changes_nothing(void **state) {
         kvf_completion *completion = NULL;
         assert_int_equal(kvf_completion_create(NULL, NULL, NULL, &completion, NULL), KVF_OK);
         const kvf_submit_options o = {.callback = record, .user = &c, .completion = completion};
-        const kvf_plan plan = rig_plan(ids + 4, ids + 4, 2);
+        const kvf_plan plan = fixture_plan(ids + 4, ids + 4, 2);
         kvf_transfer *t = NULL;
         kvf_error error = {0};
         assert_int_equal(kvf_transfer_submit(f.src.tier, f.dst.tier, &plan, 1, &o, &t, &error),
@@ -986,7 +990,7 @@ static void a_full_engine_changes_nothing(void **state) {
         assert_int_equal(kvf_engine_progress(f.engine), 2);
         kvf_transfer_cancel(a);
         kvf_transfer_cancel(b);
-        rig_drain(f.engine);
+        fixture_drain(f.engine);
         assert_int_equal(kvf_transfer_submit(f.src.tier, f.dst.tier, &plan, 1, &o, &t, &error),
                          KVF_OK);
         assert_int_equal(kvf_completion_pending(completion), 1);
@@ -1020,7 +1024,7 @@ static void submit_refuses(void **state) {
     (void)state;
     fixture f = fixture_make(&engines[0], 40), other = fixture_make(&engines[0], 40);
     kvf_error e = {0};
-    const kvf_plan good = rig_plan(ids, ids, 2);
+    const kvf_plan good = fixture_plan(ids, ids, 2);
     kvf_transfer *t = NULL;
     assert_int_equal(kvf_transfer_submit(NULL, f.dst.tier, &good, 1, NULL, &t, &e),
                      KVF_ERR_INVALID);
@@ -1047,17 +1051,17 @@ static void submit_refuses(void **state) {
     expect_submit(KVF_ERR_RANGE, &f, &good, &layers, &e);
 
     const uint64_t far[] = {1, BLOCKS}, twice[] = {5, 5};
-    kvf_plan bad = rig_plan(far, ids, 2);
+    kvf_plan bad = fixture_plan(far, ids, 2);
     expect_submit(KVF_ERR_RANGE, &f, &bad, NULL, &e);
     assert_int_equal(e.fields,
                      KVF_ERROR_ID | KVF_ERROR_INDEX | KVF_ERROR_OTHER_INDEX | KVF_ERROR_EXPECTED);
     assert_true(e.id == BLOCKS && e.index == 0 && e.other_index == 1 && e.expected == BLOCKS);
-    bad = rig_plan(ids, far, 2);
+    bad = fixture_plan(ids, far, 2);
     expect_submit(KVF_ERR_RANGE, &f, &bad, NULL, &e);
-    bad = rig_plan(ids, twice, 2);
+    bad = fixture_plan(ids, twice, 2);
     expect_submit(KVF_ERR_CONFLICT, &f, &bad, NULL, &e);
     assert_int_equal(e.id, 5);
-    bad = rig_plan(NULL, ids, 2);
+    bad = fixture_plan(NULL, ids, 2);
     expect_submit(KVF_ERR_INVALID, &f, &bad, NULL, &e);
     assert_int_equal(e.index, 0);
     assert_int_equal(kvf_transfer_submit(f.src.tier, f.src.tier, &good, 1, NULL, &t, &e),
@@ -1107,22 +1111,22 @@ static void engines_refuse(void **state) {
         assert_null(engine);
     }
     assert_int_equal(error.expected, 0);
-    engine = rig_engine(&(kvf_host_options){.threads = 64});
-    assert_string_equal(kvf_engine_name(engine), rig_engine_name);
+    engine = fixture_engine(&(kvf_host_options){.threads = 64});
+    assert_string_equal(kvf_engine_name(engine), fixture_engine_name);
     kvf_engine_destroy(engine);
 }
 
 static void tiers_refuse(void **state) {
     (void)state;
     kvf_error error = {0};
-    kvf_engine *engine = rig_engine(NULL);
+    kvf_engine *engine = fixture_engine(NULL);
     kvf_shape shape = shape_of(1, 1, 8);
-    rig_memory a = rig_memory_make(&shape, RIG_CONTIGUOUS);
+    fixture_memory a = fixture_memory_make(&shape, RIG_CONTIGUOUS);
     shape.blocks = BLOCKS - 1;
-    rig_memory b = rig_memory_make(&shape, RIG_CONTIGUOUS);
+    fixture_memory b = fixture_memory_make(&shape, RIG_CONTIGUOUS);
     const kvf_layout *const different[] = {a.layout, b.layout}, *const hole[] = {a.layout, NULL};
     kvf_tier *tier = NULL;
-    const kvf_memory kind = rig_kind(RIG_FAR);
+    const kvf_memory kind = fixture_kind(RIG_FAR);
     kvf_tier_options o = {.layouts = different, .layout_count = 1, .memory = kind};
     assert_int_equal(kvf_tier_create(NULL, &o, &tier, &error), KVF_ERR_INVALID);
     assert_int_equal(kvf_tier_create(engine, NULL, &tier, &error), KVF_ERR_INVALID);
@@ -1139,7 +1143,7 @@ static void tiers_refuse(void **state) {
     assert_int_equal(error.index, 1);
     o = (kvf_tier_options){.layouts = hole, .layout_count = 1, .memory = KVF_MEMORY_DEVICE};
     assert_int_equal(kvf_tier_create(engine, &o, &tier, &error),
-                     rig_has(RIG_DEVICE) ? KVF_ERR_INVALID : KVF_ERR_UNSUPPORTED);
+                     fixture_has(RIG_DEVICE) ? KVF_ERR_INVALID : KVF_ERR_UNSUPPORTED);
     assert_null(tier);
     o.memory = KVF_MEMORY_PINNED;
     assert_int_equal(kvf_tier_create(engine, &o, &tier, &error), KVF_OK);
@@ -1154,8 +1158,8 @@ static void tiers_refuse(void **state) {
     assert_int_equal(kvf_tier_seal(tier, ids, 1, &error), KVF_ERR_UNSUPPORTED);
     assert_int_equal(kvf_tier_seal(NULL, ids, 1, &error), KVF_ERR_INVALID);
     kvf_tier_destroy(tier);
-    rig_memory_free(&a);
-    rig_memory_free(&b);
+    fixture_memory_free(&a);
+    fixture_memory_free(&b);
     kvf_engine_destroy(engine);
 }
 
@@ -1177,9 +1181,9 @@ static void busy_blocks_are_named(void **state) {
 }
 
 int main(void) {
-    if (!rig_available())
+    if (!fixture_available())
         return RIG_SKIPPED;
-    rig_watchdog(300);
+    fixture_watchdog(300);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(moves_and_reports),
         cmocka_unit_test(polls_until_done),
@@ -1215,5 +1219,5 @@ int main(void) {
         cmocka_unit_test(tiers_refuse),
         cmocka_unit_test(busy_blocks_are_named),
     };
-    return rig_end(cmocka_run_group_tests(tests, NULL, NULL));
+    return fixture_end(cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -73,7 +73,7 @@ for file in log summary facts predictions; do
 done
 grep -q '^IMITATED' "$out/predictions.txt" || complain "predictions.txt does not say IMITATED"
 [ "$(grep -cE '(met|MISSED)$' "$out/predictions.txt")" -ge 38 ] || complain "predictions are missing"
-grep -q '"kind": "kvferry-cuda-model"' "$out/model.json" || complain "model.json is no cost model"
+grep -q '"kind": "kvferry-cuda-costs"' "$out/costs.json" || complain "costs.json is no cost table"
 tar -tzf "$out/results.tgz" >"$work/names"
 for name in smoke large small strategies totals replay pinned; do
     grep -q "^results/$name.json$" "$work/names" || complain "results.tgz has no $name.json"

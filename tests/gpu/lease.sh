@@ -132,8 +132,8 @@ facts() {
         true' sh "$out" "$folder"
 }
 
-keep_model() {
-    cp "$XDG_CACHE_HOME"/kvferry/*.json "$out/model.json" 2>/dev/null || true
+keep_costs() {
+    cp "$XDG_CACHE_HOME"/kvferry/*.json "$out/costs.json" 2>/dev/null || true
 }
 
 # Sorts the test programs into those with random schedules and the others. On the fake runtime two of
@@ -153,11 +153,11 @@ sort_programs() {
 
 measure_first() {
     calibrate calibrate 40
-    keep_model
+    keep_costs
     on_gpu python torch-link 40 "$root/tests/gpu/torch_link.py" "$results/torch-link.json"
     transfers large 40 --regions 1 --fragment-bytes 64K,256K,1M,4M --poll
     transfers small 60 --regions 64 --fragment-bytes 1K,4K,8K,16K,28K --poll
-    calibrate calibrate-warm 30 --output "$out/model-warm.json"
+    calibrate calibrate-warm 30 --output "$out/costs-warm.json"
     python predictions 10 "$root/tests/gpu/predictions.py" "$results" "$out/predictions.txt"
 }
 
@@ -224,7 +224,7 @@ lease() {
     find_libraries
     facts
     all_transfers smoke 40 --bytes 32M --regions 16 --fragment-bytes 2K,64K --samples 2 \
-        --link-bytes 64M --strategy all --built-in-model
+        --link-bytes 64M --strategy all --built-in-costs
     [ "$word" = passed ] || stop_after_smoke
     measure_first
     test_correctness

@@ -170,8 +170,8 @@ static void try_background(void) {
     kvf_cuda_stats stats;
     kvf_error error = {0};
     if (kvf_cuda_stats_get(s.engine, &stats, &error) == KVF_OK)
-        printf("    memory for packing: %zu and %zu MiB\n", stats.ring_bytes[0] >> 20,
-               stats.ring_bytes[1] >> 20);
+        printf("    memory for packing: %zu and %zu MiB\n", stats.packing_bytes[0] >> 20,
+               stats.packing_bytes[1] >> 20);
     scene_close(&s);
 }
 

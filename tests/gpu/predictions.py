@@ -12,7 +12,7 @@ LINK_GBPS = (50, 56)
 WAITED_US = 20  # that default waiting may add to polling
 LINK_TO_TORCH = 0.02  # apart at most
 NOISE = 0.10  # of a calibration, at most
-MODEL_ERROR = 0.10  # of the model's predictions, and of a cold model against a warm one
+COST_ERROR = 0.10  # of predictions, and of a cold cost table against a warm one
 DIRECTIONS = ("h2d", "d2h")
 
 
@@ -53,8 +53,8 @@ def table(rows):
         fraction, error = row["fraction_of_link"], row["prediction_error"]
         yield ("auto %s (%s) / link" % (name, row["taken"]), "%g or more" % least, fraction,
                within(fraction, least, float("inf")))
-        yield ("time %s / model's - 1" % name, "0 within %g" % MODEL_ERROR, error,
-               within(error, -MODEL_ERROR, MODEL_ERROR))
+        yield ("time %s / predicted - 1" % name, "0 within %g" % COST_ERROR, error,
+               within(error, -COST_ERROR, COST_ERROR))
 
 
 def waiting(small, waited):
@@ -68,7 +68,7 @@ def waiting(small, waited):
                    "%g or less" % WAITED_US, late, within(late, float("-inf"), WAITED_US))
 
 
-def models(cold, warm):
+def cost_tables(cold, warm):
     """Their noise, and how far they are apart where each says what its choice takes."""
     for name, found in (("cold", cold), ("warm", warm)):
         noise = found["context"]["calibration_noise"]
@@ -80,8 +80,8 @@ def models(cold, warm):
         if abs(ratio) >= abs(worst.get(before["direction"], 0)):
             worst[before["direction"]] = ratio
     for direction, ratio in worst.items():
-        yield ("model %s warm / cold - 1, worst" % direction, "0 within %g" % MODEL_ERROR, ratio,
-               within(ratio, -MODEL_ERROR, MODEL_ERROR))
+        yield ("costs %s warm / cold - 1, worst" % direction, "0 within %g" % COST_ERROR, ratio,
+               within(ratio, -COST_ERROR, COST_ERROR))
 
 
 def gather(folder):
@@ -94,7 +94,7 @@ def gather(folder):
         if steps[name]:
             lines += table(steps[name]["rows"])
     if steps["calibrate"] and steps["calibrate-warm"]:
-        lines += models(steps["calibrate"], steps["calibrate-warm"])
+        lines += cost_tables(steps["calibrate"], steps["calibrate-warm"])
     if steps["small"] and steps["waited"]:
         lines += waiting(steps["small"], steps["waited"])
     imitated = any(found and found.get("context", {}).get("imitated") for found in steps.values())

@@ -26,7 +26,7 @@ begin() {
     for name in log summary facts predictions; do
         rm -f "$out/$name.txt"
     done
-    rm -f "$out/model.json" "$out/model-warm.json" "$out/results.tgz"
+    rm -f "$out/costs.json" "$out/costs-warm.json" "$out/results.tgz"
     export XDG_CACHE_HOME="$work/cache" # models of other machines are not used
     : >"$log"
     started=$(now) bad=0

@@ -6,7 +6,7 @@
 
 static char src_memory[4096], dst_memory[4096];
 
-/* A tile of two lines, and a region of one span. */
+/* A tile of two lines, and a region of one strip. */
 static kvf_layout *layout_at(char *memory, kvf_tile_order order) {
     const kvf_region regions[] = {
         {.base = memory, .block_stride = 16, .bytes = 8, .tokens = 2, .heads = 2, .order = order},
@@ -88,7 +88,7 @@ static void test_create(void **state) {
         open_fixture(&f, same_tier);
         size_t once = fail_to_create(&f.spec, false, KVF_OK);
         size_t ever = fail_to_create(&f.spec, true, KVF_OK);
-        /* The move, its spans and pairs, and every growth of the runs; the set of ids. */
+        /* The move, its strips and pairs, and every growth of the runs; the set of ids. */
         assert_in_range(once, same_tier ? 8 : 7, 30);
         assert_int_equal(ever, once);
         close_fixture(&f);
@@ -118,7 +118,7 @@ static void test_describe(void **state) {
     test_allocator_init(&memory);
     kvf_move *move;
     assert_int_equal(kvf_move_create(&f.spec, NULL, &memory.allocator, &move, NULL), KVF_OK);
-    kvf_move_report wanted, untouched;
+    kvf_move_summary wanted, untouched;
     assert_int_equal(kvf_move_describe(move, &wanted, NULL), KVF_OK);
     memset(&untouched, 0x33, sizeof untouched);
     const size_t live = memory.live_bytes;
@@ -126,12 +126,12 @@ static void test_describe(void **state) {
         kvf_status status = KVF_ERR_NO_MEMORY;
         size_t failures = 0;
         for (; status != KVF_OK; failures++) {
-            kvf_move_report report = untouched;
+            kvf_move_summary info = untouched;
             kvf_error error = {.status = KVF_OK};
             memory.fail_at = memory.calls + 1 + failures;
             memory.fail_ever_after = ever_after;
-            status = kvf_move_describe(move, &report, &error);
-            assert_memory_equal(&report, status == KVF_OK ? &wanted : &untouched, sizeof report);
+            status = kvf_move_describe(move, &info, &error);
+            assert_memory_equal(&info, status == KVF_OK ? &wanted : &untouched, sizeof info);
             assert_int_equal(error.status, status);
             assert_int_equal(memory.live_bytes, live);
         }

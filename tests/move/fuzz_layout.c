@@ -47,8 +47,8 @@ static void take_tile(input *in, kvf_region *r) {
     if (how < 128)
         return;
     r->order = (kvf_tile_order)(how % 16 ? 1 + how % 2 : how / 16 % 4);
-    r->tokens = how & 2 ? model_rows(r) : take_up_to(in, 6);
-    r->heads = how & 4 ? model_rows(r) : take_up_to(in, 6);
+    r->tokens = how & 2 ? oracle_rows(r) : take_up_to(in, 6);
+    r->heads = how & 4 ? oracle_rows(r) : take_up_to(in, 6);
     if (how & 8)
         r->bytes = (r->tokens * r->heads) % 17;
 }
@@ -87,15 +87,15 @@ static bool is_valid_tile(const kvf_region *r) {
         return r->tokens == 0 && r->heads == 0;
     const size_t outer = r->order == KVF_ORDER_NHD ? r->tokens : r->heads;
     return (r->order == KVF_ORDER_NHD || r->order == KVF_ORDER_HND) && r->tokens > 0 &&
-           r->heads > 0 && model_bytes(r) % (r->tokens * r->heads) == 0 &&
-           (model_rows(r) == 1 || model_rows(r) == outer);
+           r->heads > 0 && oracle_bytes(r) % (r->tokens * r->heads) == 0 &&
+           (oracle_rows(r) == 1 || oracle_rows(r) == outer);
 }
 
 static bool is_valid(const kvf_region *list, size_t count, size_t blocks) {
     bool valid = count > 0 && blocks > 0;
     for (size_t i = 0; i < count; i++)
         valid = valid && list[i].bytes > 0 &&
-                (model_rows(&list[i]) == 1 || list[i].row_pitch >= list[i].bytes) &&
+                (oracle_rows(&list[i]) == 1 || list[i].row_pitch >= list[i].bytes) &&
                 (i == 0 || list[i].layer >= list[i - 1].layer) && is_valid_tile(&list[i]);
     return valid;
 }
@@ -121,7 +121,7 @@ static void check_recommended(const kvf_layout *layout, kvf_layout_use use, size
     require(status == KVF_OK, "there is a packed layout for every layout");
     size_t count, painted;
     const kvf_region *r = kvf_layout_regions(packed, &count);
-    bool twice = model_overlaps(r, count, blocks, arena, &painted);
+    bool twice = oracle_overlaps(r, count, blocks, arena, &painted);
     require(!twice && painted == needed, "a packed layout fills its buffer");
     require(kvf_layout_digest(packed) == kvf_layout_digest(layout), "a packed layout pairs up");
     kvf_layout_destroy(packed);
@@ -144,7 +144,7 @@ static void check_small_regions(input *in) {
     kvf_status status = kvf_layout_create(list, count, blocks, NULL, &layout, &error);
     kvf_status want = KVF_ERR_INVALID;
     if (is_valid(list, count, blocks))
-        want = model_accepts(list, count, blocks, arena) ? KVF_OK : KVF_ERR_LAYOUT;
+        want = oracle_accepts(list, count, blocks, arena) ? KVF_OK : KVF_ERR_LAYOUT;
     /* An overlap is found before a later region that is invalid. */
     require(status == want || (want == KVF_ERR_INVALID && status == KVF_ERR_LAYOUT),
             "a layout is made exactly when nothing overlaps");
@@ -211,10 +211,10 @@ static void check_bounds(const kvf_layout *layout, const kvf_buffer *buffers) {
     const size_t blocks = kvf_layout_blocks(layout);
     for (size_t i = 0; i < count; i++) {
         const kvf_buffer *b = &buffers[r[i].buffer];
-        require(r[i].base >= b->base && model_end(&r[i], blocks) <= (char *)b->base + b->bytes,
+        require(r[i].base >= b->base && oracle_end(&r[i], blocks) <= (char *)b->base + b->bytes,
                 "a region lies in its buffer");
     }
-    require(!model_overlaps(r, count, blocks, arena, NULL), "a named layout does not overlap");
+    require(!oracle_overlaps(r, count, blocks, arena, NULL), "a named layout does not overlap");
 }
 
 /* Buffers grow to what the error asks for until there is a layout. */
@@ -322,9 +322,9 @@ static void move_by_block(const kvf_layout *src, const kvf_layout *dst, const pa
     const kvf_region *from = kvf_layout_regions(src, &count), *to = kvf_layout_regions(dst, NULL);
     for (size_t i = 0; i < p->count; i++)
         for (size_t k = 0; k < count; k++)
-            for (size_t at = 0; at < model_bytes(&from[k]); at++)
-                wanted[model_byte(&to[k], p->dst[i], at) - target] =
-                    *model_byte(&from[k], p->src[i], at);
+            for (size_t at = 0; at < oracle_bytes(&from[k]); at++)
+                wanted[oracle_byte(&to[k], p->dst[i], at) - target] =
+                    *oracle_byte(&from[k], p->src[i], at);
 }
 
 static bool in_one_segment(const char *at, size_t width, size_t segment) {

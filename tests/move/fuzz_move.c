@@ -8,7 +8,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static move_counts counts;
-    const char *broken = move_model_decode(data, size, &counts);
+    const char *broken = move_oracle_decode(data, size, &counts);
     if (broken) {
         fprintf(stderr, "broken: %s\n", broken);
         abort();

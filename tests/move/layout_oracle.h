@@ -1,6 +1,6 @@
 /* What layouts should do, found by painting every byte. For layouts within a small arena. */
-#ifndef KVF_TEST_LAYOUT_MODEL_H
-#define KVF_TEST_LAYOUT_MODEL_H
+#ifndef KVF_TEST_LAYOUT_ORACLE_H
+#define KVF_TEST_LAYOUT_ORACLE_H
 
 #include <kvferry/layout.h>
 
@@ -8,22 +8,22 @@
 
 enum { MODEL_ARENA = 1 << 16 };
 
-static inline size_t model_rows(const kvf_region *r) {
+static inline size_t oracle_rows(const kvf_region *r) {
     return r->rows ? r->rows : 1;
 }
 
-static inline char *model_address(const kvf_region *r, size_t block, size_t row) {
+static inline char *oracle_address(const kvf_region *r, size_t block, size_t row) {
     return (char *)r->base + block * r->block_stride + row * r->row_pitch;
 }
 
-static inline size_t model_bytes(const kvf_region *r) {
-    return model_rows(r) * r->bytes;
+static inline size_t oracle_bytes(const kvf_region *r) {
+    return oracle_rows(r) * r->bytes;
 }
 
 /* Where a tile has, of its bytes as they lie, the one that is the `at`-th by token, head and byte.
  */
-static inline size_t model_place_in_tile(const kvf_region *r, size_t at) {
-    const size_t piece = model_bytes(r) / (r->tokens * r->heads);
+static inline size_t oracle_place_in_tile(const kvf_region *r, size_t at) {
+    const size_t piece = oracle_bytes(r) / (r->tokens * r->heads);
     const size_t token = at / piece / r->heads, head = at / piece % r->heads;
     const size_t index =
         r->order == KVF_ORDER_NHD ? token * r->heads + head : head * r->tokens + token;
@@ -32,23 +32,23 @@ static inline size_t model_place_in_tile(const kvf_region *r, size_t at) {
 
 /* The `at`-th byte of a block's region: counted through its rows, or through a tile by token, head
  * and byte, whatever its order. */
-static inline char *model_byte(const kvf_region *r, size_t block, size_t at) {
-    const size_t place = r->order == KVF_ORDER_OPAQUE ? at : model_place_in_tile(r, at);
-    return model_address(r, block, place / r->bytes) + place % r->bytes;
+static inline char *oracle_byte(const kvf_region *r, size_t block, size_t at) {
+    const size_t place = r->order == KVF_ORDER_OPAQUE ? at : oracle_place_in_tile(r, at);
+    return oracle_address(r, block, place / r->bytes) + place % r->bytes;
 }
 
 /* Whether two rows of any blocks and regions share a byte. `painted`, if not NULL, gets how many
  * different bytes there are. */
-static inline bool model_overlaps(const kvf_region *regions, size_t count, size_t blocks,
-                                  const char *arena, size_t *painted) {
+static inline bool oracle_overlaps(const kvf_region *regions, size_t count, size_t blocks,
+                                   const char *arena, size_t *painted) {
     static unsigned char map[MODEL_ARENA];
     size_t total = 0, again = 0;
     memset(map, 0, sizeof map);
     for (size_t i = 0; i < count; i++)
         for (size_t b = 0; b < blocks; b++)
-            for (size_t r = 0; r < model_rows(&regions[i]); r++)
+            for (size_t r = 0; r < oracle_rows(&regions[i]); r++)
                 for (size_t k = 0; k < regions[i].bytes; k++) {
-                    unsigned char *byte = &map[model_address(&regions[i], b, r) + k - arena];
+                    unsigned char *byte = &map[oracle_address(&regions[i], b, r) + k - arena];
                     again += *byte;
                     total += !*byte;
                     *byte = 1;
@@ -58,35 +58,35 @@ static inline bool model_overlaps(const kvf_region *regions, size_t count, size_
     return again != 0;
 }
 
-static inline bool model_solid(const kvf_region *r) {
-    return model_rows(r) == 1 || r->row_pitch == r->bytes;
+static inline bool oracle_solid(const kvf_region *r) {
+    return oracle_rows(r) == 1 || r->row_pitch == r->bytes;
 }
 
 /* Whether the library promises to tell if the two interleave. */
-static inline bool model_alike(const kvf_region *a, const kvf_region *b, size_t blocks) {
+static inline bool oracle_alike(const kvf_region *a, const kvf_region *b, size_t blocks) {
     if (blocks > 1 && a->block_stride != b->block_stride)
         return false;
-    return (model_solid(a) && model_solid(b)) ||
-           (model_rows(a) == model_rows(b) && a->row_pitch == b->row_pitch);
+    return (oracle_solid(a) && oracle_solid(b)) ||
+           (oracle_rows(a) == oracle_rows(b) && a->row_pitch == b->row_pitch);
 }
 
-static inline char *model_end(const kvf_region *r, size_t blocks) {
-    return model_address(r, blocks - 1, model_rows(r) - 1) + r->bytes;
+static inline char *oracle_end(const kvf_region *r, size_t blocks) {
+    return oracle_address(r, blocks - 1, oracle_rows(r) - 1) + r->bytes;
 }
 
-static inline bool model_extents_meet(const kvf_region *a, const kvf_region *b, size_t blocks) {
-    return (char *)a->base < model_end(b, blocks) && (char *)b->base < model_end(a, blocks);
+static inline bool oracle_extents_meet(const kvf_region *a, const kvf_region *b, size_t blocks) {
+    return (char *)a->base < oracle_end(b, blocks) && (char *)b->base < oracle_end(a, blocks);
 }
 
 /* Whether valid regions in the arena make a layout. */
-static inline bool model_accepts(const kvf_region *regions, size_t count, size_t blocks,
-                                 const char *arena) {
+static inline bool oracle_accepts(const kvf_region *regions, size_t count, size_t blocks,
+                                  const char *arena) {
     for (size_t i = 0; i < count; i++)
         for (size_t k = 0; k < i; k++)
-            if (!model_alike(&regions[i], &regions[k], blocks) &&
-                model_extents_meet(&regions[i], &regions[k], blocks))
+            if (!oracle_alike(&regions[i], &regions[k], blocks) &&
+                oracle_extents_meet(&regions[i], &regions[k], blocks))
                 return false;
-    return !model_overlaps(regions, count, blocks, arena, NULL);
+    return !oracle_overlaps(regions, count, blocks, arena, NULL);
 }
 
 #endif

@@ -172,8 +172,8 @@ static kvf_layout *make_own(move_side side, const move_shape *s, const move_plac
     return status == KVF_OK ? layout : NULL;
 }
 
-kvf_layout *move_model_layout(move_side side, move_kind kind, const move_shape *shape,
-                              const move_place *place) {
+kvf_layout *move_oracle_layout(move_side side, move_kind kind, const move_shape *shape,
+                               const move_place *place) {
     if (kind == MOVE_OWN)
         return make_own(side, shape, place);
     if (kind != MOVE_WHOLE_BLOCKS && kind != MOVE_BY_LAYER)
@@ -381,7 +381,7 @@ static const char *check_decoded(input *in, const kvf_layout *src, const kvf_lay
     }
     const pairs p = take_pairs(in, kvf_layout_blocks(src), kvf_layout_blocks(dst));
     spec.plan_count = take_plans(in, &p, plans);
-    return move_model_check(&spec, limited ? &limits : NULL, counts);
+    return move_oracle_check(&spec, limited ? &limits : NULL, counts);
 }
 
 /* The caller's own regions as often as any other two kinds, and where there is nothing else. */
@@ -389,11 +389,11 @@ static kvf_layout *take_layout(input *in, move_side side, const move_shape *shap
                                const move_place *place) {
     const size_t kind = take_below(in, MOVE_KINDS + 2);
     kvf_layout *layout =
-        kind < MOVE_KINDS ? move_model_layout(side, (move_kind)kind, shape, place) : NULL;
-    return layout ? layout : move_model_layout(side, MOVE_OWN, shape, place);
+        kind < MOVE_KINDS ? move_oracle_layout(side, (move_kind)kind, shape, place) : NULL;
+    return layout ? layout : move_oracle_layout(side, MOVE_OWN, shape, place);
 }
 
-const char *move_model_decode(const uint8_t *data, size_t size, move_counts *counts) {
+const char *move_oracle_decode(const uint8_t *data, size_t size, move_counts *counts) {
     input in = {data, size};
     move_shape shape = take_shape(&in);
     move_place src_place = take_place(&in), dst_place = take_place(&in);

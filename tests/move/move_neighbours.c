@@ -52,7 +52,7 @@ static bool is_whole(const move_contents *c, bool cut) {
     size_t bytes = 0;
     for (size_t i = 0; i < MOVE_REGIONS; i++)
         if (c->regions >> i & 1)
-            bytes += model_bytes(move_region_of(&move_maps[MOVE_DST], i));
+            bytes += oracle_bytes(move_region_of(&move_maps[MOVE_DST], i));
     return !cut || c->bytes == bytes * count_bits(c->blocks);
 }
 

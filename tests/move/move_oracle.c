@@ -23,9 +23,9 @@ static void paint(move_side side, const kvf_layout *layout) {
     const kvf_region *regions = kvf_layout_regions(layout, &count);
     for (size_t i = 0; i < count; i++)
         for (size_t b = 0; b < kvf_layout_blocks(layout); b++)
-            for (size_t r = 0; r < model_rows(&regions[i]); r++)
+            for (size_t r = 0; r < oracle_rows(&regions[i]); r++)
                 for (size_t k = 0; k < regions[i].bytes; k++)
-                    m->owners[model_address(&regions[i], b, r) + k - m->arena] = (move_owner){
+                    m->owners[oracle_address(&regions[i], b, r) + k - m->arena] = (move_owner){
                         1, (uint8_t)i, (uint8_t)b, (uint16_t)(r * regions[i].bytes + k)};
 }
 
@@ -307,11 +307,11 @@ static bool copy_naively(const kvf_move_spec *spec, const move_verdict *v) {
     memset(wanted, 0x5a, MOVE_ARENA);
     for (size_t i = 0; i < count; i++)
         for (size_t b = 0; b < kvf_layout_blocks(spec->dst); b++)
-            for (size_t k = 0; v->sources[b] != UINT64_MAX && k < model_bytes(&dst[i]); k++) {
+            for (size_t k = 0; v->sources[b] != UINT64_MAX && k < oracle_bytes(&dst[i]); k++) {
                 if (!is_in_layers(spec->dst, i, spec->first_layer, spec->layer_count))
                     continue;
-                const ptrdiff_t at = model_byte(&dst[i], b, k) - move_arenas[MOVE_DST];
-                wanted[at] = *model_byte(&src[i], v->sources[b], k);
+                const ptrdiff_t at = oracle_byte(&dst[i], b, k) - move_arenas[MOVE_DST];
+                wanted[at] = *oracle_byte(&src[i], v->sources[b], k);
                 written[at]--;
             }
     for (size_t i = 0; i < MOVE_ARENA; i++)
@@ -330,7 +330,7 @@ static int by_size(const void *a, const void *b) {
 static const char *check_report(const kvf_move *move, const move_boxes *list,
                                 const move_verdict *v) {
     static size_t boxes[MOVE_ARENA], fragments[MOVE_ARENA];
-    kvf_move_report r;
+    kvf_move_summary r;
     if (kvf_move_describe(move, &r, NULL) != KVF_OK)
         return "a move can be described";
     uint64_t bytes = 0;
@@ -347,7 +347,7 @@ static const char *check_report(const kvf_move *move, const move_boxes *list,
     if (r.boxes != list->count || r.fragments != n ||
         kvf__move_box_count(move, &move->limits) != list->count)
         return "boxes and fragments are counted";
-    if (n > 0 && (r.runs > r.blocks || r.runs == 0 || r.spans == 0 || r.boxes < r.runs * r.spans))
+    if (n > 0 && (r.runs > r.blocks || r.runs == 0 || r.strips == 0 || r.boxes < r.runs * r.strips))
         return "a run of a joined layer is a box at least";
     qsort(boxes, list->count, sizeof *boxes, by_size);
     qsort(fragments, n, sizeof *fragments, by_size);
@@ -424,9 +424,9 @@ static const char *check_unsegmented(const kvf_move_spec *spec, const kvf_box_li
     if (!broken)
         broken = check_report(move, &uncut, v);
     if (!broken) {
-        kvf_move_report r = {0};
+        kvf_move_summary r = {0};
         const bool cut =
-            kvf_move_describe(without, &r, NULL) != KVF_OK || r.spans * r.runs != uncut.count;
+            kvf_move_describe(without, &r, NULL) != KVF_OK || r.strips * r.runs != uncut.count;
         broken = move_check_neighbours(spec, &l, cut, &uncut, v);
     }
     counts->split += uncut.count != list->count;
@@ -467,8 +467,8 @@ static const char *check_move(const kvf_move_spec *spec, const kvf_box_limits *l
     return broken ? broken : check_unsegmented(spec, limits, move, &list, v, counts);
 }
 
-const char *move_model_check(const kvf_move_spec *spec, const kvf_box_limits *limits,
-                             move_counts *counts) {
+const char *move_oracle_check(const kvf_move_spec *spec, const kvf_box_limits *limits,
+                              move_counts *counts) {
     static const kvf_box_limits everything = {.max_pitch = SIZE_MAX,
                                               .negative_pitch = true,
                                               .narrow_pitch = true,

@@ -1,6 +1,6 @@
 /* A byte-by-byte copier beside which moves are held, and a maker of all kinds of layouts. */
-#ifndef KVF_TEST_MOVE_MODEL_H
-#define KVF_TEST_MOVE_MODEL_H
+#ifndef KVF_TEST_MOVE_ORACLE_H
+#define KVF_TEST_MOVE_ORACLE_H
 
 #include <kvferry/move.h>
 
@@ -49,8 +49,8 @@ typedef enum move_kind {
 typedef enum move_side { MOVE_SRC, MOVE_DST } move_side;
 
 /* NULL when there is none of this kind for the shape, or it does not fit the side's memory. */
-kvf_layout *move_model_layout(move_side side, move_kind kind, const move_shape *shape,
-                              const move_place *place);
+kvf_layout *move_oracle_layout(move_side side, move_kind kind, const move_shape *shape,
+                               const move_place *place);
 
 /* How often what happened, so that a test can tell whether it has seen everything. */
 typedef struct move_counts {
@@ -65,10 +65,10 @@ typedef struct move_counts {
 /* Makes the move of two layouts from move_model_layout, or sees it refused as it should be, and
  * holds all that the library says of it against a copy made byte by byte. Returns NULL, or the rule
  * that does not hold. */
-const char *move_model_check(const kvf_move_spec *spec, const kvf_box_limits *limits,
-                             move_counts *counts);
+const char *move_oracle_check(const kvf_move_spec *spec, const kvf_box_limits *limits,
+                              move_counts *counts);
 
 /* Decodes the bytes to two layouts, plans and limits, and checks these. */
-const char *move_model_decode(const uint8_t *data, size_t size, move_counts *counts);
+const char *move_oracle_decode(const uint8_t *data, size_t size, move_counts *counts);
 
 #endif

@@ -1,4 +1,4 @@
-/* What the files of the move model share. */
+/* What the files of the move oracle share. */
 #ifndef KVF_TEST_MOVE_PARTS_H
 #define KVF_TEST_MOVE_PARTS_H
 

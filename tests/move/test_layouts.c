@@ -151,7 +151,7 @@ static void check_region(const struct named *n, const kvf_shape *s, const kvf_bu
         for (at.r = 0; at.r < rows(s); at.r++) {
             place want = n->place(s, at);
             assert_int_equal(region->buffer, want.buffer);
-            assert_ptr_equal(model_address(region, at.b, at.r),
+            assert_ptr_equal(oracle_address(region, at.b, at.r),
                              (char *)buffers[want.buffer].base + want.offset);
         }
 }
@@ -171,7 +171,7 @@ static void check_named(const struct named *n, const kvf_shape *s) {
     assert_int_equal(kvf_layout_block_bytes(layout), block_bytes);
     for (size_t i = 0; i < count; i++)
         check_region(n, s, buffers, &regions[i], (spot){.l = i / parts(s), .p = i % parts(s)});
-    assert_false(model_overlaps(regions, count, s->blocks, arena, &painted));
+    assert_false(oracle_overlaps(regions, count, s->blocks, arena, &painted));
     assert_int_equal(painted, s->blocks * block_bytes);
     kvf_layout_destroy(layout);
 }
@@ -358,7 +358,7 @@ static void check_recommended(kvf_layout_use use, const size_t *offsets, const s
     }
     assert_true(kvf_layout_digest(packed) == kvf_layout_digest(layout));
     assert_int_equal(kvf_layout_blocks(packed), blocks);
-    assert_false(model_overlaps(r, count, blocks, arena, &painted));
+    assert_false(oracle_overlaps(r, count, blocks, arena, &painted));
     assert_int_equal(painted, blocks * scattered_bytes);
     kvf_layout_destroy(packed);
     kvf_layout_destroy(layout);

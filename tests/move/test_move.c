@@ -68,9 +68,9 @@ static const kvf_box_limits limit_cases[] = {
      .dst_segment = 250},
 };
 
-static void expect_model(const kvf_move_spec *spec, const kvf_box_limits *limits,
-                         move_counts *counts) {
-    const char *broken = move_model_check(spec, limits, counts);
+static void expect_oracle(const kvf_move_spec *spec, const kvf_box_limits *limits,
+                          move_counts *counts) {
+    const char *broken = move_oracle_check(spec, limits, counts);
     if (broken)
         fail_msg("broken: %s", broken);
 }
@@ -89,7 +89,7 @@ static void check_plans_and_limits(const kvf_layout *src, const kvf_layout *dst,
                                         .plans = plans,
                                         .plan_count = 2,
                                         .by_layer = (i + k) % 3 == 0};
-            expect_model(&spec, k < COUNT(limit_cases) ? &limit_cases[k] : NULL, counts);
+            expect_oracle(&spec, k < COUNT(limit_cases) ? &limit_cases[k] : NULL, counts);
         }
     }
 }
@@ -107,9 +107,9 @@ static void check_kinds(const move_shape *shape, bool apart, move_counts *counts
         {.blocks = 8, .order = 3, .pad_piece = 4, .interleave = true, .apart = true, .hnd = 0x5b},
     };
     for (size_t from = 0; from < MOVE_KINDS; from++) {
-        kvf_layout *src = move_model_layout(MOVE_SRC, (move_kind)from, shape, &places[0]);
+        kvf_layout *src = move_oracle_layout(MOVE_SRC, (move_kind)from, shape, &places[0]);
         for (size_t to = 0; src && to < MOVE_KINDS; to++) {
-            kvf_layout *dst = move_model_layout(MOVE_DST, (move_kind)to, shape, &places[1]);
+            kvf_layout *dst = move_oracle_layout(MOVE_DST, (move_kind)to, shape, &places[1]);
             assert_true(dst || (to == MOVE_MLA && shape->parts > 1));
             if (dst)
                 check_plans_and_limits(src, dst, counts);
@@ -144,7 +144,7 @@ static void test_random_moves(void **state) {
         uint8_t bytes[256];
         for (size_t i = 0; i < sizeof bytes; i++)
             bytes[i] = (uint8_t)(test_random_next(&random) >> 24);
-        const char *broken = move_model_decode(bytes, sizeof bytes, &counts);
+        const char *broken = move_oracle_decode(bytes, sizeof bytes, &counts);
         if (broken)
             fail_msg("seed %llu, broken: %s", (unsigned long long)seed, broken);
     }
@@ -255,7 +255,7 @@ static void test_sorting(void **state) {
 
 static void check_counts(const kvf_move *move) {
     static kvf_box boxes[1000];
-    kvf_move_report r;
+    kvf_move_summary r;
     assert_int_equal(kvf_move_describe(move, &r, NULL), KVF_OK);
     uint64_t bytes = 0, count = 0, fragments = 0;
     size_t smallest = SIZE_MAX;
@@ -320,18 +320,18 @@ static void test_known_report(void **state) {
     fixture f = {strided(src_memory, 8), strided(dst_memory, 8)};
     const uint64_t src[] = {0, 1, 2, 9, 20}, dst[] = {0, 1, 2, 12, 11};
     kvf_move *move = move_of(&f, &rows_only, 5, src, dst);
-    kvf_move_report r;
+    kvf_move_summary r;
     assert_int_equal(kvf_move_describe(move, &r, NULL), KVF_OK);
-    const kvf_move_report expected = {.bytes = 40,
-                                      .blocks = 5,
-                                      .boxes = 3,
-                                      .fragments = 3,
-                                      .smallest_box = 8,
-                                      .median_box = 8,
-                                      .smallest_fragment = 8,
-                                      .median_fragment = 8,
-                                      .spans = 1,
-                                      .runs = 3};
+    const kvf_move_summary expected = {.bytes = 40,
+                                       .blocks = 5,
+                                       .boxes = 3,
+                                       .fragments = 3,
+                                       .smallest_box = 8,
+                                       .median_box = 8,
+                                       .smallest_fragment = 8,
+                                       .median_fragment = 8,
+                                       .strips = 1,
+                                       .runs = 3};
     assert_memory_equal(&r, &expected, sizeof r);
     kvf_move_destroy(move);
     free_fixture(&f);
@@ -375,14 +375,14 @@ static void test_null_arguments(void **state) {
     kvf_move *move = move_of(&f, NULL, 1, one_id, one_id);
     kvf_box box;
     kvf_box_cursor cursor = {0};
-    kvf_move_report report;
+    kvf_move_summary info;
     kvf_error error = {.status = KVF_OK};
     assert_int_equal(kvf_move_next(NULL, &cursor, &box, 1), 0);
     assert_int_equal(kvf_move_next(move, NULL, &box, 1), 0);
     assert_int_equal(kvf_move_next(move, &cursor, NULL, 1), 0);
     assert_int_equal(kvf_move_next(move, &cursor, &box, 0), 0);
     assert_int_equal(kvf_move_next(move, &cursor, &box, 1), 1);
-    assert_int_equal(kvf_move_describe(NULL, &report, &error), KVF_ERR_INVALID);
+    assert_int_equal(kvf_move_describe(NULL, &info, &error), KVF_ERR_INVALID);
     assert_int_equal(error.status, KVF_ERR_INVALID);
     assert_int_equal(kvf_move_describe(move, NULL, NULL), KVF_ERR_INVALID);
     kvf_move_destroy(move);
@@ -398,13 +398,13 @@ static void test_empty_plans(void **state) {
         const kvf_move_spec spec = {
             .src = f.src, .dst = f.dst, .plans = n ? empty : NULL, .plan_count = n};
         kvf_move *move;
-        kvf_move_report report;
+        kvf_move_summary info;
         kvf_box box;
         assert_int_equal(kvf_move_create(&spec, NULL, NULL, &move, NULL), KVF_OK);
         assert_int_equal(kvf_move_next(move, &(kvf_box_cursor){0}, &box, 1), 0);
-        assert_int_equal(kvf_move_describe(move, &report, NULL), KVF_OK);
-        const kvf_move_report nothing = {.spans = 1};
-        assert_memory_equal(&report, &nothing, sizeof report);
+        assert_int_equal(kvf_move_describe(move, &info, NULL), KVF_OK);
+        const kvf_move_summary nothing = {.strips = 1};
+        assert_memory_equal(&info, &nothing, sizeof info);
         assert_int_equal(kvf__move_box_count(move, &move->limits), 0);
         kvf_move_destroy(move);
     }

@@ -152,7 +152,7 @@ static void test_shapes_of_tiles(void **state) {
                                  .tokens = 5,
                                  .heads = 3,
                                  .order = KVF_ORDER_HND};
-        rig_memory m = rig_memory_make(&shape, (rig_form)form);
+        fixture_memory m = fixture_memory_make(&shape, (fixture_form)form);
         size_t count;
         const kvf_region *r = kvf_layout_regions(m.layout, &count);
         assert_int_equal(count, 4);
@@ -162,7 +162,7 @@ static void test_shapes_of_tiles(void **state) {
             assert_int_equal(r[i].order, KVF_ORDER_HND);
             assert_int_equal(r[i].rows, 3);
         }
-        rig_memory_free(&m);
+        fixture_memory_free(&m);
     }
     const size_t bytes[] = {16, 18};
     const kvf_shape odd = {.blocks = 1,
@@ -406,9 +406,9 @@ static void test_lines_are_sorted_by_destination(void **state) {
     }
     for (int by_layer = 0; by_layer < 2; by_layer++) {
         kvf_move *move = move_between(src, dst, REGIONS, 1, by_layer, NULL);
-        assert_int_equal(move->span_count, 3 * REGIONS);
-        for (size_t i = 1; i < move->span_count; i++) {
-            const kvf__span *a = &move->spans[i - 1], *b = &move->spans[i];
+        assert_int_equal(move->strip_count, 3 * REGIONS);
+        for (size_t i = 1; i < move->strip_count; i++) {
+            const kvf__strip *a = &move->strips[i - 1], *b = &move->strips[i];
             assert_true(by_layer && a->layer != b->layer ? a->layer < b->layer : a->dst < b->dst);
         }
         kvf_move_destroy(move);
@@ -420,17 +420,17 @@ static void test_known_report(void **state) {
     const kvf_region nhd = tile_at(src_memory, KVF_ORDER_NHD, 4, 2, 8);
     const kvf_region hnd = tile_at(dst_memory, KVF_ORDER_HND, 4, 2, 8);
     const kvf_box_limits none = {0};
-    const kvf_move_report whole = {.bytes = 192,
-                                   .blocks = 3,
-                                   .boxes = 2,
-                                   .fragments = 24,
-                                   .smallest_box = 96,
-                                   .median_box = 96,
-                                   .smallest_fragment = 8,
-                                   .median_fragment = 8,
-                                   .spans = 2,
-                                   .runs = 1};
-    kvf_move_report cut = whole, r;
+    const kvf_move_summary whole = {.bytes = 192,
+                                    .blocks = 3,
+                                    .boxes = 2,
+                                    .fragments = 24,
+                                    .smallest_box = 96,
+                                    .median_box = 96,
+                                    .smallest_fragment = 8,
+                                    .median_fragment = 8,
+                                    .strips = 2,
+                                    .runs = 1};
+    kvf_move_summary cut = whole, r;
     cut.boxes = 24;
     cut.smallest_box = cut.median_box = 8;
     for (int limited = 0; limited < 2; limited++) {
@@ -455,13 +455,13 @@ static kvf_shape shape_in(kvf_tile_order order) {
                        .order = order};
 }
 
-/* Which byte of which piece of which block; written out here, apart from the models. */
+/* Which byte of which piece of which block; written out here, apart from the oracles. */
 static char content(size_t block, size_t region, size_t token, size_t head, size_t byte) {
     size_t x = (((block * 7 + region) * TOKENS + token) * HEADS + head) * PIECE + byte;
     return (char)(x * 2654435761u >> 13);
 }
 
-static char *piece_of(const rig_tier *tier, size_t block, size_t region, size_t token,
+static char *piece_of(const fixture_tier *tier, size_t block, size_t region, size_t token,
                       size_t head) {
     const kvf_region *r = &kvf_layout_regions(tier->memory.layout, NULL)[region];
     const bool nhd = r->order == KVF_ORDER_NHD;
@@ -472,7 +472,7 @@ static char *piece_of(const rig_tier *tier, size_t block, size_t region, size_t 
 }
 
 /* Fills the tier, or compares it. */
-static void for_all_pieces(const rig_tier *tier, bool fill) {
+static void for_all_pieces(const fixture_tier *tier, bool fill) {
     for (size_t b = 0; b < BLOCKS; b++)
         for (size_t i = 0; i < (size_t)LAYERS * PARTS; i++)
             for (size_t n = 0; n < TOKENS; n++)
@@ -488,9 +488,9 @@ static void for_all_pieces(const rig_tier *tier, bool fill) {
                 }
 }
 
-static void carry(const rig_tier *from, const rig_tier *to, bool by_layer) {
+static void carry(const fixture_tier *from, const fixture_tier *to, bool by_layer) {
     const uint64_t ids[BLOCKS] = {3, 0, 1, 2, 4};
-    const kvf_plan plan = rig_plan(ids, ids, BLOCKS);
+    const kvf_plan plan = fixture_plan(ids, ids, BLOCKS);
     const kvf_submit_options options = {.by_layer = by_layer};
     kvf_transfer *t = NULL;
     kvf_error error = {0};
@@ -506,7 +506,7 @@ static void carry(const rig_tier *from, const rig_tier *to, bool by_layer) {
 }
 
 /* There and back again, with checksums on both sides. */
-static void go_round(kvf_engine *engine, rig_form form, bool rows, bool by_layer,
+static void go_round(kvf_engine *engine, fixture_form form, bool rows, bool by_layer,
                      kvf_tile_order order) {
     const kvf_tile_order other = order == KVF_ORDER_NHD ? KVF_ORDER_HND : KVF_ORDER_NHD;
     kvf_shape shape = shape_in(order), turned = shape_in(other);
@@ -514,26 +514,26 @@ static void go_round(kvf_engine *engine, rig_form form, bool rows, bool by_layer
         shape.rows = order == KVF_ORDER_NHD ? TOKENS : HEADS;
         turned.rows = other == KVF_ORDER_NHD ? TOKENS : HEADS;
     }
-    rig_tier tiers[] = {rig_tier_make(engine, &shape, form, true),
-                        rig_tier_make(engine, &turned, RIG_CONTIGUOUS, true),
-                        rig_tier_make(engine, &shape, RIG_BLOCK_SECOND, true)};
+    fixture_tier tiers[] = {fixture_tier_make(engine, &shape, form, true),
+                            fixture_tier_make(engine, &turned, RIG_CONTIGUOUS, true),
+                            fixture_tier_make(engine, &shape, RIG_BLOCK_SECOND, true)};
     for_all_pieces(&tiers[0], true);
     carry(&tiers[0], &tiers[1], by_layer);
     for_all_pieces(&tiers[1], false);
     carry(&tiers[1], &tiers[2], by_layer);
     for_all_pieces(&tiers[2], false);
     for (size_t i = 0; i < 3; i++)
-        rig_tier_free(&tiers[i]);
+        fixture_tier_free(&tiers[i]);
 }
 
 static void test_there_and_back_again(void **state) {
     (void)state;
     const kvf_host_options engines[] = {{.no_threads = true}, {.threads = 2}};
     for (size_t e = 0; e < COUNT(engines); e++) {
-        kvf_engine *engine = rig_engine(&engines[e]);
+        kvf_engine *engine = fixture_engine(&engines[e]);
         for (int form = 0; form < RIG_FORMS; form++)
             for (unsigned how = 0; how < 8; how++)
-                go_round(engine, (rig_form)form, how & 1, how & 2,
+                go_round(engine, (fixture_form)form, how & 1, how & 2,
                          how & 4 ? KVF_ORDER_NHD : KVF_ORDER_HND);
         kvf_engine_destroy(engine);
     }
@@ -542,28 +542,28 @@ static void test_there_and_back_again(void **state) {
 /* What was sealed in one order is found corrupt in the other one's transfer. */
 static void test_corrupt_tiles_are_found(void **state) {
     (void)state;
-    kvf_engine *engine = rig_engine(NULL);
+    kvf_engine *engine = fixture_engine(NULL);
     const kvf_shape nhd = shape_in(KVF_ORDER_NHD), hnd = shape_in(KVF_ORDER_HND);
-    rig_tier a = rig_tier_make(engine, &nhd, RIG_PAGE_FIRST, true);
-    rig_tier b = rig_tier_make(engine, &hnd, RIG_PER_PART, true);
+    fixture_tier a = fixture_tier_make(engine, &nhd, RIG_PAGE_FIRST, true);
+    fixture_tier b = fixture_tier_make(engine, &hnd, RIG_PER_PART, true);
     for_all_pieces(&a, true);
     carry(&a, &b, false);
     piece_of(&b, 2, 3, 7, 4)[5] ^= 1;
     const uint64_t id = 2;
-    const kvf_plan plan = rig_plan(&id, &id, 1);
+    const kvf_plan plan = fixture_plan(&id, &id, 1);
     kvf_transfer *t = NULL;
     kvf_error error = {0};
     test_expect(KVF_OK, kvf_transfer_submit(b.tier, a.tier, &plan, 1, NULL, &t, &error), &error);
     test_expect(KVF_ERR_CORRUPT, kvf_transfer_wait(t, -1, &error), &error);
     assert_int_equal(error.id, 2);
     kvf_transfer_release(t);
-    rig_tier_free(&a);
-    rig_tier_free(&b);
+    fixture_tier_free(&a);
+    fixture_tier_free(&b);
     kvf_engine_destroy(engine);
 }
 
 int main(void) {
-    rig_watchdog(120);
+    fixture_watchdog(120);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_faults_of_tiles),
         cmocka_unit_test(test_regions_keep_their_tiles),

@@ -7,9 +7,9 @@ enum { BLOCKS = 11, HANDED = 5, STORED = 7, WAIT_US = 20 * 1000 * 1000 };
 /* Slots and host blocks of the operations; none is used twice. */
 enum { LOADED_AT = 0, SENT_AT = 12, RECEIVED_AT = 20, KEPT_AT = 28, STORED_AT = 40 };
 
-ordeal_end ordeal_ends[RIG_RANKS];
+scenario_end scenario_ends[RIG_RANKS];
 
-static const ordeal_options *options;
+static const scenario_options *options;
 
 typedef struct lists {
     uint64_t host[BLOCKS], slots[BLOCKS];
@@ -21,22 +21,22 @@ static void run_of(uint64_t *ids, size_t count, uint64_t first) {
         ids[i] = first + i;
 }
 
-static int neighbour(const rig_rank *k, int distance) {
-    return (k->rank + distance + k->rig->ranks) % k->rig->ranks;
+static int neighbour(const fixture_rank *k, int distance) {
+    return (k->rank + distance + k->fixture->ranks) % k->fixture->ranks;
 }
 
 static unsigned sent_by(int rank, size_t i) {
     return (unsigned)(50 + 10 * (size_t)rank + i);
 }
 
-static void fill(rig_rank *k) {
+static void fill(fixture_rank *k) {
     for (unsigned i = 0; i < BLOCKS; i++)
-        if (i % (unsigned)k->rig->ranks == (unsigned)k->rank)
-            rig_fill_host(k, i, i + 1);
+        if (i % (unsigned)k->fixture->ranks == (unsigned)k->rank)
+            fixture_fill_host(k, i, i + 1);
     for (unsigned i = 0; i < HANDED; i++)
-        rig_fill_device(k, SENT_AT + i, sent_by(k->rank, i));
+        fixture_fill_device(k, SENT_AT + i, sent_by(k->rank, i));
     for (unsigned i = 0; i < STORED; i++)
-        rig_fill_device(k, KEPT_AT + i, 140 + i);
+        fixture_fill_device(k, KEPT_AT + i, 140 + i);
 }
 
 /* Submitting. The details stay when it fails. */
@@ -46,12 +46,12 @@ static void expect_refusal(kvf_status status, const kvf_wire_op *op, const kvf_e
     assert_int_equal(op != NULL, status == KVF_OK);
 }
 
-static kvf_wire_op *onboard(rig_rank *k, lists *l, kvf_assignments **tracker, kvf_error *end) {
+static kvf_wire_op *onboard(fixture_rank *k, lists *l, kvf_assignments **tracker, kvf_error *end) {
     kvf_wire_op *op = NULL;
     run_of(l->host, BLOCKS, 0);
     run_of(l->slots, BLOCKS, LOADED_AT);
-    rig_hashes(l->hashes, 0, BLOCKS);
-    *tracker = rig_tracker(l->slots, BLOCKS, 0);
+    fixture_hashes(l->hashes, 0, BLOCKS);
+    *tracker = fixture_tracker(l->slots, BLOCKS, 0);
     const kvf_plan plan = {0, BLOCKS, l->host, l->slots, l->hashes};
     const kvf_wire_submit_options how = {.dst = tracker};
     kvf_status status = kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, &how, &op, end);
@@ -60,22 +60,24 @@ static kvf_wire_op *onboard(rig_rank *k, lists *l, kvf_assignments **tracker, kv
 }
 
 /* A ring. */
-static kvf_wire_op *hand_over(rig_rank *k, lists *l, kvf_assignments **tracker, kvf_error *end) {
+static kvf_wire_op *hand_over(fixture_rank *k, lists *l, kvf_assignments **tracker,
+                              kvf_error *end) {
     kvf_wire_op *op = NULL;
     kvf_handover hands[RIG_RANKS];
     run_of(l->host, HANDED, SENT_AT);
     run_of(l->slots, HANDED, RECEIVED_AT);
-    rig_hashes(l->hashes, 3, HANDED);
-    *tracker = rig_tracker(l->slots, HANDED, 3);
-    for (int r = 0; r < k->rig->ranks; r++)
+    fixture_hashes(l->hashes, 3, HANDED);
+    *tracker = fixture_tracker(l->slots, HANDED, 3);
+    for (int r = 0; r < k->fixture->ranks; r++)
         hands[r] = (kvf_handover){
-            r, (r + 1) % k->rig->ranks, {3, HANDED, l->host, l->slots, l->hashes}, *tracker};
-    kvf_status status = kvf_wire_hand_over(k->wire, hands, (size_t)k->rig->ranks, NULL, &op, end);
+            r, (r + 1) % k->fixture->ranks, {3, HANDED, l->host, l->slots, l->hashes}, *tracker};
+    kvf_status status =
+        kvf_wire_hand_over(k->wire, hands, (size_t)k->fixture->ranks, NULL, &op, end);
     expect_refusal(status, op, end);
     return op;
 }
 
-static kvf_wire_op *offload(rig_rank *k, lists *l, kvf_error *end) {
+static kvf_wire_op *offload(fixture_rank *k, lists *l, kvf_error *end) {
     kvf_wire_op *op = NULL;
     run_of(l->slots, STORED, KEPT_AT);
     run_of(l->host, STORED, STORED_AT);
@@ -122,12 +124,12 @@ static void wait_for(kvf_wire_op *op, kvf_error *end) {
 
 static void close_tracker(kvf_assignments *tracker, const kvf_error *end, size_t count) {
     bool landed = end->status == KVF_OK;
-    rig_expect_phases(tracker, landed ? count : 0, landed ? 0 : count);
+    fixture_expect_phases(tracker, landed ? count : 0, landed ? 0 : count);
     kvf_assignments_destroy(tracker);
 }
 
-static void work(rig_rank *k) {
-    ordeal_end *e = &ordeal_ends[k->rank];
+static void work(fixture_rank *k) {
+    scenario_end *e = &scenario_ends[k->rank];
     lists l[ORDEAL_OPS];
     kvf_wire_op *ops[ORDEAL_OPS];
     kvf_assignments *loaded, *received;
@@ -144,65 +146,65 @@ static void work(rig_rank *k) {
     close_tracker(received, &e->ops[ORDEAL_HAND_OVER], HANDED);
 }
 
-static void body(rig_rank *k) {
-    ordeal_end *e = &ordeal_ends[k->rank];
+static void body(fixture_rank *k) {
+    scenario_end *e = &scenario_ends[k->rank];
     const kvf_group_options changes = {
         .rank = k->rank,
-        .ranks = k->rig->ranks,
-        .id = k->rig->id,
+        .ranks = k->fixture->ranks,
+        .id = k->fixture->id,
         .allocator = k->rank == options->allocating ? options->allocator : NULL};
-    *e = (ordeal_end){0};
+    *e = (scenario_end){0};
     fill(k);
-    rig_meet(k);
+    fixture_meet(k);
     if (options->before)
         options->before(k);
-    rig_meet(k);
+    fixture_meet(k);
     if (options->joins)
-        rig_join(k, &changes, &e->joined);
+        fixture_join(k, &changes, &e->joined);
     expect_clear(&e->joined);
     for (int i = 0; i < ORDEAL_OPS; i++)
         e->ops[i] = e->joined;
     if (k->wire)
         work(k);
     if (options->ends)
-        rig_leave(k);
+        fixture_leave(k);
     if (!options->dies)
-        rig_expect_idle(k);
+        fixture_expect_idle(k);
 }
 
 /* What all ranks have once one of them has been told that it is there. */
-static void expect_content(const rig_rank *k, ordeal_op op) {
+static void expect_content(const fixture_rank *k, scenario_op op) {
     if (op == ORDEAL_ONBOARD)
         for (unsigned i = 0; i < BLOCKS; i++)
-            assert_true(rig_device_is(k, LOADED_AT + i, i + 1));
+            assert_true(fixture_device_is(k, LOADED_AT + i, i + 1));
     if (op == ORDEAL_HAND_OVER)
         for (unsigned i = 0; i < HANDED; i++)
-            assert_true(rig_device_is(k, RECEIVED_AT + i, sent_by(neighbour(k, -1), i)));
+            assert_true(fixture_device_is(k, RECEIVED_AT + i, sent_by(neighbour(k, -1), i)));
     if (op == ORDEAL_OFFLOAD)
         for (unsigned i = 0; i < STORED; i++)
-            if (i % (unsigned)k->rig->ranks == (unsigned)k->rank)
-                assert_true(rig_host_is(k, STORED_AT + i, 140 + i));
+            if (i % (unsigned)k->fixture->ranks == (unsigned)k->rank)
+                assert_true(fixture_host_is(k, STORED_AT + i, 140 + i));
 }
 
-void ordeal_run(group_rig *rig, const ordeal_options *how) {
+void scenario_run(group_fixture *fixture, const scenario_options *how) {
     size_t doubtful = 0;
     options = how;
-    rig_on_all(rig, body);
+    fixture_on_all(fixture, body);
     for (int op = 0; op < ORDEAL_OPS; op++) {
         int landed = 0;
-        for (int r = 0; r < rig->ranks; r++)
-            landed += ordeal_ends[r].ops[op].status == KVF_OK;
-        doubtful += landed > 0 && landed < rig->ranks;
-        for (int r = 0; r < rig->ranks && landed > 0 && !how->dies; r++)
-            expect_content(&rig->of[r], (ordeal_op)op);
+        for (int r = 0; r < fixture->ranks; r++)
+            landed += scenario_ends[r].ops[op].status == KVF_OK;
+        doubtful += landed > 0 && landed < fixture->ranks;
+        for (int r = 0; r < fixture->ranks && landed > 0 && !how->dies; r++)
+            expect_content(&fixture->of[r], (scenario_op)op);
     }
     assert_true(doubtful <= 1);
 }
 
-bool ordeal_went_well(const group_rig *rig) {
+bool scenario_went_well(const group_fixture *fixture) {
     bool well = true;
-    for (int r = 0; r < rig->ranks; r++)
+    for (int r = 0; r < fixture->ranks; r++)
         for (int op = 0; op < ORDEAL_OPS; op++)
-            well &= ordeal_ends[r].ops[op].status == KVF_OK;
+            well &= scenario_ends[r].ops[op].status == KVF_OK;
     return well;
 }

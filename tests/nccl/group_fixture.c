@@ -16,8 +16,8 @@ static void ok(kvf_status status, const kvf_error *error) {
 }
 
 typedef struct start {
-    rig_rank *rank;
-    void (*body)(rig_rank *);
+    fixture_rank *rank;
+    void (*body)(fixture_rank *);
 } start;
 
 static void *run_body(void *context) {
@@ -27,22 +27,22 @@ static void *run_body(void *context) {
     return NULL;
 }
 
-void rig_on_all(group_rig *rig, void (*body)(rig_rank *rank)) {
+void fixture_on_all(group_fixture *fixture, void (*body)(fixture_rank *rank)) {
     pthread_t threads[RIG_RANKS];
     start starts[RIG_RANKS];
-    for (int r = 0; r < rig->ranks; r++) {
-        starts[r] = (start){&rig->of[r], body};
+    for (int r = 0; r < fixture->ranks; r++) {
+        starts[r] = (start){&fixture->of[r], body};
         assert_int_equal(pthread_create(&threads[r], NULL, run_body, &starts[r]), 0);
     }
-    for (int r = 0; r < rig->ranks; r++)
+    for (int r = 0; r < fixture->ranks; r++)
         assert_int_equal(pthread_join(threads[r], NULL), 0);
 }
 
-void rig_meet(rig_rank *k) {
-    (void)pthread_barrier_wait(&k->rig->barrier);
+void fixture_meet(fixture_rank *k) {
+    (void)pthread_barrier_wait(&k->fixture->barrier);
 }
 
-static void open_layout(rig_rank *k, kvf_layout **out) {
+static void open_layout(fixture_rank *k, kvf_layout **out) {
     const kvf_shape shape = {
         .blocks = k->slots, .layers = RIG_LAYERS, .parts = 2, .bytes = RIG_PART};
     const size_t bytes = k->slots * RIG_BLOCK, allocations = k->page_first ? 1 : RIG_LAYERS;
@@ -59,7 +59,7 @@ static void open_layout(rig_rank *k, kvf_layout **out) {
         ok(kvf_layout_per_layer(&shape, buffers, KVF_BLOCK_FIRST, out, &e), &e);
 }
 
-static void open_tiers(rig_rank *k) {
+static void open_tiers(fixture_rank *k) {
     kvf_layout *near, *far;
     kvf_error e = {0};
     open_layout(k, &near);
@@ -77,12 +77,12 @@ static void open_tiers(rig_rank *k) {
     kvf_layout_destroy(far);
 }
 
-kvf_status rig_join(rig_rank *k, const kvf_group_options *changes, kvf_error *error) {
-    const rig_options *o = &k->rig->options;
-    kvf_group_options group = {.rank = k->rank, .ranks = k->rig->ranks, .id = k->rig->id};
+kvf_status fixture_join(fixture_rank *k, const kvf_group_options *changes, kvf_error *error) {
+    const fixture_options *o = &k->fixture->options;
+    kvf_group_options group = {.rank = k->rank, .ranks = k->fixture->ranks, .id = k->fixture->id};
     if (changes)
         group = *changes;
-    else if (k->rig->ranks == 1)
+    else if (k->fixture->ranks == 1)
         group.id = NULL;
     group.engine = k->engine;
     group.stream = k->stream;
@@ -100,15 +100,15 @@ kvf_status rig_join(rig_rank *k, const kvf_group_options *changes, kvf_error *er
     return status == KVF_OK ? kvf_wire_create(k->group, &wire, &k->wire, error) : status;
 }
 
-void rig_leave(rig_rank *k) {
+void fixture_leave(fixture_rank *k) {
     kvf_wire_destroy(k->wire);
     kvf_group_destroy(k->group);
     k->wire = NULL;
     k->group = NULL;
 }
 
-static void open_rank(rig_rank *k) {
-    const rig_options *o = &k->rig->options;
+static void open_rank(fixture_rank *k) {
+    const fixture_options *o = &k->fixture->options;
     kvf_cuda_options engine = o->engine;
     const kvf_cuda_pinned_options pinned = {
         .bytes = (size_t)RIG_SLOTS * RIG_BLOCK, .device = k->rank, .threads = 1};
@@ -124,32 +124,32 @@ static void open_rank(rig_rank *k) {
     if (o->form == RIG_ORDERED)
         cuda_ok(cudaStreamCreateWithFlags(&k->stream, cudaStreamNonBlocking));
     if (!o->alone)
-        ok(rig_join(k, NULL, &e), &e);
+        ok(fixture_join(k, NULL, &e), &e);
 }
 
-void rig_open(group_rig *rig, int ranks, const rig_options *options) {
+void fixture_open(group_fixture *fixture, int ranks, const fixture_options *options) {
     const fakecuda_config machine = {.devices = ranks};
-    *rig = (group_rig){.ranks = ranks};
+    *fixture = (group_fixture){.ranks = ranks};
     if (options)
-        rig->options = *options;
+        fixture->options = *options;
     if (FAKECUDA)
         fakecuda_configure(&machine);
     if (FAKENCCL)
-        fakenccl_configure(&rig->options.nccl);
+        fakenccl_configure(&fixture->options.nccl);
     if (ranks > 1) {
         kvf_error e = {0};
-        kvf_status status = kvf_group_id_create(rig->id, &e);
-        test_expect(rig->options.alone && status == KVF_ERR_UNSUPPORTED ? status : KVF_OK, status,
-                    &e);
+        kvf_status status = kvf_group_id_create(fixture->id, &e);
+        test_expect(fixture->options.alone && status == KVF_ERR_UNSUPPORTED ? status : KVF_OK,
+                    status, &e);
     }
-    assert_int_equal(pthread_barrier_init(&rig->barrier, NULL, (unsigned)ranks), 0);
+    assert_int_equal(pthread_barrier_init(&fixture->barrier, NULL, (unsigned)ranks), 0);
     for (int r = 0; r < ranks; r++)
-        rig->of[r] = (rig_rank){.rig = rig, .rank = r};
-    rig_on_all(rig, open_rank);
+        fixture->of[r] = (fixture_rank){.fixture = fixture, .rank = r};
+    fixture_on_all(fixture, open_rank);
 }
 
-static void close_rank(rig_rank *k) {
-    rig_leave(k);
+static void close_rank(fixture_rank *k) {
+    fixture_leave(k);
     if (k->stream)
         cuda_ok(cudaStreamDestroy(k->stream));
     kvf_tier_destroy(k->device);
@@ -160,37 +160,38 @@ static void close_rank(rig_rank *k) {
         (void)cudaFree(k->layers[l]);
 }
 
-void rig_close(group_rig *rig) {
-    rig_on_all(rig, close_rank);
-    pthread_barrier_destroy(&rig->barrier);
+void fixture_close(group_fixture *fixture) {
+    fixture_on_all(fixture, close_rank);
+    pthread_barrier_destroy(&fixture->barrier);
     if (FAKENCCL)
         assert_int_equal(fakenccl_reset(), 0);
     if (FAKECUDA)
         assert_int_equal(fakecuda_reset(), 0);
 }
 
-void rig_run(int ranks, const rig_options *options, void (*body)(rig_rank *rank)) {
-    group_rig rig;
+void fixture_run(int ranks, const fixture_options *options, void (*body)(fixture_rank *rank)) {
+    group_fixture fixture;
     (void)alarm(WATCHDOG_S);
-    rig_open(&rig, ranks, options);
-    rig_on_all(&rig, body);
-    rig_close(&rig);
+    fixture_open(&fixture, ranks, options);
+    fixture_on_all(&fixture, body);
+    fixture_close(&fixture);
 }
 
-void rig_run_forms(int ranks, const rig_options *options, void (*body)(rig_rank *rank)) {
-    rig_options o = {0};
+void fixture_run_forms(int ranks, const fixture_options *options,
+                       void (*body)(fixture_rank *rank)) {
+    fixture_options o = {0};
     if (options)
         o = *options;
     for (o.form = 0; o.form < RIG_FORMS; o.form++)
-        rig_run(ranks, &o, body);
+        fixture_run(ranks, &o, body);
 }
 
-void rig_process(group_rig *rig, void (*body)(rig_rank *rank)) {
-    const fakecuda_config machine = {.devices = rig->ranks};
-    rig_rank *k = &rig->of[rig->only];
+void fixture_process(group_fixture *fixture, void (*body)(fixture_rank *rank)) {
+    const fakecuda_config machine = {.devices = fixture->ranks};
+    fixture_rank *k = &fixture->of[fixture->only];
     fakecuda_configure(&machine);
-    cuda_ok(cudaSetDevice(rig->only));
-    *k = (rig_rank){.rig = rig, .rank = rig->only};
+    cuda_ok(cudaSetDevice(fixture->only));
+    *k = (fixture_rank){.fixture = fixture, .rank = fixture->only};
     open_rank(k);
     body(k);
     close_rank(k);
@@ -200,7 +201,7 @@ static char byte_of(unsigned position, size_t at) {
     return (char)(position * 11 + at * 7 + at / 128);
 }
 
-static char *device_address(const rig_rank *k, size_t id, size_t piece) {
+static char *device_address(const fixture_rank *k, size_t id, size_t piece) {
     size_t layer = piece / 2, part = piece % 2;
     char *at = (char *)k->layers[k->page_first ? 0 : layer];
     if (k->page_first)
@@ -210,38 +211,38 @@ static char *device_address(const rig_rank *k, size_t id, size_t piece) {
     return at;
 }
 
-static char *device_part(const rig_rank *k, size_t id, size_t piece) {
+static char *device_part(const fixture_rank *k, size_t id, size_t piece) {
     const char *at = device_address(k, id, piece);
     char *shadow = fakecuda_shadow(at, RIG_PART);
     assert_non_null(shadow);
     return shadow;
 }
 
-void rig_fill_host(rig_rank *k, size_t id, unsigned position) {
+void fixture_fill_host(fixture_rank *k, size_t id, unsigned position) {
     for (size_t i = 0; i < RIG_BLOCK; i++)
         k->host[id * RIG_BLOCK + i] = byte_of(position, i);
 }
 
-void rig_fill_device(rig_rank *k, size_t id, unsigned position) {
+void fixture_fill_device(fixture_rank *k, size_t id, unsigned position) {
     for (size_t i = 0; i < RIG_BLOCK; i++)
         device_part(k, id, i / RIG_PART)[i % RIG_PART] = byte_of(position, i);
 }
 
-bool rig_host_is(const rig_rank *k, size_t id, unsigned position) {
+bool fixture_host_is(const fixture_rank *k, size_t id, unsigned position) {
     for (size_t i = 0; i < RIG_BLOCK; i++)
         if (k->host[id * RIG_BLOCK + i] != byte_of(position, i))
             return false;
     return true;
 }
 
-bool rig_device_is(const rig_rank *k, size_t id, unsigned position) {
+bool fixture_device_is(const fixture_rank *k, size_t id, unsigned position) {
     for (size_t i = 0; i < RIG_BLOCK; i++)
         if (device_part(k, id, i / RIG_PART)[i % RIG_PART] != byte_of(position, i))
             return false;
     return true;
 }
 
-void rig_put_device(rig_rank *k, size_t id, unsigned position) {
+void fixture_put_device(fixture_rank *k, size_t id, unsigned position) {
     char bytes[RIG_BLOCK];
     for (size_t i = 0; i < RIG_BLOCK; i++)
         bytes[i] = byte_of(position, i);
@@ -251,7 +252,7 @@ void rig_put_device(rig_rank *k, size_t id, unsigned position) {
     cuda_ok(cudaDeviceSynchronize());
 }
 
-bool rig_got_device(const rig_rank *k, size_t id, unsigned position) {
+bool fixture_got_device(const fixture_rank *k, size_t id, unsigned position) {
     char bytes[RIG_BLOCK];
     bool got = true;
     for (size_t piece = 0; piece < (size_t)2 * RIG_LAYERS; piece++)
@@ -262,12 +263,12 @@ bool rig_got_device(const rig_rank *k, size_t id, unsigned position) {
     return got;
 }
 
-void rig_hashes(kvf_hash *hashes, uint64_t first_position, size_t count) {
+void fixture_hashes(kvf_hash *hashes, uint64_t first_position, size_t count) {
     for (size_t i = 0; i < count; i++)
         hashes[i] = test_hash(first_position + i, 1000);
 }
 
-kvf_assignments *rig_tracker(const uint64_t *ids, size_t count, uint64_t first_position) {
+kvf_assignments *fixture_tracker(const uint64_t *ids, size_t count, uint64_t first_position) {
     const kvf_assignments_options options = {.offset = first_position};
     kvf_assignments *tracker;
     kvf_error e = {0};
@@ -276,7 +277,7 @@ kvf_assignments *rig_tracker(const uint64_t *ids, size_t count, uint64_t first_p
     return tracker;
 }
 
-void rig_expect_phases(const kvf_assignments *tracker, size_t assigned, size_t pending) {
+void fixture_expect_phases(const kvf_assignments *tracker, size_t assigned, size_t pending) {
     assert_int_equal(kvf_assignments_assigned_count(tracker), assigned);
     assert_int_equal(kvf_assignments_staged_count(tracker), 0);
     assert_int_equal(kvf_assignments_pending_count(tracker), pending);
@@ -298,40 +299,40 @@ static void expect_idle(kvf_engine *engine, const kvf_tier *tier) {
     ok(status, &e);
 }
 
-void rig_expect_idle(const rig_rank *k) {
+void fixture_expect_idle(const fixture_rank *k) {
     expect_idle(k->engine, k->device);
     expect_idle(k->engine, k->host_tier);
 }
 
-void rig_end_with(kvf_wire_op *op, kvf_status expected, kvf_error *error) {
+void fixture_end_with(kvf_wire_op *op, kvf_status expected, kvf_error *error) {
     *error = (kvf_error){0};
     test_expect(expected, kvf_wire_op_wait(op, 20 * 1000 * 1000, error), error);
     assert_int_equal(error->status, expected);
     kvf_wire_op_release(op);
 }
 
-void rig_end(kvf_wire_op *op, kvf_status expected) {
+void fixture_end(kvf_wire_op *op, kvf_status expected) {
     kvf_error e;
-    rig_end_with(op, expected, &e);
+    fixture_end_with(op, expected, &e);
 }
 
-kvf_wire_op *rig_onboard(rig_rank *k, uint64_t first, size_t count, uint64_t position) {
+kvf_wire_op *fixture_onboard(fixture_rank *k, uint64_t first, size_t count, uint64_t position) {
     uint64_t ids[RIG_SLOTS];
     kvf_wire_op *op = NULL;
     kvf_error e = {0};
     for (size_t i = 0; i < count; i++) {
         ids[i] = first + i;
-        if ((position + i) % (uint64_t)k->rig->ranks == (uint64_t)k->rank)
-            rig_fill_host(k, ids[i], (unsigned)(position + i));
+        if ((position + i) % (uint64_t)k->fixture->ranks == (uint64_t)k->rank)
+            fixture_fill_host(k, ids[i], (unsigned)(position + i));
     }
     const kvf_plan plan = {position, count, ids, ids, NULL};
     ok(kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, NULL, &op, &e), &e);
     return op;
 }
 
-bool rig_onboarded(const rig_rank *k, uint64_t first, size_t count, uint64_t position) {
+bool fixture_onboarded(const fixture_rank *k, uint64_t first, size_t count, uint64_t position) {
     bool all = true;
     for (size_t i = 0; i < count; i++)
-        all &= rig_device_is(k, first + i, (unsigned)(position + i));
+        all &= fixture_device_is(k, first + i, (unsigned)(position + i));
     return all;
 }

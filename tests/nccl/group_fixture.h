@@ -1,6 +1,6 @@
 /* Ranks as threads, each with a fake device, an engine, tiers, a group and a wire of its own. */
-#ifndef KVF_TEST_GROUP_RIG_H
-#define KVF_TEST_GROUP_RIG_H
+#ifndef KVF_TEST_GROUP_FIXTURE_H
+#define KVF_TEST_GROUP_FIXTURE_H
 
 #include "support/support.h"
 
@@ -20,10 +20,10 @@ enum {
     RIG_BLOCK = 2 * RIG_LAYERS * RIG_PART,
 };
 
-typedef struct group_rig group_rig;
+typedef struct group_fixture group_fixture;
 
-typedef struct rig_rank {
-    group_rig *rig;
+typedef struct fixture_rank {
+    group_fixture *fixture;
     int rank;
     kvf_engine *engine;
     kvf_cuda_pinned *memory;
@@ -35,85 +35,85 @@ typedef struct rig_rank {
     struct CUstream_st *stream; /* of the ordered form */
     kvf_group *group;
     kvf_wire *wire;
-} rig_rank;
+} fixture_rank;
 
 /* Who drives a group. */
-typedef enum rig_form { RIG_THREADED, RIG_NO_THREAD, RIG_ORDERED, RIG_FORMS } rig_form;
+typedef enum fixture_form { RIG_THREADED, RIG_NO_THREAD, RIG_ORDERED, RIG_FORMS } fixture_form;
 
-typedef struct rig_options {
-    rig_form form;
+typedef struct fixture_options {
+    fixture_form form;
     int64_t timeout_us;  /* 0: 5 s */
     size_t chunk_blocks; /* of one rank's part; 0: 2 */
     size_t chunks;
     kvf_cuda_options engine; /* but the device */
     bool mixed;              /* odd ranks have their pages first, and more of them */
-    bool alone;              /* no groups and wires yet: rig_join makes them */
+    bool alone;              /* no groups and wires yet: fixture_join makes them */
     fakenccl_config nccl;
     int min_ctas, max_ctas, cta_policy;
-} rig_options;
+} fixture_options;
 
-struct group_rig {
+struct group_fixture {
     int ranks;
-    int only; /* rig_process: the rank that this process is */
-    rig_options options;
+    int only; /* fixture_process: the rank that this process is */
+    fixture_options options;
     unsigned char id[KVF_GROUP_ID_BYTES];
     pthread_barrier_t barrier;
-    rig_rank of[RIG_RANKS];
+    fixture_rank of[RIG_RANKS];
 };
 
 /* Runs `body` on a thread for every rank, on its device, and waits for all. */
-void rig_on_all(group_rig *rig, void (*body)(rig_rank *rank));
+void fixture_on_all(group_fixture *fixture, void (*body)(fixture_rank *rank));
 
 /* Waits for all ranks' bodies to come here. */
-void rig_meet(rig_rank *rank);
+void fixture_meet(fixture_rank *rank);
 
 /* Everything up to the wires. */
-void rig_open(group_rig *rig, int ranks, const rig_options *options);
+void fixture_open(group_fixture *fixture, int ranks, const fixture_options *options);
 
-/* A rank's group and wire, which may fail; what was made stays until rig_leave. */
-kvf_status rig_join(rig_rank *rank, const kvf_group_options *changes, kvf_error *error);
-void rig_leave(rig_rank *rank);
+/* A rank's group and wire, which may fail; what was made stays until fixture_leave. */
+kvf_status fixture_join(fixture_rank *rank, const kvf_group_options *changes, kvf_error *error);
+void fixture_leave(fixture_rank *rank);
 
 /* One rank alone, `only`, as a process: opens everything, runs `body`, closes everything. `ranks`,
  * `options` and `id` are set. */
-void rig_process(group_rig *rig, void (*body)(rig_rank *rank));
+void fixture_process(group_fixture *fixture, void (*body)(fixture_rank *rank));
 
 /* Everything back; no misuse may have been recorded and nothing may be left. */
-void rig_close(group_rig *rig);
+void fixture_close(group_fixture *fixture);
 
 /* Opens, runs `body` on all ranks and closes: in one form, or in each of them. */
-void rig_run(int ranks, const rig_options *options, void (*body)(rig_rank *rank));
-void rig_run_forms(int ranks, const rig_options *options, void (*body)(rig_rank *rank));
+void fixture_run(int ranks, const fixture_options *options, void (*body)(fixture_rank *rank));
+void fixture_run_forms(int ranks, const fixture_options *options, void (*body)(fixture_rank *rank));
 
 /* The bytes of a position: in a rank's host block, in its device slot. */
-void rig_fill_host(rig_rank *rank, size_t id, unsigned position);
-void rig_fill_device(rig_rank *rank, size_t id, unsigned position);
-bool rig_host_is(const rig_rank *rank, size_t id, unsigned position);
-bool rig_device_is(const rig_rank *rank, size_t id, unsigned position);
+void fixture_fill_host(fixture_rank *rank, size_t id, unsigned position);
+void fixture_fill_device(fixture_rank *rank, size_t id, unsigned position);
+bool fixture_host_is(const fixture_rank *rank, size_t id, unsigned position);
+bool fixture_device_is(const fixture_rank *rank, size_t id, unsigned position);
 
 /* The device's by copies, for those that run on a real one too. */
-void rig_put_device(rig_rank *rank, size_t id, unsigned position);
-bool rig_got_device(const rig_rank *rank, size_t id, unsigned position);
+void fixture_put_device(fixture_rank *rank, size_t id, unsigned position);
+bool fixture_got_device(const fixture_rank *rank, size_t id, unsigned position);
 
 /* The hash of a position, and a tracker with that many ids pending from a position on. */
-void rig_hashes(kvf_hash *hashes, uint64_t first_position, size_t count);
-kvf_assignments *rig_tracker(const uint64_t *ids, size_t count, uint64_t first_position);
+void fixture_hashes(kvf_hash *hashes, uint64_t first_position, size_t count);
+kvf_assignments *fixture_tracker(const uint64_t *ids, size_t count, uint64_t first_position);
 
 /* That so many blocks are in each phase, and no flight is open. */
-void rig_expect_phases(const kvf_assignments *tracker, size_t assigned, size_t pending);
+void fixture_expect_phases(const kvf_assignments *tracker, size_t assigned, size_t pending);
 
 /* The ids that no transfer may touch any more: all of both tiers. */
-void rig_expect_idle(const rig_rank *rank);
+void fixture_expect_idle(const fixture_rank *rank);
 
 /* Waits up to 20 s for the operation, expects that status and releases it. The error's text
  * outlives it. */
-void rig_end(kvf_wire_op *op, kvf_status expected);
-void rig_end_with(kvf_wire_op *op, kvf_status expected, kvf_error *error);
+void fixture_end(kvf_wire_op *op, kvf_status expected);
+void fixture_end_with(kvf_wire_op *op, kvf_status expected, kvf_error *error);
 
 /* Submits `count` blocks from a position on, of which each owner has the ids `first`, `first + 1`
  * ... in its host tier, filled here, into the slots of the same numbers; and whether they are
  * there. */
-kvf_wire_op *rig_onboard(rig_rank *rank, uint64_t first, size_t count, uint64_t position);
-bool rig_onboarded(const rig_rank *rank, uint64_t first, size_t count, uint64_t position);
+kvf_wire_op *fixture_onboard(fixture_rank *rank, uint64_t first, size_t count, uint64_t position);
+bool fixture_onboarded(const fixture_rank *rank, uint64_t first, size_t count, uint64_t position);
 
 #endif

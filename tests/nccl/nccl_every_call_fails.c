@@ -52,7 +52,7 @@ static void *resize(void *user, void *block, size_t old_size, size_t new_size) {
     return made;
 }
 
-static void arm(rig_rank *k) {
+static void arm(fixture_rank *k) {
     if (k->rank != now.rank)
         return;
     bool of_nobody = now.function && strncmp(now.function, "ncclGroup", 9) == 0;
@@ -75,7 +75,7 @@ static void tell(void) {
 
 /* Whether the fault has made any difference that could be seen. */
 static bool run(const fault *f) {
-    group_rig rig;
+    group_fixture fixture;
     const kvf_allocator allocator = {.resize = resize, .user = &heap};
     now = *f;
     heap = (memory){0};
@@ -83,24 +83,24 @@ static bool run(const fault *f) {
     tell();
     /* Where nothing fails nobody is to be late on a slow machine either. */
     const int64_t timeout_us = f->kind == NO_FAULT ? 20 * (int64_t)TIMEOUT_US : TIMEOUT_US;
-    rig_open(&rig, RANKS,
-             &(rig_options){.alone = true,
-                            .timeout_us = timeout_us,
-                            .chunk_blocks = 2,
-                            .nccl = {.no_revoke = f->nth % 2 == 0}});
-    const ordeal_options how = {.joins = true,
-                                .allocator = &allocator,
-                                .allocating = f->rank,
-                                .before = arm,
-                                .ends = true,
-                                .dies = f->kind == CUDA_CALL};
-    ordeal_run(&rig, &how);
-    bool well = ordeal_went_well(&rig);
+    fixture_open(&fixture, RANKS,
+                 &(fixture_options){.alone = true,
+                                    .timeout_us = timeout_us,
+                                    .chunk_blocks = 2,
+                                    .nccl = {.no_revoke = f->nth % 2 == 0}});
+    const scenario_options how = {.joins = true,
+                                  .allocator = &allocator,
+                                  .allocating = f->rank,
+                                  .before = arm,
+                                  .ends = true,
+                                  .dies = f->kind == CUDA_CALL};
+    scenario_run(&fixture, &how);
+    bool well = scenario_went_well(&fixture);
     fakenccl_fail_nothing();
     fakenccl_forgive(); /* it may say who waits for whom */
     fakecuda_fail_nothing();
     now.kind = NO_FAULT;
-    rig_close(&rig);
+    fixture_close(&fixture);
     assert_int_equal(heap.live, 0);
     (void)alarm(0);
     return well;

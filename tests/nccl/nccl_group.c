@@ -9,12 +9,12 @@
 
 enum { COUNT = 12, SHORT_US = 300000 };
 
-static void work(rig_rank *k) {
-    rig_end(rig_onboard(k, 3, COUNT, 7), KVF_OK);
-    assert_true(rig_onboarded(k, 3, COUNT, 7));
+static void work(fixture_rank *k) {
+    fixture_end(fixture_onboard(k, 3, COUNT, 7), KVF_OK);
+    assert_true(fixture_onboarded(k, 3, COUNT, 7));
 }
 
-static void expect_config(rig_rank *k) {
+static void expect_config(fixture_rank *k) {
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     assert_true(fakenccl_comm_config(k->group->comm, &config));
     assert_int_equal(config.blocking, 0);
@@ -27,13 +27,13 @@ static void expect_config(rig_rank *k) {
 }
 
 /* Without an id there is no communicator. */
-static void work_without_nccl(rig_rank *k) {
+static void work_without_nccl(fixture_rank *k) {
     work(k);
-    rig_leave(k);
+    fixture_leave(k);
     assert_int_equal(fakenccl_calls(NULL), 0);
 }
 
-static void use_parent(rig_rank *k, ncclComm_t parent) {
+static void use_parent(fixture_rank *k, ncclComm_t parent) {
     void *memory = k->layers[0];
     assert_int_equal(ncclBroadcast(memory, memory, 16, ncclChar, 0, parent, NULL), ncclSuccess);
     assert_int_equal(cudaStreamSynchronize(NULL), cudaSuccess);
@@ -41,25 +41,25 @@ static void use_parent(rig_rank *k, ncclComm_t parent) {
 
 /* It carries an id, and is as before when the group has ended, or was broken by rank 1's being
  * late. */
-static void live_with_parent(rig_rank *k) {
+static void live_with_parent(fixture_rank *k) {
     ncclComm_t parent = NULL;
     ncclUniqueId id;
     kvf_error e = {0};
-    memcpy(&id, k->rig->id, sizeof id);
-    assert_int_equal(ncclCommInitRank(&parent, k->rig->ranks, id, k->rank), ncclSuccess);
+    memcpy(&id, k->fixture->id, sizeof id);
+    assert_int_equal(ncclCommInitRank(&parent, k->fixture->ranks, id, k->rank), ncclSuccess);
     for (int i = 0; i < 2; i++) {
-        test_expect(KVF_OK, rig_join(k, &(kvf_group_options){.parent = parent}, &e), &e);
+        test_expect(KVF_OK, fixture_join(k, &(kvf_group_options){.parent = parent}, &e), &e);
         assert_true(k->group->comm && k->group->comm != parent);
-        rig_meet(k);
+        fixture_meet(k);
         use_parent(k, parent);
         work(k);
         for (int late = 0; late < 2; late++) {
-            rig_meet(k);
+            fixture_meet(k);
             if (i == 1 && late == (k->rank == 1))
-                rig_end(rig_onboard(k, 3, COUNT, 7), KVF_ERR_BROKEN);
+                fixture_end(fixture_onboard(k, 3, COUNT, 7), KVF_ERR_BROKEN);
         }
-        rig_leave(k);
-        rig_meet(k);
+        fixture_leave(k);
+        fixture_meet(k);
         fakenccl_forgive();
         use_parent(k, parent);
     }
@@ -67,22 +67,22 @@ static void live_with_parent(rig_rank *k) {
 }
 
 /* Rank 0 gets no id to carry: all are told in time, and the parent is as before. */
-static void get_no_id(rig_rank *k) {
+static void get_no_id(fixture_rank *k) {
     ncclComm_t parent = NULL;
     ncclUniqueId id;
     kvf_error e = {0};
-    memcpy(&id, k->rig->id, sizeof id);
-    assert_int_equal(ncclCommInitRank(&parent, k->rig->ranks, id, k->rank), ncclSuccess);
-    rig_meet(k);
+    memcpy(&id, k->fixture->id, sizeof id);
+    assert_int_equal(ncclCommInitRank(&parent, k->fixture->ranks, id, k->rank), ncclSuccess);
+    fixture_meet(k);
     if (k->rank == 0)
         fakenccl_fail_call("ncclGetUniqueId", 1, ncclSystemError, false);
-    kvf_status status = rig_join(k, &(kvf_group_options){.parent = parent}, &e);
+    kvf_status status = fixture_join(k, &(kvf_group_options){.parent = parent}, &e);
     assert_null(k->group);
     if (k->rank == 0)
         test_expect(KVF_ERR_ENGINE, status, &e);
     else
         test_expect(KVF_ERR_PEER, status, &e);
-    rig_meet(k);
+    fixture_meet(k);
     use_parent(k, parent);
     assert_int_equal(ncclCommDestroy(parent), ncclSuccess);
 }
@@ -93,7 +93,7 @@ typedef enum way { STAYS_AWAY, NCCL_FAILS, NEVER_MADE, OTHER_TIMEOUT, OTHER_RANK
 
 static way now;
 
-static void join_in_vain(rig_rank *k) {
+static void join_in_vain(fixture_rank *k) {
     static const kvf_status expected[][2] = {
         [STAYS_AWAY] = {KVF_ERR_TIMEOUT, KVF_OK},
         [NCCL_FAILS] = {KVF_ERR_TIMEOUT, KVF_ERR_ENGINE},
@@ -103,14 +103,14 @@ static void join_in_vain(rig_rank *k) {
     const bool odd = k->rank == 1;
     const uint64_t begun = kvf__now();
     const kvf_group_options o = {.rank = k->rank,
-                                 .ranks = k->rig->ranks - (odd && now == OTHER_RANKS),
-                                 .id = k->rig->id,
+                                 .ranks = k->fixture->ranks - (odd && now == OTHER_RANKS),
+                                 .id = k->fixture->id,
                                  .timeout_us = SHORT_US + (odd && now == OTHER_TIMEOUT)};
     kvf_error e = {0};
     if (odd && now == NCCL_FAILS)
         fakenccl_fail_call_of(1, "ncclCommInitRankConfig", 1, ncclSystemError, false);
     if (!odd || now != STAYS_AWAY)
-        (void)rig_join(k, &o, &e);
+        (void)fixture_join(k, &o, &e);
     if (now != OTHER_RANKS)
         test_expect(expected[now][odd], e.status, &e);
     else if (e.status != KVF_ERR_ENGINE) /* whoever comes first is right */
@@ -122,7 +122,7 @@ static void join_in_vain(rig_rank *k) {
     }
     assert_null(k->group);
     assert_true(kvf__now() - begun < UINT64_C(4000) * SHORT_US);
-    rig_meet(k);
+    fixture_meet(k);
     if (now == OTHER_RANKS)
         fakenccl_forgive();
 }
@@ -130,14 +130,15 @@ static void join_in_vain(rig_rank *k) {
 static void test_making_it_fails(void **state) {
     (void)state;
     for (now = 0; now < WAYS; now++)
-        rig_run_forms(
-            3, &(rig_options){.alone = true, .nccl.lag_us = now == NEVER_MADE ? 2 * SHORT_US : 0},
+        fixture_run_forms(
+            3,
+            &(fixture_options){.alone = true, .nccl.lag_us = now == NEVER_MADE ? 2 * SHORT_US : 0},
             join_in_vain);
 }
 
-static void destroy_group_first(rig_rank *k) {
+static void destroy_group_first(fixture_rank *k) {
     const kvf_plan plan = {0};
-    kvf_wire_op *op = rig_onboard(k, 3, COUNT, 7), *none = NULL;
+    kvf_wire_op *op = fixture_onboard(k, 3, COUNT, 7), *none = NULL;
     kvf_error e = {0};
     kvf_group_destroy(k->group); /* waits for it */
     k->group = NULL;
@@ -146,35 +147,35 @@ static void destroy_group_first(rig_rank *k) {
     assert_int_equal(kvf_wire_refuse(k->wire, KVF_ERR_CORRUPT, &e), KVF_ERR_CLOSED);
     assert_int_equal(kvf_wire_op_poll(op, NULL), KVF_OK);
     kvf_wire_op_release(op);
-    assert_true(rig_onboarded(k, 3, COUNT, 7));
+    assert_true(fixture_onboarded(k, 3, COUNT, 7));
 }
 
-static void live_often(rig_rank *k) {
+static void live_often(fixture_rank *k) {
     kvf_error e = {0};
     for (int i = 0; i < 10; i++) {
-        rig_meet(k);
-        if (k->rank == 0 && k->rig->ranks > 1) {
+        fixture_meet(k);
+        if (k->rank == 0 && k->fixture->ranks > 1) {
             fakenccl_fail_call("ncclGetUniqueId", 1, ncclSystemError, false);
-            assert_int_equal(kvf_group_id_create(k->rig->id, &e), KVF_ERR_ENGINE);
+            assert_int_equal(kvf_group_id_create(k->fixture->id, &e), KVF_ERR_ENGINE);
             assert_int_equal(e.native_code, ncclSystemError);
-            assert_int_equal(kvf_group_id_create(k->rig->id, &e), KVF_OK);
+            assert_int_equal(kvf_group_id_create(k->fixture->id, &e), KVF_OK);
         }
-        rig_meet(k);
-        test_expect(KVF_OK, rig_join(k, NULL, &e), &e);
+        fixture_meet(k);
+        test_expect(KVF_OK, fixture_join(k, NULL, &e), &e);
         (i % 2 ? work : destroy_group_first)(k);
-        rig_leave(k);
+        fixture_leave(k);
     }
 }
 
 /* To the others' next operation; after it there is no group any more. */
-static void leave_early(rig_rank *k) {
+static void leave_early(fixture_rank *k) {
     kvf_error e = {0};
     if (k->rank == 1) {
         kvf_group_destroy(k->group);
         k->group = NULL;
         return;
     }
-    rig_end_with(rig_onboard(k, 3, COUNT, 7), KVF_ERR_PEER, &e);
+    fixture_end_with(fixture_onboard(k, 3, COUNT, 7), KVF_ERR_PEER, &e);
     assert_int_equal(e.index, 1);
     assert_non_null(strstr(e.what, "has left"));
     while (kvf_group_check(k->group, &e) == KVF_OK)
@@ -188,7 +189,7 @@ static void leave_early(rig_rank *k) {
 enum { THREADS = 4, TURNS = 60 };
 
 typedef struct crowd {
-    rig_rank *rank;
+    fixture_rank *rank;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     unsigned members, turns; /* that have begun */
@@ -196,8 +197,8 @@ typedef struct crowd {
 } crowd;
 
 static void end_turn(crowd *c, kvf_wire_op *op, unsigned turn) {
-    rig_end(op, KVF_OK);
-    assert_true(rig_onboarded(c->rank, turn % (THREADS + 1) * COUNT, COUNT, turn));
+    fixture_end(op, KVF_OK);
+    assert_true(fixture_onboarded(c->rank, turn % (THREADS + 1) * COUNT, COUNT, turn));
 }
 
 static void *submit_in_turn(void *context) {
@@ -207,7 +208,7 @@ static void *submit_in_turn(void *context) {
         while (c->turns < turn)
             pthread_cond_wait(&c->changed, &c->lock);
         kvf_wire_op *before = c->newest;
-        c->newest = rig_onboard(c->rank, turn % (THREADS + 1) * COUNT, COUNT, turn);
+        c->newest = fixture_onboard(c->rank, turn % (THREADS + 1) * COUNT, COUNT, turn);
         c->turns++;
         pthread_cond_broadcast(&c->changed);
         pthread_mutex_unlock(&c->lock);
@@ -239,7 +240,7 @@ static void look_on(crowd *c) {
     }
 }
 
-static void be_a_crowd(rig_rank *k) {
+static void be_a_crowd(fixture_rank *k) {
     crowd c = {k, PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, NULL};
     pthread_t threads[THREADS];
     for (int i = 0; i < THREADS; i++)
@@ -252,21 +253,21 @@ static void be_a_crowd(rig_rank *k) {
 
 typedef struct piece {
     int ranks;
-    rig_options options;
-    void (*body)(rig_rank *rank);
+    fixture_options options;
+    void (*body)(fixture_rank *rank);
 } piece;
 
 static void run(void **state) {
     const piece *p = *state;
-    rig_run_forms(p->ranks, &p->options, p->body);
+    fixture_run_forms(p->ranks, &p->options, p->body);
 }
 
 int main(void) {
     if (!needs_fake() || !needs(FAKENCCL, "the fake NCCL"))
         return NEEDS_SKIPPED;
-    const rig_options limited = {.min_ctas = 2, .max_ctas = 5, .cta_policy = 1};
-    const rig_options alone = {.alone = true}, none = {0}, brief = {.timeout_us = SHORT_US};
-    const rig_options both = {.alone = true, .timeout_us = SHORT_US};
+    const fixture_options limited = {.min_ctas = 2, .max_ctas = 5, .cta_policy = 1};
+    const fixture_options alone = {.alone = true}, none = {0}, brief = {.timeout_us = SHORT_US};
+    const fixture_options both = {.alone = true, .timeout_us = SHORT_US};
     const struct CMUnitTest tests[] = {
         {"what collectives may take", run, NULL, NULL, &(piece){2, limited, expect_config}},
         {"a group of one", run, NULL, NULL, &(piece){1, none, work_without_nccl}},

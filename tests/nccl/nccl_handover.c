@@ -14,7 +14,7 @@ typedef struct deal {
 
 typedef struct scene {
     int least, most; /* ranks */
-    rig_options rig;
+    fixture_options fixture;
     size_t all;      /* blocks that all hand over to all, at least; 0: none */
     size_t rings[2]; /* ... that each hands over to its neighbour */
     size_t count;    /* ... and what is said here: */
@@ -50,28 +50,28 @@ typedef struct list {
     kvf_hash hashes[DEALS][MOST_BLOCKS];
 } list;
 
-static void make_list(const rig_rank *k, list *l) {
+static void make_list(const fixture_rank *k, list *l) {
     uint64_t up[RIG_RANKS] = {0}, down[RIG_RANKS] = {0};
     for (size_t d = 0; d < current.count; d++) {
         const deal *made = &current.deals[d];
         for (size_t i = 0; i < made->count; i++) {
             l->from[d][i] = up[made->from]++;
-            l->to[d][i] = k->rig->of[made->to].slots - 1 - down[made->to]++;
+            l->to[d][i] = k->fixture->of[made->to].slots - 1 - down[made->to]++;
         }
-        rig_hashes(l->hashes[d], position_of(d), made->count);
+        fixture_hashes(l->hashes[d], position_of(d), made->count);
         l->hands[d] = (kvf_handover){
             .from = made->from,
             .to = made->to,
             .plan = {position_of(d), made->count, made->from == k->rank ? l->from[d] : NULL,
                      made->to == k->rank ? l->to[d] : NULL, current.tracked ? l->hashes[d] : NULL}};
         if (current.tracked)
-            l->hands[d].dst = rig_tracker(l->to[d], made->count, position_of(d));
+            l->hands[d].dst = fixture_tracker(l->to[d], made->count, position_of(d));
     }
     assert_true(up[k->rank] + down[k->rank] <= k->slots);
 }
 
 /* Of what a rank sends and receives; what stays does not cross the wire. */
-static void expect_stats(const rig_rank *k, kvf_wire_op *op) {
+static void expect_stats(const fixture_rank *k, kvf_wire_op *op) {
     size_t received = 0, crossed = 0;
     kvf_wire_op_stats stats;
     for (size_t d = 0; d < current.count; d++) {
@@ -86,31 +86,31 @@ static void expect_stats(const rig_rank *k, kvf_wire_op *op) {
     assert_int_equal(stats.host_bytes, 0);
 }
 
-static void expect_arrived(const rig_rank *k, const list *l) {
+static void expect_arrived(const fixture_rank *k, const list *l) {
     for (size_t d = 0; d < current.count; d++) {
         const deal *made = &current.deals[d];
         for (size_t i = 0; i < made->count; i++) {
             if (made->from == k->rank)
-                assert_true(rig_device_is(k, l->from[d][i], block_of(d, i)));
+                assert_true(fixture_device_is(k, l->from[d][i], block_of(d, i)));
             if (made->to == k->rank)
-                assert_true(rig_device_is(k, l->to[d][i], block_of(d, i)));
+                assert_true(fixture_device_is(k, l->to[d][i], block_of(d, i)));
         }
         if (!current.tracked)
             continue;
         const bool lands = made->to == k->rank; /* elsewhere they are not read */
-        rig_expect_phases(l->hands[d].dst, lands ? made->count : 0, lands ? 0 : made->count);
+        fixture_expect_phases(l->hands[d].dst, lands ? made->count : 0, lands ? 0 : made->count);
         kvf_assignments_destroy(l->hands[d].dst);
     }
 }
 
-static void hand_over(rig_rank *k) {
+static void hand_over(fixture_rank *k) {
     list *l = calloc(1, sizeof *l);
     kvf_wire_op *op = NULL;
     kvf_error e = {0};
     make_list(k, l);
     for (size_t d = 0; d < current.count; d++)
         for (size_t i = 0; current.deals[d].from == k->rank && i < current.deals[d].count; i++)
-            rig_fill_device(k, l->from[d][i], block_of(d, i));
+            fixture_fill_device(k, l->from[d][i], block_of(d, i));
     test_expect(KVF_OK, kvf_wire_hand_over(k->wire, l->hands, current.count, NULL, &op, &e), &e);
     for (size_t d = 0; d < current.count; d++)
         if (current.tracked && current.deals[d].to == k->rank && current.deals[d].count > 0)
@@ -119,11 +119,11 @@ static void hand_over(rig_rank *k) {
     expect_stats(k, op);
     kvf_wire_op_release(op);
     expect_arrived(k, l);
-    rig_expect_idle(k);
+    fixture_expect_idle(k);
     free(l);
 }
 
-static void run(const scene *s, int ranks, void (*body)(rig_rank *)) {
+static void run(const scene *s, int ranks, void (*body)(fixture_rank *)) {
     current.count = 0;
     current.tracked = s->tracked;
     for (int from = 0; from < ranks && s->all > 0; from++)
@@ -134,7 +134,7 @@ static void run(const scene *s, int ranks, void (*body)(rig_rank *)) {
             add(from, (from + 1) % ranks, s->rings[i]);
     for (size_t i = 0; i < s->count; i++)
         add(s->deals[i].from, s->deals[i].to, s->deals[i].count);
-    rig_run_forms(ranks, &s->rig, body);
+    fixture_run_forms(ranks, &s->fixture, body);
 }
 
 static void test_lists(void **state) {
@@ -171,16 +171,16 @@ static void test_lists(void **state) {
 }
 
 /* All of a round is one group of calls, however many peers there are. */
-static void count_calls(rig_rank *k) {
+static void count_calls(fixture_rank *k) {
     const uint64_t before = fakenccl_calls("ncclGroupEnd");
-    rig_meet(k);
+    fixture_meet(k);
     hand_over(k);
-    rig_meet(k);
+    fixture_meet(k);
     fakenccl_traffic sent = fakenccl_traffic_of(k->rank, FAKENCCL_SEND);
     assert_int_equal(fakenccl_calls("ncclGroupEnd") - before, 8);
     assert_int_equal(sent.operations, 7);
     assert_int_equal(sent.sent, 7 * 3 * RIG_BLOCK);
-    rig_meet(k);
+    fixture_meet(k);
 }
 
 static void test_many_peers_in_one_call(void **state) {
@@ -190,18 +190,19 @@ static void test_many_peers_in_one_call(void **state) {
     for (int i = 0; i < 64; i++)
         if (i / 8 != i % 8)
             add(i / 8, i % 8, 3);
-    rig_run(8, &(rig_options){.chunk_blocks = 21}, count_calls); /* three of each in a round */
+    fixture_run(8, &(fixture_options){.chunk_blocks = 21},
+                count_calls); /* three of each in a round */
 }
 
 /* To oneself, so that one rank sees all that is wrong; every rank is refused the same. What is
  * wrong is the second, before which the first departs. */
-static void submit_badly(rig_rank *k) {
+static void submit_badly(fixture_rank *k) {
     static const uint64_t low[] = {1, 2, 3}, far[] = {1, 2, RIG_SLOTS + 9}, twice[] = {4, 5, 4};
     static const uint64_t overlap[] = {9, 3, 8}, other[] = {11, 12, 13};
-    const int me = k->rank, ranks = k->rig->ranks;
+    const int me = k->rank, ranks = k->fixture->ranks;
     kvf_hash hashes[3];
-    rig_hashes(hashes, 0, 3);
-    kvf_assignments *tracker = rig_tracker(other, 3, 0);
+    fixture_hashes(hashes, 0, 3);
+    kvf_assignments *tracker = fixture_tracker(other, 3, 0);
     const struct {
         kvf_handover hand;
         kvf_status expected;
@@ -230,13 +231,13 @@ static void submit_badly(rig_rank *k) {
         assert_null(op);
         assert_int_equal(e.status, bad[i].expected);
         assert_int_equal(e.index, 1);
-        rig_expect_phases(tracker, 0, 3);
+        fixture_expect_phases(tracker, 0, 3);
     }
     kvf_assignments_destroy(tracker);
 }
 
 /* Each takes at least a block of the wire. */
-static void submit_too_many(rig_rank *k) {
+static void submit_too_many(fixture_rank *k) {
     kvf_wire_explanation wire;
     kvf_wire_op *op = NULL;
     kvf_error e = {0};
@@ -246,11 +247,11 @@ static void submit_too_many(rig_rank *k) {
                 kvf_wire_hand_over(k->wire, hands, wire.chunk_blocks + 1, NULL, &op, &e), &e);
     assert_int_equal(e.expected, wire.chunk_blocks);
     test_expect(KVF_OK, kvf_wire_hand_over(k->wire, hands, wire.chunk_blocks, NULL, &op, &e), &e);
-    rig_end(op, KVF_OK);
+    fixture_end(op, KVF_OK);
     free(hands);
 }
 
-static void refuse(rig_rank *k) {
+static void refuse(fixture_rank *k) {
     submit_badly(k);
     submit_too_many(k);
     hand_over(k);
@@ -259,7 +260,7 @@ static void refuse(rig_rank *k) {
 static void test_refusals_change_nothing(void **state) {
     (void)state;
     for (int ranks = 1; ranks <= 2; ranks++)
-        run(&(scene){.rig = {.chunk_blocks = 4}, .rings = {5}}, ranks, refuse);
+        run(&(scene){.fixture = {.chunk_blocks = 4}, .rings = {5}}, ranks, refuse);
 }
 
 int main(void) {

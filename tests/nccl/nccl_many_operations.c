@@ -21,7 +21,7 @@ static void *count_bytes(void *user, void *block, size_t old_size, size_t new_si
     return NULL;
 }
 
-static kvf_wire_op *submit(rig_rank *k, bool refused) {
+static kvf_wire_op *submit(fixture_rank *k, bool refused) {
     kvf_wire_op *op = NULL;
     kvf_error e = {0};
     if (refused && k->rank == 1)
@@ -31,33 +31,33 @@ static kvf_wire_op *submit(rig_rank *k, bool refused) {
     return op;
 }
 
-static void submit_small_ones(rig_rank *k) {
+static void submit_small_ones(fixture_rank *k) {
     const kvf_allocator allocator = {.resize = count_bytes};
     const kvf_group_options options = {.rank = k->rank,
-                                       .ranks = k->rig->ranks,
-                                       .id = k->rig->id,
+                                       .ranks = k->fixture->ranks,
+                                       .id = k->fixture->id,
                                        .allocator = k->rank == 0 ? &allocator : NULL};
     size_t warm = 0;
     kvf_error e = {0};
-    test_expect(KVF_OK, rig_join(k, &options, &e), &e);
+    test_expect(KVF_OK, fixture_join(k, &options, &e), &e);
     for (unsigned n = 0; n < OPS; n += AT_ONCE) {
         kvf_wire_op *ops[AT_ONCE];
         for (int i = 0; i < AT_ONCE; i++)
             ops[i] = submit(k, i < REFUSED);
         for (int i = 0; i < AT_ONCE; i++)
             if (ops[i])
-                rig_end(ops[i], i < REFUSED ? KVF_ERR_PEER : KVF_OK);
+                fixture_end(ops[i], i < REFUSED ? KVF_ERR_PEER : KVF_OK);
         if (n == WARM)
             warm = atomic_load(&most_bytes);
     }
-    rig_meet(k); /* refusals are not waited for */
+    fixture_meet(k); /* refusals are not waited for */
     if (k->rank == 0)
         assert_int_equal(atomic_load(&most_bytes), warm);
 }
 
 static void test_memory_stays(void **state) {
     (void)state;
-    rig_run(2, &(rig_options){.alone = true, .nccl = {.lag_us = 1}}, submit_small_ones);
+    fixture_run(2, &(fixture_options){.alone = true, .nccl = {.lag_us = 1}}, submit_small_ones);
     assert_int_equal(atomic_load(&live_bytes), 0);
 }
 

@@ -32,8 +32,8 @@ static uint64_t owner_of(uint64_t position, int ranks) {
     return current.share == KVF_SHARE_FIRST ? 0 : position % (uint64_t)ranks;
 }
 
-static bool owns(const rig_rank *k, uint64_t position) {
-    return owner_of(position, k->rig->ranks) == (uint64_t)k->rank;
+static bool owns(const fixture_rank *k, uint64_t position) {
+    return owner_of(position, k->fixture->ranks) == (uint64_t)k->rank;
 }
 
 static unsigned content_of(uint64_t position) {
@@ -46,7 +46,7 @@ static uint64_t host_id(uint64_t position) {
 
 /* Scattered slots, other ones on every rank. Ids of the host are read by their owner only, and
  * nonsense elsewhere. */
-static void make_lists(const rig_rank *k, lists *l, bool offload) {
+static void make_lists(const fixture_rank *k, lists *l, bool offload) {
     *l = (lists){0};
     for (size_t p = 0; p < current.plans; p++) {
         for (size_t i = 0; i < current.count[p]; i++, l->pairs++) {
@@ -55,13 +55,14 @@ static void make_lists(const rig_rank *k, lists *l, bool offload) {
             l->slots[p][i] = (l->pairs * 5 + (uint64_t)k->rank) % RIG_SLOTS;
             l->owned += owns(k, position);
         }
-        rig_hashes(l->hashes[p], current.first[p], current.count[p]);
+        fixture_hashes(l->hashes[p], current.first[p], current.count[p]);
         l->plans[p] =
             (kvf_plan){current.first[p], current.count[p], offload ? l->slots[p] : l->host[p],
                        offload ? l->host[p] : l->slots[p],
                        current.hashed || current.tracked ? l->hashes[p] : NULL};
         if (current.tracked)
-            l->trackers[p] = rig_tracker(l->plans[p].dst_ids, current.count[p], current.first[p]);
+            l->trackers[p] =
+                fixture_tracker(l->plans[p].dst_ids, current.count[p], current.first[p]);
     }
     assert_true(l->pairs <= MOST);
 }
@@ -69,28 +70,28 @@ static void make_lists(const rig_rank *k, lists *l, bool offload) {
 static void expect_trackers(lists *l) {
     for (size_t p = 0; p < current.plans; p++) {
         if (l->trackers[p])
-            rig_expect_phases(l->trackers[p], current.count[p], 0);
+            fixture_expect_phases(l->trackers[p], current.count[p], 0);
         kvf_assignments_destroy(l->trackers[p]);
     }
 }
 
 /* What the plans make of it, counted another way than the module counts. */
-static size_t expected_chunks(const rig_rank *k) {
+static size_t expected_chunks(const fixture_rank *k) {
     size_t of[RIG_RANKS] = {0}, most = 0;
-    size_t each = k->rig->options.chunk_blocks ? k->rig->options.chunk_blocks : 2;
+    size_t each = k->fixture->options.chunk_blocks ? k->fixture->options.chunk_blocks : 2;
     if (current.share == KVF_SHARE_FIRST)
-        each *= (size_t)k->rig->ranks;
+        each *= (size_t)k->fixture->ranks;
     for (size_t p = 0; p < current.plans; p++)
         for (size_t i = 0; i < current.count[p]; i++)
-            of[owner_of(current.first[p] + i, k->rig->ranks)]++;
-    for (int r = 0; r < k->rig->ranks; r++)
+            of[owner_of(current.first[p] + i, k->fixture->ranks)]++;
+    for (int r = 0; r < k->fixture->ranks; r++)
         most = of[r] > most ? of[r] : most;
     return (most + each - 1) / each;
 }
 
 /* Nothing has failed but what was refused; a group that has done one operation has counted what
  * that says of itself. */
-static void expect_counters(const rig_rank *k, const kvf_wire_op_stats *stats) {
+static void expect_counters(const fixture_rank *k, const kvf_wire_op_stats *stats) {
     kvf_group_counters c;
     char text[8192];
     assert_int_equal(kvf_group_counters_get(k->group, &c, NULL), KVF_OK);
@@ -110,20 +111,20 @@ static void expect_counters(const rig_rank *k, const kvf_wire_op_stats *stats) {
         strstr(text, "\nkvferry_operations_ended_total{rank=\"r\",outcome=\"ok\"} 1\n"));
 }
 
-static void expect_stats(rig_rank *k, kvf_wire_op *op, const lists *l) {
+static void expect_stats(fixture_rank *k, kvf_wire_op *op, const lists *l) {
     kvf_wire_op_stats stats;
     kvf_wire_op_stats_get(op, &stats);
     expect_counters(k, &stats);
     assert_int_equal(stats.host_bytes, l->owned * RIG_BLOCK);
     assert_int_equal(stats.blocks, l->pairs);
     assert_true(stats.wait_us >= 0 && stats.run_us >= 0);
-    if (k->rig->ranks == 1)
+    if (k->fixture->ranks == 1)
         return;
     assert_int_equal(stats.chunks, expected_chunks(k));
     assert_true(stats.wire_bytes >= l->pairs * RIG_BLOCK);
 }
 
-static void onboard(rig_rank *k) {
+static void onboard(fixture_rank *k) {
     lists l;
     kvf_wire_op *op = NULL;
     kvf_error e = {0};
@@ -131,7 +132,7 @@ static void onboard(rig_rank *k) {
     for (size_t p = 0; p < current.plans; p++)
         for (size_t i = 0; i < current.count[p]; i++)
             if (owns(k, current.first[p] + i))
-                rig_fill_host(k, l.host[p][i], content_of(current.first[p] + i));
+                fixture_fill_host(k, l.host[p][i], content_of(current.first[p] + i));
     const kvf_wire_submit_options how = {.share = current.share,
                                          .dst = current.tracked ? l.trackers : NULL};
     test_expect(KVF_OK,
@@ -141,9 +142,9 @@ static void onboard(rig_rank *k) {
     kvf_wire_op_release(op);
     for (size_t p = 0; p < current.plans; p++)
         for (size_t i = 0; i < current.count[p]; i++)
-            assert_true(rig_device_is(k, l.slots[p][i], content_of(current.first[p] + i)));
+            assert_true(fixture_device_is(k, l.slots[p][i], content_of(current.first[p] + i)));
     expect_trackers(&l);
-    rig_expect_idle(k);
+    fixture_expect_idle(k);
 }
 
 static void set_plan(kvf_share share, uint64_t first, size_t count) {
@@ -154,7 +155,7 @@ static void test_onboard_striped(void **state) {
     (void)state;
     for (int ranks = 1; ranks <= 8; ranks++) {
         set_plan(KVF_SHARE_STRIPED, ranks == 3 ? 1000001 : 0, 23);
-        rig_run_forms(ranks, NULL, onboard);
+        fixture_run_forms(ranks, NULL, onboard);
     }
 }
 
@@ -162,7 +163,7 @@ static void test_onboard_from_the_first(void **state) {
     (void)state;
     for (int ranks = 1; ranks <= 8; ranks += ranks < 3 ? 1 : 5) {
         set_plan(KVF_SHARE_FIRST, 5, 23);
-        rig_run_forms(ranks, NULL, onboard);
+        fixture_run_forms(ranks, NULL, onboard);
     }
 }
 
@@ -172,7 +173,8 @@ static void test_chunks_of_all_sizes(void **state) {
         for (size_t chunks = 1; chunks <= 5; chunks += 2)
             for (int share = KVF_SHARE_STRIPED; share <= KVF_SHARE_FIRST; share++) {
                 set_plan((kvf_share)share, 2, 31);
-                rig_run_forms(3, &(rig_options){.chunk_blocks = blocks, .chunks = chunks}, onboard);
+                fixture_run_forms(3, &(fixture_options){.chunk_blocks = blocks, .chunks = chunks},
+                                  onboard);
             }
 }
 
@@ -187,7 +189,7 @@ static void test_several_plans(void **state) {
                             .count = {20, 11, 14},
                             .hashed = ranks == 2,
                             .tracked = ranks != 2};
-            rig_run_forms(ranks, NULL, onboard);
+            fixture_run_forms(ranks, NULL, onboard);
         }
 }
 
@@ -196,15 +198,15 @@ static void test_few_blocks_and_none(void **state) {
     for (size_t count = 0; count < 4; count++) {
         current =
             (job){.plans = 2, .first = {0, 9}, .count = {count, count / 2}, .tracked = count > 1};
-        rig_run_forms(4, NULL, onboard);
+        fixture_run_forms(4, NULL, onboard);
     }
     current = (job){.plans = 0};
-    rig_run_forms(3, NULL, onboard);
+    fixture_run_forms(3, NULL, onboard);
 }
 
 /* On the wire everybody puts in its part and no more, and there is one collective a chunk. What the
  * ranks have gathered before, making the group and wire, and 64 bytes a gather come on top. */
-static void expect_traffic(rig_rank *k) {
+static void expect_traffic(fixture_rank *k) {
     const bool striped = current.share == KVF_SHARE_STRIPED;
     const fakenccl_traffic gathered = fakenccl_traffic_of(k->rank, FAKENCCL_ALL_GATHER);
     const fakenccl_traffic cast = fakenccl_traffic_of(k->rank, FAKENCCL_BROADCAST);
@@ -212,41 +214,42 @@ static void expect_traffic(rig_rank *k) {
     kvf_group_counters c = {0};
     assert_int_equal(kvf_group_counters_get(k->group, &c, NULL), KVF_OK);
     assert_int_equal(gathered.operations, c.gathers + (striped ? chunks : 0));
-    assert_int_equal(gathered.sent, 64 * c.gathers + (striped ? all / (uint64_t)k->rig->ranks : 0));
+    assert_int_equal(gathered.sent,
+                     64 * c.gathers + (striped ? all / (uint64_t)k->fixture->ranks : 0));
     assert_int_equal(cast.operations, striped ? 0 : chunks);
     assert_int_equal(cast.sent, striped || k->rank > 0 ? 0 : all);
     assert_int_equal(fakenccl_traffic_of(k->rank, FAKENCCL_SEND).operations, 0);
 }
 
-static void onboard_and_count(rig_rank *k) {
+static void onboard_and_count(fixture_rank *k) {
     onboard(k);
-    rig_meet(k);
+    fixture_meet(k);
     expect_traffic(k);
-    rig_meet(k);
+    fixture_meet(k);
 }
 
 static void test_bytes_on_the_wire(void **state) {
     (void)state;
     for (int ranks = 2; ranks <= 8; ranks *= 2) {
         set_plan(ranks == 4 ? KVF_SHARE_FIRST : KVF_SHARE_STRIPED, 0, 48);
-        rig_run_forms(ranks, &(rig_options){.chunk_blocks = 4}, onboard_and_count);
+        fixture_run_forms(ranks, &(fixture_options){.chunk_blocks = 4}, onboard_and_count);
         set_plan(KVF_SHARE_STRIPED, 0, 48);
-        rig_run(ranks, &(rig_options){.chunk_blocks = 4}, onboard_and_count);
+        fixture_run(ranks, &(fixture_options){.chunk_blocks = 4}, onboard_and_count);
     }
 }
 
 /* What the wire lies in, by what NCCL has. */
 static kvf_wire_memory expected_memory;
 
-static void explain(rig_rank *k) {
+static void explain(fixture_rank *k) {
     kvf_wire_explanation e;
     assert_int_equal(kvf_wire_explain(k->wire, &e, NULL), KVF_OK);
     assert_int_equal(e.memory, expected_memory);
     assert_int_equal(e.reason == NULL, e.memory == KVF_WIRE_WINDOW);
     assert_int_equal(e.chunks, 2);
-    assert_int_equal(e.chunk_blocks, 5 * k->rig->ranks);
-    assert_true(e.bytes >= (size_t)10 * (size_t)k->rig->ranks * RIG_BLOCK);
-    assert_int_equal(e.nccl_version > 0, k->rig->ranks > 1);
+    assert_int_equal(e.chunk_blocks, 5 * k->fixture->ranks);
+    assert_true(e.bytes >= (size_t)10 * (size_t)k->fixture->ranks * RIG_BLOCK);
+    assert_int_equal(e.nccl_version > 0, k->fixture->ranks > 1);
     assert_int_equal(kvf_wire_explain(NULL, &e, NULL), KVF_ERR_INVALID);
     assert_int_equal(kvf_wire_explain(k->wire, NULL, NULL), KVF_ERR_INVALID);
     onboard(k);
@@ -265,23 +268,23 @@ static void test_what_the_wire_lies_in(void **state) {
         {{.meet = true}, KVF_WIRE_WINDOW},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const rig_options options = {.chunk_blocks = 5, .chunks = 2, .nccl = cases[i].config};
+        const fixture_options options = {.chunk_blocks = 5, .chunks = 2, .nccl = cases[i].config};
         set_plan(KVF_SHARE_STRIPED, 3, 23);
         expected_memory = cases[i].memory;
-        rig_run_forms(3, &options, explain);
+        fixture_run_forms(3, &options, explain);
         expected_memory = KVF_WIRE_PLAIN;
-        rig_run(1, &options, explain);
+        fixture_run(1, &options, explain);
     }
 }
 
-static void offload(rig_rank *k) {
+static void offload(fixture_rank *k) {
     lists l;
     kvf_wire_op *op = NULL;
     kvf_wire_op_stats stats;
     kvf_error e = {0};
     make_lists(k, &l, true);
     for (size_t i = 0; i < current.count[0]; i++)
-        rig_fill_device(k, l.slots[0][i], content_of(current.first[0] + i));
+        fixture_fill_device(k, l.slots[0][i], content_of(current.first[0] + i));
     const kvf_wire_submit_options how = {.share = current.share};
     test_expect(KVF_OK,
                 kvf_wire_offload(k->wire, k->host_tier, l.plans, current.plans, &how, &op, &e), &e);
@@ -293,22 +296,22 @@ static void offload(rig_rank *k) {
     kvf_wire_op_release(op);
     for (size_t i = 0; i < current.count[0]; i++) {
         uint64_t position = current.first[0] + i;
-        assert_int_equal(rig_host_is(k, host_id(position), content_of(position)),
+        assert_int_equal(fixture_host_is(k, host_id(position), content_of(position)),
                          owns(k, position));
     }
-    rig_expect_idle(k);
+    fixture_expect_idle(k);
 }
 
 static void test_offload_once_in_the_group(void **state) {
     (void)state;
     for (int ranks = 1; ranks <= 4; ranks++) {
         set_plan(ranks == 2 ? KVF_SHARE_FIRST : KVF_SHARE_STRIPED, 4, 23);
-        rig_run_forms(ranks, NULL, offload);
+        fixture_run_forms(ranks, NULL, offload);
     }
 }
 
 /* The trackers are the host tier's, whose ids all ranks know. */
-static void offload_tracked(rig_rank *k) {
+static void offload_tracked(fixture_rank *k) {
     uint64_t slots[16], ids[16];
     kvf_hash hashes[16];
     kvf_wire_op *op = NULL;
@@ -316,22 +319,22 @@ static void offload_tracked(rig_rank *k) {
     for (uint64_t i = 0; i < 16; i++) {
         slots[i] = 2 * i + 1;
         ids[i] = 40 - i;
-        rig_fill_device(k, slots[i], (unsigned)i);
+        fixture_fill_device(k, slots[i], (unsigned)i);
     }
-    rig_hashes(hashes, 8, 16);
-    kvf_assignments *tracker = rig_tracker(ids, 16, 8);
+    fixture_hashes(hashes, 8, 16);
+    kvf_assignments *tracker = fixture_tracker(ids, 16, 8);
     const kvf_plan plan = {8, 16, slots, ids, hashes};
     const kvf_wire_submit_options how = {.dst = &tracker};
     test_expect(KVF_OK, kvf_wire_offload(k->wire, k->host_tier, &plan, 1, &how, &op, &e), &e);
     assert_int_equal(kvf_assignments_staged_count(tracker), 16);
-    rig_end(op, KVF_OK);
-    rig_expect_phases(tracker, 16, 0);
+    fixture_end(op, KVF_OK);
+    fixture_expect_phases(tracker, 16, 0);
     kvf_assignments_destroy(tracker);
 }
 
 static void test_offload_with_trackers(void **state) {
     (void)state;
-    rig_run_forms(3, NULL, offload_tracked);
+    fixture_run_forms(3, NULL, offload_tracked);
 }
 
 /* Callbacks */
@@ -347,7 +350,7 @@ static void note(void *user, const kvf_error *error) {
     t->status = error->status;
 }
 
-static void submit_with_callback(rig_rank *k) {
+static void submit_with_callback(fixture_rank *k) {
     const uint64_t host[] = {3, 4}, slots[] = {8, 9};
     const kvf_plan plan = {0, 2, host, slots, NULL};
     told polled = {0}, released = {0}, dropped = {0};
@@ -376,31 +379,31 @@ static void submit_with_callback(rig_rank *k) {
 
 static void test_callbacks(void **state) {
     (void)state;
-    rig_run_forms(2, NULL, submit_with_callback);
+    fixture_run_forms(2, NULL, submit_with_callback);
 }
 
 /* Released early */
 
 /* The flight returns at once, and what the group still does, it does without the tracker. */
-static void release_early(rig_rank *k) {
+static void release_early(fixture_rank *k) {
     uint64_t host[8], slots[8];
     kvf_hash hashes[8];
     kvf_error e = {0};
     kvf_wire_op *op = NULL;
     for (uint64_t i = 0; i < 8; i++)
         host[i] = slots[i] = i;
-    rig_hashes(hashes, 0, 8);
-    kvf_assignments *tracker = rig_tracker(slots, 8, 0);
+    fixture_hashes(hashes, 0, 8);
+    kvf_assignments *tracker = fixture_tracker(slots, 8, 0);
     const kvf_plan plan = {0, 8, host, slots, hashes};
     const kvf_wire_submit_options how = {.dst = &tracker};
     if (k->rank == 0)
-        rig_meet(k);
+        fixture_meet(k);
     test_expect(KVF_OK, kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, &how, &op, &e), &e);
     kvf_wire_op_release(op);
     assert_int_equal(tracker->holders, 0);
     if (k->rank > 0) {
-        rig_expect_phases(tracker, 0, 8);
-        rig_meet(k);
+        fixture_expect_phases(tracker, 0, 8);
+        fixture_meet(k);
     }
     kvf_assignments_destroy(tracker);
 }
@@ -408,27 +411,28 @@ static void release_early(rig_rank *k) {
 static void test_release_before_the_end(void **state) {
     (void)state;
     for (int i = 0; i < 6; i++)
-        rig_run(3, &(rig_options){.form = i % 2 ? RIG_THREADED : RIG_NO_THREAD}, release_early);
+        fixture_run(3, &(fixture_options){.form = i % 2 ? RIG_THREADED : RIG_NO_THREAD},
+                    release_early);
 }
 
 /* A tracker that is gone by the end is none of the operation's business any more. */
-static void destroy_tracker_early(rig_rank *k) {
+static void destroy_tracker_early(fixture_rank *k) {
     const uint64_t host[] = {3, 4}, slots[] = {8, 9};
     kvf_hash hashes[2];
     kvf_error e = {0};
     kvf_wire_op *op = NULL;
-    rig_hashes(hashes, 0, 2);
-    kvf_assignments *tracker = rig_tracker(slots, 2, 0);
+    fixture_hashes(hashes, 0, 2);
+    kvf_assignments *tracker = fixture_tracker(slots, 2, 0);
     const kvf_plan plan = {0, 2, host, slots, hashes};
     const kvf_wire_submit_options how = {.dst = &tracker};
     test_expect(KVF_OK, kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, &how, &op, &e), &e);
     kvf_assignments_destroy(tracker);
-    rig_end(op, KVF_OK);
+    fixture_end(op, KVF_OK);
 }
 
 static void test_tracker_destroyed_in_between(void **state) {
     (void)state;
-    rig_run_forms(2, NULL, destroy_tracker_early);
+    fixture_run_forms(2, NULL, destroy_tracker_early);
 }
 
 /* Several wires, of several layouts of one tier */
@@ -443,7 +447,7 @@ typedef struct pages {
 enum { PAGES = 16 };
 static const size_t page_bytes[2] = {512, 96};
 
-static void open_pages(rig_rank *k, pages *p) {
+static void open_pages(fixture_rank *k, pages *p) {
     const kvf_layout *near[2], *far[2];
     const kvf_cuda_pinned_options options = {.bytes = 16384, .device = k->rank, .threads = 1};
     kvf_error e = {0};
@@ -479,7 +483,7 @@ static void close_pages(pages *p) {
         assert_int_equal(cudaFree(p->device[i]), cudaSuccess);
 }
 
-static void use_two_wires(rig_rank *k) {
+static void use_two_wires(fixture_rank *k) {
     pages p;
     kvf_wire *wires[2];
     kvf_wire_op *ops[2], *none = NULL;
@@ -504,7 +508,7 @@ static void use_two_wires(rig_rank *k) {
                          KVF_ERR_LAYOUT);
     }
     for (size_t i = 0; i < 2; i++) {
-        rig_end(ops[i], KVF_OK);
+        fixture_end(ops[i], KVF_OK);
         const char *shadow = fakecuda_shadow(p.device[i], PAGES * page_bytes[i]);
         for (size_t b = 0; b < PAGES * page_bytes[i]; b++)
             assert_int_equal(shadow[b], 7 + i);
@@ -515,13 +519,13 @@ static void use_two_wires(rig_rank *k) {
 
 static void test_wires_of_several_layouts(void **state) {
     (void)state;
-    rig_run_forms(1, NULL, use_two_wires);
-    rig_run_forms(3, NULL, use_two_wires);
+    fixture_run_forms(1, NULL, use_two_wires);
+    fixture_run_forms(3, NULL, use_two_wires);
 }
 
 /* Refusals */
 
-static void refuse(rig_rank *k, const kvf_plan *plans, size_t count,
+static void refuse(fixture_rank *k, const kvf_plan *plans, size_t count,
                    const kvf_wire_submit_options *how, kvf_status expected, kvf_error *e) {
     kvf_wire_op *op = NULL;
     *e = (kvf_error){0};
@@ -530,13 +534,13 @@ static void refuse(rig_rank *k, const kvf_plan *plans, size_t count,
     assert_null(op);
 }
 
-static void submit_badly(rig_rank *k) {
+static void submit_badly(fixture_rank *k) {
     const uint64_t good[] = {1, 2, 3}, far[] = {4, 5, RIG_SLOTS}, other[] = {7, 8, 3};
     kvf_hash hashes[3];
     kvf_error e;
     kvf_wire_op *op = NULL;
     kvf_plan plans[2] = {{0, 3, good, good, NULL}, {0, 3, good, far, NULL}};
-    rig_hashes(hashes, 0, 3);
+    fixture_hashes(hashes, 0, 3);
     refuse(k, NULL, 1, NULL, KVF_ERR_INVALID, &e);
     assert_int_equal(kvf_wire_onboard(NULL, k->host_tier, plans, 1, NULL, &op, NULL),
                      KVF_ERR_INVALID);
@@ -562,18 +566,18 @@ static void submit_badly(rig_rank *k) {
     plans[0].first_position = UINT64_MAX;
     refuse(k, plans, 1, NULL, KVF_ERR_RANGE, &e);
     /* The first plan's flight returns when the second's cannot depart. */
-    kvf_assignments *trackers[] = {rig_tracker(good, 3, 0), rig_tracker(other, 2, 5)};
+    kvf_assignments *trackers[] = {fixture_tracker(good, 3, 0), fixture_tracker(other, 2, 5)};
     plans[0] = (kvf_plan){0, 3, good, good, hashes};
     plans[1] = (kvf_plan){0, 2, good, other, hashes};
     refuse(k, plans, 2, &(kvf_wire_submit_options){.dst = trackers}, KVF_ERR_GAP, &e);
     assert_int_equal(e.index, 1);
-    rig_expect_phases(trackers[0], 0, 3);
-    rig_expect_phases(trackers[1], 0, 2);
+    fixture_expect_phases(trackers[0], 0, 3);
+    fixture_expect_phases(trackers[1], 0, 2);
     kvf_assignments_destroy(trackers[0]);
     kvf_assignments_destroy(trackers[1]);
 }
 
-static void make_wires_badly(rig_rank *k) {
+static void make_wires_badly(fixture_rank *k) {
     kvf_wire *wire = NULL;
     kvf_error e;
     const kvf_wire_options good = {.device = k->device};
@@ -599,7 +603,7 @@ static void make_wires_badly(rig_rank *k) {
     assert_int_equal(kvf_wire_op_wait(NULL, 0, NULL), KVF_ERR_INVALID);
 }
 
-static void make_groups_badly(rig_rank *k) {
+static void make_groups_badly(fixture_rank *k) {
     kvf_group *group = NULL;
     kvf_engine *host = NULL;
     kvf_error e = {0};
@@ -609,7 +613,7 @@ static void make_groups_badly(rig_rank *k) {
     assert_int_equal(kvf_group_create(&good, NULL, &e), KVF_ERR_INVALID);
     bad.engine = NULL;
     assert_int_equal(kvf_group_create(&bad, &group, &e), KVF_ERR_INVALID);
-    bad = (kvf_group_options){.engine = k->engine, .ranks = 2, .rank = 2, .id = k->rig->id};
+    bad = (kvf_group_options){.engine = k->engine, .ranks = 2, .rank = 2, .id = k->fixture->id};
     assert_int_equal(kvf_group_create(&bad, &group, &e), KVF_ERR_INVALID);
     bad.rank = 0;
     bad.id = NULL;
@@ -633,11 +637,11 @@ static void make_groups_badly(rig_rank *k) {
     assert_int_equal(kvf_group_rank(NULL), -1);
     assert_int_equal(kvf_group_ranks(NULL), 0);
     assert_int_equal(kvf_group_rank(k->group), k->rank);
-    assert_int_equal(kvf_group_ranks(k->group), k->rig->ranks);
+    assert_int_equal(kvf_group_ranks(k->group), k->fixture->ranks);
     test_expect(KVF_OK, kvf_group_check(k->group, &e), &e);
 }
 
-static void refuse_all(rig_rank *k) {
+static void refuse_all(fixture_rank *k) {
     submit_badly(k);
     make_wires_badly(k);
     make_groups_badly(k);
@@ -645,7 +649,7 @@ static void refuse_all(rig_rank *k) {
 }
 
 /* What rank 1 is refused, takes its turn: the others are told so, and the next one of all works. */
-static void refuse_one(rig_rank *k) {
+static void refuse_one(fixture_rank *k) {
     const uint64_t ids[] = {1, 2, 3}, twice[] = {4, 5, 4}, far[] = {4, 5, RIG_SLOTS};
     kvf_wire *none = NULL;
     kvf_wire_op *op = NULL;
@@ -668,7 +672,7 @@ static void refuse_one(rig_rank *k) {
         }
         if (way < 3) {
             test_expect(KVF_OK, status, &e);
-            rig_end_with(op, KVF_ERR_PEER, &e);
+            fixture_end_with(op, KVF_ERR_PEER, &e);
         }
         assert_int_equal(e.status, KVF_ERR_PEER);
         assert_int_equal(e.index, 1);
@@ -679,34 +683,35 @@ static void refuse_one(rig_rank *k) {
 static void test_refusals_change_nothing(void **state) {
     (void)state;
     set_plan(KVF_SHARE_STRIPED, 0, 23);
-    rig_run_forms(1, NULL, refuse_all);
-    rig_run_forms(3, NULL, refuse_one);
+    fixture_run_forms(1, NULL, refuse_all);
+    fixture_run_forms(3, NULL, refuse_one);
 }
 
 /* When submit returns, all of the operation stands in the caller's stream, however slowly NCCL gets
  * its calls there: what is put into it then runs after the operation, and nothing is left to wait
  * for. */
-static void onboard_in_order(rig_rank *k) {
+static void onboard_in_order(fixture_rank *k) {
     for (unsigned n = 0; n < 3; n++) {
-        kvf_wire_op *op = rig_onboard(k, 8 * n, 7, n);
+        kvf_wire_op *op = fixture_onboard(k, 8 * n, 7, n);
         kvf_status status = KVF_PENDING;
         assert_int_equal(cudaStreamSynchronize(k->stream), cudaSuccess);
         for (int look = 0; status == KVF_PENDING && look < 4; look++)
             status = kvf_wire_op_poll(op, NULL);
         assert_int_equal(status, KVF_OK);
-        assert_true(rig_onboarded(k, 8 * n, 7, n));
+        assert_true(fixture_onboarded(k, 8 * n, 7, n));
         kvf_wire_op_release(op);
     }
 }
 
 static void test_in_the_callers_stream(void **state) {
     (void)state;
-    rig_run(3, &(rig_options){.form = RIG_ORDERED, .nccl = {.lag_us = 20000}}, onboard_in_order);
+    fixture_run(3, &(fixture_options){.form = RIG_ORDERED, .nccl = {.lag_us = 20000}},
+                onboard_in_order);
 }
 
 /* Whatever an offload leaves each rank to do, all go on at the same place of the wire, which NCCL
  * wants of windows, and the fake sees to it. */
-static void offload_unevenly(rig_rank *k) {
+static void offload_unevenly(fixture_rank *k) {
     kvf_wire_op *op = NULL;
     kvf_error e = {0};
     for (unsigned n = 0; n < 5; n++) {
@@ -714,21 +719,21 @@ static void offload_unevenly(rig_rank *k) {
         const kvf_plan plan = {n, 1, &kept, &stored, NULL};
         const kvf_wire_submit_options how = {.share =
                                                  n % 2 == 0 ? KVF_SHARE_FIRST : KVF_SHARE_STRIPED};
-        rig_fill_device(k, kept, n);
+        fixture_fill_device(k, kept, n);
         test_expect(KVF_OK, kvf_wire_offload(k->wire, k->host_tier, &plan, 1, &how, &op, &e), &e);
-        rig_end(op, KVF_OK);
-        rig_end(rig_onboard(k, 0, 7, n), KVF_OK);
-        assert_true(rig_onboarded(k, 0, 7, n));
+        fixture_end(op, KVF_OK);
+        fixture_end(fixture_onboard(k, 0, 7, n), KVF_OK);
+        assert_true(fixture_onboarded(k, 0, 7, n));
     }
 }
 
 static void test_the_same_place_on_all_ranks(void **state) {
     (void)state;
-    rig_run(3, NULL, offload_unevenly);
+    fixture_run(3, NULL, offload_unevenly);
 }
 
 /* A wire that not all destroy stays registered everywhere, and the group goes on. */
-static void destroy_alone(rig_rank *k) {
+static void destroy_alone(fixture_rank *k) {
     const kvf_wire_options options = {.device = k->device, .chunk_bytes = RIG_BLOCK};
     kvf_wire *other = NULL, *third = NULL;
     kvf_error e = {0};
@@ -738,21 +743,21 @@ static void destroy_alone(rig_rank *k) {
     else
         kvf_wire_destroy(other);
     test_expect(KVF_OK, kvf_wire_create(k->group, &options, &third, &e), &e);
-    rig_end(rig_onboard(k, 0, 7, 3), KVF_OK);
-    assert_true(rig_onboarded(k, 0, 7, 3));
+    fixture_end(fixture_onboard(k, 0, 7, 3), KVF_OK);
+    assert_true(fixture_onboarded(k, 0, 7, 3));
     kvf_wire_destroy(third);
-    rig_leave(k);
+    fixture_leave(k);
     if (k->rank == 1)
         kvf_wire_destroy(other);
 }
 
 static void test_a_wire_that_some_destroy(void **state) {
     (void)state;
-    rig_run_forms(3, NULL, destroy_alone);
+    fixture_run_forms(3, NULL, destroy_alone);
 }
 
 /* Rank 0 alone stores, for longer than the timeout; the others hear that it goes on. */
-static void store_for_long(rig_rank *k) {
+static void store_for_long(fixture_rank *k) {
     uint64_t ids[RIG_SLOTS], slots[RIG_SLOTS];
     kvf_wire_op *op = NULL;
     kvf_error e = {0};
@@ -764,20 +769,21 @@ static void store_for_long(rig_rank *k) {
     const kvf_wire_submit_options how = {.share = KVF_SHARE_FIRST};
     if (k->rank == 0)
         fakecuda_delay(FAKECUDA_COPY, COPY_US);
-    rig_meet(k);
+    fixture_meet(k);
     uint64_t begun = kvf__now();
     test_expect(KVF_OK, kvf_wire_offload(k->wire, k->host_tier, &plan, 1, &how, &op, &e), &e);
-    rig_end(op, KVF_OK);
+    fixture_end(op, KVF_OK);
     if (k->rank == 0 && kvf__now() - begun < UINT64_C(1000) * LONG_US)
         fail_msg("it took %d ms only", (int)((kvf__now() - begun) / 1000000));
 }
 
 static void test_longer_than_the_timeout(void **state) {
     (void)state;
-    rig_run(2,
-            &(rig_options){
-                .timeout_us = LONG_US, .chunk_blocks = 1, .engine = {.strategy = KVF_CUDA_LOOP}},
-            store_for_long);
+    fixture_run(2,
+                &(fixture_options){.timeout_us = LONG_US,
+                                   .chunk_blocks = 1,
+                                   .engine = {.strategy = KVF_CUDA_LOOP}},
+                store_for_long);
     fakecuda_delay(FAKECUDA_COPY, 0);
 }
 

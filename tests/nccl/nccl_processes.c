@@ -29,17 +29,17 @@ typedef struct shared {
 
 static shared *all;
 
-static uint64_t slot_of(const rig_rank *k, unsigned i) {
+static uint64_t slot_of(const fixture_rank *k, unsigned i) {
     return (i * 5 + (unsigned)k->rank) % RIG_SLOTS;
 }
 
-static void expect_blocks(const rig_rank *k, unsigned round) {
+static void expect_blocks(const fixture_rank *k, unsigned round) {
     for (unsigned i = 0; i < COUNT; i++)
-        assert_true(rig_device_is(k, slot_of(k, i), i + round));
+        assert_true(fixture_device_is(k, slot_of(k, i), i + round));
 }
 
 /* One round: everybody gets all blocks. */
-static kvf_status onboard(rig_rank *k, unsigned round, kvf_error *e) {
+static kvf_status onboard(fixture_rank *k, unsigned round, kvf_error *e) {
     uint64_t ids[COUNT], slots[COUNT];
     kvf_hash hashes[COUNT];
     kvf_wire_op *op = NULL;
@@ -47,17 +47,17 @@ static kvf_status onboard(rig_rank *k, unsigned round, kvf_error *e) {
         ids[i] = i;
         slots[i] = slot_of(k, i);
         if (i % RANKS == (unsigned)k->rank)
-            rig_fill_host(k, i, i + round);
+            fixture_fill_host(k, i, i + round);
     }
-    rig_hashes(hashes, 0, COUNT);
-    kvf_assignments *tracker = rig_tracker(slots, COUNT, 0);
+    fixture_hashes(hashes, 0, COUNT);
+    kvf_assignments *tracker = fixture_tracker(slots, COUNT, 0);
     const kvf_plan plan = {0, COUNT, ids, slots, hashes};
     const kvf_wire_submit_options how = {.dst = &tracker};
     kvf_status status = kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, &how, &op, e);
     if (status == KVF_OK)
         status = kvf_wire_op_wait(op, 20 * 1000 * 1000, e);
     kvf_wire_op_release(op);
-    rig_expect_phases(tracker, status == KVF_OK ? COUNT : 0, status == KVF_OK ? 0 : COUNT);
+    fixture_expect_phases(tracker, status == KVF_OK ? COUNT : 0, status == KVF_OK ? 0 : COUNT);
     kvf_assignments_destroy(tracker);
     if (status == KVF_OK)
         expect_blocks(k, round);
@@ -65,7 +65,7 @@ static kvf_status onboard(rig_rank *k, unsigned round, kvf_error *e) {
 }
 
 /* One operation at most is in doubt, and whatever has landed anywhere is here, too. */
-static void compare(const rig_rank *k, unsigned rounds) {
+static void compare(const fixture_rank *k, unsigned rounds) {
     atomic_fetch_add(&all->ended, 1);
     while (atomic_load(&all->ended) < RANKS - 1)
         usleep(1000);
@@ -77,7 +77,7 @@ static void compare(const rig_rank *k, unsigned rounds) {
     }
 }
 
-static void work(rig_rank *k) {
+static void work(fixture_rank *k) {
     const bool dies = k->rank == all->victim;
     const unsigned most = all->victim < 0 ? 20 : UINT_MAX;
     unsigned round = 0;
@@ -86,7 +86,7 @@ static void work(rig_rank *k) {
         (void)raise(SIGKILL);
     if (dies && !all->killed)
         fakenccl_die(k->rank, all->point);
-    (void)rig_join(k, NULL, &e);
+    (void)fixture_join(k, NULL, &e);
     while (e.status == KVF_OK && round < most && onboard(k, round, &e) == KVF_OK)
         atomic_store(&all->rounds[k->rank], ++round);
     const kvf_status end = all->victim < 0 ? KVF_OK : k->group ? KVF_ERR_BROKEN : KVF_ERR_TIMEOUT;
@@ -95,24 +95,24 @@ static void work(rig_rank *k) {
     if (k->group)
         test_expect(end, kvf_group_check(k->group, &e), &e);
     compare(k, round);
-    rig_expect_idle(k);
+    fixture_expect_idle(k);
 }
 
 /* In a thread of its own, so that a check that fails ends the child and not the test that it is a
  * copy of. */
 static void *live(void *context) {
-    group_rig *rig = context;
-    memcpy(rig->id, all->id, sizeof rig->id);
-    rig_process(rig, work);
+    group_fixture *fixture = context;
+    memcpy(fixture->id, all->id, sizeof fixture->id);
+    fixture_process(fixture, work);
     return NULL;
 }
 
 static _Noreturn void child(int rank) {
-    group_rig rig = {
+    group_fixture fixture = {
         .ranks = RANKS, .only = rank, .options = {.alone = true, .timeout_us = TIMEOUT_US}};
     pthread_t thread;
     (void)alarm(WATCHDOG_S);
-    if (pthread_create(&thread, NULL, live, &rig) != 0 || pthread_join(thread, NULL) != 0)
+    if (pthread_create(&thread, NULL, live, &fixture) != 0 || pthread_join(thread, NULL) != 0)
         _exit(2);
     size_t violations = fakenccl_reset();
     violations += fakecuda_reset();

@@ -30,7 +30,7 @@ static double now_s(void) {
 /* All operations name the same rank. */
 static void end_as_peer(kvf_wire_op *op, const char *part) {
     kvf_error e;
-    rig_end_with(op, KVF_ERR_PEER, &e);
+    fixture_end_with(op, KVF_ERR_PEER, &e);
     assert_true((e.fields & KVF_ERROR_INDEX) != 0);
     assert_int_equal(e.index, victim);
     if (!strstr(e.what, part))
@@ -39,11 +39,11 @@ static void end_as_peer(kvf_wire_op *op, const char *part) {
 
 static void end_as_broken(kvf_wire_op *op) {
     kvf_error e;
-    rig_end_with(op, KVF_ERR_BROKEN, &e);
+    fixture_end_with(op, KVF_ERR_BROKEN, &e);
     assert_false((e.fields & KVF_ERROR_INDEX) != 0);
 }
 
-static void expect_broken(rig_rank *k) {
+static void expect_broken(fixture_rank *k) {
     kvf_error e = {0};
     assert_int_equal(kvf_group_check(k->group, &e), KVF_ERR_BROKEN);
     assert_true(e.what && strlen(e.what) > 0);
@@ -51,24 +51,24 @@ static void expect_broken(rig_rank *k) {
 }
 
 /* A good operation of all, to see that the group goes on. */
-static void go_on(rig_rank *k) {
+static void go_on(fixture_rank *k) {
     kvf_error e = {0};
-    rig_meet(k);
+    fixture_meet(k);
     test_expect(KVF_OK, kvf_group_check(k->group, &e), &e);
-    rig_end(rig_onboard(k, 40, COUNT, 90), KVF_OK);
-    assert_true(rig_onboarded(k, 40, COUNT, 90));
-    rig_expect_idle(k);
+    fixture_end(fixture_onboard(k, 40, COUNT, 90), KVF_OK);
+    assert_true(fixture_onboarded(k, 40, COUNT, 90));
+    fixture_expect_idle(k);
 }
 
 /* ... and that a new one can be made where it does not. */
-static void begin_anew(rig_rank *k) {
+static void begin_anew(fixture_rank *k) {
     kvf_error e = {0};
-    rig_leave(k);
-    rig_meet(k);
+    fixture_leave(k);
+    fixture_meet(k);
     if (k->rank == 0)
-        test_expect(KVF_OK, kvf_group_id_create(k->rig->id, &e), &e);
-    rig_meet(k);
-    test_expect(KVF_OK, rig_join(k, NULL, &e), &e);
+        test_expect(KVF_OK, kvf_group_id_create(k->fixture->id, &e), &e);
+    fixture_meet(k);
+    test_expect(KVF_OK, fixture_join(k, NULL, &e), &e);
     go_on(k);
 }
 
@@ -91,7 +91,7 @@ typedef enum twist {
 
 static twist now;
 
-static void disagree(rig_rank *k) {
+static void disagree(fixture_rank *k) {
     const bool odd = k->rank == victim;
     uint64_t ids[COUNT];
     kvf_hash hashes[COUNT];
@@ -102,11 +102,11 @@ static void disagree(rig_rank *k) {
     const kvf_wire_options same = {.device = k->device, .chunk_bytes = (size_t)2 * RIG_BLOCK};
     for (uint64_t i = 0; i < COUNT; i++) {
         ids[i] = i;
-        rig_fill_device(k, i, 200);
-        rig_fill_host(k, i, (unsigned)i);
+        fixture_fill_device(k, i, 200);
+        fixture_fill_host(k, i, (unsigned)i);
     }
-    rig_hashes(hashes, first, COUNT);
-    kvf_assignments *trackers[] = {rig_tracker(ids, COUNT, first), NULL};
+    fixture_hashes(hashes, first, COUNT);
+    kvf_assignments *trackers[] = {fixture_tracker(ids, COUNT, first), NULL};
     kvf_plan plans[2] = {{first, COUNT, ids, ids, hashes}};
     kvf_wire_submit_options how = {.dst = trackers};
     if (now == OTHER_WIRE)
@@ -124,7 +124,7 @@ static void disagree(rig_rank *k) {
     size_t count = odd && now == OTHER_PLANS ? 2 : 1;
     const kvf_handover hand = {victim, victim, {0, 1, ids, &ids[1], NULL}, NULL};
     kvf_wire *wire = odd && other ? other : k->wire;
-    rig_meet(k);
+    fixture_meet(k);
     kvf_status status = KVF_OK;
     if (odd && now == REFUSES)
         status = kvf_wire_refuse(wire, KVF_ERR_CORRUPT, &e);
@@ -140,41 +140,41 @@ static void disagree(rig_rank *k) {
     else
         end_as_peer(op, "");
     for (unsigned i = 0; i < COUNT; i++) {
-        assert_true(rig_device_is(k, i, 200));
-        assert_true(rig_host_is(k, i, i));
+        assert_true(fixture_device_is(k, i, 200));
+        assert_true(fixture_host_is(k, i, i));
     }
-    rig_expect_phases(trackers[0], 0, COUNT);
+    fixture_expect_phases(trackers[0], 0, COUNT);
     kvf_assignments_destroy(trackers[0]);
     kvf_wire_destroy(other);
     go_on(k);
 }
 
-static void disagree_in_all_ways(rig_rank *k) {
+static void disagree_in_all_ways(fixture_rank *k) {
     for (int odd = 0; odd < RANKS; odd++)
         for (int way = 0; way < TWISTS; way++) {
-            rig_meet(k);
+            fixture_meet(k);
             if (k->rank == 0) {
                 victim = odd;
                 now = (twist)way;
             }
-            rig_meet(k);
+            fixture_meet(k);
             disagree(k);
         }
 }
 
 static void test_disagreement(void **state) {
     (void)state;
-    rig_run_forms(RANKS, NULL, disagree_in_all_ways);
+    fixture_run_forms(RANKS, NULL, disagree_in_all_ways);
 }
 
 /* Lists of hand-overs that differ, in what only two of the ranks use. */
-static void disagree_on_hands(rig_rank *k) {
+static void disagree_on_hands(fixture_rank *k) {
     for (int way = 0; way < 5; way++) {
         const uint64_t from[] = {1, 2, 3}, to[] = {11, 12, 13};
         kvf_hash hashes[3];
         kvf_wire_op *op = NULL;
         kvf_error e = {0};
-        rig_hashes(hashes, 0, 3);
+        fixture_hashes(hashes, 0, 3);
         kvf_handover hands[2] = {{1, 0, {0, 3, from, to, hashes}, NULL},
                                  {1, 2, {0, 3, from, to, NULL}, NULL}};
         const bool odd = k->rank == victim;
@@ -185,11 +185,11 @@ static void disagree_on_hands(rig_rank *k) {
         if (odd && way == 3)
             hands[0].to = 2 * (hands[1].to = 0) + 2; /* the other way round */
         const size_t count = odd && way == 4 ? 1 : 2;
-        rig_fill_device(k, 11, 200);
-        rig_meet(k);
+        fixture_fill_device(k, 11, 200);
+        fixture_meet(k);
         test_expect(KVF_OK, kvf_wire_hand_over(k->wire, hands, count, NULL, &op, &e), &e);
         end_as_peer(op, "");
-        assert_true(rig_device_is(k, 11, 200));
+        assert_true(fixture_device_is(k, 11, 200));
         go_on(k);
     }
 }
@@ -197,11 +197,11 @@ static void disagree_on_hands(rig_rank *k) {
 static void test_hands_that_differ(void **state) {
     (void)state;
     for (victim = 0; victim < RANKS; victim++)
-        rig_run(RANKS, NULL, disagree_on_hands);
+        fixture_run(RANKS, NULL, disagree_on_hands);
 }
 
 /* Ranks that create wires unlike each other's, or something else. */
-static void create_otherwise(rig_rank *k) {
+static void create_otherwise(fixture_rank *k) {
     for (int way = 0; way < 3; way++) {
         const bool odd = k->rank == victim;
         kvf_wire_options options = {.device = k->device, .chunk_bytes = (size_t)4 * RIG_BLOCK};
@@ -213,7 +213,7 @@ static void create_otherwise(rig_rank *k) {
         if (odd && way == 1)
             options.chunks = 5;
         if (odd && way == 2) {
-            end_as_peer(rig_onboard(k, 0, COUNT, 0), "");
+            end_as_peer(fixture_onboard(k, 0, COUNT, 0), "");
         } else {
             test_expect(KVF_ERR_PEER, kvf_wire_create(k->group, &options, &wire, &e), &e);
             assert_int_equal(e.index, victim);
@@ -227,21 +227,21 @@ static void create_otherwise(rig_rank *k) {
 static void test_wires_that_differ(void **state) {
     (void)state;
     for (victim = 0; victim < RANKS; victim++)
-        rig_run(RANKS, NULL, create_otherwise);
+        fixture_run(RANKS, NULL, create_otherwise);
 }
 
 /* Out of step: one rank leaves an operation out, so that its next one meets the others' first. */
-static void skip_one(rig_rank *k) {
+static void skip_one(fixture_rank *k) {
     kvf_error e = {0};
     kvf_wire_op *ops[3] = {0};
     for (unsigned n = 0; n < 3; n++) {
         for (unsigned i = 0; i < 5; i++)
-            rig_fill_device(k, n * 10 + i, 200);
+            fixture_fill_device(k, n * 10 + i, 200);
     }
-    rig_meet(k);
+    fixture_meet(k);
     for (unsigned n = 0; n < 3; n++)
         if (n > 0 || k->rank != victim)
-            ops[n] = rig_onboard(k, (uint64_t)n * 10, 5, (uint64_t)100 + n * 10);
+            ops[n] = fixture_onboard(k, (uint64_t)n * 10, 5, (uint64_t)100 + n * 10);
     for (unsigned n = 0; n < 3; n++) {
         if (!ops[n])
             continue;
@@ -249,11 +249,11 @@ static void skip_one(rig_rank *k) {
         assert_true(status == KVF_ERR_PEER || status == KVF_ERR_BROKEN);
         kvf_wire_op_release(ops[n]);
         for (unsigned i = 0; i < 5; i++)
-            assert_true(rig_device_is(k, n * 10 + i, 200));
+            assert_true(fixture_device_is(k, n * 10 + i, 200));
     }
-    rig_meet(k); /* the others' last one has waited in vain */
+    fixture_meet(k); /* the others' last one has waited in vain */
     if (k->rank == victim)
-        end_as_broken(rig_onboard(k, FIRST, COUNT, 0));
+        end_as_broken(fixture_onboard(k, FIRST, COUNT, 0));
     fakenccl_forgive();
     expect_broken(k);
     begin_anew(k);
@@ -262,27 +262,27 @@ static void skip_one(rig_rank *k) {
 static void test_an_operation_left_out(void **state) {
     (void)state;
     for (victim = 0; victim < RANKS; victim++)
-        rig_run(RANKS, &(rig_options){.timeout_us = SHORT_US}, skip_one);
+        fixture_run(RANKS, &(fixture_options){.timeout_us = SHORT_US}, skip_one);
 }
 
 /* Late, and nobody knows who. What was queued ends with it. */
-static void be_late(rig_rank *k) {
+static void be_late(fixture_rank *k) {
     const bool late = k->rank == victim;
-    rig_meet(k);
+    fixture_meet(k);
     if (late)
         usleep(3 * SHORT_US);
     double begun = now_s();
-    kvf_wire_op *ops[] = {rig_onboard(k, FIRST, COUNT, 0), k->rig->options.form == RIG_ORDERED
-                                                               ? NULL
-                                                               : rig_onboard(k, OTHER, COUNT, 0)};
+    kvf_wire_op *ops[] = {
+        fixture_onboard(k, FIRST, COUNT, 0),
+        k->fixture->options.form == RIG_ORDERED ? NULL : fixture_onboard(k, OTHER, COUNT, 0)};
     for (int i = 0; i < 2; i++)
         if (ops[i])
             end_as_broken(ops[i]);
     if (!late)
         assert_true((now_s() - begun) * 1e6 < 2.5 * SHORT_US);
     expect_broken(k);
-    rig_expect_idle(k);
-    rig_meet(k);
+    fixture_expect_idle(k);
+    fixture_meet(k);
     fakenccl_forgive(); /* it may say who waits for whom */
     begin_anew(k);
 }
@@ -290,17 +290,17 @@ static void be_late(rig_rank *k) {
 static void test_a_rank_that_does_not_come_in_time(void **state) {
     (void)state;
     for (victim = 0; victim < RANKS; victim++) { /* an NCCL that revokes, cannot, does not */
-        rig_options o = {.timeout_us = SHORT_US,
-                         .nccl = {.no_revoke = victim == 1, .deaf = victim == 2}};
+        fixture_options o = {.timeout_us = SHORT_US,
+                             .nccl = {.no_revoke = victim == 1, .deaf = victim == 2}};
         if (victim == 0)
-            rig_run_forms(RANKS, &o, be_late);
+            fixture_run_forms(RANKS, &o, be_late);
         else
-            rig_run(RANKS, &o, be_late);
+            fixture_run(RANKS, &o, be_late);
     }
 }
 
 /* A host copy fails: of all ranks only rank 0 copies from the host, and its copy is the first. */
-static void fail_to_copy(rig_rank *k) {
+static void fail_to_copy(fixture_rank *k) {
     uint64_t ids[COUNT];
     kvf_wire_op *op = NULL;
     kvf_wire_op_stats stats;
@@ -308,14 +308,14 @@ static void fail_to_copy(rig_rank *k) {
     kvf_hash hashes[COUNT];
     for (uint64_t i = 0; i < COUNT; i++)
         ids[i] = i;
-    rig_hashes(hashes, 0, COUNT);
-    kvf_assignments *tracker = rig_tracker(ids, COUNT, 0);
+    fixture_hashes(hashes, 0, COUNT);
+    kvf_assignments *tracker = fixture_tracker(ids, COUNT, 0);
     const kvf_plan plan = {0, COUNT, ids, ids, hashes};
     const kvf_wire_submit_options how = {.share = KVF_SHARE_FIRST, .dst = &tracker};
-    rig_meet(k);
+    fixture_meet(k);
     if (k->rank == 0)
         fakecuda_fail_call("cudaMemcpyAsync", 1, cudaErrorInvalidValue, false);
-    rig_meet(k);
+    fixture_meet(k);
     /* The gathers copy too: which copy it is that fails, is not for this test to say. */
     test_expect(KVF_OK, kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, &how, &op, &e), &e);
     kvf_status status = kvf_wire_op_wait(op, 20 * 1000 * 1000, &e);
@@ -323,74 +323,76 @@ static void fail_to_copy(rig_rank *k) {
     assert_true(status != KVF_OK && status != KVF_ERR_TIMEOUT);
     assert_int_equal(stats.blocks, 0);
     kvf_wire_op_release(op);
-    rig_expect_phases(tracker, 0, COUNT);
+    fixture_expect_phases(tracker, 0, COUNT);
     kvf_assignments_destroy(tracker);
     if (kvf_group_check(k->group, NULL) == KVF_OK)
         go_on(k);
-    rig_expect_idle(k);
+    fixture_expect_idle(k);
 }
 
 static void test_a_host_copy_that_fails(void **state) {
     (void)state;
-    rig_run(RANKS, &(rig_options){.timeout_us = SHORT_US, .engine = {.strategy = KVF_CUDA_LOOP}},
-            fail_to_copy);
+    fixture_run(RANKS,
+                &(fixture_options){.timeout_us = SHORT_US, .engine = {.strategy = KVF_CUDA_LOOP}},
+                fail_to_copy);
 }
 
 /* The group breaks */
 
-static void fail_asynchronously(rig_rank *k) {
+static void fail_asynchronously(fixture_rank *k) {
     if (k->rank == 0)
         fakenccl_async_error(victim, 1, ncclSystemError);
 }
 
-static void fail_call(rig_rank *k) {
+static void fail_call(fixture_rank *k) {
     if (k->rank == 0)
         fakenccl_fail_call_of(victim, "ncclAllGather", 1, ncclInternalError, false);
 }
 
-static void die(rig_rank *k) {
+static void die(fixture_rank *k) {
     if (k->rank == victim)
         fakecuda_lose_device(victim, cudaErrorECCUncorrectable);
 }
 
 /* All ranks are told, in time, and nobody has got anything. */
-static void break_by(const ordeal_options *how, const char *part) {
+static void break_by(const scenario_options *how, const char *part) {
     for (victim = 0; victim < RANKS; victim++) {
-        group_rig rig;
+        group_fixture fixture;
         double begun = now_s();
-        rig_open(&rig, RANKS, &(rig_options){.timeout_us = SHORT_US});
-        ordeal_run(&rig, how);
+        fixture_open(&fixture, RANKS, &(fixture_options){.timeout_us = SHORT_US});
+        scenario_run(&fixture, how);
         assert_true(now_s() - begun < 10);
-        for (int r = 0; r < RANKS && !(how->dies && ordeal_went_well(&rig)); r++) {
+        for (int r = 0; r < RANKS && !(how->dies && scenario_went_well(&fixture)); r++) {
             kvf_error e = {0};
-            while (kvf_group_check(rig.of[r].group, &e) == KVF_OK)
+            while (kvf_group_check(fixture.of[r].group, &e) == KVF_OK)
                 usleep(1000);
             assert_int_equal(e.status, KVF_ERR_BROKEN);
             if (r == victim && !strstr(e.what, part))
                 fail_msg("'%s' is not in: %s", part, e.what);
             for (int op = 0; op < ORDEAL_OPS && !how->dies; op++)
-                assert_true(ordeal_ends[r].ops[op].status != KVF_OK);
+                assert_true(scenario_ends[r].ops[op].status != KVF_OK);
         }
         fakenccl_forgive();
         if (!how->dies)
-            rig_on_all(&rig, begin_anew);
-        rig_close(&rig);
+            fixture_on_all(&fixture, begin_anew);
+        fixture_close(&fixture);
     }
 }
 
 static void test_an_asynchronous_error(void **state) {
     (void)state;
-    break_by(&(ordeal_options){.before = fail_asynchronously}, ""); /* by whichever call is next */
+    break_by(&(scenario_options){.before = fail_asynchronously},
+             ""); /* by whichever call is next */
 }
 
 static void test_a_call_that_fails(void **state) {
     (void)state;
-    break_by(&(ordeal_options){.before = fail_call}, "ncclAllGather");
+    break_by(&(scenario_options){.before = fail_call}, "ncclAllGather");
 }
 
 static void test_a_device_that_dies(void **state) {
     (void)state;
-    break_by(&(ordeal_options){.submitted = die, .dies = true}, "");
+    break_by(&(scenario_options){.submitted = die, .dies = true}, "");
 }
 
 /* An engine that has to let a stream run empty, after a collective that never ends: the group's
@@ -398,26 +400,26 @@ static void test_a_device_that_dies(void **state) {
 
 static uint64_t records, failing; /* calls of cudaEventRecord, and the one that fails */
 
-static void record_in_vain(rig_rank *k) {
+static void record_in_vain(fixture_rank *k) {
     static const uint64_t ids[] = {5, 6};
     kvf_wire_op *op = NULL;
     kvf_error e = {0};
     const kvf_plan plan = {0, 2, ids, ids, NULL};
     const kvf_wire_submit_options how = {.share = KVF_SHARE_FIRST};
-    rig_meet(k);
+    fixture_meet(k);
     uint64_t before = fakecuda_calls("cudaEventRecord");
-    rig_meet(k);
+    fixture_meet(k);
     if (k->rank == 0 && failing > 0) {
         fakenccl_delay(0, 60000000);
         fakecuda_fail_call("cudaEventRecord", failing, cudaErrorInvalidValue, false);
     }
-    rig_meet(k);
+    fixture_meet(k);
     test_expect(KVF_OK, kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, &how, &op, &e), &e);
     kvf_status status = kvf_wire_op_wait(op, 20 * 1000 * 1000, &e);
     assert_true(kvf_wire_op_poll(op, NULL) != KVF_PENDING);
     assert_int_equal(status == KVF_OK, failing == 0);
     kvf_wire_op_release(op);
-    rig_meet(k);
+    fixture_meet(k);
     if (k->rank == 0 && failing == 0)
         records = fakecuda_calls("cudaEventRecord") - before;
 }
@@ -425,12 +427,14 @@ static void record_in_vain(rig_rank *k) {
 static void test_a_thread_that_is_stuck(void **state) {
     (void)state;
     failing = 0;
-    rig_run(2, &(rig_options){.timeout_us = SHORT_US, .engine = {.strategy = KVF_CUDA_LOOP}},
-            record_in_vain);
+    fixture_run(2,
+                &(fixture_options){.timeout_us = SHORT_US, .engine = {.strategy = KVF_CUDA_LOOP}},
+                record_in_vain);
     assert_int_not_equal(records, 0);
     for (failing = 1; failing <= records; failing++)
-        rig_run(2, &(rig_options){.timeout_us = SHORT_US, .engine = {.strategy = KVF_CUDA_LOOP}},
-                record_in_vain);
+        fixture_run(
+            2, &(fixture_options){.timeout_us = SHORT_US, .engine = {.strategy = KVF_CUDA_LOOP}},
+            record_in_vain);
 }
 
 int main(void) {

@@ -10,7 +10,7 @@
 enum { HANDED = 9 };
 
 /* To oneself, in several rounds. */
-static void hand_over(rig_rank *k) {
+static void hand_over(fixture_rank *k) {
     uint64_t from[HANDED], to[HANDED];
     kvf_hash hashes[HANDED];
     kvf_wire_op *op = NULL;
@@ -18,37 +18,37 @@ static void hand_over(rig_rank *k) {
     for (uint64_t i = 0; i < HANDED; i++) {
         from[i] = i;
         to[i] = 30 + i;
-        rig_put_device(k, from[i], (unsigned)i + 1);
+        fixture_put_device(k, from[i], (unsigned)i + 1);
     }
-    rig_hashes(hashes, 0, HANDED);
-    kvf_assignments *tracker = rig_tracker(to, 6, 0);
+    fixture_hashes(hashes, 0, HANDED);
+    kvf_assignments *tracker = fixture_tracker(to, 6, 0);
     const kvf_handover hands[] = {{.plan = {0, 6, from, to, hashes}, .dst = tracker},
                                   {.plan = {6, 3, from + 6, to + 6, NULL}}};
     test_expect(KVF_OK, kvf_wire_hand_over(k->wire, hands, 2, NULL, &op, &e), &e);
-    rig_end(op, KVF_OK);
-    rig_expect_phases(tracker, 6, 0);
+    fixture_end(op, KVF_OK);
+    fixture_expect_phases(tracker, 6, 0);
     kvf_assignments_destroy(tracker);
     for (unsigned i = 0; i < HANDED; i++)
-        assert_true(rig_got_device(k, to[i], i + 1));
+        assert_true(fixture_got_device(k, to[i], i + 1));
 }
 
-static void onboard(rig_rank *k) {
+static void onboard(fixture_rank *k) {
     uint64_t host[HANDED], slots[HANDED];
     kvf_wire_op *op = NULL;
     kvf_error e = {0};
     for (uint64_t i = 0; i < HANDED; i++) {
         host[i] = 3 * i;
         slots[i] = 60 - i;
-        rig_fill_host(k, host[i], (unsigned)i + 70);
+        fixture_fill_host(k, host[i], (unsigned)i + 70);
     }
     const kvf_plan plan = {0, HANDED, host, slots, NULL};
     test_expect(KVF_OK, kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, NULL, &op, &e), &e);
-    rig_end(op, KVF_OK);
+    fixture_end(op, KVF_OK);
     for (unsigned i = 0; i < HANDED; i++)
-        assert_true(rig_got_device(k, slots[i], i + 70));
+        assert_true(fixture_got_device(k, slots[i], i + 70));
 }
 
-static void work(rig_rank *k) {
+static void work(fixture_rank *k) {
     kvf_error e = {0};
     hand_over(k);
     onboard(k);
@@ -57,7 +57,7 @@ static void work(rig_rank *k) {
 }
 
 /* What NCCL was asked for: a gather for group and wire each, two for an operation. */
-static void work_by_nccl(rig_rank *k) {
+static void work_by_nccl(fixture_rank *k) {
     static const char *const names[] = {"plain memory", "memory of ncclMemAlloc", "a window"};
     const uint64_t before = FAKENCCL ? fakenccl_calls("ncclAllGather") : 0;
     kvf_group_counters c;
@@ -79,61 +79,63 @@ static void work_by_nccl(rig_rank *k) {
                   wire.reason ? wire.reason : "", (int)c.gathers);
 }
 
-static void live(rig_rank *k) {
+static void live(fixture_rank *k) {
     unsigned char id[KVF_GROUP_ID_BYTES];
     kvf_error e = {0};
     test_expect(KVF_OK, kvf_group_id_create(id, &e), &e);
-    test_expect(KVF_OK, rig_join(k, &(kvf_group_options){.ranks = 1, .id = id}, &e), &e);
+    test_expect(KVF_OK, fixture_join(k, &(kvf_group_options){.ranks = 1, .id = id}, &e), &e);
     work_by_nccl(k);
 }
 
 /* The caller's communicator carries the id and is as before. */
-static void live_with_parent(rig_rank *k) {
+static void live_with_parent(fixture_rank *k) {
     ncclComm_t parent = NULL;
     ncclUniqueId id;
     kvf_error e = {0};
     assert_int_equal(ncclGetUniqueId(&id), ncclSuccess);
     assert_int_equal(ncclCommInitRank(&parent, 1, id, 0), ncclSuccess);
-    test_expect(KVF_OK, rig_join(k, &(kvf_group_options){.parent = parent}, &e), &e);
+    test_expect(KVF_OK, fixture_join(k, &(kvf_group_options){.parent = parent}, &e), &e);
     work_by_nccl(k);
-    rig_leave(k);
+    fixture_leave(k);
     assert_int_equal(ncclCommDestroy(parent), ncclSuccess);
 }
 
 /* Without either there is none. */
-static void live_alone(rig_rank *k) {
+static void live_alone(fixture_rank *k) {
     kvf_wire_explanation wire;
     kvf_error e = {0};
-    test_expect(KVF_OK, rig_join(k, NULL, &e), &e);
+    test_expect(KVF_OK, fixture_join(k, NULL, &e), &e);
     test_expect(KVF_OK, kvf_wire_explain(k->wire, &wire, &e), &e);
     assert_int_equal(wire.nccl_version, 0);
     work(k);
-    rig_leave(k);
+    fixture_leave(k);
     assert_true(!FAKENCCL || fakenccl_calls(NULL) == 0);
 }
 
 /* Destroyed at once after a submit: the operation is ended first. */
-static void leave_at_once(rig_rank *k) {
+static void leave_at_once(fixture_rank *k) {
     unsigned char id[KVF_GROUP_ID_BYTES];
     const uint64_t from[] = {1}, to[] = {2};
     const kvf_handover hand = {.plan = {0, 1, from, to, NULL}};
     kvf_wire_op *op = NULL;
     kvf_error e = {0};
     test_expect(KVF_OK, kvf_group_id_create(id, &e), &e);
-    test_expect(KVF_OK, rig_join(k, &(kvf_group_options){.ranks = 1, .id = id}, &e), &e);
+    test_expect(KVF_OK, fixture_join(k, &(kvf_group_options){.ranks = 1, .id = id}, &e), &e);
     test_expect(KVF_OK, kvf_wire_hand_over(k->wire, &hand, 1, NULL, &op, &e), &e);
-    rig_leave(k);
+    fixture_leave(k);
     assert_int_equal(kvf_wire_op_poll(op, &e), KVF_OK);
     kvf_wire_op_release(op);
 }
 
 static void test_groups_of_one(void **state) {
-    static void (*const bodies[])(rig_rank *) = {live, live_with_parent, live_alone, leave_at_once};
+    static void (*const bodies[])(fixture_rank *) = {live, live_with_parent, live_alone,
+                                                     leave_at_once};
     (void)state;
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++)
-        rig_run_forms(
+        fixture_run_forms(
             1,
-            &(rig_options){.alone = true, .chunk_blocks = 8, .timeout_us = 60000000, .max_ctas = 2},
+            &(fixture_options){
+                .alone = true, .chunk_blocks = 8, .timeout_us = 60000000, .max_ctas = 2},
             bodies[i]);
 }
 

@@ -160,23 +160,23 @@ static void apply_phase(void) {
     }
 }
 
-static void expect_world(rig_rank *k) {
+static void expect_world(fixture_rank *k) {
     for (size_t i = 0; i < RIG_SLOTS; i++) {
-        assert_true(rig_device_is(k, i, w.device[k->rank][i]));
-        assert_true(rig_host_is(k, i, w.host[k->rank][i]));
+        assert_true(fixture_device_is(k, i, w.device[k->rank][i]));
+        assert_true(fixture_host_is(k, i, w.host[k->rank][i]));
     }
 }
 
-static void fill_world(rig_rank *k) {
+static void fill_world(fixture_rank *k) {
     for (size_t i = 0; i < RIG_SLOTS; i++) {
-        rig_fill_device(k, i, w.device[k->rank][i]);
-        rig_fill_host(k, i, w.host[k->rank][i]);
+        fixture_fill_device(k, i, w.device[k->rank][i]);
+        fixture_fill_host(k, i, w.host[k->rank][i]);
     }
 }
 
 /* A rank's part */
 
-static kvf_wire_op *submit_shared(rig_rank *k, const operation *o) {
+static kvf_wire_op *submit_shared(fixture_rank *k, const operation *o) {
     const uint64_t *host = o->host[k->rank], *slots = o->slots[k->rank];
     bool loads = o->kind == ONBOARD;
     /* An odd plan keeps its owners, so that its ids are good. */
@@ -191,7 +191,7 @@ static kvf_wire_op *submit_shared(rig_rank *k, const operation *o) {
     return op;
 }
 
-static kvf_wire_op *submit_deals(rig_rank *k, const operation *o) {
+static kvf_wire_op *submit_deals(fixture_rank *k, const operation *o) {
     kvf_handover hands[MOST_DEALS];
     kvf_wire_op *op = NULL;
     kvf_error e = {0};
@@ -209,7 +209,7 @@ static void pause_for(test_random *random) {
         usleep((useconds_t)test_random_below(random, 400));
 }
 
-static void live(rig_rank *k) {
+static void live(fixture_rank *k) {
     test_random random = test_random_make(w.pace[k->rank]);
     kvf_wire_op *ops[OPS];
     for (size_t n = 0; n < w.op_count; n++) {
@@ -218,21 +218,22 @@ static void live(rig_rank *k) {
         ops[n] = o->kind == HAND_OVER ? submit_deals(k, o) : submit_shared(k, o);
     }
     for (size_t n = 0; n < w.op_count; n++)
-        rig_end(ops[n], w.ops[n].odd_one >= 0 ? KVF_ERR_PEER : KVF_OK);
-    rig_expect_idle(k);
+        fixture_end(ops[n], w.ops[n].odd_one >= 0 ? KVF_ERR_PEER : KVF_OK);
+    fixture_expect_idle(k);
 }
 
 static void run(uint64_t seed) {
-    group_rig rig;
+    group_fixture fixture;
     memset(&w, 0, sizeof w);
     w.random = test_random_make(seed);
     static const int ranks[] = {1, 2, 3, RIG_RANKS};
     w.ranks = ranks[seed % 4];
-    rig_options options = {
-        .chunk_blocks = 1 + below(6), .chunks = 1 + below(4), .form = (rig_form)below(RIG_FORMS)};
+    fixture_options options = {.chunk_blocks = 1 + below(6),
+                               .chunks = 1 + below(4),
+                               .form = (fixture_form)below(RIG_FORMS)};
     while (options.chunk_blocks * (size_t)w.ranks < 2 * MOST_DEALS)
         options.chunk_blocks++; /* room for a rank that has all hands */
-    rig_open(&rig, w.ranks, &options);
+    fixture_open(&fixture, w.ranks, &options);
     for (int r = 0; r < w.ranks; r++) {
         for (size_t i = 0; i < RIG_SLOTS; i++) {
             w.device[r][i] = (unsigned)below(256);
@@ -240,14 +241,14 @@ static void run(uint64_t seed) {
         }
         fakenccl_delay(r, below(3) == 0 ? (unsigned)below(2000) : 0);
     }
-    rig_on_all(&rig, fill_world);
+    fixture_on_all(&fixture, fill_world);
     for (int phase = 0; phase < PHASES; phase++) {
         make_phase();
-        rig_on_all(&rig, live);
+        fixture_on_all(&fixture, live);
         apply_phase();
-        rig_on_all(&rig, expect_world);
+        fixture_on_all(&fixture, expect_world);
     }
-    rig_close(&rig);
+    fixture_close(&fixture);
 }
 
 static void test_random_schedules(void **state) {

@@ -215,7 +215,7 @@ start=$(date +%s)
 group 2 --json "$work/no/such/file"
 says err "$work/no/such/file"
 [ $(($(date +%s) - start)) -lt 20 ] || complain "bad usage of one rank kept the others waiting"
-group 2 --model "$work/nothing"
+group 2 --costs "$work/nothing"
 collective 2 nonsense
 export RANK=x WORLD_SIZE=2
 collective 2

@@ -6,22 +6,22 @@
 #include <string.h>
 #include <unistd.h>
 
-void rig_watchdog(unsigned seconds) {
+void fixture_watchdog(unsigned seconds) {
     alarm(seconds);
 }
 
-void rig_needs(rig_ability ability) {
-    if (!rig_has(ability))
+void fixture_needs(fixture_ability ability) {
+    if (!fixture_has(ability))
         skip();
 }
 
-bool rig_offers(const kvf_host_options *options) {
-    return rig_has(RIG_IMITATION) ||
+bool fixture_offers(const kvf_host_options *options) {
+    return fixture_has(RIG_IMITATION) ||
            (options->imitate_gbps == 0 && options->imitate_latency_us == 0);
 }
 
-bool rig_moves(rig_side src, rig_side dst) {
-    return !rig_has(RIG_DEVICE) || src == RIG_NEAR || dst == RIG_NEAR;
+bool fixture_moves(fixture_side src, fixture_side dst) {
+    return !fixture_has(RIG_DEVICE) || src == RIG_NEAR || dst == RIG_NEAR;
 }
 
 /* Memory and layouts */
@@ -45,10 +45,10 @@ static size_t block_bytes(const kvf_shape *shape) {
     return bytes;
 }
 
-static char *allocate(rig_memory *m, const rig_place *place, size_t size) {
+static char *allocate(fixture_memory *m, const fixture_place *place, size_t size) {
     m->side = place->side;
     m->size = place->offset + size;
-    m->bytes = rig_allocate(place->side, m->size);
+    m->bytes = fixture_allocate(place->side, m->size);
     return m->bytes + place->offset;
 }
 
@@ -64,8 +64,8 @@ static kvf_layout *recommend(const kvf_shape *shape, kvf_layout_use use, kvf_buf
     return layout;
 }
 
-static kvf_layout *make_contiguous(const kvf_shape *shape, rig_form form, const rig_place *place,
-                                   rig_memory *m) {
+static kvf_layout *make_contiguous(const kvf_shape *shape, fixture_form form,
+                                   const fixture_place *place, fixture_memory *m) {
     kvf_layout *layout = NULL;
     kvf_error error = {0};
     const size_t size = shape->blocks * block_bytes(shape);
@@ -89,8 +89,8 @@ static kvf_status make_per_part(const kvf_shape *shape, const kvf_buffer *buffer
 }
 
 /* A buffer for every layer, or every part of one, each with a gap behind it. */
-static kvf_layout *make_apart(const kvf_shape *shape, rig_form form, const rig_place *place,
-                              rig_memory *m) {
+static kvf_layout *make_apart(const kvf_shape *shape, fixture_form form, const fixture_place *place,
+                              fixture_memory *m) {
     enum { GAP = 40 };
     size_t gap = GAP * (place->unit ? place->unit : 1);
     size_t parts = parts_of(shape), each = form == RIG_PER_PART ? 1 : parts;
@@ -116,7 +116,8 @@ static kvf_layout *make_apart(const kvf_shape *shape, rig_form form, const rig_p
     return layout;
 }
 
-static kvf_layout *make_padded(const kvf_shape *shape, const rig_place *place, rig_memory *m) {
+static kvf_layout *make_padded(const kvf_shape *shape, const fixture_place *place,
+                               fixture_memory *m) {
     enum { ROW_GAP = 3, REGION_GAP = 5, BLOCK_GAP = 7 };
     size_t unit = place->unit ? place->unit : 1;
     size_t parts = parts_of(shape), rows = rows_of(shape), count = shape->layers * parts;
@@ -150,8 +151,9 @@ static kvf_layout *make_padded(const kvf_shape *shape, const rig_place *place, r
     return layout;
 }
 
-rig_memory rig_memory_make_at(const kvf_shape *shape, rig_form form, const rig_place *place) {
-    rig_memory m = {0};
+fixture_memory fixture_memory_make_at(const kvf_shape *shape, fixture_form form,
+                                      const fixture_place *place) {
+    fixture_memory m = {0};
     switch (form) {
     case RIG_BLOCK_FIRST:
     case RIG_BLOCK_SECOND:
@@ -167,36 +169,38 @@ rig_memory rig_memory_make_at(const kvf_shape *shape, rig_form form, const rig_p
     return m;
 }
 
-rig_memory rig_memory_make(const kvf_shape *shape, rig_form form) {
-    return rig_memory_make_at(shape, form, &(rig_place){0});
+fixture_memory fixture_memory_make(const kvf_shape *shape, fixture_form form) {
+    return fixture_memory_make_at(shape, form, &(fixture_place){0});
 }
 
-void rig_memory_free(rig_memory *memory) {
+void fixture_memory_free(fixture_memory *memory) {
     kvf_layout_destroy(memory->layout);
-    rig_deallocate(memory->side, memory->bytes);
-    *memory = (rig_memory){0};
+    fixture_deallocate(memory->side, memory->bytes);
+    *memory = (fixture_memory){0};
 }
 
-rig_tier rig_tier_make_on(kvf_engine *engine, rig_side side, const kvf_shape *shape, rig_form form,
-                          bool integrity) {
-    rig_tier t = {.memory = rig_memory_make_at(shape, form, &(rig_place){.side = side})};
+fixture_tier fixture_tier_make_on(kvf_engine *engine, fixture_side side, const kvf_shape *shape,
+                                  fixture_form form, bool integrity) {
+    fixture_tier t = {.memory =
+                          fixture_memory_make_at(shape, form, &(fixture_place){.side = side})};
     const kvf_layout *layouts[] = {t.memory.layout};
     const kvf_tier_options options = {.layouts = layouts,
                                       .layout_count = 1,
-                                      .memory = rig_kind(side),
-                                      .integrity = integrity && rig_has(RIG_INTEGRITY)};
+                                      .memory = fixture_kind(side),
+                                      .integrity = integrity && fixture_has(RIG_INTEGRITY)};
     kvf_error error = {0};
     test_expect(KVF_OK, kvf_tier_create(engine, &options, &t.tier, &error), &error);
     return t;
 }
 
-rig_tier rig_tier_make(kvf_engine *engine, const kvf_shape *shape, rig_form form, bool integrity) {
-    return rig_tier_make_on(engine, RIG_FAR, shape, form, integrity);
+fixture_tier fixture_tier_make(kvf_engine *engine, const kvf_shape *shape, fixture_form form,
+                               bool integrity) {
+    return fixture_tier_make_on(engine, RIG_FAR, shape, form, integrity);
 }
 
-void rig_tier_free(rig_tier *tier) {
+void fixture_tier_free(fixture_tier *tier) {
     kvf_tier_destroy(tier->tier);
-    rig_memory_free(&tier->memory);
+    fixture_memory_free(&tier->memory);
     tier->tier = NULL;
 }
 
@@ -219,20 +223,21 @@ static char next_byte(stream *s) {
     return (char)(s->word >> 8 * (s->at++ % 8));
 }
 
-char *rig_byte(const kvf_layout *layout, size_t region, uint64_t id, size_t row, size_t column) {
-    return model_address(&kvf_layout_regions(layout, NULL)[region], id, row) + column;
+char *fixture_byte(const kvf_layout *layout, size_t region, uint64_t id, size_t row,
+                   size_t column) {
+    return oracle_address(&kvf_layout_regions(layout, NULL)[region], id, row) + column;
 }
 
 /* Pieces that a block's part of a region is copied by: one where its rows touch. */
 static size_t pieces_of(const kvf_region *r) {
-    return model_solid(r) ? 1 : model_rows(r);
+    return oracle_solid(r) ? 1 : oracle_rows(r);
 }
 
 /* Memory of our own for one block's part of a region, its rows touching: block 0 of what is
  * returned, whose base the caller frees. */
 static kvf_region make_room(const kvf_region *r) {
     kvf_region room = *r;
-    room.base = malloc(model_bytes(r));
+    room.base = malloc(oracle_bytes(r));
     room.row_pitch = r->bytes;
     assert_non_null(room.base);
     return room;
@@ -242,43 +247,45 @@ static kvf_region make_room(const kvf_region *r) {
 static kvf_region take(const kvf_region *r, uint64_t id) {
     kvf_region taken = make_room(r);
     for (size_t i = 0, pieces = pieces_of(r); i < pieces; i++)
-        rig_read(model_address(&taken, 0, i), model_address(r, id, i), model_bytes(r) / pieces);
+        fixture_read(oracle_address(&taken, 0, i), oracle_address(r, id, i),
+                     oracle_bytes(r) / pieces);
     return taken;
 }
 
 /* Puts that into a block, and frees it. */
 static void put(kvf_region *taken, const kvf_region *r, uint64_t id) {
     for (size_t i = 0, pieces = pieces_of(r); i < pieces; i++)
-        rig_write(model_address(r, id, i), model_address(taken, 0, i), model_bytes(r) / pieces);
+        fixture_write(oracle_address(r, id, i), oracle_address(taken, 0, i),
+                      oracle_bytes(r) / pieces);
     free(taken->base);
 }
 
-void rig_fill(const kvf_layout *layout, uint64_t id, uint64_t tag) {
+void fixture_fill(const kvf_layout *layout, uint64_t id, uint64_t tag) {
     size_t count;
     const kvf_region *r = kvf_layout_regions(layout, &count);
     stream s = {.tag = tag};
     for (size_t i = 0; i < count; i++) {
         kvf_region filled = make_room(&r[i]);
-        for (size_t at = 0; at < model_bytes(&r[i]); at++)
-            *model_byte(&filled, 0, at) = next_byte(&s);
+        for (size_t at = 0; at < oracle_bytes(&r[i]); at++)
+            *oracle_byte(&filled, 0, at) = next_byte(&s);
         put(&filled, &r[i], id);
     }
 }
 
-void rig_fill_all(const kvf_layout *layout, uint64_t tag) {
+void fixture_fill_all(const kvf_layout *layout, uint64_t tag) {
     for (size_t id = 0; id < kvf_layout_blocks(layout); id++)
-        rig_fill(layout, id, tag + id);
+        fixture_fill(layout, id, tag + id);
 }
 
-bool rig_holds(const kvf_layout *layout, uint64_t id, uint64_t tag) {
+bool fixture_holds(const kvf_layout *layout, uint64_t id, uint64_t tag) {
     size_t count;
     const kvf_region *r = kvf_layout_regions(layout, &count);
     stream s = {.tag = tag};
     bool holds = true;
     for (size_t i = 0; holds && i < count; i++) {
         kvf_region taken = take(&r[i], id);
-        for (size_t at = 0; at < model_bytes(&r[i]); at++)
-            holds &= *model_byte(&taken, 0, at) == next_byte(&s);
+        for (size_t at = 0; at < oracle_bytes(&r[i]); at++)
+            holds &= *oracle_byte(&taken, 0, at) == next_byte(&s);
         free(taken.base);
     }
     return holds;
@@ -288,14 +295,14 @@ static void copy_block(const kvf_layout *src, uint64_t src_id, const kvf_layout 
                        uint64_t dst_id, size_t region) {
     const kvf_region *r = &kvf_layout_regions(dst, NULL)[region];
     kvf_region from = take(&kvf_layout_regions(src, NULL)[region], src_id), to = make_room(r);
-    for (size_t at = 0; at < model_bytes(r); at++)
-        *model_byte(&to, 0, at) = *model_byte(&from, 0, at);
+    for (size_t at = 0; at < oracle_bytes(r); at++)
+        *oracle_byte(&to, 0, at) = *oracle_byte(&from, 0, at);
     put(&to, r, dst_id);
     free(from.base);
 }
 
-void rig_copy(const kvf_layout *src, const kvf_layout *dst, const kvf_plan *plans, size_t count,
-              uint32_t first_layer, uint32_t layer_count) {
+void fixture_copy(const kvf_layout *src, const kvf_layout *dst, const kvf_plan *plans, size_t count,
+                  uint32_t first_layer, uint32_t layer_count) {
     size_t region_count;
     const kvf_region *regions = kvf_layout_regions(src, &region_count);
     uint32_t layer = 0;
@@ -309,11 +316,11 @@ void rig_copy(const kvf_layout *src, const kvf_layout *dst, const kvf_plan *plan
     }
 }
 
-kvf_plan rig_plan(const uint64_t *src_ids, const uint64_t *dst_ids, size_t count) {
+kvf_plan fixture_plan(const uint64_t *src_ids, const uint64_t *dst_ids, size_t count) {
     return (kvf_plan){.count = count, .src_ids = src_ids, .dst_ids = dst_ids};
 }
 
-void rig_drain(kvf_engine *engine) {
+void fixture_drain(kvf_engine *engine) {
     while (kvf_engine_progress(engine) > 0)
         usleep(20);
 }

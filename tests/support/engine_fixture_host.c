@@ -1,55 +1,55 @@
-/* The seam of the rig on the host engine, which has all there is but a device. */
+/* The seam of the fixture on the host engine, which has all there is but a device. */
 #include "engine_fixture.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-const char *const rig_engine_name = "host";
+const char *const fixture_engine_name = "host";
 
-bool rig_has(rig_ability ability) {
+bool fixture_has(fixture_ability ability) {
     return ability != RIG_DEVICE;
 }
 
-bool rig_available(void) {
+bool fixture_available(void) {
     return true;
 }
 
-kvf_engine *rig_engine(const kvf_host_options *options) {
+kvf_engine *fixture_engine(const kvf_host_options *options) {
     kvf_engine *engine = NULL;
     kvf_error error = {0};
     test_expect(KVF_OK, kvf_engine_host_create(options, &engine, &error), &error);
     return engine;
 }
 
-kvf_memory rig_kind(rig_side side) {
+kvf_memory fixture_kind(fixture_side side) {
     (void)side;
     return KVF_MEMORY_HOST;
 }
 
-char *rig_allocate(rig_side side, size_t bytes) {
+char *fixture_allocate(fixture_side side, size_t bytes) {
     (void)side;
     char *memory = calloc(1, bytes);
     assert_non_null(memory);
     return memory;
 }
 
-void rig_deallocate(rig_side side, char *memory) {
+void fixture_deallocate(fixture_side side, char *memory) {
     (void)side;
     free(memory);
 }
 
-void rig_write(char *there, const char *from, size_t bytes) {
+void fixture_write(char *there, const char *from, size_t bytes) {
     memcpy(there, from, bytes);
 }
 
-void rig_read(char *to, const char *there, size_t bytes) {
+void fixture_read(char *to, const char *there, size_t bytes) {
     memcpy(to, there, bytes);
 }
 
-uint64_t rig_seeds(uint64_t usual) {
+uint64_t fixture_seeds(uint64_t usual) {
     return test_seeds(usual);
 }
 
-int rig_end(int failed) {
+int fixture_end(int failed) {
     return failed;
 }

@@ -132,19 +132,19 @@ says out "no GPU's link"
 
 # By a model, without a GPU.
 if [ -n "$has_cuda" ]; then
-    advise 0 llama --built-in-model --json -
+    advise 0 llama --built-in-costs --json -
     read_json
-    has context.predicted_by STRING 'built-in (the built-in model: published figures'
+    has context.predicted_by STRING 'built-in (the built-in cost table: published figures'
     has rows.0.h2d_gbps NUMBER
     has rows.0.d2h_by STRING
     has rows.0.onboard_1m_ms NUMBER
     has rows.0.first_layer_ms NUMBER
-    advise 0 deepseek --tp 8 --built-in-model
+    advise 0 deepseek --tp 8 --built-in-costs
     says out "by arithmetic alone, 8 x"
-    advise 2 llama --model "$work/llama.json"
+    advise 2 llama --costs "$work/llama.json"
     says err "$work/llama.json"
 else
-    advise 2 llama --built-in-model
+    advise 2 llama --built-in-costs
     says err "built without engine cuda"
 fi
 
@@ -161,7 +161,7 @@ advise 2 llama --layers some
 advise 2 llama --pattern nonsense
 advise 2 llama --host-pattern nonsense
 advise 2 llama extra
-advise 2 llama --built-in-model --results "$work/results.json"
+advise 2 llama --built-in-costs --results "$work/results.json"
 advise 2 llama --results "$work/llama.json"
 says err "$work/llama.json"
 advise 2 llama --results "$work/nothing"

@@ -140,7 +140,7 @@ in_dom 2 '<summary>All values of 6 rows of '
 opens replay plan pinned collective calibrate unknown
 figures 'Miss ratio by tier size' 'Where the blocks came from' 'Traffic between the tiers' \
     'Speed between the tiers' 'Bookkeeping, nanoseconds a block' 'Pinning host memory, seconds a GiB' \
-    'The same blocks to all GPUs of a group' 'Strategy map, as expected' 'What the model expects'
+    'The same blocks to all GPUs of a group' 'Strategy map, as expected' 'What the cost table expects'
 in_dom 2 'class="whisker'
 
 # Text from files stays text, and values of any type break nothing.

@@ -24,14 +24,14 @@ typedef struct member {
 } member;
 
 static char address[64];
-static struct sockaddr_in place; /* the same */
+static struct sockaddr_in side; /* the same */
 
 static void next_address(const char *host) {
     int port = test_port();
     snprintf(address, sizeof address, "%s:%d", host, port);
-    place = (struct sockaddr_in){.sin_family = AF_INET,
-                                 .sin_port = htons((uint16_t)port),
-                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    side = (struct sockaddr_in){.sin_family = AF_INET,
+                                .sin_port = htons((uint16_t)port),
+                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 }
 
 static void must_not_be_inherited(void) {
@@ -43,18 +43,18 @@ static void must_not_be_inherited(void) {
 }
 
 static void live(const rank_self *self, int64_t timeout_us, uint64_t rounds) {
-    circle *circle = circle_open(self, timeout_us);
+    gather *gather = gather_open(self, timeout_us);
     must_not_be_inherited();
     for (uint64_t round = 0; round < rounds; round++) {
         uint64_t mine[32] = {[31] = round + (uint64_t)self->rank}, all[4][32], answer = 0;
-        circle_gather(circle, mine, all, sizeof mine);
+        gather_gather(gather, mine, all, sizeof mine);
         for (int rank = 0; self->rank == 0 && rank < self->ranks; rank++)
             answer += all[rank][31] - round;
-        circle_answer(circle, &answer, sizeof answer);
+        gather_answer(gather, &answer, sizeof answer);
         if (answer != (uint64_t)(self->ranks * (self->ranks - 1) / 2))
             exit(5);
     }
-    circle_close(circle);
+    gather_close(gather);
     exit(0);
 }
 
@@ -95,7 +95,7 @@ static void nap(long ms) {
 
 static int knock(void) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    for (int tries = 0; connect(fd, (struct sockaddr *)&place, sizeof place) != 0; tries++) {
+    for (int tries = 0; connect(fd, (struct sockaddr *)&side, sizeof side) != 0; tries++) {
         assert_in_range(tries, 0, 500);
         nap(10);
     }
@@ -106,7 +106,7 @@ static int occupy(void) {
     const int on = 1;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&place, sizeof place), 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&side, sizeof side), 0);
     assert_int_equal(listen(fd, 8), 0);
     return fd;
 }

@@ -15,29 +15,29 @@ static json_t *document(const char *text) {
     return root;
 }
 
-static model_config read_with(const char *text, const char *kv_dtype, layer_choice layers) {
+static llm_config read_with(const char *text, const char *kv_dtype, layer_choice layers) {
     char message[256] = "";
-    model_config config;
+    llm_config config;
     json_t *root = document(text);
-    if (!model_config_parse(root, kv_dtype, layers, &config, message, sizeof(message))) {
+    if (!llm_config_parse(root, kv_dtype, layers, &config, message, sizeof(message))) {
         fail_msg("%s", message);
     }
     json_decref(root);
     return config;
 }
 
-static model_config read_config(const char *text) {
+static llm_config read_config(const char *text) {
     return read_with(text, NULL, LAYERS_ALL);
 }
 
 /* Refused with a message that has `expected` in it, and nothing written. */
 static void refuses_of(const char *text, layer_choice layers, const char *expected) {
     char message[256] = "";
-    model_config config, before;
+    llm_config config, before;
     json_t *root = document(text);
     memset(&config, 0x5a, sizeof(config));
     before = config;
-    assert_false(model_config_parse(root, NULL, layers, &config, message, sizeof(message)));
+    assert_false(llm_config_parse(root, NULL, layers, &config, message, sizeof(message)));
     if (strstr(message, expected) == NULL) {
         fail_msg("'%s' instead of '%s'", message, expected);
     }
@@ -49,23 +49,23 @@ static void refuses(const char *text, const char *expected) {
     refuses_of(text, LAYERS_ALL, expected);
 }
 
-static rank_share share_of(const model_config *config, uint64_t tp) {
+static rank_share share_of(const llm_config *config, uint64_t tp) {
     char message[256] = "";
     rank_share share;
-    if (!model_config_share(config, tp, &share, message, sizeof(message))) {
+    if (!llm_config_share(config, tp, &share, message, sizeof(message))) {
         fail_msg("%s", message);
     }
     return share;
 }
 
-static uint64_t token_bytes(const model_config *config, uint64_t tp) {
+static uint64_t token_bytes(const llm_config *config, uint64_t tp) {
     return share_of(config, tp).token_bytes;
 }
 
-static void refuses_share(const model_config *config, uint64_t tp, const char *expected) {
+static void refuses_share(const llm_config *config, uint64_t tp, const char *expected) {
     char message[256] = "";
     rank_share share = {0};
-    assert_false(model_config_share(config, tp, &share, message, sizeof(message)));
+    assert_false(llm_config_share(config, tp, &share, message, sizeof(message)));
     assert_non_null(strstr(message, expected));
     assert_int_equal(share.token_bytes, 0);
 }
@@ -76,7 +76,7 @@ static void refuses_share(const model_config *config, uint64_t tp, const char *e
 
 static void reads_grouped_heads(void **state) {
     (void)state;
-    model_config llama = read_config("{\"model_type\": \"llama\", " LLAMA_8B "}");
+    llm_config llama = read_config("{\"model_type\": \"llama\", " LLAMA_8B "}");
     assert_string_equal(llama.kind, "llama");
     assert_false(llama.mla);
     assert_int_equal(llama.layers.value, 32);
@@ -86,11 +86,11 @@ static void reads_grouped_heads(void **state) {
     assert_int_equal(token_bytes(&llama, 1), 128 << 10);
     assert_int_equal(share_of(&llama, 1).layer_bytes, 4096);
     assert_int_equal(llama.note_count, 0);
-    model_config large = read_config(
+    llm_config large = read_config(
         "{\"num_hidden_layers\": 80, \"num_attention_heads\": 64, \"num_key_value_heads\": 8,"
         "\"hidden_size\": 8192, \"dtype\": \"torch.bfloat16\"}");
     assert_int_equal(token_bytes(&large, 1), 320 << 10);
-    model_config qwen = read_config(
+    llm_config qwen = read_config(
         "{\"num_hidden_layers\": 28, \"num_attention_heads\": 28, \"num_key_value_heads\": 4,"
         "\"hidden_size\": 3584, \"torch_dtype\": \"bfloat16\", \"sliding_window\": 131072,"
         "\"max_window_layers\": 28, \"use_sliding_window\": false}");
@@ -100,33 +100,33 @@ static void reads_grouped_heads(void **state) {
 
 static void reads_heads_of_other_kinds(void **state) {
     (void)state;
-    model_config gpt2 =
+    llm_config gpt2 =
         read_with("{\"n_layer\": 12, \"n_head\": 12, \"n_embd\": 768}", "fp16", LAYERS_ALL);
     assert_int_equal(token_bytes(&gpt2, 1), 36864);
     assert_string_equal(gpt2.element.from, "--kv-dtype fp16");
-    model_config gemma =
+    llm_config gemma =
         read_config(/* head_dim is not hidden_size / heads */
                     "{\"num_hidden_layers\": 28, \"num_attention_heads\": 16, "
                     "\"num_key_value_heads\": 16,"
                     "\"hidden_size\": 3072, \"head_dim\": 256, \"torch_dtype\": \"bfloat16\"}");
     assert_int_equal(token_bytes(&gemma, 1), 448 << 10);
-    model_config falcon =
+    llm_config falcon =
         read_config(/* num_kv_heads is not looked at in this kind */
                     "{\"num_hidden_layers\": 32, \"num_attention_heads\": 71, \"num_kv_heads\": 71,"
                     "\"hidden_size\": 4544, \"multi_query\": true, \"new_decoder_architecture\": "
                     "false,"
                     "\"torch_dtype\": \"bfloat16\"}");
     assert_int_equal(token_bytes(&falcon, 1), 8192);
-    model_config newer = read_config(
+    llm_config newer = read_config(
         "{\"num_hidden_layers\": 60, \"num_attention_heads\": 128, \"num_kv_heads\": 8,"
         "\"hidden_size\": 8192, \"multi_query\": true, \"new_decoder_architecture\": true,"
         "\"torch_dtype\": \"bfloat16\"}");
     assert_int_equal(newer.kv_heads.value, 8);
-    model_config glm = read_config(
+    llm_config glm = read_config(
         "{\"num_layers\": 28, \"num_attention_heads\": 32, \"multi_query_attention\": true,"
         "\"multi_query_group_num\": 2, \"kv_channels\": 128, \"torch_dtype\": \"float16\"}");
     assert_int_equal(token_bytes(&glm, 1), 28672);
-    model_config mpt =
+    llm_config mpt =
         read_config("{\"n_layers\": 40, \"n_heads\": 48, \"d_model\": 6144, \"attn_config\": "
                     "{\"kv_n_heads\": 8}, \"torch_dtype\": \"bfloat16\"}");
     assert_string_equal(mpt.kv_heads.from, "attn_config.kv_n_heads");
@@ -140,7 +140,7 @@ static void reads_heads_of_other_kinds(void **state) {
 
 static void reads_mla(void **state) {
     (void)state;
-    model_config config = read_config("{" DEEPSEEK_V3 ", \"qk_rope_head_dim\": 64}");
+    llm_config config = read_config("{" DEEPSEEK_V3 ", \"qk_rope_head_dim\": 64}");
     assert_true(config.mla);
     assert_int_equal(config.layers.value, 61);
     assert_int_equal(config.head_dim.value, 576);
@@ -155,8 +155,8 @@ static void reads_mla(void **state) {
 
 static void reads_what_is_inside(void **state) {
     (void)state;
-    model_config config = read_config("{\"torch_dtype\": \"float32\", \"num_hidden_layers\": 2,"
-                                      "\"text_config\": {" LLAMA_8B "}}");
+    llm_config config = read_config("{\"torch_dtype\": \"float32\", \"num_hidden_layers\": 2,"
+                                    "\"text_config\": {" LLAMA_8B "}}");
     assert_int_equal(token_bytes(&config, 1), 128 << 10);
     assert_string_equal(config.layers.from, "text_config.num_hidden_layers");
     config = read_config("{\"torch_dtype\": \"float32\", \"text_config\": {\"num_layers\": 2,"
@@ -169,7 +169,7 @@ static void reads_what_is_inside(void **state) {
 
 static void divides_heads(void **state) {
     (void)state;
-    model_config config = read_config("{" LLAMA_8B "}");
+    llm_config config = read_config("{" LLAMA_8B "}");
     assert_int_equal(token_bytes(&config, 2), 64 << 10);
     assert_int_equal(share_of(&config, 8).copies, 1);
     assert_int_equal(share_of(&config, 8).kv_heads, 1);
@@ -192,7 +192,7 @@ static void divides_heads(void **state) {
     "\"float16\""
 
 static uint64_t layers_of(const char *text, layer_choice choice, size_t notes) {
-    model_config config = read_with(text, NULL, choice);
+    llm_config config = read_with(text, NULL, choice);
     assert_int_equal(config.note_count, notes);
     return config.layers.value;
 }
@@ -271,8 +271,8 @@ static void refuses_numbers_that_are_none(void **state) {
 
 static void checks_what_is_multiplied(void **state) {
     (void)state;
-    model_config config = read_config("{\"n_layer\": 4096, \"n_head\": 16777216, \"head_dim\": "
-                                      "16777216, \"dtype\": \"float32\"}");
+    llm_config config = read_config("{\"n_layer\": 4096, \"n_head\": 16777216, \"head_dim\": "
+                                    "16777216, \"dtype\": \"float32\"}");
     assert_int_equal(token_bytes(&config, 1), UINT64_C(1) << 63); /* the most a file can ask for */
     config_number *const numbers[] = {&config.layers, &config.head_dim, &config.element};
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
@@ -290,13 +290,13 @@ static void follows_types(void **state) {
         uint64_t bytes;
     } types[] = {{"fp8", 1}, {"bf16", 2}, {"fp16", 2}, {"fp32", 4}, {"auto", 2}};
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-        model_config config = read_with("{" FOUR_LAYERS "}", types[i].name, LAYERS_ALL);
+        llm_config config = read_with("{" FOUR_LAYERS "}", types[i].name, LAYERS_ALL);
         assert_true(model_config_is_dtype(types[i].name));
         assert_int_equal(config.element.value, types[i].bytes);
     }
     assert_false(model_config_is_dtype("float16"));
     assert_false(model_config_is_dtype(""));
-    model_config config = read_config(
+    llm_config config = read_config(
         "{" FOUR_LAYERS ", \"quantization_config\": {\"kv_cache_scheme\": {\"num_bits\": 8}}}");
     assert_int_equal(config.note_count, 1);
 }

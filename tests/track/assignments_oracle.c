@@ -4,77 +4,77 @@
 
 /* ---- lists ---------------------------------------------------------------------------------- */
 
-static void insert(model_list *list, size_t index, model_block block) {
+static void insert(oracle_list *list, size_t index, oracle_block block) {
     memmove(&list->at[index + 1], &list->at[index], (list->count - index) * sizeof *list->at);
     list->at[index] = block;
     list->count++;
 }
 
-void model_push(model_list *list, model_block block) {
+void oracle_push(oracle_list *list, oracle_block block) {
     insert(list, list->count, block);
 }
 
-static model_block take_at(model_list *list, size_t index) {
-    model_block block = list->at[index];
+static oracle_block take_at(oracle_list *list, size_t index) {
+    oracle_block block = list->at[index];
     list->count--;
     memmove(&list->at[index], &list->at[index + 1], (list->count - index) * sizeof *list->at);
     return block;
 }
 
-static model_block shift(model_list *list) {
+static oracle_block shift(oracle_list *list) {
     return take_at(list, 0);
 }
 
-static model_block pop(model_list *list) {
+static oracle_block pop(oracle_list *list) {
     return take_at(list, list->count - 1);
 }
 
-bool model_holds(const model_list *list, uint64_t id) {
+bool oracle_holds(const oracle_list *list, uint64_t id) {
     for (size_t i = 0; i < list->count; i++)
         if (list->at[i].id == id)
             return true;
     return false;
 }
 
-bool model_knows(const model_tracker *m, uint64_t id) {
-    return model_holds(&m->assigned, id) || model_holds(&m->staged, id) ||
-           model_holds(&m->pending, id);
+bool oracle_knows(const oracle_tracker *m, uint64_t id) {
+    return oracle_holds(&m->assigned, id) || oracle_holds(&m->staged, id) ||
+           oracle_holds(&m->pending, id);
 }
 
-size_t model_total(const model_tracker *m) {
+size_t oracle_total(const oracle_tracker *m) {
     return m->assigned.count + m->staged.count + m->pending.count;
 }
 
-uint64_t model_next_position(const model_tracker *m) {
+uint64_t oracle_next_position(const oracle_tracker *m) {
     return m->offset + m->assigned.count + m->staged.count;
 }
 
-static bool is_open(const model_block *block) {
+static bool is_open(const oracle_block *block) {
     return block->flight != 0 && !block->landed;
 }
 
-static bool open_within(const model_tracker *m, size_t start, size_t end) {
+static bool open_within(const oracle_tracker *m, size_t start, size_t end) {
     for (size_t i = start; i < end && i < m->staged.count; i++)
         if (is_open(&m->staged.at[i]))
             return true;
     return false;
 }
 
-bool model_any_open(const model_tracker *m) {
+bool oracle_any_open(const oracle_tracker *m) {
     return open_within(m, 0, m->staged.count);
 }
 
 /* ---- operations: each returns what the real one should say ---------------------------------- */
 
-static bool in_range(const model_tracker *m, size_t more) {
-    return more <= UINT64_MAX - m->offset - model_total(m);
+static bool in_range(const oracle_tracker *m, size_t more) {
+    return more <= UINT64_MAX - m->offset - oracle_total(m);
 }
 
-kvf_error model_extend_block_ids(model_tracker *m, const uint64_t *ids, size_t count) {
+kvf_error oracle_extend_block_ids(oracle_tracker *m, const uint64_t *ids, size_t count) {
     size_t first_new = count;
-    model_list fresh = {.count = 0};
+    oracle_list fresh = {.count = 0};
     for (size_t i = 0; i < count; i++) {
-        if (model_knows(m, ids[i])) {
+        if (oracle_knows(m, ids[i])) {
             if (first_new == count)
                 continue;
             return SAYS(.status = KVF_ERR_ORDERING_VIOLATION,
@@ -83,40 +83,40 @@ kvf_error model_extend_block_ids(model_tracker *m, const uint64_t *ids, size_t c
                         .id = ids[i], .other_id = ids[first_new], .index = i,
                         .other_index = first_new);
         }
-        if (model_holds(&fresh, ids[i]))
+        if (oracle_holds(&fresh, ids[i]))
             return SAYS(.status = KVF_ERR_DUPLICATE_BLOCK_ID, .fields = KVF_ERROR_ID, .id = ids[i]);
         if (first_new == count)
             first_new = i;
-        model_push(&fresh, (model_block){.id = ids[i]});
+        oracle_push(&fresh, (oracle_block){.id = ids[i]});
     }
     if (!in_range(m, fresh.count))
         return SAYS(.status = KVF_ERR_RANGE);
     while (fresh.count > 0)
-        model_push(&m->pending, shift(&fresh));
+        oracle_push(&m->pending, shift(&fresh));
     return SAYS(.status = KVF_OK);
 }
 
-kvf_error model_extend_assigned(model_tracker *m, const uint64_t *ids, const kvf_hash *hashes,
-                                size_t count) {
-    if (model_any_open(m))
+kvf_error oracle_extend_assigned(oracle_tracker *m, const uint64_t *ids, const kvf_hash *hashes,
+                                 size_t count) {
+    if (oracle_any_open(m))
         return SAYS(.status = KVF_ERR_BUSY);
-    model_list fresh = {.count = 0};
+    oracle_list fresh = {.count = 0};
     for (size_t i = 0; i < count; i++) {
-        if (model_knows(m, ids[i]) || model_holds(&fresh, ids[i]))
+        if (oracle_knows(m, ids[i]) || oracle_holds(&fresh, ids[i]))
             return SAYS(.status = KVF_ERR_DUPLICATE_BLOCK_ID,
                         .fields = KVF_ERROR_ID | KVF_ERROR_INDEX, .id = ids[i], .index = i);
-        model_push(&fresh, (model_block){.id = ids[i], .hash = hashes[i]});
+        oracle_push(&fresh, (oracle_block){.id = ids[i], .hash = hashes[i]});
     }
     if (!in_range(m, count))
         return SAYS(.status = KVF_ERR_RANGE);
     while (fresh.count > 0)
-        model_push(&m->assigned, shift(&fresh));
+        oracle_push(&m->assigned, shift(&fresh));
     return SAYS(.status = KVF_OK);
 }
 
-static kvf_error check_positions(const model_tracker *m, const kvf_hash *hashes, size_t count) {
+static kvf_error check_positions(const oracle_tracker *m, const kvf_hash *hashes, size_t count) {
     for (size_t i = 0; i < count; i++) {
-        uint64_t expected = model_next_position(m) + i, actual = kvf_hash_position(hashes[i]);
+        uint64_t expected = oracle_next_position(m) + i, actual = kvf_hash_position(hashes[i]);
         if (actual != expected)
             return SAYS(.status = KVF_ERR_POSITION_MISMATCH,
                         .fields = KVF_ERROR_ID | KVF_ERROR_POSITION | KVF_ERROR_EXPECTED,
@@ -125,18 +125,18 @@ static kvf_error check_positions(const model_tracker *m, const kvf_hash *hashes,
     return SAYS(.status = KVF_OK);
 }
 
-static void stage(model_tracker *m, const kvf_hash *hashes, size_t count, uint64_t flight) {
+static void stage(oracle_tracker *m, const kvf_hash *hashes, size_t count, uint64_t flight) {
     for (size_t i = 0; i < count; i++) {
-        model_block block = shift(&m->pending);
+        oracle_block block = shift(&m->pending);
         block.hash = hashes[i];
         block.flight = flight;
         block.landed = false;
-        model_push(&m->staged, block);
+        oracle_push(&m->staged, block);
     }
 }
 
-kvf_error model_stage_next(model_tracker *m, const kvf_hash *hashes, size_t count,
-                           kvf_range *staged) {
+kvf_error oracle_stage_next(oracle_tracker *m, const kvf_hash *hashes, size_t count,
+                            kvf_range *staged) {
     if (count > m->pending.count)
         count = m->pending.count;
     kvf_error says = check_positions(m, hashes, count);
@@ -147,18 +147,18 @@ kvf_error model_stage_next(model_tracker *m, const kvf_hash *hashes, size_t coun
     return says;
 }
 
-kvf_error model_stage_pending(model_tracker *m, const kvf_hash *hashes, size_t count,
-                              kvf_range *staged) {
-    uint64_t skip = model_next_position(m) < count ? model_next_position(m) : count;
-    return model_stage_next(m, hashes + skip, count - (size_t)skip, staged);
+kvf_error oracle_stage_pending(oracle_tracker *m, const kvf_hash *hashes, size_t count,
+                               kvf_range *staged) {
+    uint64_t skip = oracle_next_position(m) < count ? oracle_next_position(m) : count;
+    return oracle_stage_next(m, hashes + skip, count - (size_t)skip, staged);
 }
 
-static void advance(model_tracker *m) {
+static void advance(oracle_tracker *m) {
     while (m->staged.count > 0 && m->staged.at[0].landed)
-        model_push(&m->assigned, shift(&m->staged));
+        oracle_push(&m->assigned, shift(&m->staged));
 }
 
-kvf_range model_commit_staged(model_tracker *m) {
+kvf_range oracle_commit_staged(oracle_tracker *m) {
     size_t start = m->assigned.count;
     for (size_t i = 0; i < m->staged.count; i++)
         if (m->staged.at[i].flight == 0)
@@ -167,8 +167,8 @@ kvf_range model_commit_staged(model_tracker *m) {
     return (kvf_range){start, m->assigned.count};
 }
 
-kvf_error model_take_staged(model_tracker *m, bool arrays, size_t capacity) {
-    if (model_any_open(m))
+kvf_error oracle_take_staged(oracle_tracker *m, bool arrays, size_t capacity) {
+    if (oracle_any_open(m))
         return SAYS(.status = KVF_ERR_BUSY);
     if (arrays && capacity < m->staged.count)
         return SAYS(.status = KVF_ERR_RANGE, .fields = KVF_ERROR_EXPECTED,
@@ -177,12 +177,12 @@ kvf_error model_take_staged(model_tracker *m, bool arrays, size_t capacity) {
     return SAYS(.status = KVF_OK);
 }
 
-void model_clear(model_tracker *m) {
+void oracle_clear(oracle_tracker *m) {
     m->assigned.count = m->staged.count = m->pending.count = 0;
 }
 
 /* Whether `count` staged blocks from `start` on may be committed or rolled back. */
-static kvf_error check_staged(const model_tracker *m, size_t count, bool newest) {
+static kvf_error check_staged(const oracle_tracker *m, size_t count, bool newest) {
     if (count > m->staged.count)
         return SAYS(.status = KVF_ERR_RANGE, .fields = KVF_ERROR_EXPECTED,
                     .expected = m->staged.count);
@@ -190,29 +190,29 @@ static kvf_error check_staged(const model_tracker *m, size_t count, bool newest)
     return SAYS(.status = open_within(m, start, start + count) ? KVF_ERR_BUSY : KVF_OK);
 }
 
-static void unstage(model_tracker *m, size_t keep) {
+static void unstage(oracle_tracker *m, size_t keep) {
     while (m->staged.count > keep)
         insert(&m->pending, 0, pop(&m->staged));
 }
 
-kvf_error model_rollback_staged(model_tracker *m, size_t count) {
+kvf_error oracle_rollback_staged(oracle_tracker *m, size_t count) {
     kvf_error says = check_staged(m, count, true);
     if (says.status == KVF_OK)
         unstage(m, m->staged.count - count);
     return says;
 }
 
-kvf_error model_commit_oldest(model_tracker *m, size_t count) {
+kvf_error oracle_commit_oldest(oracle_tracker *m, size_t count) {
     kvf_error says = check_staged(m, count, false);
     if (says.status != KVF_OK)
         return says;
     for (size_t i = 0; i < count; i++)
-        model_push(&m->assigned, shift(&m->staged));
+        oracle_push(&m->assigned, shift(&m->staged));
     advance(m);
     return says;
 }
 
-kvf_error model_truncate(model_tracker *m, uint64_t position) {
+kvf_error oracle_truncate(oracle_tracker *m, uint64_t position) {
     if (position < m->offset)
         return SAYS(.status = KVF_ERR_RANGE, .fields = KVF_ERROR_POSITION | KVF_ERROR_EXPECTED,
                     .position = position, .expected = m->offset);
@@ -222,12 +222,12 @@ kvf_error model_truncate(model_tracker *m, uint64_t position) {
         if (open_within(m, staged, m->staged.count))
             return SAYS(.status = KVF_ERR_BUSY);
     }
-    while (model_total(m) > keep)
+    while (oracle_total(m) > keep)
         pop(m->pending.count ? &m->pending : m->staged.count ? &m->staged : &m->assigned);
     return SAYS(.status = KVF_OK);
 }
 
-kvf_error model_drop_front(model_tracker *m, size_t count) {
+kvf_error oracle_drop_front(oracle_tracker *m, size_t count) {
     if (count > m->assigned.count)
         return SAYS(.status = KVF_ERR_RANGE, .fields = KVF_ERROR_EXPECTED,
                     .expected = m->assigned.count);
@@ -237,8 +237,8 @@ kvf_error model_drop_front(model_tracker *m, size_t count) {
     return SAYS(.status = KVF_OK);
 }
 
-kvf_error model_depart(model_tracker *m, const kvf_plan *plan) {
-    uint64_t next = model_next_position(m);
+kvf_error oracle_depart(oracle_tracker *m, const kvf_plan *plan) {
+    uint64_t next = oracle_next_position(m);
     if (plan->count == 0 || !plan->dst_ids || !plan->src_hashes)
         return SAYS(.status = KVF_ERR_INVALID);
     if (plan->first_position != next)
@@ -251,7 +251,7 @@ kvf_error model_depart(model_tracker *m, const kvf_plan *plan) {
     kvf_error says = check_positions(m, plan->src_hashes, plan->count);
     if (says.status != KVF_OK)
         return says;
-    const model_list *newest = m->staged.count ? &m->staged : &m->assigned;
+    const oracle_list *newest = m->staged.count ? &m->staged : &m->assigned;
     if (newest->count > 0 &&
         !kvf_hash_follows(m->layout, newest->at[newest->count - 1].hash, plan->src_hashes[0]))
         return SAYS(.status = KVF_ERR_LINEAGE, .fields = KVF_ERROR_ID | KVF_ERROR_POSITION,
@@ -261,7 +261,7 @@ kvf_error model_depart(model_tracker *m, const kvf_plan *plan) {
 }
 
 /* The open flight's blocks among the staged ones. */
-kvf_range model_find_flight(const model_tracker *m, uint64_t flight) {
+kvf_range oracle_find_flight(const oracle_tracker *m, uint64_t flight) {
     kvf_range found = {0, 0};
     for (size_t i = 0; flight != 0 && i < m->staged.count; i++) {
         if (m->staged.at[i].flight != flight || !is_open(&m->staged.at[i]))
@@ -273,23 +273,23 @@ kvf_range model_find_flight(const model_tracker *m, uint64_t flight) {
     return found;
 }
 
-kvf_error model_check_flight(const model_tracker *m, uint64_t flight) {
+kvf_error oracle_check_flight(const oracle_tracker *m, uint64_t flight) {
     if (flight == 0 || flight > m->last_flight)
         return SAYS(.status = KVF_ERR_INVALID);
-    kvf_range found = model_find_flight(m, flight);
+    kvf_range found = oracle_find_flight(m, flight);
     return SAYS(.status = found.start == found.end ? KVF_ERR_CLOSED : KVF_OK);
 }
 
-static void land_blocks(model_tracker *m, uint64_t start, uint64_t end) {
+static void land_blocks(oracle_tracker *m, uint64_t start, uint64_t end) {
     for (uint64_t i = start; i < end; i++)
         m->staged.at[i].landed = true;
 }
 
-kvf_error model_land(model_tracker *m, uint64_t flight, kvf_range *assigned) {
-    kvf_error says = model_check_flight(m, flight);
+kvf_error oracle_land(oracle_tracker *m, uint64_t flight, kvf_range *assigned) {
+    kvf_error says = oracle_check_flight(m, flight);
     if (says.status != KVF_OK)
         return says;
-    kvf_range found = model_find_flight(m, flight);
+    kvf_range found = oracle_find_flight(m, flight);
     assigned->start = m->assigned.count;
     land_blocks(m, found.start, found.end);
     advance(m);
@@ -297,11 +297,11 @@ kvf_error model_land(model_tracker *m, uint64_t flight, kvf_range *assigned) {
     return says;
 }
 
-kvf_error model_return(model_tracker *m, uint64_t flight, size_t landed) {
-    kvf_error says = model_check_flight(m, flight);
+kvf_error oracle_return(oracle_tracker *m, uint64_t flight, size_t landed) {
+    kvf_error says = oracle_check_flight(m, flight);
     if (says.status != KVF_OK)
         return says;
-    kvf_range found = model_find_flight(m, flight);
+    kvf_range found = oracle_find_flight(m, flight);
     if (landed > found.end - found.start)
         return SAYS(.status = KVF_ERR_RANGE, .fields = KVF_ERROR_EXPECTED,
                     .expected = found.end - found.start);

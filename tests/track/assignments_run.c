@@ -8,12 +8,12 @@
 
 /* ---- comparing ------------------------------------------------------------------------------ */
 
-static void require(model_run *run, bool rule, const char *name) {
+static void require(oracle_run *run, bool rule, const char *name) {
     if (!rule && !run->broken)
         run->broken = name;
 }
 
-static void compare_view(model_run *run, kvf_view view, const model_list *list, uint64_t first,
+static void compare_view(oracle_run *run, kvf_view view, const oracle_list *list, uint64_t first,
                          bool hashes) {
     require(run, view.count == list->count, "count of a view");
     require(run, view.first_position == first, "first position of a view");
@@ -30,8 +30,8 @@ static bool range_is(kvf_range range, uint64_t start, size_t count) {
     return range.start == start && range.end == start + count;
 }
 
-static void compare_counts(model_run *run) {
-    const model_tracker *m = &run->model;
+static void compare_counts(oracle_run *run) {
+    const oracle_tracker *m = &run->oracle;
     const kvf_assignments *a = run->real;
     const size_t assigned = m->assigned.count, staged = m->staged.count;
     char text[160], want[160];
@@ -40,14 +40,14 @@ static void compare_counts(model_run *run) {
     require(run, kvf_assignments_assigned_count(a) == assigned, "assigned count");
     require(run, kvf_assignments_staged_count(a) == staged, "staged count");
     require(run, kvf_assignments_pending_count(a) == m->pending.count, "pending count");
-    require(run, kvf_assignments_next_position(a) == model_next_position(m), "next position");
+    require(run, kvf_assignments_next_position(a) == oracle_next_position(m), "next position");
     require(run, range_is(kvf_assignments_assigned_positions(a), m->offset, assigned),
             "assigned positions");
     require(run, range_is(kvf_assignments_staged_positions(a), m->offset + assigned, staged),
             "staged positions");
     require(
         run,
-        range_is(kvf_assignments_pending_positions(a), model_next_position(m), m->pending.count),
+        range_is(kvf_assignments_pending_positions(a), oracle_next_position(m), m->pending.count),
         "pending positions");
     require(run, kvf_assignments_memory(a) == run->memory.live_bytes, "memory figure");
     kvf_assignments_format(a, text, sizeof text);
@@ -58,18 +58,18 @@ static void compare_counts(model_run *run) {
     require(run, strcmp(text, want) == 0, "text");
 }
 
-static void compare_flights(model_run *run) {
+static void compare_flights(oracle_run *run) {
     size_t open = 0;
-    for (uint64_t flight = 0; flight <= run->model.last_flight + 1; flight++) {
-        bool is = model_check_flight(&run->model, flight).status == KVF_OK;
+    for (uint64_t flight = 0; flight <= run->oracle.last_flight + 1; flight++) {
+        bool is = oracle_check_flight(&run->oracle, flight).status == KVF_OK;
         open += is;
         require(run, kvf_flight_is_open(run->real, flight) == is, "whether a flight is open");
     }
     require(run, kvf_flight_open_count(run->real) == open, "count of open flights");
 }
 
-static kvf_phase model_find(const model_tracker *m, uint64_t id, size_t *index) {
-    const model_list *lists[] = {&m->assigned, &m->staged, &m->pending};
+static kvf_phase oracle_find(const oracle_tracker *m, uint64_t id, size_t *index) {
+    const oracle_list *lists[] = {&m->assigned, &m->staged, &m->pending};
     for (size_t k = 0; k < 3; k++)
         for (*index = 0; *index < lists[k]->count; ++*index)
             if (lists[k]->at[*index].id == id)
@@ -77,23 +77,23 @@ static kvf_phase model_find(const model_tracker *m, uint64_t id, size_t *index) 
     return KVF_PHASE_NONE;
 }
 
-static void compare_find(model_run *run, uint64_t id) {
+static void compare_find(oracle_run *run, uint64_t id) {
     size_t want, index = SIZE_MAX;
-    kvf_phase phase = model_find(&run->model, id, &want);
+    kvf_phase phase = oracle_find(&run->oracle, id, &want);
     require(run, kvf_assignments_find(run->real, id, &index) == phase, "phase of an id");
     require(run, index == (phase == KVF_PHASE_NONE ? SIZE_MAX : want), "index of an id");
     require(run, kvf_assignments_contains(run->real, id) == (phase != KVF_PHASE_NONE), "contains");
 }
 
-static bool same_block(bool got, uint64_t id, kvf_hash hash, const model_list *list,
+static bool same_block(bool got, uint64_t id, kvf_hash hash, const oracle_list *list,
                        uint64_t index) {
     if (index >= list->count)
         return !got && id == 77 && hash.low == 77;
     return got && id == list->at[index].id && kvf_hash_equal(hash, list->at[index].hash);
 }
 
-static void compare_get(model_run *run, uint64_t index) {
-    const model_tracker *m = &run->model;
+static void compare_get(oracle_run *run, uint64_t index) {
+    const oracle_tracker *m = &run->oracle;
     kvf_hash hash = {77, 77};
     uint64_t id = 77;
     bool got = kvf_assignments_get_assigned(run->real, (size_t)index, &id, &hash);
@@ -105,31 +105,31 @@ static void compare_get(model_run *run, uint64_t index) {
     got = kvf_assignments_get_staged(run->real, (size_t)index, &id, &hash);
     require(run, same_block(got, id, hash, &m->staged, index), "get staged");
     id = 77;
-    got = kvf_assignments_get_pending_at_position(run->real, model_next_position(m) + index, &id);
+    got = kvf_assignments_get_pending_at_position(run->real, oracle_next_position(m) + index, &id);
     bool want = index < m->pending.count;
     require(run, got == want && id == (want ? m->pending.at[index].id : 77), "get pending");
 }
 
-static void compare(model_run *run) {
-    const model_tracker *m = &run->model;
+static void compare(oracle_run *run) {
+    const oracle_tracker *m = &run->oracle;
     const char *invariant = kvf__assignments_check(run->real);
     require(run, !invariant, invariant);
     compare_counts(run);
     compare_view(run, kvf_assignments_assigned(run->real), &m->assigned, m->offset, true);
     compare_view(run, kvf_assignments_staged(run->real), &m->staged, m->offset + m->assigned.count,
                  true);
-    compare_view(run, kvf_assignments_pending(run->real), &m->pending, model_next_position(m),
+    compare_view(run, kvf_assignments_pending(run->real), &m->pending, oracle_next_position(m),
                  false);
     compare_flights(run);
 }
 
 /* ---- doing ---------------------------------------------------------------------------------- */
 
-static uint64_t below(model_run *run, uint64_t bound) {
+static uint64_t below(oracle_run *run, uint64_t bound) {
     return run->source.below(run->source.user, bound);
 }
 
-static bool one_in(model_run *run, uint64_t n) {
+static bool one_in(oracle_run *run, uint64_t n) {
     return below(run, n) == n - 1;
 }
 
@@ -141,29 +141,29 @@ static bool same_error(const kvf_error *a, const kvf_error *b) {
            a->position == b->position && a->expected == b->expected;
 }
 
-static bool allocation_failed(const model_run *run) {
+static bool allocation_failed(const oracle_run *run) {
     return run->memory.fail_at != 0 && run->memory.calls >= run->memory.fail_at;
 }
 
-/* Holds what the real tracker said against what it should, and takes over the model's new state
+/* Holds what the real tracker said against what it should, and takes over the oracle's new state
  * unless there was no memory. Returns whether the call was to succeed and did. */
-static bool settle(model_run *run, const model_tracker *next, const kvf_error *want,
+static bool settle(oracle_run *run, const oracle_tracker *next, const kvf_error *want,
                    kvf_status status, const kvf_error *error) {
     if (status == KVF_ERR_NO_MEMORY) {
         require(run, allocation_failed(run), "out of memory without cause");
         require(run, error->status == KVF_ERR_NO_MEMORY, "details of out of memory");
-        bool extends = model_total(next) > model_total(&run->model);
-        require(run, !extends || model_total(next) > run->reserved,
+        bool extends = oracle_total(next) > oracle_total(&run->oracle);
+        require(run, !extends || oracle_total(next) > run->reserved,
                 "out of memory although reserved");
         return false;
     }
     require(run, status == want->status, "status");
     require(run, same_error(error, status == KVF_OK ? &untouched : want), "details of an error");
-    run->model = *next;
+    run->oracle = *next;
     return status == KVF_OK;
 }
 
-static bool settle_range(model_run *run, const model_tracker *next, const kvf_error *want,
+static bool settle_range(oracle_run *run, const oracle_tracker *next, const kvf_error *want,
                          kvf_status status, const kvf_error *error, kvf_range got,
                          kvf_range range) {
     if (!settle(run, next, want, status, error)) {
@@ -175,7 +175,7 @@ static bool settle_range(model_run *run, const model_tracker *next, const kvf_er
 }
 
 /* Few of each kind, so that they meet again: neighbours, one an entry, spread out, and the last. */
-static uint64_t draw_id(model_run *run) {
+static uint64_t draw_id(oracle_run *run) {
     switch (below(run, 4)) {
     case 0:
         return below(run, 96);
@@ -202,43 +202,43 @@ static kvf_hash chain_hash(kvf_hash_layout layout, uint64_t salt, uint64_t posit
     return hash;
 }
 
-static void draw_hashes(model_run *run, uint64_t first, kvf_hash *hashes, size_t count) {
+static void draw_hashes(oracle_run *run, uint64_t first, kvf_hash *hashes, size_t count) {
     uint64_t salt = one_in(run, 10);
     for (size_t i = 0; i < count; i++)
-        hashes[i] = chain_hash(run->model.layout, salt, first + i);
+        hashes[i] = chain_hash(run->oracle.layout, salt, first + i);
     if (count == 0 || !one_in(run, 10))
         return;
     size_t at = (size_t)below(run, count);
     uint64_t wrong = first + at + 1 + below(run, 300);
-    hashes[at] = chain_hash(run->model.layout, salt, wrong);
+    hashes[at] = chain_hash(run->oracle.layout, salt, wrong);
     if (one_in(run, 3)) /* no lineage hash at all, though it may show the right position */
         hashes[at].high = UINT64_C(3) << 62 | ((first + at) & (UINT64_MAX >> 33)) << 30;
 }
 
 /* Any number up to one more than there are. */
-static size_t draw_count(model_run *run, size_t count) {
+static size_t draw_count(oracle_run *run, size_t count) {
     return (size_t)below(run, count + 2);
 }
 
 /* New ids, now and then one that is known or comes twice; as many as still fit. */
-static size_t draw_new_ids(model_run *run, uint64_t *ids) {
-    size_t room = MODEL_BLOCKS - model_total(&run->model);
+static size_t draw_new_ids(oracle_run *run, uint64_t *ids) {
+    size_t room = MODEL_BLOCKS - oracle_total(&run->oracle);
     size_t count = (size_t)below(run, one_in(run, 6) ? 80 : 9);
     bool careless = one_in(run, 6);
-    model_list drawn = {.count = 0};
+    oracle_list drawn = {.count = 0};
     while (drawn.count < count && drawn.count < room) {
         uint64_t id = draw_id(run);
-        for (int tries = 0; tries < 30 && (model_knows(&run->model, id) || model_holds(&drawn, id));
-             tries++)
+        for (int tries = 0;
+             tries < 30 && (oracle_knows(&run->oracle, id) || oracle_holds(&drawn, id)); tries++)
             id = careless ? id : draw_id(run) + (uint64_t)tries;
         ids[drawn.count] = id;
-        model_push(&drawn, (model_block){.id = id});
+        oracle_push(&drawn, (oracle_block){.id = id});
     }
     return drawn.count;
 }
 
-static size_t all_ids(const model_tracker *m, uint64_t *ids) {
-    const model_list *lists[] = {&m->assigned, &m->staged, &m->pending};
+static size_t all_ids(const oracle_tracker *m, uint64_t *ids) {
+    const oracle_list *lists[] = {&m->assigned, &m->staged, &m->pending};
     size_t count = 0;
     for (size_t k = 0; k < 3; k++)
         for (size_t i = 0; i < lists[k]->count; i++)
@@ -246,10 +246,10 @@ static size_t all_ids(const model_tracker *m, uint64_t *ids) {
     return count;
 }
 
-static void do_extend_block_ids(model_run *run) {
+static void do_extend_block_ids(oracle_run *run) {
     uint64_t ids[2 * MODEL_BLOCKS];
-    model_tracker next = run->model;
-    size_t known = all_ids(&run->model, ids);
+    oracle_tracker next = run->oracle;
+    size_t known = all_ids(&run->oracle, ids);
     if (one_in(run, 3)) /* only some of the known ones, and in another order */
         known = (size_t)below(run, known + 1);
     if (known > 1 && one_in(run, 3)) {
@@ -259,29 +259,29 @@ static void do_extend_block_ids(model_run *run) {
         ids[k] = id;
     }
     size_t count = known + draw_new_ids(run, ids + known);
-    kvf_error error = untouched, want = model_extend_block_ids(&next, ids, count);
+    kvf_error error = untouched, want = oracle_extend_block_ids(&next, ids, count);
     kvf_status status = kvf_assignments_extend_block_ids(run->real, ids, count, &error);
     settle(run, &next, &want, status, &error);
 }
 
-static void do_extend_assigned(model_run *run) {
+static void do_extend_assigned(oracle_run *run) {
     uint64_t ids[MODEL_BLOCKS];
     kvf_hash hashes[MODEL_BLOCKS];
-    model_tracker next = run->model;
+    oracle_tracker next = run->oracle;
     size_t count = draw_new_ids(run, ids);
     draw_hashes(run, next.offset + next.assigned.count, hashes, count);
-    kvf_error error = untouched, want = model_extend_assigned(&next, ids, hashes, count);
+    kvf_error error = untouched, want = oracle_extend_assigned(&next, ids, hashes, count);
     kvf_status status = kvf_assignments_extend_assigned(run->real, ids, hashes, count, &error);
     settle(run, &next, &want, status, &error);
 }
 
-static void do_stage_next(model_run *run) {
+static void do_stage_next(oracle_run *run) {
     kvf_hash hashes[MODEL_BLOCKS + 1];
-    model_tracker next = run->model;
+    oracle_tracker next = run->oracle;
     size_t count = draw_count(run, next.pending.count);
-    draw_hashes(run, model_next_position(&next), hashes, count);
+    draw_hashes(run, oracle_next_position(&next), hashes, count);
     kvf_range range = {0, 0}, got = {77, 77};
-    kvf_error error = untouched, want = model_stage_next(&next, hashes, count, &range);
+    kvf_error error = untouched, want = oracle_stage_next(&next, hashes, count, &range);
     kvf_status status = kvf_assignments_stage_next(run->real, hashes, count, &got, &error);
     settle_range(run, &next, &want, status, &error, got, range);
 }
@@ -289,51 +289,52 @@ static void do_stage_next(model_run *run) {
 /* A whole sequence's hashes, whose end is about that of the tracker. */
 enum { WHOLE = 512 };
 
-static size_t draw_whole(model_run *run, kvf_hash *hashes) {
-    size_t end = model_total(&run->model) + 10;
-    if (run->model.offset < WHOLE)
-        end += (size_t)run->model.offset;
+static size_t draw_whole(oracle_run *run, kvf_hash *hashes) {
+    size_t end = oracle_total(&run->oracle) + 10;
+    if (run->oracle.offset < WHOLE)
+        end += (size_t)run->oracle.offset;
     size_t count = (size_t)below(run, (end < WHOLE ? end : WHOLE) + 1);
     draw_hashes(run, 0, hashes, count);
     return count;
 }
 
-static void do_stage_pending(model_run *run) {
+static void do_stage_pending(oracle_run *run) {
     kvf_hash hashes[WHOLE];
-    model_tracker next = run->model;
+    oracle_tracker next = run->oracle;
     size_t count = draw_whole(run, hashes);
     kvf_range range = {0, 0}, got = {77, 77};
-    kvf_error error = untouched, want = model_stage_pending(&next, hashes, count, &range);
+    kvf_error error = untouched, want = oracle_stage_pending(&next, hashes, count, &range);
     kvf_status status = kvf_assignments_stage_pending(run->real, hashes, count, &got, &error);
     settle_range(run, &next, &want, status, &error, got, range);
 }
 
-static void do_assign_pending(model_run *run) {
+static void do_assign_pending(oracle_run *run) {
     kvf_hash hashes[WHOLE];
-    model_tracker next = run->model;
+    oracle_tracker next = run->oracle;
     size_t count = draw_whole(run, hashes);
     kvf_range range = {0, 0}, got = {77, 77};
-    kvf_error error = untouched, want = model_stage_pending(&next, hashes, count, &range);
+    kvf_error error = untouched, want = oracle_stage_pending(&next, hashes, count, &range);
     if (want.status == KVF_OK)
-        range = model_commit_staged(&next);
+        range = oracle_commit_staged(&next);
     kvf_status status = kvf_assignments_assign_pending(run->real, hashes, count, &got, &error);
     settle_range(run, &next, &want, status, &error, got, range);
 }
 
-static void do_commit_staged(model_run *run) {
-    kvf_range range = model_commit_staged(&run->model);
+static void do_commit_staged(oracle_run *run) {
+    kvf_range range = oracle_commit_staged(&run->oracle);
     kvf_range got = kvf_assignments_commit_staged(run->real);
     require(run, got.start == range.start && got.end == range.end, "range");
 }
 
-static void do_take_staged(model_run *run) {
+static void do_take_staged(oracle_run *run) {
     uint64_t ids[MODEL_BLOCKS + 1];
     kvf_hash hashes[MODEL_BLOCKS + 1];
-    model_tracker next = run->model;
-    model_list staged = next.staged;
+    oracle_tracker next = run->oracle;
+    oracle_list staged = next.staged;
     bool want_ids = below(run, 2), want_hashes = below(run, 2);
     size_t capacity = one_in(run, 4) ? draw_count(run, staged.count) : staged.count, count = 77;
-    kvf_error error = untouched, want = model_take_staged(&next, want_ids || want_hashes, capacity);
+    kvf_error error = untouched,
+              want = oracle_take_staged(&next, want_ids || want_hashes, capacity);
     kvf_status status = kvf_assignments_take_staged(
         run->real, want_ids ? ids : NULL, want_hashes ? hashes : NULL, capacity, &count, &error);
     bool took = settle(run, &next, &want, status, &error);
@@ -344,35 +345,35 @@ static void do_take_staged(model_run *run) {
     }
 }
 
-static void do_clear(model_run *run) {
+static void do_clear(oracle_run *run) {
     if (!one_in(run, 6))
         return;
-    model_clear(&run->model);
+    oracle_clear(&run->oracle);
     kvf_assignments_clear(run->real);
 }
 
-static void do_rollback_staged(model_run *run) {
-    model_tracker next = run->model;
+static void do_rollback_staged(oracle_run *run) {
+    oracle_tracker next = run->oracle;
     size_t count = draw_count(run, next.staged.count);
-    kvf_error error = untouched, want = model_rollback_staged(&next, count);
+    kvf_error error = untouched, want = oracle_rollback_staged(&next, count);
     kvf_status status = kvf_assignments_rollback_staged(run->real, count, &error);
     settle(run, &next, &want, status, &error);
 }
 
-static void do_commit_oldest(model_run *run) {
-    model_tracker next = run->model;
+static void do_commit_oldest(oracle_run *run) {
+    oracle_tracker next = run->oracle;
     size_t count = draw_count(run, next.staged.count);
-    kvf_error error = untouched, want = model_commit_oldest(&next, count);
+    kvf_error error = untouched, want = oracle_commit_oldest(&next, count);
     kvf_status status = kvf_assignments_commit_oldest(run->real, count, &error);
     settle(run, &next, &want, status, &error);
 }
 
-static void do_truncate(model_run *run) {
-    model_tracker next = run->model;
-    uint64_t end = next.offset + model_total(&next), position;
+static void do_truncate(oracle_run *run) {
+    oracle_tracker next = run->oracle;
+    uint64_t end = next.offset + oracle_total(&next), position;
     switch (below(run, 6)) {
     case 0:
-        position = next.offset + below(run, model_total(&next) + 1);
+        position = next.offset + below(run, oracle_total(&next) + 1);
         break;
     case 1:
         position = next.offset - 1 - below(run, 3);
@@ -381,23 +382,23 @@ static void do_truncate(model_run *run) {
         position = end + below(run, 3);
         break;
     default: /* few at the end */
-        position = end - below(run, (model_total(&next) < 8 ? model_total(&next) : 8) + 1);
+        position = end - below(run, (oracle_total(&next) < 8 ? oracle_total(&next) : 8) + 1);
     }
-    kvf_error error = untouched, want = model_truncate(&next, position);
+    kvf_error error = untouched, want = oracle_truncate(&next, position);
     kvf_status status = kvf_assignments_truncate(run->real, position, &error);
     settle(run, &next, &want, status, &error);
 }
 
-static void do_drop_front(model_run *run) {
-    model_tracker next = run->model;
+static void do_drop_front(oracle_run *run) {
+    oracle_tracker next = run->oracle;
     size_t count = draw_count(run, next.assigned.count);
-    kvf_error error = untouched, want = model_drop_front(&next, count);
+    kvf_error error = untouched, want = oracle_drop_front(&next, count);
     kvf_status status = kvf_assignments_drop_front(run->real, count, &error);
     settle(run, &next, &want, status, &error);
 }
 
-static void do_reserve(model_run *run) {
-    model_tracker next = run->model;
+static void do_reserve(oracle_run *run) {
+    oracle_tracker next = run->oracle;
     size_t count = (size_t)below(run, MODEL_BLOCKS + 1);
     bool fits = count <= UINT64_MAX - next.offset;
     kvf_error error = untouched, want = SAYS(.status = fits ? KVF_OK : KVF_ERR_RANGE);
@@ -407,11 +408,11 @@ static void do_reserve(model_run *run) {
 }
 
 /* Goes on with the copy. */
-static void do_clone(model_run *run) {
-    model_tracker next = run->model;
+static void do_clone(oracle_run *run) {
+    oracle_tracker next = run->oracle;
     kvf_assignments *copy = NULL;
     kvf_error error = untouched,
-              want = SAYS(.status = model_any_open(&next) ? KVF_ERR_BUSY : KVF_OK);
+              want = SAYS(.status = oracle_any_open(&next) ? KVF_ERR_BUSY : KVF_OK);
     kvf_status status = kvf_assignments_clone(run->real, &copy, &error);
     require(run, (copy != NULL) == (status == KVF_OK), "a copy exactly when it is OK");
     if (!settle(run, &next, &want, status, &error))
@@ -421,12 +422,12 @@ static void do_clone(model_run *run) {
     run->reserved = 0;
 }
 
-static void do_depart(model_run *run) {
+static void do_depart(oracle_run *run) {
     uint64_t ids[MODEL_BLOCKS + 1] = {0};
     kvf_hash hashes[MODEL_BLOCKS + 1];
-    model_tracker next = run->model;
+    oracle_tracker next = run->oracle;
     size_t pending = next.pending.count, few = pending < 6 ? pending : 6;
-    kvf_plan plan = {model_next_position(&next), few, NULL, ids, hashes};
+    kvf_plan plan = {oracle_next_position(&next), few, NULL, ids, hashes};
     plan.count = one_in(run, 8) ? draw_count(run, pending) : (size_t)below(run, few + 1);
     for (size_t i = 0; i < plan.count; i++)
         ids[i] = i < pending ? next.pending.at[i].id : 5;
@@ -449,7 +450,7 @@ static void do_depart(model_run *run) {
             plan.dst_ids = kvf_assignments_pending(run->real).ids;
     }
     kvf_flight flight = 77;
-    kvf_error error = untouched, want = model_depart(&next, &plan);
+    kvf_error error = untouched, want = oracle_depart(&next, &plan);
     size_t reserved = run->reserved;
     kvf_status status = kvf_flight_depart(run->real, &plan, &flight, &error);
     bool departed = settle(run, &next, &want, status, &error);
@@ -458,35 +459,35 @@ static void do_depart(model_run *run) {
 }
 
 /* Mostly one that is open. */
-static uint64_t draw_flight(model_run *run) {
-    const model_list *staged = &run->model.staged;
+static uint64_t draw_flight(oracle_run *run) {
+    const oracle_list *staged = &run->oracle.staged;
     if (staged->count > 0 && !one_in(run, 8))
         return staged->at[below(run, staged->count)].flight;
-    return below(run, run->model.last_flight + 2);
+    return below(run, run->oracle.last_flight + 2);
 }
 
-static void do_land(model_run *run) {
-    model_tracker next = run->model;
+static void do_land(oracle_run *run) {
+    oracle_tracker next = run->oracle;
     uint64_t flight = draw_flight(run);
     kvf_range range = {0, 0}, got = {77, 77};
-    kvf_error error = untouched, want = model_land(&next, flight, &range);
+    kvf_error error = untouched, want = oracle_land(&next, flight, &range);
     kvf_status status = kvf_flight_land(run->real, flight, &got, &error);
     settle_range(run, &next, &want, status, &error, got, range);
 }
 
-static void do_return(model_run *run) {
-    model_tracker next = run->model;
+static void do_return(oracle_run *run) {
+    oracle_tracker next = run->oracle;
     uint64_t flight = draw_flight(run);
-    kvf_range found = model_find_flight(&next, flight);
+    kvf_range found = oracle_find_flight(&next, flight);
     size_t landed = draw_count(run, (size_t)(found.end - found.start));
-    kvf_error error = untouched, want = model_return(&next, flight, landed);
+    kvf_error error = untouched, want = oracle_return(&next, flight, landed);
     kvf_status status = kvf_flight_return(run->real, flight, landed, &error);
     settle(run, &next, &want, status, &error);
 }
 
-static void do_read(model_run *run) {
+static void do_read(oracle_run *run) {
     uint64_t ids[MODEL_BLOCKS];
-    size_t count = all_ids(&run->model, ids);
+    size_t count = all_ids(&run->oracle, ids);
     if (count > 0)
         compare_find(run, ids[below(run, count)]);
     compare_find(run, draw_id(run));
@@ -498,7 +499,7 @@ static void do_read(model_run *run) {
 /* `stable` ones move no id. */
 static const struct operation {
     const char *name;
-    void (*run)(model_run *);
+    void (*run)(oracle_run *);
     bool stable;
 } operations[] = {
     {"extend_block_ids", do_extend_block_ids, false},
@@ -525,14 +526,14 @@ static const struct operation {
     {"read", do_read, true},
 };
 
-void model_run_begin(model_run *run, model_source source) {
+void oracle_run_begin(oracle_run *run, oracle_source source) {
     static const uint64_t offsets[] = {
         0, 0, 0, 3, 250, 65530, KVF_MAX_POSITION - 20, UINT64_MAX - 40, UINT64_MAX};
-    *run = (model_run){.source = source, .operation = "create"};
+    *run = (oracle_run){.source = source, .operation = "create"};
     test_allocator_init(&run->memory);
-    run->model.offset = offsets[below(run, sizeof offsets / sizeof offsets[0])];
-    run->model.layout = below(run, 2) ? KVF_HASH_V1_3 : KVF_HASH_V1_2;
-    const kvf_assignments_options options = {run->model.offset, run->model.layout,
+    run->oracle.offset = offsets[below(run, sizeof offsets / sizeof offsets[0])];
+    run->oracle.layout = below(run, 2) ? KVF_HASH_V1_3 : KVF_HASH_V1_2;
+    const kvf_assignments_options options = {run->oracle.offset, run->oracle.layout,
                                              &run->memory.allocator};
     kvf_status status = kvf_assignments_create(&options, &run->real, NULL);
     require(run, status == KVF_OK, "creating");
@@ -548,7 +549,7 @@ static const uint64_t *front(const kvf_assignments *a) {
     return NULL;
 }
 
-bool model_run_step(model_run *run) {
+bool oracle_run_step(oracle_run *run) {
     if (run->broken)
         return false;
     const struct operation *o = &operations[below(run, sizeof operations / sizeof operations[0])];
@@ -564,7 +565,7 @@ bool model_run_step(model_run *run) {
     return !run->broken;
 }
 
-bool model_run_end(model_run *run) {
+bool oracle_run_end(oracle_run *run) {
     kvf_assignments_destroy(run->real);
     run->real = NULL;
     return run->memory.live_blocks == 0 && run->memory.live_bytes == 0;

@@ -1,6 +1,6 @@
 /* Making trackers for tests, and seeing whether one is as it was. */
-#ifndef KVF_TEST_TRACKER_STATE_H
-#define KVF_TEST_TRACKER_STATE_H
+#ifndef KVF_TEST_ASSIGNMENTS_STATE_H
+#define KVF_TEST_ASSIGNMENTS_STATE_H
 
 #include "support/support.h"
 

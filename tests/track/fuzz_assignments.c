@@ -24,16 +24,16 @@ static uint64_t take_below(void *user, uint64_t bound) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static model_run run;
+    static oracle_run run;
     input in = {data, size};
-    model_run_begin(&run, (model_source){take_below, &in});
-    while (in.size > 0 && model_run_step(&run)) {
+    oracle_run_begin(&run, (oracle_source){take_below, &in});
+    while (in.size > 0 && oracle_run_step(&run)) {
     }
     if (run.broken) {
         fprintf(stderr, "broken in %s: %s\n", run.operation, run.broken);
         abort();
     }
-    if (!model_run_end(&run))
+    if (!oracle_run_end(&run))
         abort();
     return 0;
 }

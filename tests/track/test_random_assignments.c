@@ -10,13 +10,13 @@ static uint64_t random_below(void *user, uint64_t bound) {
 }
 
 static void run_seed(uint64_t seed) {
-    static model_run run;
+    static oracle_run run;
     test_random random = test_random_make(seed);
-    model_run_begin(&run, (model_source){random_below, &random});
+    oracle_run_begin(&run, (oracle_source){random_below, &random});
     for (size_t step = 0; step < STEPS; step++)
-        if (!model_run_step(&run))
+        if (!oracle_run_step(&run))
             fail_msg("seed %" PRIu64 ", step %zu, %s: %s", seed, step, run.operation, run.broken);
-    assert_true(model_run_end(&run));
+    assert_true(oracle_run_end(&run));
 }
 
 static void test_real_is_as_the_model(void **state) {

@@ -165,7 +165,7 @@ static void fields_read_back(void **state) {
 }
 
 /* The bytes' hash by the functions of hash.h, which seed whole words only. */
-static uint64_t model_block_hash(const sample *s, size_t block) {
+static uint64_t oracle_block_hash(const sample *s, size_t block) {
     uint32_t words[128 * 13];
     size_t size, first = block * s->block_size;
     assert_int_equal(kvf_hash_block_bytes(s->tokens + first, s->block_size, first, s->runs,
@@ -188,7 +188,7 @@ static void every_block_is_what_hash_h_says(void **state) {
         assert_int_equal(kvf_sequence_block_count(s), sample.count / sample.block_size);
         uint64_t parent = 0;
         for (size_t i = 0; i < kvf_sequence_block_count(s); i++) {
-            uint64_t own = model_block_hash(&sample, i);
+            uint64_t own = oracle_block_hash(&sample, i);
             uint64_t current =
                 i > 0 ? kvf_hash_chain(sample.layout, sample.salt, parent, own) : own;
             kvf_hash lineage, positional;

@@ -2,64 +2,64 @@
 
 #include <string.h>
 
-static void open_device(device_rig *rig) {
+static void open_device(device_fixture *fixture) {
     const kvf_shape shape = {
         .blocks = RIG_BLOCKS, .layers = RIG_LAYERS, .parts = 2, .bytes = RIG_BYTES};
     kvf_error e = {0};
     kvf_buffer buffers[RIG_LAYERS];
     for (size_t l = 0; l < RIG_LAYERS; l++) {
         buffers[l].bytes = (size_t)RIG_BLOCKS * 2 * RIG_BYTES;
-        assert_int_equal(cudaMalloc(&rig->layers[l], buffers[l].bytes), cudaSuccess);
-        buffers[l].base = rig->layers[l];
+        assert_int_equal(cudaMalloc(&fixture->layers[l], buffers[l].bytes), cudaSuccess);
+        buffers[l].base = fixture->layers[l];
     }
     kvf_layout *near, *far;
     test_expect(KVF_OK, kvf_layout_per_layer(&shape, buffers, KVF_BLOCK_FIRST, &near, &e), &e);
     test_expect(KVF_OK,
                 kvf_layout_recommend(near, KVF_USE_WHOLE_BLOCKS, RIG_BLOCKS,
-                                     (kvf_buffer){rig->host, (size_t)RIG_BLOCKS * RIG_BLOCK}, NULL,
-                                     &far, &e),
+                                     (kvf_buffer){fixture->host, (size_t)RIG_BLOCKS * RIG_BLOCK},
+                                     NULL, &far, &e),
                 &e);
     const kvf_layout *layouts[] = {near, far};
     kvf_tier_options device = {.layouts = layouts, .layout_count = 1, .memory = KVF_MEMORY_DEVICE};
     kvf_tier_options host = {
         .layouts = layouts + 1, .layout_count = 1, .memory = KVF_MEMORY_PINNED};
-    test_expect(KVF_OK, kvf_tier_create(rig->engine, &device, &rig->device, &e), &e);
-    test_expect(KVF_OK, kvf_tier_create(rig->engine, &host, &rig->pinned, &e), &e);
+    test_expect(KVF_OK, kvf_tier_create(fixture->engine, &device, &fixture->device, &e), &e);
+    test_expect(KVF_OK, kvf_tier_create(fixture->engine, &host, &fixture->pinned, &e), &e);
     kvf_layout_destroy(near);
     kvf_layout_destroy(far);
 }
 
-void rig_open(device_rig *rig, const kvf_cuda_options *options) {
+void fixture_open(device_fixture *fixture, const kvf_cuda_options *options) {
     kvf_error e = {0};
     const kvf_cuda_pinned_options pinned = {.bytes = (size_t)RIG_BLOCKS * RIG_BLOCK};
-    *rig = (device_rig){0};
-    test_expect(KVF_OK, kvf_engine_cuda_create(options, &rig->engine, &e), &e);
-    test_expect(KVF_OK, kvf_cuda_pinned_create(&pinned, &rig->memory, NULL, &e), &e);
-    rig->host = kvf_cuda_pinned_base(rig->memory);
-    open_device(rig);
+    *fixture = (device_fixture){0};
+    test_expect(KVF_OK, kvf_engine_cuda_create(options, &fixture->engine, &e), &e);
+    test_expect(KVF_OK, kvf_cuda_pinned_create(&pinned, &fixture->memory, NULL, &e), &e);
+    fixture->host = kvf_cuda_pinned_base(fixture->memory);
+    open_device(fixture);
 }
 
-void rig_close(device_rig *rig) {
-    kvf_tier_destroy(rig->device);
-    kvf_tier_destroy(rig->pinned);
-    kvf_engine_destroy(rig->engine);
-    kvf_cuda_pinned_destroy(rig->memory);
+void fixture_close(device_fixture *fixture) {
+    kvf_tier_destroy(fixture->device);
+    kvf_tier_destroy(fixture->pinned);
+    kvf_engine_destroy(fixture->engine);
+    kvf_cuda_pinned_destroy(fixture->memory);
     for (size_t l = 0; l < RIG_LAYERS; l++)
-        (void)cudaFree(rig->layers[l]);
-    rig_reset();
+        (void)cudaFree(fixture->layers[l]);
+    fixture_reset();
 }
 
 static char byte_of(unsigned tag, size_t at) {
     return (char)(tag * 7 + at * 13 + at / 256);
 }
 
-static char *part_at(const device_rig *rig, size_t id, size_t piece) {
-    return (char *)rig->layers[piece / 2] + (2 * id + piece % 2) * RIG_BYTES;
+static char *part_at(const device_fixture *fixture, size_t id, size_t piece) {
+    return (char *)fixture->layers[piece / 2] + (2 * id + piece % 2) * RIG_BYTES;
 }
 
 /* One part of one layer of a block; on the fake without a call that a test's faults could hit. */
-static void write_part(const device_rig *rig, size_t id, size_t piece, const char *bytes) {
-    char *at = part_at(rig, id, piece);
+static void write_part(const device_fixture *fixture, size_t id, size_t piece, const char *bytes) {
+    char *at = part_at(fixture, id, piece);
     if (FAKECUDA)
         memcpy(fakecuda_shadow(at, RIG_BYTES), bytes, RIG_BYTES);
     else
@@ -67,39 +67,39 @@ static void write_part(const device_rig *rig, size_t id, size_t piece, const cha
                     cudaStreamSynchronize(NULL) == cudaSuccess);
 }
 
-static void read_part(const device_rig *rig, size_t id, size_t piece, char *bytes) {
-    const char *at = part_at(rig, id, piece);
+static void read_part(const device_fixture *fixture, size_t id, size_t piece, char *bytes) {
+    const char *at = part_at(fixture, id, piece);
     if (FAKECUDA)
         memcpy(bytes, fakecuda_shadow(at, RIG_BYTES), RIG_BYTES);
     else
         assert_int_equal(cudaMemcpy(bytes, at, RIG_BYTES, cudaMemcpyDefault), cudaSuccess);
 }
 
-void rig_fill_host(device_rig *rig, size_t id, unsigned tag) {
+void fixture_fill_host(device_fixture *fixture, size_t id, unsigned tag) {
     for (size_t i = 0; i < RIG_BLOCK; i++)
-        rig->host[id * RIG_BLOCK + i] = byte_of(tag, i);
+        fixture->host[id * RIG_BLOCK + i] = byte_of(tag, i);
 }
 
-bool rig_host_is(const device_rig *rig, size_t id, unsigned tag) {
+bool fixture_host_is(const device_fixture *fixture, size_t id, unsigned tag) {
     for (size_t i = 0; i < RIG_BLOCK; i++)
-        if (rig->host[id * RIG_BLOCK + i] != byte_of(tag, i))
+        if (fixture->host[id * RIG_BLOCK + i] != byte_of(tag, i))
             return false;
     return true;
 }
 
-void rig_fill_device(device_rig *rig, size_t id, unsigned tag) {
+void fixture_fill_device(device_fixture *fixture, size_t id, unsigned tag) {
     char bytes[RIG_BYTES];
     for (size_t piece = 0; piece < RIG_BLOCK / RIG_BYTES; piece++) {
         for (size_t i = 0; i < RIG_BYTES; i++)
             bytes[i] = byte_of(tag, piece * RIG_BYTES + i);
-        write_part(rig, id, piece, bytes);
+        write_part(fixture, id, piece, bytes);
     }
 }
 
-bool rig_device_is(const device_rig *rig, size_t id, unsigned tag) {
+bool fixture_device_is(const device_fixture *fixture, size_t id, unsigned tag) {
     char bytes[RIG_BYTES];
     for (size_t piece = 0; piece < RIG_BLOCK / RIG_BYTES; piece++) {
-        read_part(rig, id, piece, bytes);
+        read_part(fixture, id, piece, bytes);
         for (size_t i = 0; i < RIG_BYTES; i++)
             if (bytes[i] != byte_of(tag, piece * RIG_BYTES + i))
                 return false;
@@ -107,18 +107,19 @@ bool rig_device_is(const device_rig *rig, size_t id, unsigned tag) {
     return true;
 }
 
-void rig_reset(void) {
+void fixture_reset(void) {
     if (FAKECUDA)
         assert_int_equal(fakecuda_reset(), 0);
 }
 
-void rig_needs_fake(void) {
+void fixture_needs_fake(void) {
     if (!FAKECUDA)
         skip();
 }
 
-kvf_transfer *rig_submit(kvf_tier *src, kvf_tier *dst, const uint64_t *src_ids,
-                         const uint64_t *dst_ids, size_t count, const kvf_submit_options *options) {
+kvf_transfer *fixture_submit(kvf_tier *src, kvf_tier *dst, const uint64_t *src_ids,
+                             const uint64_t *dst_ids, size_t count,
+                             const kvf_submit_options *options) {
     const kvf_plan plan = {.count = count, .src_ids = src_ids, .dst_ids = dst_ids};
     kvf_transfer *transfer = NULL;
     kvf_error e = {0};
@@ -126,7 +127,7 @@ kvf_transfer *rig_submit(kvf_tier *src, kvf_tier *dst, const uint64_t *src_ids,
     return transfer;
 }
 
-void rig_finish(kvf_transfer *transfer, kvf_status expected) {
+void fixture_finish(kvf_transfer *transfer, kvf_status expected) {
     kvf_error e = {0};
     test_expect(expected, kvf_transfer_wait(transfer, 20 * 1000 * 1000, &e), &e);
     kvf_transfer_release(transfer);

@@ -1,6 +1,6 @@
 /* What the CUDA tests share: an engine with a device and a pinned tier, and bytes to tell apart. */
-#ifndef KVF_TEST_DEVICE_RIG_H
-#define KVF_TEST_DEVICE_RIG_H
+#ifndef KVF_TEST_DEVICE_FIXTURE_H
+#define KVF_TEST_DEVICE_FIXTURE_H
 
 #include "support/support.h"
 
@@ -14,37 +14,38 @@ enum { RIG_BLOCKS = 32, RIG_LAYERS = 4, RIG_BYTES = 512, RIG_BLOCK = 2 * RIG_LAY
 /* The smallest ring for packing: a buffer holds a block. */
 enum { RIG_RING = 4 * RIG_BLOCK };
 
-typedef struct device_rig {
+typedef struct device_fixture {
     kvf_engine *engine;
     kvf_tier *device, *pinned;
     kvf_cuda_pinned *memory;
     char *host;               /* the pinned tier's memory, whole blocks in turn */
     void *layers[RIG_LAYERS]; /* the device tier's, [block][part] each */
-} device_rig;
+} device_fixture;
 
-void rig_open(device_rig *rig, const kvf_cuda_options *options);
+void fixture_open(device_fixture *fixture, const kvf_cuda_options *options);
 
 /* Ends a test on the fake: no misuse may have been recorded and nothing may be left. */
-void rig_reset(void);
+void fixture_reset(void);
 
 /* Skips a test that steers the runtime, where that is a real one. */
-void rig_needs_fake(void);
+void fixture_needs_fake(void);
 
 /* Closes everything; no misuse may have been recorded and nothing may be left. */
-void rig_close(device_rig *rig);
+void fixture_close(device_fixture *fixture);
 
 /* Fills or checks a block with bytes made from a tag; checks return whether all are there. The
  * device's are looked at where the fake keeps them, with no order: wait first. */
-void rig_fill_host(device_rig *rig, size_t id, unsigned tag);
-void rig_fill_device(device_rig *rig, size_t id, unsigned tag);
-bool rig_host_is(const device_rig *rig, size_t id, unsigned tag);
-bool rig_device_is(const device_rig *rig, size_t id, unsigned tag);
+void fixture_fill_host(device_fixture *fixture, size_t id, unsigned tag);
+void fixture_fill_device(device_fixture *fixture, size_t id, unsigned tag);
+bool fixture_host_is(const device_fixture *fixture, size_t id, unsigned tag);
+bool fixture_device_is(const device_fixture *fixture, size_t id, unsigned tag);
 
 /* Submits one plan of `count` pairs; the caller releases the transfer. */
-kvf_transfer *rig_submit(kvf_tier *src, kvf_tier *dst, const uint64_t *src_ids,
-                         const uint64_t *dst_ids, size_t count, const kvf_submit_options *options);
+kvf_transfer *fixture_submit(kvf_tier *src, kvf_tier *dst, const uint64_t *src_ids,
+                             const uint64_t *dst_ids, size_t count,
+                             const kvf_submit_options *options);
 
 /* Waits, expects that status and releases. */
-void rig_finish(kvf_transfer *transfer, kvf_status expected);
+void fixture_finish(kvf_transfer *transfer, kvf_status expected);
 
 #endif

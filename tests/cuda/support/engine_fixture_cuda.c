@@ -1,5 +1,5 @@
-/* The seam of the rig on the CUDA engine, over pinned and device memory of whatever runtime there
- * is. Threads are lanes, and an imitated link is the host engine's alone. */
+/* The seam of the fixture on the CUDA engine, over pinned and device memory of whatever runtime
+ * there is. Threads are lanes, and an imitated link is the host engine's alone. */
 #include "support/engine_fixture.h"
 
 #include <kvferry/cuda.h>
@@ -11,17 +11,17 @@
 #include <string.h>
 #include <sys/mman.h>
 
-const char *const rig_engine_name = "cuda";
+const char *const fixture_engine_name = "cuda";
 
-bool rig_has(rig_ability ability) {
+bool fixture_has(fixture_ability ability) {
     return ability == RIG_DEVICE;
 }
 
-bool rig_available(void) {
+bool fixture_available(void) {
     return needs_device();
 }
 
-kvf_engine *rig_engine(const kvf_host_options *options) {
+kvf_engine *fixture_engine(const kvf_host_options *options) {
     static const kvf_host_options usual = {0};
     const kvf_host_options *o = options ? options : &usual;
     const kvf_cuda_options mine = {
@@ -35,12 +35,12 @@ kvf_engine *rig_engine(const kvf_host_options *options) {
     };
     kvf_engine *engine = NULL;
     kvf_error error = {0};
-    assert_true(rig_offers(o));
+    assert_true(fixture_offers(o));
     test_expect(KVF_OK, kvf_engine_cuda_create(&mine, &engine, &error), &error);
     return engine;
 }
 
-kvf_memory rig_kind(rig_side side) {
+kvf_memory fixture_kind(fixture_side side) {
     return side == RIG_NEAR ? KVF_MEMORY_DEVICE : KVF_MEMORY_PINNED;
 }
 
@@ -68,7 +68,7 @@ static void unregister_memory(char *memory) {
     assert_int_equal(munmap(all, *(size_t *)(void *)all), 0);
 }
 
-char *rig_allocate(rig_side side, size_t bytes) {
+char *fixture_allocate(fixture_side side, size_t bytes) {
     if (side == RIG_FAR)
         return register_memory(bytes);
     void *memory = NULL;
@@ -81,7 +81,7 @@ char *rig_allocate(rig_side side, size_t bytes) {
     return memory;
 }
 
-void rig_deallocate(rig_side side, char *memory) {
+void fixture_deallocate(fixture_side side, char *memory) {
     if (side == RIG_FAR)
         unregister_memory(memory);
     else
@@ -102,7 +102,7 @@ static char *touchable(const char *address, size_t bytes) {
 
 /* A copy from pageable memory may return before its bytes are there, and no stream of the engine
  * waits for the legacy one. */
-void rig_write(char *there, const char *from, size_t bytes) {
+void fixture_write(char *there, const char *from, size_t bytes) {
     char *at = touchable(there, bytes);
     if (at)
         memcpy(at, from, bytes);
@@ -111,7 +111,7 @@ void rig_write(char *there, const char *from, size_t bytes) {
                     cudaStreamSynchronize(NULL) == cudaSuccess);
 }
 
-void rig_read(char *to, const char *there, size_t bytes) {
+void fixture_read(char *to, const char *there, size_t bytes) {
     const char *at = touchable(there, bytes);
     if (at)
         memcpy(to, at, bytes);
@@ -120,10 +120,10 @@ void rig_read(char *to, const char *there, size_t bytes) {
 }
 
 /* Every stream of the fake is a thread. */
-uint64_t rig_seeds(uint64_t usual) {
+uint64_t fixture_seeds(uint64_t usual) {
     return (test_seeds(usual) + 29) / 30;
 }
 
-int rig_end(int failed) {
+int fixture_end(int failed) {
     return failed + (FAKECUDA && fakecuda_reset() > 0);
 }

@@ -395,7 +395,7 @@ static void create(scene *s) {
         .lanes = 1,
         .no_thread = !s->how->thread,
         .ctas = 1,
-        .ring_bytes = RIG_RING,
+        .packing_bytes = RIG_RING,
         .allocator = &s->allocator,
     };
     kvf_error e = {0};

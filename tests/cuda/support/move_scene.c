@@ -9,7 +9,7 @@ uint64_t scene_below(scene *s, uint64_t bound) {
     return test_random_below(&s->random, bound);
 }
 
-static rig_side side_of(size_t tier) {
+static fixture_side side_of(size_t tier) {
     return tier == SCENE_HOST ? RIG_FAR : RIG_NEAR;
 }
 
@@ -55,8 +55,8 @@ static void choose_shape(scene *s, size_t layout) {
         shape->bytes_per_layer = s->bytes[layout];
 }
 
-static rig_form choose_form(scene *s, const kvf_shape *shape) {
-    rig_form form = (rig_form)scene_below(s, RIG_ALL_FORMS);
+static fixture_form choose_form(scene *s, const kvf_shape *shape) {
+    fixture_form form = (fixture_form)scene_below(s, RIG_ALL_FORMS);
     /* Layers that differ cannot share a row, nor lie between each other's rows. */
     bool mixes = form == RIG_TOKEN_FIRST || form == RIG_PADDED;
     return shape->bytes_per_layer && mixes ? RIG_PER_PART : form;
@@ -67,15 +67,15 @@ static void make_memory(scene *s, size_t tier, size_t layout) {
     scene_tier *t = &s->tiers[tier];
     kvf_shape shape = s->shapes[layout];
     shape.blocks = t->blocks;
-    const rig_place place = {
+    const fixture_place place = {
         .side = side_of(tier), .offset = s->unit * (1 + 2 * scene_below(s, 4)), .unit = s->unit};
-    rig_memory *m = &t->memories[layout];
-    *m = rig_memory_make_at(&shape, choose_form(s, &shape), &place);
+    fixture_memory *m = &t->memories[layout];
+    *m = fixture_memory_make_at(&shape, choose_form(s, &shape), &place);
     t->expected[layout] = malloc(m->size);
     assert_non_null(t->expected[layout]);
     for (size_t i = 0; i < m->size; i++)
         t->expected[layout][i] = (char)test_random_next(&s->random);
-    rig_write(m->bytes, t->expected[layout], m->size);
+    fixture_write(m->bytes, t->expected[layout], m->size);
 }
 
 static void make_tier(scene *s, size_t tier) {
@@ -87,7 +87,7 @@ static void make_tier(scene *s, size_t tier) {
         layouts[k] = t->memories[k].layout;
     }
     const kvf_tier_options options = {
-        .layouts = layouts, .layout_count = s->layout_count, .memory = rig_kind(side_of(tier))};
+        .layouts = layouts, .layout_count = s->layout_count, .memory = fixture_kind(side_of(tier))};
     kvf_error e = {0};
     test_expect(KVF_OK, kvf_tier_create(s->engine, &options, &t->tier, &e), &e);
 }
@@ -108,11 +108,11 @@ const char *scene_compare(const scene *s, size_t *offset) {
     const char *differs = NULL;
     for (size_t i = 0; !differs && i < SCENE_TIERS * s->layout_count; i++) {
         const size_t tier = i / s->layout_count, layout = i % s->layout_count;
-        const rig_memory *m = &s->tiers[tier].memories[layout];
+        const fixture_memory *m = &s->tiers[tier].memories[layout];
         const char *expected = s->tiers[tier].expected[layout];
         char *found = malloc(m->size);
         assert_non_null(found);
-        rig_read(found, m->bytes, m->size);
+        fixture_read(found, m->bytes, m->size);
         if (memcmp(found, expected, m->size) != 0)
             differs = names[tier];
         for (*offset = 0; differs && found[*offset] == expected[*offset];)
@@ -128,7 +128,7 @@ void scene_close(scene *s) {
     kvf_engine_destroy(s->engine);
     for (size_t i = 0; i < SCENE_TIERS * s->layout_count; i++) {
         scene_tier *t = &s->tiers[i / s->layout_count];
-        rig_memory_free(&t->memories[i % s->layout_count]);
+        fixture_memory_free(&t->memories[i % s->layout_count]);
         free(t->expected[i % s->layout_count]);
     }
 }
@@ -233,7 +233,7 @@ void scene_move_free(scene_move *m) {
     free(m->dst_ids);
 }
 
-/* Where the model has a row. */
+/* Where the cost table has a row. */
 static char *row_of(const scene *s, size_t tier, size_t layout, const kvf_region *r, uint64_t id,
                     size_t row) {
     const scene_tier *t = &s->tiers[tier];
@@ -271,8 +271,8 @@ scene_copies scene_lower(const scene *s, const scene_move *m) {
     kvf_error e = {0};
     scene_copies copies = {0};
     test_expect(KVF_OK, kvf_move_create(&spec, kvf_cuda_limits(), NULL, &move, &e), &e);
-    for (size_t i = 0; i < move->span_count; i++) {
-        const size_t bytes = move->spans[i].width * move->spans[i].rows;
+    for (size_t i = 0; i < move->strip_count; i++) {
+        const size_t bytes = move->strips[i].width * move->strips[i].rows;
         copies.widest = bytes > copies.widest ? bytes : copies.widest;
     }
     enum { AT_ONCE = 64 };

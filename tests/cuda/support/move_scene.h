@@ -1,5 +1,5 @@
-/* Random tiers over random layouts, random moves between them, and a model of what every byte of
- * their memory is to be: moves are made byte by byte there, in the order of submitting. */
+/* Random tiers over random layouts, random moves between them, and a cost table of what every byte
+ * of their memory is to be: moves are made byte by byte there, in the order of submitting. */
 #ifndef KVF_TEST_MOVE_SCENE_H
 #define KVF_TEST_MOVE_SCENE_H
 
@@ -29,7 +29,7 @@ typedef enum scene_kind {
 typedef struct scene_tier {
     kvf_tier *tier;
     size_t blocks;
-    rig_memory memories[SCENE_LAYOUTS];
+    fixture_memory memories[SCENE_LAYOUTS];
     char *expected[SCENE_LAYOUTS]; /* as large as the memory */
 } scene_tier;
 
@@ -47,7 +47,7 @@ typedef struct scene {
 /* The engine is the scene's from here on. */
 void scene_open(scene *s, uint64_t seed, scene_kind kind, kvf_engine *engine);
 
-/* Compares every byte with the model; NULL, or which memory differs. */
+/* Compares every byte with the cost table; NULL, or which memory differs. */
 const char *scene_compare(const scene *s, size_t *offset);
 
 /* Tiers first. */
@@ -68,14 +68,14 @@ typedef struct scene_move {
 scene_move scene_move_make(scene *s);
 void scene_move_free(scene_move *m);
 
-/* Makes the move in the model. */
+/* Makes the move in the cost table. */
 void scene_move_apply(scene *s, const scene_move *m);
 
 kvf_cuda_direction scene_direction(const scene_move *m);
 
 /* What a move is lowered to for `loop`. */
 typedef struct scene_copies {
-    size_t widest;   /* the most bytes that one span has in a block */
+    size_t widest;   /* the most bytes that one strip has in a block */
     uint64_t rows;   /* copies in two dimensions */
     uint64_t slices; /* ... and in three */
 } scene_copies;

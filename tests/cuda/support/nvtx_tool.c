@@ -10,15 +10,15 @@
 /* Registered strings and domains are their own names here. */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static nvtx_tool_report report;
+static nvtx_tool_report info;
 static _Thread_local size_t depth;
 static _Thread_local const char *stack[NVTX_TOOL_DEPTH];
 
 static const char *const names[] = NVTX_TOOL_NAMES;
 
 static nvtxDomainHandle_t create(const char *name) {
-    report.domains++;
-    report.wrong += strcmp(name, "kvferry") != 0;
+    info.domains++;
+    info.wrong += strcmp(name, "kvferry") != 0;
     return (nvtxDomainHandle_t)(uintptr_t)name;
 }
 
@@ -36,10 +36,10 @@ static int push(nvtxDomainHandle_t domain, const nvtxEventAttributes_t *range) {
         i++;
     bool fits = i < NVTX_TOOL_RANGES && depth < NVTX_TOOL_DEPTH &&
                 range->messageType == NVTX_MESSAGE_TYPE_REGISTERED;
-    report.wrong += !fits;
+    info.wrong += !fits;
     if (fits) {
-        report.begun[i]++;
-        report.in_submit[i] += depth > 0 && strcmp(stack[0], "submit") == 0;
+        info.begun[i]++;
+        info.in_submit[i] += depth > 0 && strcmp(stack[0], "submit") == 0;
         stack[depth++] = name;
     }
     pthread_mutex_unlock(&lock);
@@ -49,16 +49,16 @@ static int push(nvtxDomainHandle_t domain, const nvtxEventAttributes_t *range) {
 static int pop(nvtxDomainHandle_t domain) {
     (void)domain;
     pthread_mutex_lock(&lock);
-    report.wrong += depth == 0;
+    info.wrong += depth == 0;
     depth -= depth > 0;
-    report.ended++;
+    info.ended++;
     pthread_mutex_unlock(&lock);
     return (int)depth;
 }
 
 __attribute__((visibility("default"))) void nvtx_tool_read(nvtx_tool_report *out) {
     pthread_mutex_lock(&lock);
-    *out = report;
+    *out = info;
     pthread_mutex_unlock(&lock);
 }
 

@@ -33,11 +33,11 @@
  *     sm_clock_most_mhz, memory_clock_most_mhz, power_limit_w    the most of these
  *     persistence, gpu_virtualisation            true or false; "none", "passthrough", "vgpu", ...
  *     pinned_bytes, pinned_huge_bytes            of engine cuda's tiers, and of that in huge pages
- *     model, model_noise                         what predicts, and its noise
+ *     costs, costs_noise                         the cost table that predicts, and its noise
  *     strategies                                 {"loop": {"transfers", "bytes", "compared",
  *                                                "median_error"}}: how much each moved, and by what
  *                                                share predictions were wrong
- *     calibration_seconds, calibration_noise     of calibrate; too noisy to be kept: null for model
+ *     calibration_seconds, calibration_noise     of calibrate; too noisy to be kept: null for costs
  *     ranks, nccl, links_gbps                    of bench collective; a link for each rank
  *     imitated                                   times are of no machine; not in advise
  *     trace, trace_digest                        of replay: its name, and "xxh64:..." as xxh64sum
@@ -64,8 +64,8 @@
  * In replay the samples are the transfers, which differ: spread and noisy are null. Rows of
  * calibrate and advise are predictions, and have none of these.
  */
-#ifndef KVF_BENCH_REPORT_H
-#define KVF_BENCH_REPORT_H
+#ifndef KVF_BENCH_OUTPUT_H
+#define KVF_BENCH_OUTPUT_H
 
 #include "output/measure.h"
 
@@ -74,31 +74,31 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define REPORT_SCHEMA 2
+#define OUTPUT_SCHEMA 2
 
-typedef struct report report;
+typedef struct output output;
 
-/* Where results go and what they are set beside; what `report_argp` sets. */
-typedef struct report_options {
+/* Where results go and what they are set beside; what `output_argp` sets. */
+typedef struct output_options {
     const char *json;    /* --json: a file, "-" for stdout, NULL for none */
     const char *compare; /* --compare: a stored JSON, NULL for none */
-} report_options;
+} output_options;
 
-/* A child parser with the report's options; its input is a report_options. */
-extern const struct argp report_argp;
+/* A child parser with the output's options; its input is a output_options. */
+extern const struct argp output_argp;
 
 /* Reads what is to be compared with, then opens the JSON file, if there are to be such: an error
  * then ends the program before the work. `command` and `engine` are static text. */
-report *report_open(const report_options *options, const char *command, const char *engine);
+output *output_open(const output_options *options, const char *command, const char *engine);
 
-/* What the results were measured with and on, to be added to; the report's. */
-json_t *report_context(report *report);
+/* What the results were measured with and on, to be added to; the output's. */
+json_t *output_context(output *output);
 
 /* Once the context is known, before the work: prints it where there is text. */
-void report_begin(report *report);
+void output_begin(output *output);
 
-/* A new, empty row; the report's. */
-json_t *report_row(report *report);
+/* A new, empty row; the output's. */
+json_t *output_row(output *output);
 
 /* Set one value of a row. What was not measured is NULL or NaN, and becomes null. */
 void row_text(json_t *row, const char *key, const char *value);
@@ -114,10 +114,10 @@ void row_summary(json_t *row, const char *unit, double per_unit, const summary *
 void row_verified(json_t *row, bool checked, bool right);
 
 /* A line under the human table: the formula behind a column. Static text. */
-void report_note(report *report, const char *note);
+void output_note(output *output, const char *note);
 
 /* Writes everything and frees the report; ends the program when something cannot be written. */
-void report_close(report *report);
+void output_close(output *output);
 
 /* Flushes stdout and closes it; ends the program when that fails. For atexit. */
 void close_stdout(void);

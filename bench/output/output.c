@@ -1,4 +1,4 @@
-#include "output/rows.h"
+#include "output/output.h"
 
 #include "output/compare.h"
 #include "output/context.h"
@@ -18,7 +18,7 @@
 
 #define MAX_NOTES 10
 
-struct report {
+struct output {
     json_t *root, *rows; /* rows is a part of root */
     results before;      /* what is compared with; root is NULL for nothing */
     const char *command;
@@ -42,7 +42,7 @@ static const struct argp_option options[] = {
 };
 
 static const option_rule rules[] = {
-    SETS(KEY_JSON, report_options, json), SETS(KEY_COMPARE, report_options, compare), {0}};
+    SETS(KEY_JSON, output_options, json), SETS(KEY_COMPARE, output_options, compare), {0}};
 
 /* No command with results takes arguments. */
 static error_t parse(int key, char *argument, struct argp_state *state) {
@@ -52,7 +52,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     return option_set(options, rules, key, argument, state);
 }
 
-const struct argp report_argp = {.options = options, .parser = parse};
+const struct argp output_argp = {.options = options, .parser = parse};
 
 static FILE *open_json(const char *name) {
     if (name == NULL || strcmp(name, "-") == 0) {
@@ -65,9 +65,9 @@ static FILE *open_json(const char *name) {
     return file;
 }
 
-report *report_open(const report_options *options_given, const char *command, const char *engine) {
-    report *opened = must_grow(NULL, 1, sizeof(*opened));
-    *opened = (report){.json_name = options_given->json, .command = command};
+output *output_open(const output_options *options_given, const char *command, const char *engine) {
+    output *opened = must_grow(NULL, 1, sizeof(*opened));
+    *opened = (output){.json_name = options_given->json, .command = command};
     if (options_given->compare != NULL) {
         /* First: the new results may go to the same file. */
         char message[512];
@@ -78,7 +78,7 @@ report *report_open(const report_options *options_given, const char *command, co
     }
     opened->json = open_json(options_given->json);
     opened->rows = json_array();
-    opened->root = json_pack("{s:i, s:s, s:o, s:O}", "schema_version", REPORT_SCHEMA, "command",
+    opened->root = json_pack("{s:i, s:s, s:o, s:O}", "schema_version", OUTPUT_SCHEMA, "command",
                              command, "context", context_make(engine), "rows", opened->rows);
     if (opened->root == NULL) {
         fail(EXIT_CHECK, "out of memory for results");
@@ -86,21 +86,21 @@ report *report_open(const report_options *options_given, const char *command, co
     return opened;
 }
 
-json_t *report_context(report *report) {
-    return json_object_get(report->root, "context");
+json_t *output_context(output *output) {
+    return json_object_get(output->root, "context");
 }
 
-void report_begin(report *report) {
-    if (report->json != stdout) {
-        context_print(report_context(report), stdout);
+void output_begin(output *output) {
+    if (output->json != stdout) {
+        context_print(output_context(output), stdout);
         fputc('\n', stdout);
         fflush(stdout); /* an error stays, and is told of in the end */
     }
 }
 
-json_t *report_row(report *report) {
+json_t *output_row(output *output) {
     json_t *row = json_object();
-    if (json_array_append_new(report->rows, row) != 0) {
+    if (json_array_append_new(output->rows, row) != 0) {
         fail(EXIT_CHECK, "out of memory for results");
     }
     return row;
@@ -153,9 +153,9 @@ void row_verified(json_t *row, bool checked, bool right) {
     row_known(row, "verified", checked, right);
 }
 
-void report_note(report *report, const char *note) {
-    if (report->note_count < MAX_NOTES) {
-        report->notes[report->note_count++] = note;
+void output_note(output *output, const char *note) {
+    if (output->note_count < MAX_NOTES) {
+        output->notes[output->note_count++] = note;
     }
 }
 
@@ -187,68 +187,68 @@ static bool write_document(FILE *out, json_t *root) {
     return fflush(out) == 0 && !ferror(out) && written;
 }
 
-static void write_json(const report *report) {
-    const char *name = report->json == stdout ? "standard output" : report->json_name;
+static void write_json(const output *output) {
+    const char *name = output->json == stdout ? "standard output" : output->json_name;
     errno = 0;
-    bool written = write_document(report->json, report->root);
-    if (report->json != stdout) {
-        written = fclose(report->json) == 0 && written;
+    bool written = write_document(output->json, output->root);
+    if (output->json != stdout) {
+        written = fclose(output->json) == 0 && written;
     }
     /* close_stdout will tell of an error of stdout's. */
-    if (!written && !(report->json == stdout && ferror(stdout))) {
+    if (!written && !(output->json == stdout && ferror(stdout))) {
         fail(EXIT_CHECK, "%s: write failed: %s", name, strerror(errno));
     }
 }
 
 /* How many rows have this key, or have it true. */
-static size_t count_rows(const report *report, const char *key, bool all) {
+static size_t count_rows(const output *output, const char *key, bool all) {
     size_t i, count = 0;
     json_t *row;
-    json_array_foreach(report->rows, i, row) {
+    json_array_foreach(output->rows, i, row) {
         const json_t *value = json_object_get(row, key);
         count += all ? value != NULL : json_is_true(value);
     }
     return count;
 }
 
-static void add_noise(const report *report) {
-    set(report->root, "noise",
+static void add_noise(const output *output) {
+    set(output->root, "noise",
         json_pack("{s:f, s:I, s:I}", "bound", NOISE_BOUND, "rows",
-                  (json_int_t)json_array_size(report->rows), "noisy",
-                  (json_int_t)count_rows(report, "noisy", false)));
+                  (json_int_t)json_array_size(output->rows), "noisy",
+                  (json_int_t)count_rows(output, "noisy", false)));
 }
 
-static void add_comparison(const report *report) {
-    if (report->before.root != NULL) {
-        set(report->root, "compare",
-            compare_documents(report->command, report->root, report->before.root,
-                              report->before.name));
+static void add_comparison(const output *output) {
+    if (output->before.root != NULL) {
+        set(output->root, "compare",
+            compare_documents(output->command, output->root, output->before.root,
+                              output->before.name));
     }
 }
 
-static void print_noise(const report *report) {
-    size_t noisy = count_rows(report, "noisy", false);
+static void print_noise(const output *output) {
+    size_t noisy = count_rows(output, "noisy", false);
     if (noisy > 0) {
         printf("\nNOISY: %zu of %zu rows spread by more than %.0f%%: (p90 - p10) / median\n", noisy,
-               json_array_size(report->rows), NOISE_BOUND * 100);
+               json_array_size(output->rows), NOISE_BOUND * 100);
     }
 }
 
-static void print_notes(const report *report) {
-    for (size_t i = 0; i < report->note_count; i++) {
-        printf("%s%s\n", i == 0 ? "\n" : "", report->notes[i]);
+static void print_notes(const output *output) {
+    for (size_t i = 0; i < output->note_count; i++) {
+        printf("%s%s\n", i == 0 ? "\n" : "", output->notes[i]);
     }
-    if (count_rows(report, "samples", true) > 0) {
+    if (count_rows(output, "samples", true) > 0) {
         printf("spread = (p90 - p10) / median, noisy above %.0f%%; p99 needs 100 samples\n",
                NOISE_BOUND * 100);
     }
 }
 
-static void write_text(const report *report) {
-    const json_t *comparison = json_object_get(report->root, "compare");
-    table_print(report->rows, stdout);
-    print_notes(report);
-    print_noise(report);
+static void write_text(const output *output) {
+    const json_t *comparison = json_object_get(output->root, "compare");
+    table_print(output->rows, stdout);
+    print_notes(output);
+    print_noise(output);
     if (comparison != NULL) {
         fputc('\n', stdout);
         compare_print(comparison, stdout);
@@ -256,21 +256,21 @@ static void write_text(const report *report) {
     fflush(stdout); /* before what is said of it */
 }
 
-void report_close(report *report) {
-    add_noise(report);
-    add_comparison(report);
-    if (report->json != stdout) {
-        write_text(report);
+void output_close(output *output) {
+    add_noise(output);
+    add_comparison(output);
+    if (output->json != stdout) {
+        write_text(output);
     }
-    if (report->json != NULL) {
-        write_json(report);
+    if (output->json != NULL) {
+        write_json(output);
     }
-    bool nothing_compared = report->before.root != NULL && !compare_found(report->root);
-    const char *before_name = report->before.name;
-    results_free(&report->before);
-    json_decref(report->rows);
-    json_decref(report->root);
-    free(report);
+    bool nothing_compared = output->before.root != NULL && !compare_found(output->root);
+    const char *before_name = output->before.name;
+    results_free(&output->before);
+    json_decref(output->rows);
+    json_decref(output->root);
+    free(output);
     if (nothing_compared) { /* only now: what was measured is kept */
         fail(EXIT_USAGE, "%s: has no row of what was measured now", before_name);
     }

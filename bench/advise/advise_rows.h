@@ -4,7 +4,7 @@
 
 #include "advise/forecast.h"
 #include "advise/paper_layouts.h"
-#include "output/rows.h"
+#include "output/output.h"
 
 /* Tokens of the contexts that are looked at. */
 enum { CONTEXT_SHORT, CONTEXT_LONG, CONTEXTS };
@@ -20,7 +20,7 @@ typedef struct advice {
     layout_pair pair;
     const id_pattern *pattern;
     size_t regions;                          /* of the device layout */
-    kvf_move_report moved;                   /* what bringing in the short context amounts to */
+    kvf_move_summary moved;                  /* what bringing in the short context amounts to */
     expected in[CONTEXTS], out, first_layer; /* `out` and first_layer: of the short context */
     double out_gbps, in_gbps;
 } advice;

@@ -1,4 +1,4 @@
-#include "advise/rows.h"
+#include "advise/advise_rows.h"
 
 #include "base/base.h"
 
@@ -14,45 +14,45 @@ static size_t context_blocks(const kv_blocks *kv, unsigned context) {
     return (size_t)((context_tokens[context] + kv->tokens - 1) / kv->tokens);
 }
 
-static expected ask(const advice_source *source, const laid_out_move *wanted, const kvf_move *move,
-                    const kvf_move_report *report) {
+static expected ask(const advice_source *source, const paper_layout_move *wanted,
+                    const kvf_move *move, const kvf_move_summary *output) {
     if (source->stored != NULL) {
         return stored_move(source->stored, wanted->to_device, wanted->device_ids->name,
-                           (double)report->bytes / (double)report->fragments,
-                           (double)report->bytes);
+                           (double)output->bytes / (double)output->fragments,
+                           (double)output->bytes);
     }
     return source->forecast != NULL ? forecast_move(source->forecast, move, wanted->to_device)
                                     : (expected){.us = NAN};
 }
 
-static expected look(const kv_blocks *kv, const laid_out_move *wanted, const advice_source *source,
-                     kvf_move_report *report, size_t *regions) {
+static expected look(const kv_blocks *kv, const paper_layout_move *wanted,
+                     const advice_source *source, kvf_move_summary *output, size_t *regions) {
     kvf_error error = {0};
-    kvf_move *move = laid_out_lower(kv, wanted, forecast_limits(), regions);
-    must(kvf_move_describe(move, report, &error), &error, "describing a move");
-    expected said = ask(source, wanted, move, report);
+    kvf_move *move = paper_layout_lower(kv, wanted, forecast_limits(), regions);
+    must(kvf_move_describe(move, output, &error), &error, "describing a move");
+    expected said = ask(source, wanted, move, output);
     kvf_move_destroy(move);
     return said;
 }
 
 static void fill(const kv_blocks *kv, const id_pattern *host_pattern, const advice_source *source,
                  advice *one) {
-    kvf_move_report report;
-    laid_out_move wanted = {.pair = &one->pair,
-                            .device_ids = one->pattern,
-                            .host_ids = host_pattern,
-                            .count = context_blocks(kv, CONTEXT_LONG),
-                            .to_device = true};
-    one->in[CONTEXT_LONG] = look(kv, &wanted, source, &report, NULL);
+    kvf_move_summary output;
+    paper_layout_move wanted = {.pair = &one->pair,
+                                .device_ids = one->pattern,
+                                .host_ids = host_pattern,
+                                .count = context_blocks(kv, CONTEXT_LONG),
+                                .to_device = true};
+    one->in[CONTEXT_LONG] = look(kv, &wanted, source, &output, NULL);
     wanted.count = context_blocks(kv, CONTEXT_SHORT);
     one->in[CONTEXT_SHORT] = look(kv, &wanted, source, &one->moved, &one->regions);
     wanted.first_layer = true;
-    one->first_layer = look(kv, &wanted, source, &report, NULL);
+    one->first_layer = look(kv, &wanted, source, &output, NULL);
     wanted.first_layer = false;
     wanted.to_device = false;
-    one->out = look(kv, &wanted, source, &report, NULL);
+    one->out = look(kv, &wanted, source, &output, NULL);
     one->in_gbps = (double)one->moved.bytes / (1000 * one->in[CONTEXT_SHORT].us);
-    one->out_gbps = (double)report.bytes / (1000 * one->out.us);
+    one->out_gbps = (double)output.bytes / (1000 * one->out.us);
 }
 
 advice *advice_make(const kv_blocks *kv, const id_pattern *patterns, size_t pattern_count,
