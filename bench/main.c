@@ -34,12 +34,10 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     switch (key) {
     case ARGP_KEY_ARG:
         choice->at = state->next - 1;
-        for (const command *c = choice->menu->commands; c->name != NULL; c++) {
+        for (const command *c = choice->menu->commands; c->name; c++)
             choice->command = strcmp(c->name, argument) == 0 ? c : choice->command;
-        }
-        if (choice->command == NULL) {
+        if (!choice->command)
             argp_error(state, "there is no command '%s'", argument);
-        }
         state->next = state->argc; /* the rest is the command's */
         return 0;
     case ARGP_KEY_NO_ARGS:
@@ -57,7 +55,7 @@ static int choose(const menu *menu, int argc, char **argv) {
     const struct argp argp = {
         .parser = parse, .args_doc = "COMMAND [ARGUMENT...]", .doc = menu->doc};
     argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &choice);
-    snprintf(name, sizeof(name), "%s %s", argv[0], choice.command->name);
+    snprintf(name, sizeof name, "%s %s", argv[0], choice.command->name);
     argv[choice.at] = name;
     return choice.command->run(argc - choice.at, argv + choice.at);
 }
@@ -190,12 +188,10 @@ int main(int argc, char **argv) {
         commands};
     argp_err_exit_status = EXIT_USAGE;
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is a failed write, and reported as one */
-    if (fcntl(STDOUT_FILENO, F_GETFD) < 0) {
+    if (fcntl(STDOUT_FILENO, F_GETFD) < 0)
         fail(EXIT_CHECK, "standard output is closed"); /* its number would go to some file */
-    }
     atexit(close_stdout);
-    if (argc > 0) {
+    if (argc > 0)
         argv[0] = "kvferry";
-    }
     return choose(&menu, argc, argv);
 }

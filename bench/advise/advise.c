@@ -96,30 +96,25 @@ static const char doc[] =
 static void set_patterns(advise_options *chosen, const char *list, const struct argp_state *state) {
     const name_list *names = &chosen->pattern_names;
     option_names(list, &chosen->pattern_names);
-    chosen->patterns = must_grow(chosen->patterns, names->count, sizeof(*chosen->patterns));
-    for (size_t i = 0; i < names->count; i++) {
+    chosen->patterns = must_grow(chosen->patterns, names->count, sizeof *chosen->patterns);
+    for (size_t i = 0; i < names->count; i++)
         option_pattern(state, "pattern", names->names[i], &chosen->patterns[i]);
-    }
 }
 
 static void parse_layers(advise_options *chosen, const char *name, const struct argp_state *state) {
-    if (strcmp(name, "all") != 0 && strcmp(name, "full") != 0) {
+    if (strcmp(name, "all") != 0 && strcmp(name, "full") != 0)
         argp_error(state, "--layers: '%s' is neither all nor full", name);
-    }
     chosen->layers = strcmp(name, "all") == 0 ? LAYERS_ALL : LAYERS_FULL;
 }
 
 static void finish(advise_options *chosen, const struct argp_state *state) {
     const forecast_options *forecast = &chosen->forecast;
-    if (chosen->config == NULL) {
+    if (!chosen->config)
         argp_error(state, "--model-config is missing: the model's config.json");
-    }
-    if ((forecast->costs != NULL) + forecast->builtin_costs + (chosen->results != NULL) > 1) {
+    if ((forecast->costs != NULL) + forecast->builtin_costs + (chosen->results != NULL) > 1)
         argp_error(state, "--costs, --built-in-costs and --results are mutually exclusive");
-    }
-    if (chosen->pattern_names.count == 0) {
+    if (chosen->pattern_names.count == 0)
         set_patterns(chosen, "contiguous,random", state);
-    }
 }
 
 static const option_rule rules[] = {
@@ -146,9 +141,8 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         option_pattern(state, "host-pattern", argument, &chosen->host_pattern);
         return 0;
     case KEY_KV_DTYPE:
-        if (!model_config_is_dtype(argument)) {
+        if (!llm_config_is_dtype(argument))
             argp_error(state, "--kv-dtype: '%s' is none of auto, fp8, bf16, fp16, fp32", argument);
-        }
         chosen->kv_dtype = argument;
         return 0;
     case KEY_LAYERS:
@@ -189,12 +183,10 @@ static facts find_facts(const advise_options *chosen) {
     facts facts;
     char message[512];
     if (!llm_config_read(chosen->config, chosen->kv_dtype, chosen->layers, &facts.config, message,
-                         sizeof(message))) {
+                         sizeof message))
         fail(EXIT_USAGE, "%s", message);
-    }
-    if (!llm_config_share(&facts.config, chosen->tp, &facts.share, message, sizeof(message))) {
+    if (!llm_config_share(&facts.config, chosen->tp, &facts.share, message, sizeof message))
         fail(EXIT_USAGE, "%s: --tp %" PRIu64 ": %s", chosen->config, chosen->tp, message);
-    }
     if (!fits(chosen, &facts)) {
         fail(EXIT_USAGE, "%s: a context of %" PRIu64 " tokens is more than can be laid out",
              chosen->config, context_tokens[CONTEXT_LONG]);
@@ -243,9 +235,8 @@ static void put_facts(const advise_options *chosen, const facts *facts, json_t *
     row_count(object, "rank_kv_heads", facts->share.kv_heads);
     row_count(object, "copies", facts->share.copies);
     put_sizes(chosen, facts, object);
-    for (size_t i = 0; i < facts->config.note_count; i++) {
+    for (size_t i = 0; i < facts->config.note_count; i++)
         json_array_append_new(notes, json_string(facts->config.notes[i]));
-    }
     json_object_set_new(object, "notes", notes);
     json_object_set_new(context, "config", object);
 }
@@ -283,9 +274,8 @@ static void print_facts(const advise_options *chosen, const facts *facts) {
         printf("The model says it has %" PRIu64 " positions (max_position_embeddings).\n",
                config->positions);
     }
-    for (size_t i = 0; i < config->note_count; i++) {
+    for (size_t i = 0; i < config->note_count; i++)
         printf("Note: %s.\n", config->notes[i]);
-    }
 }
 
 /* What is predicted by */
@@ -305,9 +295,9 @@ static const char *describe_forecast(const forecast *forecast) {
 
 static void put_source(const advise_options *chosen, const advice_source *source, char *text,
                        size_t size, json_t *context) {
-    if (source->stored != NULL) {
+    if (source->stored) {
         snprintf(text, size, "%s (%s)", chosen->results, describe_stored(source->stored));
-    } else if (source->forecast != NULL) {
+    } else if (source->forecast) {
         snprintf(text, size, "%s (%s)", forecast_from(source->forecast),
                  describe_forecast(source->forecast));
     } else {
@@ -316,7 +306,7 @@ static void put_source(const advise_options *chosen, const advice_source *source
                  "speed is predicted");
     }
     row_text(context, "predicted_by", text);
-    row_text(context, "limits", forecast_limits() != NULL ? "cuda" : NULL);
+    row_text(context, "limits", forecast_limits() ? "cuda" : NULL);
 }
 
 /* The advice */
@@ -354,9 +344,8 @@ static void say_best(const verdict *best, const verdict *worst, char *text, size
 /* Ranks that keep the same can each bring a share in and exchange them: arithmetic, and said so. */
 static void say_striped(const facts *facts, const verdict *best, char *text, size_t size) {
     uint64_t copies = facts->share.copies;
-    if (copies < 2) {
+    if (copies < 2)
         return;
-    }
     append(text, size,
            "%" PRIu64 " ranks keep the same: each can bring in 1/%" PRIu64 " over its own link and "
            "exchange it with the others (`kvferry bench collective` measures it)",
@@ -373,9 +362,8 @@ static void print_each(const advice *advice, size_t count) {
     for (size_t i = 0; i < count; i++) {
         const char *device = advice[i].pair.device;
         verdict best, worst;
-        if (i > 0 && strcmp(advice[i - 1].pair.device, device) == 0) {
+        if (i > 0 && strcmp(advice[i - 1].pair.device, device) == 0)
             continue;
-        }
         if (advice_best(advice, count, device, &best, &worst)) {
             printf("  where the device has %-11s  host %s", device, best.worst->pair.host);
             printf(best.predicted ? ", %.2f ms\n" : ", %.4g pieces a block\n",
@@ -389,9 +377,8 @@ static void print_choice(const char *choice, const char *striped, const advice *
                          size_t count) {
     printf("\nchoose: %s.\n", choice);
     print_each(advice, count);
-    if (striped[0] != '\0') {
+    if (striped[0] != '\0')
         printf("%s.\n", striped);
-    }
 }
 
 static void note_columns(output *output) {
@@ -409,16 +396,15 @@ static void advise(const advise_options *chosen, const facts *facts, const advic
     output *output = output_open(&chosen->output, "advise", NULL);
     advice *advice = advice_make(&facts->kv, chosen->patterns, chosen->pattern_names.count,
                                  &chosen->host_pattern, source, &count);
-    bool has_text = chosen->output.json == NULL || strcmp(chosen->output.json, "-") != 0;
+    bool has_text = !chosen->output.json || strcmp(chosen->output.json, "-") != 0;
     json_t *context = output_context(output);
     put_facts(chosen, facts, context);
-    put_source(chosen, source, by, sizeof(by), context);
-    for (size_t i = 0; i < count; i++) {
+    put_source(chosen, source, by, sizeof by, context);
+    for (size_t i = 0; i < count; i++)
         advice_row(&advice[i], &facts->kv, output_row(output));
-    }
     advice_best(advice, count, NULL, &best, &worst);
     say_best(&best, &worst, choice, sizeof(choice));
-    say_striped(facts, &best, striped, sizeof(striped));
+    say_striped(facts, &best, striped, sizeof striped);
     row_text(context, "choose_device", best.worst->pair.device);
     row_text(context, "choose_host", best.worst->pair.host);
     row_text(context, "choose", choice);
@@ -430,9 +416,8 @@ static void advise(const advise_options *chosen, const facts *facts, const advic
     }
     note_columns(output);
     output_close(output);
-    if (has_text) {
+    if (has_text)
         print_choice(choice, striped, advice, count);
-    }
     free(advice);
 }
 
@@ -446,13 +431,12 @@ int advise_main(int argc, char **argv) {
     id_pattern_parse("contiguous", &chosen.host_pattern);
     argp_parse(&argp, argc, argv, 0, NULL, &chosen);
     facts facts = find_facts(&chosen);
-    if (chosen.results != NULL) {
-        stored = stored_read(chosen.results, message, sizeof(message));
-        if (stored == NULL) {
+    if (chosen.results) {
+        stored = stored_read(chosen.results, message, sizeof message);
+        if (!stored)
             fail(EXIT_USAGE, "%s", message);
-        }
     }
-    forecast *forecast = stored == NULL ? forecast_open(&chosen.forecast) : NULL;
+    forecast *forecast = !stored ? forecast_open(&chosen.forecast) : NULL;
     advice_source source = {.forecast = forecast, .stored = stored};
     advise(&chosen, &facts, &source);
     forecast_close(forecast);

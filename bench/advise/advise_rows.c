@@ -16,13 +16,13 @@ static size_t context_blocks(const kv_blocks *kv, unsigned context) {
 
 static expected ask(const advice_source *source, const paper_layout_move *wanted,
                     const kvf_move *move, const kvf_move_summary *output) {
-    if (source->stored != NULL) {
+    if (source->stored) {
         return stored_move(source->stored, wanted->to_device, wanted->device_ids->name,
                            (double)output->bytes / (double)output->fragments,
                            (double)output->bytes);
     }
-    return source->forecast != NULL ? forecast_move(source->forecast, move, wanted->to_device)
-                                    : (expected){.us = NAN};
+    return source->forecast ? forecast_move(source->forecast, move, wanted->to_device)
+                            : (expected){.us = NAN};
 }
 
 static expected look(const kv_blocks *kv, const paper_layout_move *wanted,
@@ -61,12 +61,11 @@ advice *advice_make(const kv_blocks *kv, const id_pattern *patterns, size_t patt
     size_t pairs = 0;
     progress progress = {.what = "layouts"};
     *count = 0;
-    while (layout_pair_at(kv, pairs).device != NULL) {
+    while (layout_pair_at(kv, pairs).device)
         pairs++;
-    }
     for (size_t i = 0; i < pairs * pattern_count; i++) {
         progress_step(&progress, i, pairs * pattern_count);
-        made = must_grow(made, i + 1, sizeof(*made));
+        made = must_grow(made, i + 1, sizeof *made);
         made[i] = (advice){.pair = layout_pair_at(kv, i / pattern_count),
                            .pattern = &patterns[i % pattern_count]};
         fill(kv, host_pattern, source, &made[i]);
@@ -106,11 +105,9 @@ static double cost_of(const advice *advice, bool predicted) {
 }
 
 static bool all_predicted(const advice *advice, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        if (isnan(advice[i].in[CONTEXT_SHORT].us)) {
+    for (size_t i = 0; i < count; i++)
+        if (isnan(advice[i].in[CONTEXT_SHORT].us))
             return false;
-        }
-    }
     return count > 0;
 }
 
@@ -136,9 +133,8 @@ bool advice_best(const advice *advice, size_t count, const char *device, verdict
     verdict one;
     for (size_t i = 0; i < count;) {
         i = judge(advice, count, i, predicted, &one);
-        if (device != NULL && strcmp(one.worst->pair.device, device) != 0) {
+        if (device && strcmp(one.worst->pair.device, device) != 0)
             continue;
-        }
         *best = !found || one.cost * AS_GOOD < best->cost ? one : *best;
         *worst = !found || one.cost > worst->cost ? one : *worst;
         found = true;

@@ -19,7 +19,7 @@ static kvf_cuda_costs *load(const char *path, char **from) {
     kvf_error error = {0};
     char text[256];
     if (kvf_cuda_costs_load(path, -1, NULL, &costs, &error) != KVF_OK) {
-        kvf_error_format(&error, text, sizeof(text));
+        kvf_error_format(&error, text, sizeof text);
         fail(EXIT_USAGE, "%s: %s", path, text);
     }
     *from = strcpy(must_grow(NULL, strlen(path) + 1, 1), path);
@@ -31,31 +31,28 @@ static kvf_cuda_costs *find(int device, char **from) {
     backend_options options = {.device = device};
     struct cudaDeviceProp properties;
     int count = 0;
-    if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0) {
+    if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0)
         return NULL;
-    }
-    if (device >= count || cudaGetDeviceProperties(&properties, device) != cudaSuccess) {
+    if (device >= count || cudaGetDeviceProperties(&properties, device) != cudaSuccess)
         fail(EXIT_USAGE, "--device: there is no GPU %d, they are 0 to %d", device, count - 1);
-    }
     return costs_choose(&options, properties.name, from);
 }
 
 forecast *forecast_open(const forecast_options *options) {
     backend_options builtin = {.builtin_costs = true};
     char *from = NULL;
-    kvf_cuda_costs *costs = options->costs != NULL   ? load(options->costs, &from)
+    kvf_cuda_costs *costs = options->costs           ? load(options->costs, &from)
                             : options->builtin_costs ? costs_choose(&builtin, "", &from)
                                                      : find(options->device, &from);
-    if (costs == NULL) {
+    if (!costs)
         return NULL;
-    }
-    forecast *opened = must_grow(NULL, 1, sizeof(*opened));
+    forecast *opened = must_grow(NULL, 1, sizeof *opened);
     *opened = (forecast){.costs = costs, .from = from};
     return opened;
 }
 
 void forecast_close(forecast *forecast) {
-    if (forecast != NULL) {
+    if (forecast) {
         kvf_cuda_costs_destroy(forecast->costs);
         free(forecast->from);
         free(forecast);

@@ -6,7 +6,7 @@
 #include <math.h>
 
 forecast *forecast_open(const forecast_options *options) {
-    if (options->costs != NULL || options->builtin_costs) {
+    if (options->costs || options->builtin_costs) {
         fail(EXIT_USAGE,
              "this kvferry was built without engine cuda, and knows no cost tables: it can "
              "go by --results");

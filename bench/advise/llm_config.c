@@ -35,9 +35,8 @@ static void note(llm_config *config, const char *format, ...) __attribute__((for
 
 static void note(llm_config *config, const char *format, ...) {
     va_list arguments;
-    if (config->note_count == CONFIG_NOTES) {
+    if (config->note_count == CONFIG_NOTES)
         return;
-    }
     va_start(arguments, format);
     vsnprintf(config->notes[config->note_count++], CONFIG_NOTE, format, arguments);
     va_end(arguments);
@@ -57,35 +56,30 @@ static bool take(const reader *reader, const json_t *object, const char *prefix,
                  config_number *out) {
     const json_t *value = look(object, key);
     if (!json_is_integer(value) || json_integer_value(value) < 1 ||
-        (uint64_t)json_integer_value(value) > MOST) {
+        (uint64_t)json_integer_value(value) > MOST)
         return refuse(reader, "%s%s is not a whole number of 1 to %" PRIu64, prefix, key, MOST);
-    }
     out->value = (uint64_t)json_integer_value(value);
-    snprintf(out->from, sizeof(out->from), "%s%s", prefix, key);
+    snprintf(out->from, sizeof out->from, "%s%s", prefix, key);
     return true;
 }
 
 /* The first of the keys that is there; 0 where none is. */
 static bool take_any(const reader *reader, const char *const *keys, config_number *out) {
     *out = (config_number){0};
-    for (; *keys != NULL; keys++) {
-        if (look(reader->at, *keys) != NULL) {
+    for (; *keys; keys++)
+        if (look(reader->at, *keys))
             return take(reader, reader->at, reader->inside, *keys, out);
-        }
-    }
     return true;
 }
 
 static bool take_one(const reader *reader, const char *const *keys, config_number *out) {
-    if (!take_any(reader, keys, out)) {
+    if (!take_any(reader, keys, out))
         return false;
-    }
     return out->value > 0 ||
            refuse(reader,
                   "there is no %s%s%s%s, and what the model's class would take is not "
                   "known here",
-                  reader->inside, keys[0], keys[1] != NULL ? " or " : "",
-                  keys[1] != NULL ? keys[1] : "");
+                  reader->inside, keys[0], keys[1] ? " or " : "", keys[1] ? keys[1] : "");
 }
 
 static const char *const layer_keys[] = {"num_hidden_layers", "n_layer", "n_layers", "num_layers",
@@ -100,12 +94,11 @@ static void find_object(reader *reader) {
     static const char *const inside[][2] = {{"text_config", "text_config."},
                                             {"llm_config", "llm_config."},
                                             {"language_config", "language_config."}};
-    for (size_t i = 0; i < sizeof(inside) / sizeof(inside[0]); i++) {
+    for (size_t i = 0; i < sizeof inside / sizeof inside[0]; i++) {
         const json_t *object = look(reader->root, inside[i][0]);
         bool has_layers = false;
-        for (size_t j = 0; layer_keys[j] != NULL; j++) {
-            has_layers = has_layers || look(object, layer_keys[j]) != NULL;
-        }
+        for (size_t j = 0; layer_keys[j]; j++)
+            has_layers = has_layers || look(object, layer_keys[j]);
         if (has_layers) {
             reader->at = object;
             reader->inside = inside[i][1];
@@ -121,14 +114,14 @@ static bool refuse_unknown(const reader *reader) {
                                           "linear_attn_config", "ssm_cfg",
                                           "block_configs",      "compress_ratios",
                                           "global_head_dim",    "num_global_key_value_heads"};
-    for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++) {
-        if (look(reader->at, unknown[i]) != NULL) {
+    for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++) {
+        if (look(reader->at, unknown[i])) {
             return refuse(reader, "%s%s: layers that differ in this way are not known here",
                           reader->inside, unknown[i]);
         }
     }
     const json_t *shared = look(reader->at, "num_kv_shared_layers");
-    if (shared != NULL && !(json_is_integer(shared) && json_integer_value(shared) == 0)) {
+    if (shared && !(json_is_integer(shared) && json_integer_value(shared) == 0)) {
         return refuse(reader,
                       "%snum_kv_shared_layers: layers without blocks of their own are not "
                       "known here",
@@ -151,8 +144,8 @@ static bool count_type(const reader *reader, const char *key, const json_t *type
     static const char *const without[] = {"linear_attention", "mamba", "mamba2", "conv",
                                           "recurrent"};
     const char *name = json_string_value(type);
-    for (size_t i = 0; name != NULL && i < sizeof(without) / sizeof(without[0]); i++) {
-        bool pair = i < sizeof(full) / sizeof(full[0]);
+    for (size_t i = 0; name && i < sizeof without / sizeof without[0]; i++) {
+        bool pair = i < sizeof full / sizeof full[0];
         if (strcmp(name, without[i]) == 0) {
             counts->without++;
             return true;
@@ -167,7 +160,7 @@ static bool count_type(const reader *reader, const char *key, const json_t *type
         }
     }
     return refuse(reader, "%s%s has a layer of type '%.40s', which is not known here",
-                  reader->inside, key, name != NULL ? name : "(not a text)");
+                  reader->inside, key, name ? name : "(not a text)");
 }
 
 static bool count_list(const reader *reader, const char *key, uint64_t layers,
@@ -177,11 +170,9 @@ static bool count_list(const reader *reader, const char *key, uint64_t layers,
         return refuse(reader, "%s%s is not a list of %" PRIu64 " layers", reader->inside, key,
                       layers);
     }
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        if (!count_type(reader, key, json_array_get(list, i), counts)) {
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (!count_type(reader, key, json_array_get(list, i), counts))
             return false;
-        }
-    }
     return true;
 }
 
@@ -189,9 +180,8 @@ static bool count_list(const reader *reader, const char *key, uint64_t layers,
 static bool count_every(const reader *reader, const char *key, uint64_t layers, uint64_t *others,
                         layer_counts *counts) {
     config_number every;
-    if (!take(reader, reader->at, reader->inside, key, &every)) {
+    if (!take(reader, reader->at, reader->inside, key, &every))
         return false;
-    }
     counts->full = layers / every.value;
     *others = layers - counts->full;
     return true;
@@ -201,15 +191,12 @@ static bool count_windows(const reader *reader, uint64_t layers, layer_counts *c
     const json_t *used = look(reader->at, "use_sliding_window");
     config_number full = {0};
     counts->full = layers;
-    if (look(reader->at, "sliding_window") == NULL || json_is_false(used)) {
+    if (!look(reader->at, "sliding_window") || json_is_false(used))
         return true;
-    }
     const json_t *most = look(reader->at, "max_window_layers");
-    if (json_is_true(used) && most != NULL &&
-        !(json_is_integer(most) && json_integer_value(most) == 0)) {
-        if (!take(reader, reader->at, reader->inside, "max_window_layers", &full)) {
+    if (json_is_true(used) && most && !(json_is_integer(most) && json_integer_value(most) == 0)) {
+        if (!take(reader, reader->at, reader->inside, "max_window_layers", &full))
             return false;
-        }
     }
     counts->full = full.value < layers ? full.value : layers;
     counts->windowed = layers - counts->full;
@@ -221,16 +208,14 @@ static bool count_layers(const reader *reader, uint64_t layers, const char **fro
                          layer_counts *counts) {
     static const char *const lists[] = {"layer_types", "layers_block_type"};
     *counts = (layer_counts){0};
-    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
-        if (look(reader->at, lists[i]) != NULL) {
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+        if (look(reader->at, lists[i]))
             return count_list(reader, *from = lists[i], layers, counts);
-        }
-    }
-    if (look(reader->at, "sliding_window_pattern") != NULL) {
+    if (look(reader->at, "sliding_window_pattern")) {
         return count_every(reader, *from = "sliding_window_pattern", layers, &counts->windowed,
                            counts);
     }
-    if (look(reader->at, "full_attention_interval") != NULL) {
+    if (look(reader->at, "full_attention_interval")) {
         return count_every(reader, *from = "full_attention_interval", layers, &counts->without,
                            counts);
     }
@@ -264,24 +249,20 @@ static bool read_layers(const reader *reader, layer_choice choice) {
     config_number *layers = &reader->out->layers;
     layer_counts counts;
     const char *from;
-    if (!take_one(reader, layer_keys, layers)) {
+    if (!take_one(reader, layer_keys, layers))
         return false;
-    }
-    if (layers->value > MOST_LAYERS) {
+    if (layers->value > MOST_LAYERS)
         return refuse(reader, "%s: more than %d layers", layers->from, MOST_LAYERS);
-    }
-    if (!count_layers(reader, layers->value, &from, &counts)) {
+    if (!count_layers(reader, layers->value, &from, &counts))
         return false;
-    }
     uint64_t kept = counts.full + (choice == LAYERS_ALL ? counts.windowed : 0);
     if (kept == 0) {
         return refuse(reader, "%s%s leaves no layer%s", reader->inside, from,
                       choice == LAYERS_FULL ? " that attends to everything" : " with a KV cache");
     }
     note_layers(reader, choice, from, &counts);
-    if (kept != layers->value) {
-        snprintf(layers->from, sizeof(layers->from), "%s%s", reader->inside, from);
-    }
+    if (kept != layers->value)
+        snprintf(layers->from, sizeof layers->from, "%s%s", reader->inside, from);
     layers->value = kept;
     return true;
 }
@@ -296,18 +277,15 @@ static bool read_kv_heads(const reader *reader) {
         *kv_heads = (config_number){.value = 1, .from = "multi_query"};
         return true;
     }
-    if (is_set(reader, "multi_query_attention")) {
+    if (is_set(reader, "multi_query_attention"))
         return take(reader, reader->at, reader->inside, "multi_query_group_num", kv_heads);
-    }
-    if (look(attention, "kv_n_heads") != NULL) {
+    if (look(attention, "kv_n_heads"))
         return take(reader, attention, "attn_config.", "kv_n_heads", kv_heads);
-    }
-    if (!take_any(reader, kv_keys, kv_heads)) {
+    if (!take_any(reader, kv_keys, kv_heads))
         return false;
-    }
     if (kv_heads->value == 0) {
         kv_heads->value = reader->out->heads.value;
-        snprintf(kv_heads->from, sizeof(kv_heads->from), "%.40s, there being no %.40s",
+        snprintf(kv_heads->from, sizeof kv_heads->from, "%.40s, there being no %.40s",
                  reader->out->heads.from, kv_keys[0]);
     }
     return true;
@@ -317,18 +295,16 @@ static bool read_head_dim(const reader *reader) {
     config_number *dim = &reader->out->head_dim;
     const config_number *heads = &reader->out->heads;
     config_number hidden;
-    if (!take_any(reader, dim_keys, dim) || dim->value > 0) {
+    if (!take_any(reader, dim_keys, dim) || dim->value > 0)
         return dim->value > 0;
-    }
-    if (!take_one(reader, hidden_keys, &hidden)) {
+    if (!take_one(reader, hidden_keys, &hidden))
         return false;
-    }
     if (hidden.value % heads->value != 0) {
         return refuse(reader, "there is no %shead_dim, and %s is no multiple of %s", reader->inside,
                       hidden.from, heads->from);
     }
     dim->value = hidden.value / heads->value;
-    snprintf(dim->from, sizeof(dim->from), "%.40s / %.40s", hidden.from, heads->from);
+    snprintf(dim->from, sizeof dim->from, "%.40s / %.40s", hidden.from, heads->from);
     return true;
 }
 
@@ -337,12 +313,10 @@ static bool read_heads(const reader *reader) {
     config_number values;
     static const char *const value_keys[] = {"v_head_dim", NULL};
     if (!take_one(reader, head_keys, &out->heads) || !read_kv_heads(reader) ||
-        !read_head_dim(reader) || !take_any(reader, value_keys, &values)) {
+        !read_head_dim(reader) || !take_any(reader, value_keys, &values))
         return false;
-    }
-    if (out->heads.value % out->kv_heads.value != 0) {
+    if (out->heads.value % out->kv_heads.value != 0)
         return refuse(reader, "%s is no multiple of %s", out->heads.from, out->kv_heads.from);
-    }
     if (values.value > 0 && values.value != out->head_dim.value) {
         return refuse(reader, "%s is not %s: K and V that differ in size are not known here",
                       values.from, out->head_dim.from);
@@ -356,17 +330,15 @@ static bool read_mla(const reader *reader) {
     llm_config *out = reader->out;
     config_number latent = {0}, rope = {0};
     if (!take(reader, reader->at, reader->inside, "kv_lora_rank", &latent) ||
-        !take_one(reader, rope_keys, &rope) || !take_any(reader, head_keys, &out->heads)) {
+        !take_one(reader, rope_keys, &rope) || !take_any(reader, head_keys, &out->heads))
         return false;
-    }
     out->mla = true;
     out->kv_heads = (config_number){.value = 1, .from = "MLA"};
     out->head_dim.value = latent.value + rope.value;
-    snprintf(out->head_dim.from, sizeof(out->head_dim.from), "%.40s + %.40s", latent.from,
+    snprintf(out->head_dim.from, sizeof out->head_dim.from, "%.40s + %.40s", latent.from,
              rope.from);
-    if (look(reader->at, "index_head_dim") != NULL) {
+    if (look(reader->at, "index_head_dim"))
         note(out, "the indexer's own cache (index_head_dim) is not counted");
-    }
     return true;
 }
 
@@ -386,16 +358,14 @@ static const dtype dtypes[] = {{"fp8", 1, true},         {"bf16", 2, true},
                                {"float8_e5m2", 1, false}};
 
 static const dtype *find_dtype(const char *name, bool option) {
-    for (size_t i = 0; i < sizeof(dtypes) / sizeof(dtypes[0]); i++) {
-        if (dtypes[i].is_option == option && strcmp(dtypes[i].name, name) == 0) {
+    for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++)
+        if (dtypes[i].is_option == option && strcmp(dtypes[i].name, name) == 0)
             return &dtypes[i];
-        }
-    }
     return NULL;
 }
 
-bool model_config_is_dtype(const char *name) {
-    return strcmp(name, "auto") == 0 || find_dtype(name, true) != NULL;
+bool llm_config_is_dtype(const char *name) {
+    return strcmp(name, "auto") == 0 || find_dtype(name, true);
 }
 
 static bool read_dtype_of(const reader *reader, const json_t *object, const char *prefix,
@@ -403,39 +373,34 @@ static bool read_dtype_of(const reader *reader, const json_t *object, const char
     config_number *element = &reader->out->element;
     const json_t *value = look(object, key);
     const char *name = json_string_value(value);
-    size_t skip = name != NULL && strncmp(name, "torch.", 6) == 0 ? 6 : 0;
-    const dtype *found = name != NULL ? find_dtype(name + skip, false) : NULL;
-    if (found == NULL) {
+    size_t skip = name && strncmp(name, "torch.", 6) == 0 ? 6 : 0;
+    const dtype *found = name ? find_dtype(name + skip, false) : NULL;
+    if (!found) {
         return refuse(reader, "%s%s: '%.40s' is no type that is known here; give --kv-dtype",
-                      prefix, key, name != NULL ? name : "(not a text)");
+                      prefix, key, name ? name : "(not a text)");
     }
     element->value = found->bytes;
-    snprintf(element->from, sizeof(element->from), "%s%s %s", prefix, key, found->name);
+    snprintf(element->from, sizeof element->from, "%s%s %s", prefix, key, found->name);
     return true;
 }
 
 static bool read_dtype(const reader *reader, const char *kv_dtype) {
     static const char *const keys[] = {"torch_dtype", "dtype"};
     config_number *element = &reader->out->element;
-    if (kv_dtype != NULL && strcmp(kv_dtype, "auto") != 0) {
+    if (kv_dtype && strcmp(kv_dtype, "auto") != 0) {
         element->value = find_dtype(kv_dtype, true)->bytes;
-        snprintf(element->from, sizeof(element->from), "--kv-dtype %s", kv_dtype);
+        snprintf(element->from, sizeof element->from, "--kv-dtype %s", kv_dtype);
         return true;
     }
     const json_t *quantization = look(reader->root, "quantization_config");
-    if (look(quantization, "kv_cache_scheme") != NULL) {
+    if (look(quantization, "kv_cache_scheme"))
         note(reader->out, "quantization_config.kv_cache_scheme is not followed: see --kv-dtype");
-    }
-    for (size_t i = 0; i < 2; i++) {
-        if (look(reader->at, keys[i]) != NULL) {
+    for (size_t i = 0; i < 2; i++)
+        if (look(reader->at, keys[i]))
             return read_dtype_of(reader, reader->at, reader->inside, keys[i]);
-        }
-    }
-    for (size_t i = 0; i < 2; i++) {
-        if (look(reader->root, keys[i]) != NULL) {
+    for (size_t i = 0; i < 2; i++)
+        if (look(reader->root, keys[i]))
             return read_dtype_of(reader, reader->root, "", keys[i]);
-        }
-    }
     return refuse(reader, "there is no torch_dtype or dtype; give --kv-dtype");
 }
 
@@ -443,10 +408,9 @@ static bool read_rest(const reader *reader) {
     const char *kind = json_string_value(look(reader->root, "model_type"));
     const json_t *positions = look(reader->at, "max_position_embeddings");
     const json_t *predicting = look(reader->at, "num_nextn_predict_layers");
-    snprintf(reader->out->kind, sizeof(reader->out->kind), "%s", kind != NULL ? kind : "");
-    if (json_is_integer(positions) && json_integer_value(positions) > 0) {
+    snprintf(reader->out->kind, sizeof reader->out->kind, "%s", kind ? kind : "");
+    if (json_is_integer(positions) && json_integer_value(positions) > 0)
         reader->out->positions = (uint64_t)json_integer_value(positions);
-    }
     if (json_is_integer(predicting) && json_integer_value(predicting) > 0) {
         note(reader->out, "the layers that predict further tokens (num_nextn_predict_layers) are "
                           "not counted");
@@ -459,16 +423,14 @@ bool llm_config_parse(const json_t *root, const char *kv_dtype, layer_choice lay
     llm_config read = {0};
     reader reader = {
         .at = root, .root = root, .inside = "", .out = &read, .message = message, .size = size};
-    if (!json_is_object(root)) {
+    if (!json_is_object(root))
         return refuse(&reader, "it is no JSON object");
-    }
     find_object(&reader);
     bool is_mla = look(reader.at, "kv_lora_rank") != NULL;
     if (!refuse_unknown(&reader) || !read_layers(&reader, layers) ||
         !(is_mla ? read_mla(&reader) : read_heads(&reader)) || !read_dtype(&reader, kv_dtype) ||
-        !read_rest(&reader)) {
+        !read_rest(&reader))
         return false;
-    }
     *out = read;
     return true;
 }
@@ -477,14 +439,12 @@ bool llm_config_read(const char *path, const char *kv_dtype, layer_choice layers
                      char *message, size_t size) {
     char what[256];
     json_t *root = json_file_read(path, message, size);
-    if (root == NULL) {
+    if (!root)
         return false;
-    }
-    bool good = llm_config_parse(root, kv_dtype, layers, out, what, sizeof(what));
+    bool good = llm_config_parse(root, kv_dtype, layers, out, what, sizeof what);
     json_decref(root);
-    if (!good) {
+    if (!good)
         snprintf(message, size, "%s: %s", path, what);
-    }
     return good;
 }
 
@@ -517,9 +477,8 @@ static bool divide(const llm_config *config, uint64_t tp, rank_share *out, char 
 bool llm_config_share(const llm_config *config, uint64_t tp, rank_share *out, char *message,
                       size_t size) {
     rank_share share;
-    if (!divide(config, tp, &share, message, size)) {
+    if (!divide(config, tp, &share, message, size))
         return false;
-    }
     if (__builtin_mul_overflow(share.kv_heads, config->element.value, &share.part_bytes) ||
         __builtin_mul_overflow(share.part_bytes, config->head_dim.value, &share.part_bytes) ||
         __builtin_mul_overflow(share.part_bytes, share.parts, &share.layer_bytes) ||

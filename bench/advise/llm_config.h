@@ -45,7 +45,7 @@ bool llm_config_parse(const json_t *root, const char *kv_dtype, layer_choice lay
                       llm_config *out, char *message, size_t size);
 
 /* Whether that is a type an option may name: auto, fp8, bf16, fp16, fp32. */
-bool model_config_is_dtype(const char *name);
+bool llm_config_is_dtype(const char *name);
 
 /* What a rank of a group of `tp` keeps. */
 typedef struct rank_share {

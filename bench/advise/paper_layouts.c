@@ -28,7 +28,7 @@ static kvf_buffer whole(const kvf_shape *shape, uintptr_t base) {
 
 /* A buffer for each layer, or for each part of it: `count` in all. */
 static kvf_buffer *cut(const kvf_shape *shape, uintptr_t base, size_t count) {
-    kvf_buffer *buffers = must_grow(NULL, count, sizeof(*buffers));
+    kvf_buffer *buffers = must_grow(NULL, count, sizeof *buffers);
     size_t bytes = whole(shape, base).bytes / count;
     for (size_t i = 0; i < count; i++) {
         buffers[i].base = (void *)(base + i * ((bytes + PAGE - 1) / PAGE * PAGE));
@@ -99,7 +99,7 @@ static const maker makers[] = {
     {"token_first", token_first, true, true},
 };
 
-enum { MAKERS = sizeof(makers) / sizeof(makers[0]) };
+enum { MAKERS = sizeof makers / sizeof makers[0] };
 
 enum { HOST_WHOLE, HOST_LAYER, HOST_SAME, HOST_TURNED, HOSTS };
 
@@ -143,9 +143,8 @@ static kvf_layout *lay_out_host(const kv_blocks *kv, const layout_pair *pair, si
     kvf_buffer buffer = whole(&shape, HOST_BASE);
     kvf_layout *layout = NULL;
     kvf_error error = {0};
-    if (pair->host_number == HOST_SAME) {
+    if (pair->host_number == HOST_SAME)
         return lay_out_device(kv, pair->device_number, blocks, HOST_BASE);
-    }
     if (pair->host_number == HOST_TURNED) {
         must(contiguous(&shape, HOST_BASE, &layout, &error), &error, "laying out a host tier");
         return layout;
@@ -185,9 +184,8 @@ kvf_move *paper_layout_lower(const kv_blocks *kv, const paper_layout_move *wante
     kvf_layout *host =
         lay_out_host(kv, wanted->pair, id_pattern_blocks(wanted->host_ids, wanted->count), device);
     kvf_move *move = lower(wanted, device, host, limits);
-    if (regions != NULL) {
+    if (regions)
         (void)kvf_layout_regions(device, regions);
-    }
     kvf_layout_destroy(device);
     kvf_layout_destroy(host);
     return move;

@@ -38,9 +38,9 @@ static const char *text(const json_t *row, const char *key) {
 static bool is_usable(const json_t *row, const point *point) {
     const char *layout = text(row, "host_layout");
     const char *host_pattern = text(row, "host_pattern");
-    return point->direction != NULL && point->pattern != NULL && layout != NULL &&
+    return point->direction && point->pattern && layout &&
            (strcmp(layout, "whole") == 0 || strcmp(layout, "contiguous") == 0) &&
-           (host_pattern == NULL || strcmp(host_pattern, "contiguous") == 0) &&
+           (!host_pattern || strcmp(host_pattern, "contiguous") == 0) &&
            number(row, "regions") > 1 && !json_is_true(json_object_get(row, "both_ways")) &&
            !json_is_false(json_object_get(row, "verified")) && point->fragment_bytes >= 1 &&
            point->bytes >= 1 && point->gbps > 0 && isfinite(point->gbps);
@@ -51,14 +51,14 @@ static void add(stored *stored, const json_t *row) {
     point point = {
         .direction = text(row, "direction"),
         .pattern = text(row, "pattern"),
-        .strategy = strategy != NULL ? strategy : "",
+        .strategy = strategy ? strategy : "",
         .taken = text(row, "taken"),
         .fragment_bytes = number(row, "fragment_bytes"),
         .bytes = number(row, "bytes"),
         .gbps = number(row, "gbps"),
     };
     if (is_usable(row, &point)) {
-        stored->points = must_grow(stored->points, stored->count + 1, sizeof(*stored->points));
+        stored->points = must_grow(stored->points, stored->count + 1, sizeof *stored->points);
         stored->points[stored->count++] = point;
         stored->imitated |= json_is_true(json_object_get(row, "imitated"));
         stored->host |= strcmp(point.direction, "h2h") == 0;
@@ -71,11 +71,10 @@ static int compare(const void *a, const void *b) {
 }
 
 stored *stored_take(results results, char *message, size_t size) {
-    stored *read = must_grow(NULL, 1, sizeof(*read));
+    stored *read = must_grow(NULL, 1, sizeof *read);
     *read = (stored){.results = results};
-    for (size_t i = 0; i < json_array_size(results.rows); i++) {
+    for (size_t i = 0; i < json_array_size(results.rows); i++)
         add(read, json_array_get(results.rows, i));
-    }
     if (read->count == 0) {
         snprintf(message, size,
                  "%s: no row with whole blocks on the host, several regions and the link for "
@@ -84,7 +83,7 @@ stored *stored_take(results results, char *message, size_t size) {
         stored_close(read);
         return NULL;
     }
-    qsort(read->points, read->count, sizeof(*read->points), compare);
+    qsort(read->points, read->count, sizeof *read->points, compare);
     return read;
 }
 
@@ -95,7 +94,7 @@ stored *stored_read(const char *path, char *message, size_t size) {
 }
 
 void stored_close(stored *stored) {
-    if (stored != NULL) {
+    if (stored) {
         results_free(&stored->results);
         free(stored->points);
         free(stored);
@@ -112,7 +111,7 @@ bool stored_is_imitated(const stored *stored) {
 
 /* Of two rows of one size the one that moved more, then the slower one. */
 static bool is_better(const point *a, const point *b) {
-    return b == NULL || a->bytes > b->bytes || (a->bytes == b->bytes && a->gbps < b->gbps);
+    return !b || a->bytes > b->bytes || (a->bytes == b->bytes && a->gbps < b->gbps);
 }
 
 /* The points of a curve around a size. */
@@ -131,28 +130,24 @@ static around find(const stored *stored, const char *direction, const char *patt
     around found = {0};
     for (size_t i = 0; i < stored->count; i++) {
         const point *p = &stored->points[i];
-        if (!is_on(p, direction, pattern, strategy)) {
+        if (!is_on(p, direction, pattern, strategy))
             continue;
-        }
         if (p->fragment_bytes <= bytes &&
-            (found.below == NULL || p->fragment_bytes > found.below->fragment_bytes ||
-             is_better(p, found.below))) {
+            (!found.below || p->fragment_bytes > found.below->fragment_bytes ||
+             is_better(p, found.below)))
             found.below = p;
-        }
         if (p->fragment_bytes >= bytes &&
-            (found.above == NULL ||
-             (p->fragment_bytes == found.above->fragment_bytes && is_better(p, found.above)))) {
+            (!found.above ||
+             (p->fragment_bytes == found.above->fragment_bytes && is_better(p, found.above))))
             found.above = p;
-        }
     }
     return found;
 }
 
 static double between(const around *points, double bytes) {
     const point *a = points->below, *b = points->above;
-    if (b == NULL || a->fragment_bytes == b->fragment_bytes) {
+    if (!b || a->fragment_bytes == b->fragment_bytes)
         return a->gbps;
-    }
     double share = log(bytes / a->fragment_bytes) / log(b->fragment_bytes / a->fragment_bytes);
     return a->gbps + share * (b->gbps - a->gbps);
 }
@@ -160,22 +155,20 @@ static double between(const around *points, double bytes) {
 static expected by_strategy(const stored *stored, const char *direction, const char *pattern,
                             const char *strategy, double piece_bytes, double bytes) {
     around points = find(stored, direction, pattern, strategy, piece_bytes);
-    if (points.below == NULL) {
+    if (!points.below)
         return (expected){.us = NAN};
-    }
-    const char *taken = points.below->taken != NULL ? points.below->taken : strategy;
+    const char *taken = points.below->taken ? points.below->taken : strategy;
     return (expected){.us = bytes / (1000 * between(&points, piece_bytes)),
                       .by = taken[0] != '\0' ? taken : NULL,
-                      .held = points.above == NULL};
+                      .held = !points.above};
 }
 
 expected stored_move(const stored *stored, bool to_device, const char *pattern, double piece_bytes,
                      double bytes) {
     const char *direction = stored->host ? "h2h" : to_device ? "h2d" : "d2h";
     expected best = by_strategy(stored, direction, pattern, "auto", piece_bytes, bytes);
-    if (!isnan(best.us)) {
+    if (!isnan(best.us))
         return best; /* the engine's own choice */
-    }
     for (size_t i = 0; i < stored->count; i++) {
         expected one =
             by_strategy(stored, direction, pattern, stored->points[i].strategy, piece_bytes, bytes);

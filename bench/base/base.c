@@ -16,19 +16,17 @@ void fail(int code, const char *format, ...) {
     bool made = vasprintf(&text, format, arguments) >= 0;
     fprintf(stderr, "kvferry: %s\n", made ? text : "out of memory for saying what is wrong");
     va_end(arguments);
-    if (made) {
+    if (made)
         free(text);
-    }
     exit(code);
 }
 
 void must(kvf_status status, const kvf_error *error, const char *doing) {
     char text[256];
-    if (status == KVF_OK) {
+    if (status == KVF_OK)
         return;
-    }
     if (error->status == status) {
-        kvf_error_format(error, text, sizeof(text));
+        kvf_error_format(error, text, sizeof text);
         fail(EXIT_CHECK, "%s: %s", doing, text);
     }
     fail(EXIT_CHECK, "%s: %s", doing, kvf_status_text(status));
@@ -36,16 +34,15 @@ void must(kvf_status status, const kvf_error *error, const char *doing) {
 
 void *must_grow(void *block, size_t count, size_t size) {
     void *grown = reallocarray(block, count > 0 ? count : 1, size);
-    if (grown == NULL) {
+    if (!grown)
         fail(EXIT_CHECK, "out of memory for %zu x %zu bytes", count, size);
-    }
     return grown;
 }
 
 unsigned usable_cpus(unsigned most) {
     cpu_set_t sets[64]; /* one holds 1024 CPUs, and Linux can be built for 8192 */
-    long count = sched_getaffinity(0, sizeof(sets), sets) == 0 ? CPU_COUNT_S(sizeof(sets), sets)
-                                                               : sysconf(_SC_NPROCESSORS_ONLN);
+    long count = sched_getaffinity(0, sizeof sets, sets) == 0 ? CPU_COUNT_S(sizeof sets, sets)
+                                                              : sysconf(_SC_NPROCESSORS_ONLN);
     return count < 1 ? 1 : count < most ? (unsigned)count : most;
 }
 

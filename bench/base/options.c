@@ -11,26 +11,22 @@
 /* How far to shift for a suffix; -1 for one that does not exist. */
 static int suffix_shift(const char *suffix) {
     static const char names[] = "KMG";
-    if (suffix[0] == '\0') {
+    if (suffix[0] == '\0')
         return 0;
-    }
     const char *found = strchr(names, toupper((unsigned char)suffix[0]));
-    return found != NULL && suffix[1] == '\0' ? 10 * (int)(found - names + 1) : -1;
+    return found && suffix[1] == '\0' ? 10 * (int)(found - names + 1) : -1;
 }
 
 bool parse_number(const char *text, uint64_t *number) {
     uint64_t value = 0;
     const char *at = text;
-    for (; isdigit((unsigned char)*at); at++) {
+    for (; isdigit((unsigned char)*at); at++)
         if (__builtin_mul_overflow(value, 10, &value) ||
-            __builtin_add_overflow(value, (uint64_t)(*at - '0'), &value)) {
+            __builtin_add_overflow(value, (uint64_t)(*at - '0'), &value))
             return false;
-        }
-    }
     int shift = suffix_shift(at);
-    if (at == text || shift < 0 || value > UINT64_MAX >> shift) {
+    if (at == text || shift < 0 || value > UINT64_MAX >> shift)
         return false;
-    }
     *number = value << shift;
     return true;
 }
@@ -38,9 +34,8 @@ bool parse_number(const char *text, uint64_t *number) {
 uint64_t option_number(const struct argp_state *state, const char *option, const char *text,
                        uint64_t least, uint64_t most) {
     uint64_t number = 0;
-    if (!parse_number(text, &number)) {
+    if (!parse_number(text, &number))
         argp_error(state, "--%s: '%s' is not a number", option, text);
-    }
     if (number < least || number > most) {
         argp_error(state, "--%s: %s is not between %" PRIu64 " and %" PRIu64, option, text, least,
                    most);
@@ -51,20 +46,18 @@ uint64_t option_number(const struct argp_state *state, const char *option, const
 double option_real(const struct argp_state *state, const char *option, const char *text) {
     char *end = NULL;
     double number = strtod(text, &end);
-    if (end == text || *end != '\0' || !isfinite(number) || number < 0) {
+    if (end == text || *end != '\0' || !isfinite(number) || number < 0)
         argp_error(state, "--%s: '%s' is not a number of 0 or more", option, text);
-    }
     return number;
 }
 
 char *next_piece(char **rest) {
     char *piece = *rest;
-    if (piece != NULL) {
+    if (piece) {
         char *comma = strchr(piece, ',');
-        if (comma != NULL) {
+        if (comma)
             *comma = '\0';
-        }
-        *rest = comma != NULL ? comma + 1 : NULL;
+        *rest = comma ? comma + 1 : NULL;
     }
     return piece;
 }
@@ -74,8 +67,8 @@ void option_list(const struct argp_state *state, const char *option, const char 
     char *copy = must_grow(NULL, strlen(text) + 1, 1);
     char *rest = strcpy(copy, text);
     list->count = 0;
-    for (char *piece = next_piece(&rest); piece != NULL; piece = next_piece(&rest)) {
-        list->values = must_grow(list->values, list->count + 1, sizeof(*list->values));
+    for (char *piece = next_piece(&rest); piece; piece = next_piece(&rest)) {
+        list->values = must_grow(list->values, list->count + 1, sizeof *list->values);
         list->values[list->count++] = option_number(state, option, piece, least, most);
     }
     free(copy);
@@ -84,8 +77,8 @@ void option_list(const struct argp_state *state, const char *option, const char 
 void option_names(const char *text, name_list *list) {
     char *rest = strcpy(list->text = must_grow(list->text, strlen(text) + 1, 1), text);
     list->count = 0;
-    for (char *name = next_piece(&rest); name != NULL; name = next_piece(&rest)) {
-        list->names = must_grow(list->names, list->count + 1, sizeof(*list->names));
+    for (char *name = next_piece(&rest); name; name = next_piece(&rest)) {
+        list->names = must_grow(list->names, list->count + 1, sizeof *list->names);
         list->names[list->count++] = name;
     }
 }
@@ -128,9 +121,8 @@ error_t option_set(const struct argp_option *options, const option_rule *rules, 
                    char *argument, const struct argp_state *state) {
     for (; rules->key != 0; rules++) {
         if (rules->key == key) {
-            while (options->key != key) {
+            while (options->key != key)
                 options++;
-            }
             set(rules, options->name, argument, state);
             return 0;
         }

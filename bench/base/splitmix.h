@@ -34,7 +34,7 @@ MIX_BOTH static inline uint64_t pattern_piece_seed(uint64_t seed, uint64_t index
 static inline uint16_t mix_bf16(uint64_t random) {
     float number = (float)((int32_t)(random >> 40) - (1 << 23)) / (float)(1 << 23);
     uint32_t bits;
-    memcpy(&bits, &number, sizeof(bits));
+    memcpy(&bits, &number, sizeof bits);
     return (uint16_t)(bits >> 16);
 }
 

@@ -20,7 +20,7 @@ typedef struct bench {
 static void rank_must(const bench *bench, kvf_status status, const kvf_error *error,
                       const char *doing) {
     char text[96];
-    snprintf(text, sizeof(text), "rank %d: %s", kvf_group_rank(bench->group), doing);
+    snprintf(text, sizeof text, "rank %d: %s", kvf_group_rank(bench->group), doing);
     must(status, error, text);
 }
 
@@ -34,13 +34,11 @@ static bool is_mine(const bench *bench, size_t position) {
 /* What other ranks are to read is not here: whoever reads it nevertheless is found out. */
 static void poison_foreign(bench *bench) {
     const tier_pair *tier_pair = &bench->tier_pair;
-    uint64_t *foreign = must_grow(NULL, tier_pair->count, sizeof(*foreign));
+    uint64_t *foreign = must_grow(NULL, tier_pair->count, sizeof *foreign);
     size_t count = 0;
-    for (size_t i = 0; i < tier_pair->count; i++) {
-        if (!is_mine(bench, i)) {
+    for (size_t i = 0; i < tier_pair->count; i++)
+        if (!is_mine(bench, i))
             foreign[count++] = tier_pair->src_ids[i];
-        }
-    }
     if (bench->chosen->verify) {
         bench->backend->type->poison(bench->backend, tier_pair->src.side, tier_pair->src.layout,
                                      foreign, count);
@@ -116,15 +114,13 @@ static void note(bench *bench, size_t sample, double ns, const kvf_wire_op_stats
 
 static void run_sample(bench *bench, size_t sample) {
     kvf_wire_op_stats stats;
-    if (bench->chosen->verify) {
+    if (bench->chosen->verify)
         tier_pair_poison(&bench->tier_pair, bench->tier_pair.count);
-    }
     meet(bench);
     double ns = onboard(bench, bench->tier_pair.count, &stats);
     note(bench, sample, ns, &stats);
-    if (bench->chosen->verify) {
+    if (bench->chosen->verify)
         bench->result->corrupt_blocks += tier_pair_check(&bench->tier_pair, bench->tier_pair.count);
-    }
 }
 
 void collective_case_run(backend *backend, kvf_group *group, const collective_case *chosen,
@@ -132,9 +128,8 @@ void collective_case_run(backend *backend, kvf_group *group, const collective_ca
     bench bench = {.backend = backend, .group = group, .chosen = chosen, .result = result};
     open_bench(&bench);
     run_sample(&bench, 0); /* connects, and is overwritten */
-    for (size_t i = 0; i < chosen->samples; i++) {
+    for (size_t i = 0; i < chosen->samples; i++)
         run_sample(&bench, i);
-    }
     result->ns = summarize(bench.times, chosen->samples);
     result->wait_us = median(bench.waits, chosen->samples);
     result->run_us = median(bench.runs, chosen->samples);

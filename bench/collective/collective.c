@@ -46,8 +46,8 @@ typedef struct invitation {
     unsigned char id[KVF_GROUP_ID_BYTES];
 } invitation;
 
-_Static_assert(sizeof(greeting) <= CIRCLE_BYTES && sizeof(invitation) <= CIRCLE_BYTES &&
-                   sizeof(collective_result) <= CIRCLE_BYTES,
+_Static_assert(sizeof(greeting) <= GATHER_BYTES && sizeof(invitation) <= GATHER_BYTES &&
+                   sizeof(collective_result) <= GATHER_BYTES,
                "what ranks tell each other fits");
 
 static double link_ns(run *run, uint64_t bytes) {
@@ -61,9 +61,8 @@ static double measure_link(run *run) {
     double times[MOST_SAMPLES];
     size_t count = 0;
     uint64_t start = clock_ns();
-    while (count < MOST_SAMPLES && (count < LEAST_SAMPLES || clock_ns() - start < LINK_NS)) {
+    while (count < MOST_SAMPLES && (count < LEAST_SAMPLES || clock_ns() - start < LINK_NS))
         times[count++] = link_ns(run, bytes);
-    }
     return (double)bytes / median(times, count);
 }
 
@@ -92,7 +91,7 @@ static bool fit_together(const run *run, const greeting *greetings) {
 }
 
 static void keep_links(run *run, const greeting *greetings) {
-    run->links = must_grow(NULL, (size_t)run->self.ranks, sizeof(*run->links));
+    run->links = must_grow(NULL, (size_t)run->self.ranks, sizeof *run->links);
     for (int rank = 0; rank < run->self.ranks; rank++) {
         run->links[rank] = greetings[rank].link_gbps;
         run->backend.imitated = run->backend.imitated || greetings[rank].imitated != 0;
@@ -110,7 +109,7 @@ static invitation invite(const run *run, const greeting *greetings) {
 /* The ranks come together, measure their links at the same time and tell rank 0. */
 static void greet(run *run) {
     const collective_options *chosen = run->chosen;
-    greeting *all = must_grow(NULL, (size_t)run->self.ranks, sizeof(*all));
+    greeting *all = must_grow(NULL, (size_t)run->self.ranks, sizeof *all);
     greeting mine = {.options = collective_options_digest(chosen),
                      .imitated = run->backend.imitated,
                      .gpu = own_gpu()};
@@ -118,7 +117,7 @@ static void greet(run *run) {
     link_ns(run, 1); /* takes the memory for it, which is not to be waited for below */
     run->gather = gather_open(&run->self, chosen->timeout_us);
     mine.link_gbps = measure_link(run);
-    gather_gather(run->gather, &mine, all, sizeof(mine));
+    gather_gather(run->gather, &mine, all, sizeof mine);
     if (run->self.rank == 0) {
         invitation = invite(run, all);
         keep_links(run, all);
@@ -144,18 +143,17 @@ static void open_group(run *run) {
     };
     kvf_error error = {0};
     char doing[64];
-    snprintf(doing, sizeof(doing), "rank %d: making a group", run->self.rank);
+    snprintf(doing, sizeof doing, "rank %d: making a group", run->self.rank);
     must(kvf_group_create(&options, &run->group, &error), &error, doing);
 }
 
 static void measure_cells(run *run) {
     progress progress = {.what = "combinations"};
     size_t cells = collective_options_cells(run->chosen);
-    run->results = must_grow(NULL, cells, sizeof(*run->results));
+    run->results = must_grow(NULL, cells, sizeof *run->results);
     for (size_t i = 0; i < cells; i++) {
-        if (run->self.rank == 0) {
+        if (run->self.rank == 0)
             progress_step(&progress, i, cells);
-        }
         collective_case one = collective_options_cell(run->chosen, i);
         collective_case_run(&run->backend, run->group, &one, &run->results[i]);
     }
@@ -190,9 +188,8 @@ static void fill_speed(const run *run, const collective_case *one, const collect
     double algbw = (double)result->bytes / result->ns.median;
     double factor = one->mode == KVF_SHARE_STRIPED ? (ranks - 1) / ranks : 1;
     double links = 0;
-    for (int rank = 0; rank < run->self.ranks; rank++) {
+    for (int rank = 0; rank < run->self.ranks; rank++)
         links += run->links[rank];
-    }
     row_count(row, "bytes", result->bytes);
     row_summary(row, "us", 1000, &result->ns);
     row_real(row, "wait_us", result->wait_us);
@@ -244,10 +241,9 @@ static void complain(const run *run, const collective_case *one, const collectiv
 static uint64_t output_cell(run *run, size_t number, collective_result *all) {
     collective_case one = collective_options_cell(run->chosen, number);
     uint64_t wrong = 0;
-    gather_gather(run->gather, &run->results[number], all, sizeof(*all));
-    for (int rank = 0; run->self.rank == 0 && rank < run->self.ranks; rank++) {
+    gather_gather(run->gather, &run->results[number], all, sizeof *all);
+    for (int rank = 0; run->self.rank == 0 && rank < run->self.ranks; rank++)
         wrong += is_wrong(&all[rank]);
-    }
     gather_answer(run->gather, &wrong, sizeof wrong);
     if (run->self.rank == 0) {
         json_t *row = output_row(run->output);
@@ -260,11 +256,10 @@ static uint64_t output_cell(run *run, size_t number, collective_result *all) {
 }
 
 static uint64_t output_cells(run *run) {
-    collective_result *all = must_grow(NULL, (size_t)run->self.ranks, sizeof(*all));
+    collective_result *all = must_grow(NULL, (size_t)run->self.ranks, sizeof *all);
     uint64_t wrong = 0;
-    for (size_t i = 0; i < collective_options_cells(run->chosen); i++) {
+    for (size_t i = 0; i < collective_options_cells(run->chosen); i++)
         wrong += output_cell(run, i, all);
-    }
     free(all);
     return wrong;
 }
@@ -273,18 +268,16 @@ static uint64_t output_cells(run *run) {
 static json_t *nccl_version(void) {
     int (*get)(int *version) = NULL;
     int version = 0;
-    if (!find_function(RTLD_DEFAULT, "ncclGetVersion", &get) || get(&version) != 0) {
+    if (!find_function(RTLD_DEFAULT, "ncclGetVersion", &get) || get(&version) != 0)
         return json_null();
-    }
     return json_sprintf("%d.%d.%d", version / 10000, version % 10000 / 100, version % 100);
 }
 
 static void describe(run *run) {
     json_t *context = output_context(run->output);
     json_t *links = json_array();
-    for (int rank = 0; rank < run->self.ranks; rank++) {
+    for (int rank = 0; rank < run->self.ranks; rank++)
         json_array_append_new(links, json_real(run->links[rank]));
-    }
     run->backend.link_known = true; /* the ranks have just measured theirs, all at once */
     backend_describe(&run->backend, context);
     json_object_set_new(context, "ranks", json_integer(run->self.ranks));
@@ -316,9 +309,8 @@ static void note_formulas(const run *run) {
 static void open_run(run *run, const collective_options *chosen, const rank_self *self) {
     backend_options options = chosen->backend;
     *run = (struct run){.chosen = chosen, .self = *self};
-    if (self->rank == 0) {
+    if (self->rank == 0)
         run->output = output_open(&chosen->output, "bench collective", "cuda");
-    }
     int gpus = device_count();
     if (self->ranks == 1 && self->device < 0 && gpus > 1) {
         fprintf(stderr,
@@ -343,9 +335,8 @@ static void close_run(run *run) {
         backend_conclude(&run->backend, output_context(run->output));
     }
     backend_close(&run->backend);
-    if (run->self.rank == 0) {
+    if (run->self.rank == 0)
         output_close(run->output);
-    }
     end_together(run);
     free(run->results);
     free(run->links);
@@ -365,9 +356,8 @@ static int be_rank(const rank_self *self, const collective_options *chosen) {
     kvf_group_destroy(run.group);
     uint64_t wrong = output_cells(&run);
     close_run(&run);
-    if (wrong > 0 && self->rank > 0) {
+    if (wrong > 0 && self->rank > 0)
         fprintf(stderr, "kvferry: rank %d: a check has failed, see rank 0\n", self->rank);
-    }
     return wrong > 0 ? EXIT_CHECK : 0;
 }
 

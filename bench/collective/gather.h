@@ -10,7 +10,7 @@
 typedef struct gather gather;
 
 /* What a rank says at a time: so little that a socket takes it at once. */
-enum { CIRCLE_BYTES = 256 };
+enum { GATHER_BYTES = 256 };
 
 /* Returns when all ranks are there. This and all else ends the program when one is missing, has
  * died or stands still for longer than the timeout. */
@@ -18,7 +18,7 @@ gather *gather_open(const rank_self *self, int64_t timeout_us);
 void gather_close(gather *gather);
 
 /*
- * One round: every rank says `bytes`, CIRCLE_BYTES at most, of which rank 0 gets [ranks] in `all`,
+ * One round: every rank says `bytes`, GATHER_BYTES at most, of which rank 0 gets [ranks] in `all`,
  * by rank; then rank 0 gives all its answer.
  */
 void gather_gather(gather *gather, const void *mine, void *all, size_t bytes);

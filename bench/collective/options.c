@@ -86,7 +86,7 @@ static const char *const mode_names[] = {
     [KVF_SHARE_FIRST] = "broadcast",
 };
 
-enum { MODES = sizeof(mode_names) / sizeof(mode_names[0]) };
+enum { MODES = sizeof mode_names / sizeof mode_names[0] };
 
 const char *collective_mode_name(kvf_share mode) {
     return mode_names[mode];
@@ -107,9 +107,8 @@ static void set_modes(collective_options *chosen, const char *text,
     char *copy = must_grow(NULL, strlen(text) + 1, 1);
     char *rest = strcpy(copy, text);
     chosen->mode_count = 0;
-    for (char *name = next_piece(&rest); name != NULL; name = next_piece(&rest)) {
+    for (char *name = next_piece(&rest); name; name = next_piece(&rest))
         add_mode(chosen, name, state);
-    }
     free(copy);
 }
 
@@ -148,9 +147,8 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         chosen->common.verify = false;
         return 0;
     case ARGP_KEY_END:
-        if (chosen->max_ctas > 0 && chosen->max_ctas < chosen->min_ctas) {
+        if (chosen->max_ctas > 0 && chosen->max_ctas < chosen->min_ctas)
             argp_error(state, "--max-ctas is below --min-ctas");
-        }
         return 0;
     default:
         return option_set(options, rules, key, argument, state);

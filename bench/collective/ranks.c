@@ -60,9 +60,8 @@ static const launcher launchers[] = {
 static int variable(const char *name, uint64_t least, uint64_t most) {
     const char *text = getenv(name);
     uint64_t number = 0;
-    if (text == NULL) {
+    if (!text)
         return -1;
-    }
     if (!parse_number(text, &number) || number < least || number > most) {
         fail(EXIT_USAGE, "%s='%s' is not a number from %llu to %llu", name, text,
              (unsigned long long)least, (unsigned long long)most);
@@ -72,8 +71,8 @@ static int variable(const char *name, uint64_t least, uint64_t most) {
 
 /* A variable counts only beside the one that says how many ranks there are. */
 static bool ask_environment(rank_self *self) {
-    for (size_t i = 0; i < sizeof(launchers) / sizeof(launchers[0]); i++) {
-        if (getenv(launchers[i].rank) != NULL && getenv(launchers[i].ranks) != NULL) {
+    for (size_t i = 0; i < sizeof launchers / sizeof launchers[0]; i++) {
+        if (getenv(launchers[i].rank) && getenv(launchers[i].ranks)) {
             self->rank = variable(launchers[i].rank, 0, MOST_RANKS - 1);
             self->ranks = variable(launchers[i].ranks, 1, MOST_RANKS);
             self->local = variable(launchers[i].local, 0, MOST_RANKS - 1);
@@ -85,11 +84,10 @@ static bool ask_environment(rank_self *self) {
 
 /* -1 when no launcher says it. */
 static int local_rank(void) {
-    for (size_t i = 0; i < sizeof(launchers) / sizeof(launchers[0]); i++) {
+    for (size_t i = 0; i < sizeof launchers / sizeof launchers[0]; i++) {
         int local = variable(launchers[i].local, 0, MOST_RANKS - 1);
-        if (local >= 0) {
+        if (local >= 0)
             return local;
-        }
     }
     return -1;
 }
@@ -99,21 +97,19 @@ static char *master_address(void) {
     const char *host = getenv("MASTER_ADDR");
     const char *port = getenv("MASTER_PORT");
     char *address = NULL;
-    if (host == NULL || port == NULL) {
+    if (!host || !port)
         return NULL;
-    }
-    bool bare = strchr(host, ':') != NULL && host[0] != '['; /* an IPv6 address */
-    if (asprintf(&address, "%s%s%s:%s", bare ? "[" : "", host, bare ? "]" : "", port) < 0) {
+    bool bare = strchr(host, ':') && host[0] != '['; /* an IPv6 address */
+    if (asprintf(&address, "%s%s%s:%s", bare ? "[" : "", host, bare ? "]" : "", port) < 0)
         fail(EXIT_CHECK, "out of memory for an address");
-    }
     return address;
 }
 
 /* Putting both together */
 
 static char *find_address(const rank_options *chosen) {
-    char *address = chosen->address != NULL ? strdup(chosen->address) : master_address();
-    if (address == NULL) {
+    char *address = chosen->address ? strdup(chosen->address) : master_address();
+    if (!address) {
         fail(EXIT_USAGE, "several ranks need --address HOST:PORT, or MASTER_ADDR and MASTER_PORT, "
                          "to find rank 0");
     }
@@ -133,7 +129,7 @@ void ranks_find(const rank_options *chosen, rank_self *self) {
         self->rank = chosen->rank > 0 ? chosen->rank : 0;
         self->local = local_rank();
         self->ranks = chosen->ranks;
-    } else if (!ask_environment(self) && chosen->address != NULL)
+    } else if (!ask_environment(self) && chosen->address)
         fail(EXIT_USAGE, "--address needs --rank, or a launcher that says which rank this is");
     if (self->rank >= self->ranks)
         fail(EXIT_USAGE, "there is no rank %d of %d: they are 0 to %d", self->rank, self->ranks,

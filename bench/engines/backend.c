@@ -63,20 +63,17 @@ static const option_rule imitate_rules[] = {
 };
 
 const backend_type *backend_find(const char *name) {
-    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-        if (name == NULL || strcmp(types[i]->name, name) == 0) {
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+        if (!name || strcmp(types[i]->name, name) == 0)
             return types[i];
-        }
-    }
     return NULL;
 }
 
 static void parse_engine_name(backend_options *options, const char *name,
                               const struct argp_state *state) {
     options->engine = name;
-    if (backend_find(name) != NULL) {
+    if (backend_find(name))
         return;
-    }
     if (strcmp(name, "cuda") == 0) {
         argp_error(state, "--engine: this kvferry was built without engine cuda, which needs the "
                           "CUDA toolkit with nvcc");
@@ -137,14 +134,12 @@ void backend_close(backend *backend) {
 }
 
 void backend_describe(backend *backend, json_t *context) {
-    if (backend->type->describe != NULL) {
+    if (backend->type->describe)
         backend->type->describe(backend, context);
-    }
     json_object_set_new(context, "imitated", json_boolean(backend->imitated));
 }
 
 void backend_conclude(backend *backend, json_t *context) {
-    if (backend->type->conclude != NULL) {
+    if (backend->type->conclude)
         backend->type->conclude(backend, context);
-    }
 }

@@ -33,18 +33,16 @@ typedef struct cuda {
 } cuda;
 
 static void check_options(const backend_options *options) {
-    if (options->imitate_gbps > 0 || options->imitate_latency_us > 0) {
+    if (options->imitate_gbps > 0 || options->imitate_latency_us > 0)
         fail(EXIT_USAGE, "engine cuda cannot imitate a link");
-    }
-    if (options->threads > 0) {
+    if (options->threads > 0)
         fail(EXIT_USAGE, "engine cuda has no --threads to choose");
-    }
 }
 
 static void cuda_open(backend *backend, const backend_options *options) {
     kvf_error error = {0};
     check_options(options);
-    cuda *own = must_grow(NULL, 1, sizeof(*own));
+    cuda *own = must_grow(NULL, 1, sizeof *own);
     *own = (cuda){
         .link_bytes = options->link_bytes > 0 ? options->link_bytes : USUAL_LINK_BYTES,
     };
@@ -61,9 +59,8 @@ static void cuda_open(backend *backend, const backend_options *options) {
 
 static void cuda_close(backend *backend) {
     cuda *own = backend->own;
-    if (own->link != NULL) {
+    if (own->link)
         link_close(own->link);
-    }
     device_contents_close(own->contents);
     device_close(&own->device);
     free(own->costs_from);
@@ -73,14 +70,13 @@ static void cuda_close(backend *backend) {
 static void *allocate_pinned(cuda *own, size_t bytes) {
     kvf_cuda_pinned_options options = {
         .bytes = bytes, .device = own->device.index, .near_device = true};
-    kvf_cuda_pinned_info output;
+    kvf_cuda_pinned_info info;
     for (size_t i = 0; i < MOST_PINNED; i++) {
-        if (own->pinned[i] == NULL) {
-            if (kvf_cuda_pinned_create(&options, &own->pinned[i], &output, NULL) != KVF_OK) {
+        if (!own->pinned[i]) {
+            if (kvf_cuda_pinned_create(&options, &own->pinned[i], &info, NULL) != KVF_OK)
                 return NULL;
-            }
-            own->pinned_bytes += output.bytes;
-            own->huge_bytes += output.huge_bytes;
+            own->pinned_bytes += info.bytes;
+            own->huge_bytes += info.huge_bytes;
             return kvf_cuda_pinned_base(own->pinned[i]);
         }
     }
@@ -90,9 +86,8 @@ static void *allocate_pinned(cuda *own, size_t bytes) {
 static void *cuda_allocate(backend *backend, side side, size_t bytes) {
     cuda *own = backend->own;
     void *memory = NULL;
-    if (side == SIDE_HOST) {
+    if (side == SIDE_HOST)
         return allocate_pinned(own, bytes);
-    }
     kvf_status status = kvf_cuda_device_alloc(own->device.index, bytes, &memory, NULL);
     return status == KVF_OK ? memory : NULL;
 }
@@ -105,7 +100,7 @@ static void cuda_release(backend *backend, side side, void *memory, size_t bytes
         return;
     }
     for (size_t i = 0; i < MOST_PINNED; i++) {
-        if (own->pinned[i] != NULL && kvf_cuda_pinned_base(own->pinned[i]) == memory) {
+        if (own->pinned[i] && kvf_cuda_pinned_base(own->pinned[i]) == memory) {
             kvf_cuda_pinned_destroy(own->pinned[i]);
             own->pinned[i] = NULL;
             return;
@@ -119,20 +114,18 @@ static kvf_memory cuda_memory(side side) {
 
 static void cuda_fill(backend *backend, side side, const kvf_layout *layout, const uint64_t *ids,
                       const uint64_t *seeds, size_t count) {
-    if (side == SIDE_DEVICE) {
+    if (side == SIDE_DEVICE)
         device_contents_fill(((cuda *)backend->own)->contents, layout, ids, seeds, count);
-    } else {
+    else
         contents_fill(layout, ids, seeds, count);
-    }
 }
 
 static void cuda_poison(backend *backend, side side, const kvf_layout *layout, const uint64_t *ids,
                         size_t count) {
-    if (side == SIDE_DEVICE) {
+    if (side == SIDE_DEVICE)
         device_contents_poison(((cuda *)backend->own)->contents, layout, ids, count);
-    } else {
+    else
         contents_poison(layout, ids, count);
-    }
 }
 
 static size_t cuda_check(backend *backend, side side, const kvf_layout *layout, const uint64_t *ids,
@@ -149,9 +142,8 @@ static unsigned cuda_link_ways(const backend *backend) {
 
 static double cuda_link_ns(backend *backend, const link_copy *copy) {
     cuda *own = backend->own;
-    if (own->link == NULL) {
+    if (!own->link)
         own->link = link_open(&own->device, own->link_bytes);
-    }
     bool to_device = copy->direction->dst == SIDE_DEVICE;
     return (double)copy->bytes * link_sample_ns(own->link, to_device, copy->opposed);
 }
@@ -231,7 +223,7 @@ static const direction cuda_directions[] = {
 /* By the numbers of kvf_cuda_strategy. */
 static const char *const cuda_strategies[] = {"auto", "loop", "batch", "kernel", "staged", NULL};
 
-_Static_assert(sizeof(cuda_strategies) / sizeof(cuda_strategies[0]) == KVF_CUDA_STRATEGIES + 1,
+_Static_assert(sizeof cuda_strategies / sizeof cuda_strategies[0] == KVF_CUDA_STRATEGIES + 1,
                "every strategy has its name");
 
 static const computation cuda_computation = {

@@ -24,7 +24,7 @@ static void host_open(backend *backend, const backend_options *options) {
         .imitate_latency_us = options->imitate_latency_us,
     };
     must(kvf_engine_host_create(&chosen, &backend->engine, &error), &error, "opening the engine");
-    host *own = must_grow(NULL, 1, sizeof(*own));
+    host *own = must_grow(NULL, 1, sizeof *own);
     /* By default as many as the engine then takes. */
     *own = (host){.threads = options->threads > 0 ? options->threads : usable_cpus(8)};
     backend->own = own;
@@ -33,18 +33,16 @@ static void host_open(backend *backend, const backend_options *options) {
 
 static void host_close(backend *backend) {
     host *own = backend->own;
-    if (own->pool != NULL) {
+    if (own->pool)
         copy_pool_destroy(own->pool);
-    }
     free(own);
 }
 
 static void *host_allocate(backend *backend, side side, size_t bytes) {
     (void)backend, (void)side;
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) {
+    if (memory == MAP_FAILED)
         return NULL;
-    }
     madvise(memory, bytes, MADV_HUGEPAGE); /* only faster with it: failure is fine */
     return memory;
 }
@@ -84,12 +82,10 @@ static unsigned host_link_ways(const backend *backend) {
 /* Way w is w + 1 threads. */
 static double host_link_ns(backend *backend, const link_copy *copy) {
     host *own = backend->own;
-    if (copy->opposed) {
+    if (copy->opposed)
         return NAN; /* memory has no directions */
-    }
-    if (own->pool == NULL) {
+    if (!own->pool)
         own->pool = copy_pool_create(own->threads);
-    }
     uint64_t start = clock_ns();
     copy_pool_run(own->pool, copy->dst, copy->src, copy->bytes, copy->way + 1);
     return (double)(clock_ns() - start);

@@ -41,11 +41,9 @@ static bool each_piece(const kvf_layout *layout, uint64_t id, uint64_t seed, vis
     const kvf_region *regions = kvf_layout_regions(layout, &count);
     for (size_t i = 0; i < count; i++) {
         size_t rows = regions[i].rows > 0 ? regions[i].rows : 1;
-        for (size_t row = 0; row < rows; row++, index++) {
-            if (!visit(piece_of(&regions[i], id, row, index), seed)) {
+        for (size_t row = 0; row < rows; row++, index++)
+            if (!visit(piece_of(&regions[i], id, row, index), seed))
                 return false;
-            }
-        }
     }
     return true;
 }
@@ -68,7 +66,7 @@ static bool check_piece(piece piece, uint64_t seed) {
 static void *run_part(void *argument) {
     part *part = argument;
     for (size_t i = 0; i < part->count; i++) {
-        uint64_t seed = part->seeds != NULL ? part->seeds[i] : 0;
+        uint64_t seed = part->seeds ? part->seeds[i] : 0;
         part->failed += !each_piece(part->layout, part->ids[i], seed, part->visit);
     }
     return NULL;
@@ -87,7 +85,7 @@ static part cut_part(const part *all, size_t n, size_t threads) {
     size_t first = all->count * n / threads;
     cut.count = all->count * (n + 1) / threads - first;
     cut.ids += first;
-    cut.seeds = all->seeds != NULL ? all->seeds + first : NULL;
+    cut.seeds = all->seeds ? all->seeds + first : NULL;
     return cut;
 }
 
@@ -100,17 +98,14 @@ static size_t run(const part *all) {
     for (size_t i = 0; i < count; i++) {
         parts[i] = cut_part(all, i, count);
         int code = i + 1 < count ? pthread_create(&threads[i], NULL, run_part, &parts[i]) : 0;
-        if (code != 0) {
+        if (code != 0)
             fail(EXIT_CHECK, "cannot start a thread: %s", strerror(code));
-        }
     }
-    if (count > 0) {
+    if (count > 0)
         run_part(&parts[count - 1]); /* the last one here */
-    }
     for (size_t i = 0; i < count; i++) {
-        if (i + 1 < count) {
+        if (i + 1 < count)
             pthread_join(threads[i], NULL);
-        }
         failed += parts[i].failed;
     }
     return failed;

@@ -37,20 +37,17 @@ static void *work(void *argument) {
     unsigned done = 0;
     pthread_mutex_lock(&pool->lock);
     for (;;) {
-        while (pool->job == done && !pool->closing) {
+        while (pool->job == done && !pool->closing)
             pthread_cond_wait(&pool->started, &pool->lock);
-        }
-        if (pool->closing) {
+        if (pool->closing)
             break;
-        }
         done = pool->job;
         if (self->part < pool->parts) {
             pthread_mutex_unlock(&pool->lock);
             copy_part(pool, self->part);
             pthread_mutex_lock(&pool->lock);
-            if (--pool->running == 0) {
+            if (--pool->running == 0)
                 pthread_cond_signal(&pool->ended);
-            }
         }
     }
     pthread_mutex_unlock(&pool->lock);
@@ -58,9 +55,9 @@ static void *work(void *argument) {
 }
 
 copy_pool *copy_pool_create(unsigned threads) {
-    copy_pool *pool = must_grow(NULL, 1, sizeof(*pool));
+    copy_pool *pool = must_grow(NULL, 1, sizeof *pool);
     *pool = (copy_pool){.worker_count = threads - 1};
-    pool->workers = must_grow(NULL, pool->worker_count, sizeof(*pool->workers));
+    pool->workers = must_grow(NULL, pool->worker_count, sizeof *pool->workers);
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->started, NULL);
     pthread_cond_init(&pool->ended, NULL);
@@ -68,9 +65,8 @@ copy_pool *copy_pool_create(unsigned threads) {
         worker *worker = &pool->workers[i];
         *worker = (struct worker){.pool = pool, .part = i + 1};
         int failed = pthread_create(&worker->thread, NULL, work, worker);
-        if (failed != 0) {
+        if (failed != 0)
             fail(EXIT_CHECK, "cannot start a thread: %s", strerror(failed));
-        }
     }
     return pool;
 }
@@ -80,9 +76,8 @@ void copy_pool_destroy(copy_pool *pool) {
     pool->closing = true;
     pthread_cond_broadcast(&pool->started);
     pthread_mutex_unlock(&pool->lock);
-    for (unsigned i = 0; i < pool->worker_count; i++) {
+    for (unsigned i = 0; i < pool->worker_count; i++)
         pthread_join(pool->workers[i].thread, NULL);
-    }
     pthread_cond_destroy(&pool->started);
     pthread_cond_destroy(&pool->ended);
     pthread_mutex_destroy(&pool->lock);
@@ -98,14 +93,12 @@ void copy_pool_run(copy_pool *pool, void *dst, const void *src, size_t bytes, un
     pool->parts = threads;
     pool->running = threads - 1;
     pool->job++;
-    if (threads > 1) {
+    if (threads > 1)
         pthread_cond_broadcast(&pool->started);
-    }
     pthread_mutex_unlock(&pool->lock);
     copy_part(pool, 0);
     pthread_mutex_lock(&pool->lock);
-    while (pool->running > 0) {
+    while (pool->running > 0)
         pthread_cond_wait(&pool->ended, &pool->lock);
-    }
     pthread_mutex_unlock(&pool->lock);
 }

@@ -17,13 +17,11 @@ static char *copy_text(const char *text) {
 /* "NVIDIA H100 80GB HBM3" as "nvidia-h100-80gb-hbm3". */
 static void make_name(const char *gpu, char *out) {
     char *at = out;
-    for (; *gpu != '\0'; gpu++) {
-        if (isalnum((unsigned char)*gpu)) {
+    for (; *gpu != '\0'; gpu++)
+        if (isalnum((unsigned char)*gpu))
             *at++ = (char)tolower((unsigned char)*gpu);
-        } else if (at > out && at[-1] != '-') {
+        else if (at > out && at[-1] != '-')
             *at++ = '-';
-        }
-    }
     at -= at > out && at[-1] == '-';
     *at = '\0';
 }
@@ -31,11 +29,10 @@ static void make_name(const char *gpu, char *out) {
 char *costs_cache_path(const char *gpu) {
     const char *cache = getenv("XDG_CACHE_HOME");
     const char *home = getenv("HOME");
-    bool has_cache = cache != NULL && cache[0] == '/'; /* relative ones are to be ignored */
+    bool has_cache = cache && cache[0] == '/'; /* relative ones are to be ignored */
     const char *root = has_cache ? cache : home;
-    if (root == NULL || root[0] == '\0') {
+    if (!root || root[0] == '\0')
         return NULL;
-    }
     char *name = must_grow(NULL, strlen(gpu) + 1, 1);
     make_name(gpu, name);
     size_t size = strlen(root) + strlen(name) + sizeof("/.cache/kvferry/cuda-.json");
@@ -48,7 +45,7 @@ char *costs_cache_path(const char *gpu) {
 bool costs_make_folders(const char *path) {
     char *folder = copy_text(path);
     bool made = true;
-    for (char *at = strchr(folder + 1, '/'); made && at != NULL; at = strchr(at + 1, '/')) {
+    for (char *at = strchr(folder + 1, '/'); made && at; at = strchr(at + 1, '/')) {
         *at = '\0';
         made = mkdir(folder, 0777) == 0 || errno == EEXIST;
         *at = '/';
@@ -72,7 +69,7 @@ static kvf_cuda_costs *load(const char *path, int device, char **from) {
     char text[256];
     kvf_status status = kvf_cuda_costs_load(path, device, NULL, &costs, &error);
     if (status != KVF_OK) {
-        kvf_error_format(&error, text, sizeof(text));
+        kvf_error_format(&error, text, sizeof text);
         fail(EXIT_USAGE, "%s: %s", path, text);
     }
     *from = copy_text(path);
@@ -85,10 +82,9 @@ static kvf_cuda_costs *load_cached(const char *path, int device) {
     kvf_error error = {0};
     char text[256];
     if (access(path, F_OK) != 0 ||
-        kvf_cuda_costs_load(path, device, NULL, &costs, &error) == KVF_OK) {
+        kvf_cuda_costs_load(path, device, NULL, &costs, &error) == KVF_OK)
         return costs;
-    }
-    kvf_error_format(&error, text, sizeof(text));
+    kvf_error_format(&error, text, sizeof text);
     fprintf(
         stderr,
         "kvferry: %s: %s; going by the built-in cost table (`kvferry calibrate` makes another)\n",
@@ -97,12 +93,11 @@ static kvf_cuda_costs *load_cached(const char *path, int device) {
 }
 
 kvf_cuda_costs *costs_choose(const backend_options *options, const char *gpu, char **from) {
-    if (options->costs != NULL) {
+    if (options->costs)
         return load(options->costs, options->device, from);
-    }
     char *path = options->builtin_costs ? NULL : costs_cache_path(gpu);
-    kvf_cuda_costs *costs = path != NULL ? load_cached(path, options->device) : NULL;
-    if (costs != NULL) {
+    kvf_cuda_costs *costs = path ? load_cached(path, options->device) : NULL;
+    if (costs) {
         *from = path;
         return costs;
     }

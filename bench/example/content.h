@@ -51,9 +51,8 @@ CONTENT_BOTH void content_write(const layer_view *view, const uint64_t *table, s
     for (unsigned part = 0; part < 2; part++) {
         uint64_t *words =
             content_at(view, table[token / view->block_tokens], part, token % view->block_tokens);
-        for (size_t w = 0; w < view->words; w++) {
+        for (size_t w = 0; w < view->words; w++)
             words[w] = content_word(seed, view->layer, part, w);
-        }
     }
 }
 
@@ -63,11 +62,9 @@ CONTENT_BOTH uint64_t content_sum(const layer_view *view, const uint64_t *table,
     uint64_t sum = 0;
     for (size_t t = 0, token = block * view->block_tokens; t < view->block_tokens && token < tokens;
          t++, token++) {
-        for (unsigned part = 0; part < 2; part++) {
-            for (size_t w = 0; w < view->words; w++) {
+        for (unsigned part = 0; part < 2; part++)
+            for (size_t w = 0; w < view->words; w++)
                 sum += content_term(content_at(view, table[block], part, t)[w], token, part, w);
-            }
-        }
     }
     return sum;
 }
@@ -75,11 +72,9 @@ CONTENT_BOTH uint64_t content_sum(const layer_view *view, const uint64_t *table,
 /* What a token should have added to that. */
 CONTENT_BOTH uint64_t content_expected(uint64_t seed, uint32_t layer, size_t token, size_t words) {
     uint64_t sum = 0;
-    for (unsigned part = 0; part < 2; part++) {
-        for (size_t w = 0; w < words; w++) {
+    for (unsigned part = 0; part < 2; part++)
+        for (size_t w = 0; w < words; w++)
             sum += content_term(content_word(seed, layer, part, w), token, part, w);
-        }
-    }
     return sum;
 }
 

@@ -31,9 +31,8 @@ static cuda *of(machine *machine) {
 }
 
 static void check_cuda(cudaError_t code, const char *what) {
-    if (code != cudaSuccess) {
+    if (code != cudaSuccess)
         die(what, cudaGetErrorString(code));
-    }
 }
 
 static void *cuda_allocate(machine *machine, kvf_memory memory, size_t bytes) {
@@ -47,9 +46,8 @@ static void *cuda_allocate(machine *machine, kvf_memory memory, size_t bytes) {
         .bytes = bytes, .device = own->device, .near_device = true};
     kvf_cuda_pinned **pinned = &own->pinned[own->pinned_count];
     if (own->pinned_count == MOST_PINNED ||
-        kvf_cuda_pinned_create(&options, pinned, NULL, NULL) != KVF_OK) {
+        kvf_cuda_pinned_create(&options, pinned, NULL, NULL) != KVF_OK)
         return NULL;
-    }
     own->pinned_count++;
     return kvf_cuda_pinned_base(*pinned);
 }
@@ -81,9 +79,8 @@ static void cuda_layer(machine *machine, const step *step, const layer_view *vie
         .blocks = step->blocks,
     };
     kvf_error error = {0};
-    if (step->landing != NULL) {
+    if (step->landing)
         check(kvf_cuda_wait_layer(step->landing, view->layer, stream, &error), &error);
-    }
     check_cuda(kernels_layer(&layer, stream), "launching a kernel");
 }
 
@@ -108,22 +105,20 @@ static void cuda_end(machine *machine, kvf_tier *tier, const step *step) {
 
 static bool cuda_done(machine *machine, const step *step) {
     cudaError_t code = cudaEventQuery(of(machine)->events[step->lane]);
-    if (code != cudaErrorNotReady) {
+    if (code != cudaErrorNotReady)
         check_cuda(code, "a step");
-    }
     return code == cudaSuccess;
 }
 
 static void cuda_close(machine *machine) {
     cuda *own = of(machine);
     kvf_engine_destroy(machine->engine);
-    for (size_t lane = 0; lane < MOST_LANES && own->streams[lane] != NULL; lane++) {
+    for (size_t lane = 0; lane < MOST_LANES && own->streams[lane]; lane++) {
         check_cuda(cudaEventDestroy(own->events[lane]), "cudaEventDestroy");
         check_cuda(cudaStreamDestroy(own->streams[lane]), "cudaStreamDestroy");
     }
-    for (size_t i = 0; i < own->pinned_count; i++) {
+    for (size_t i = 0; i < own->pinned_count; i++)
         kvf_cuda_pinned_destroy(own->pinned[i]);
-    }
     free(own);
 }
 
@@ -134,7 +129,7 @@ machine *machine_cuda_open(const options *options) {
         .no_thread = options->no_threads,
         .background_from_gbps = (double)options->offload_mbps / 1000,
     };
-    cuda *own = must_have(1, sizeof(*own));
+    cuda *own = must_have(1, sizeof *own);
     own->device = chosen.device;
     own->machine = (machine){
         .device_memory = KVF_MEMORY_DEVICE,

@@ -23,13 +23,10 @@ static void host_layer(machine *machine, const step *step, const layer_view *vie
     (void)machine;
     /* Where that fails, so does the transfer, and the step is void. It may still be moving other
      * blocks: nobody may look. */
-    if (step->landing != NULL &&
-        kvf_transfer_wait_layer(step->landing, view->layer, -1, NULL) != KVF_OK) {
+    if (step->landing && kvf_transfer_wait_layer(step->landing, view->layer, -1, NULL) != KVF_OK)
         return;
-    }
-    for (size_t token = step->first_new; token < step->tokens; token++) {
+    for (size_t token = step->first_new; token < step->tokens; token++)
         content_write(view, step->table, token, step->seeds[token - step->first_new]);
-    }
     for (size_t block = 0; block < step->blocks; block++) {
         step->sums[view->layer * step->blocks + block] =
             content_sum(view, step->table, block, step->tokens);
@@ -53,7 +50,7 @@ machine *machine_host_open(const options *options) {
         .max_transfers = options->max_transfers,
         .background_gbps = (double)options->offload_mbps / 1000,
     };
-    machine *machine = must_have(1, sizeof(*machine));
+    machine *machine = must_have(1, sizeof *machine);
     *machine = (struct machine){
         .device_memory = KVF_MEMORY_HOST,
         .host_memory = KVF_MEMORY_HOST,

@@ -16,23 +16,21 @@ void die(const char *what, const char *why) {
 void check(kvf_status status, const kvf_error *error) {
     char text[256];
     if (status != KVF_OK) {
-        kvf_error_format(error, text, sizeof(text));
+        kvf_error_format(error, text, sizeof text);
         die("kvferry", text);
     }
 }
 
 void *must_have(size_t count, size_t size) {
     void *memory = calloc(count, size);
-    if (memory == NULL) {
+    if (!memory)
         die("memory", "there is none left");
-    }
     return memory;
 }
 
 static machine *open_machine(const options *options) {
-    if (strcmp(options->engine, "host") == 0) {
+    if (strcmp(options->engine, "host") == 0)
         return machine_host_open(options);
-    }
 #ifdef EXAMPLE_CUDA
     return machine_cuda_open(options);
 #else
@@ -44,11 +42,9 @@ static void run(runtime *rt, const options *options) {
     const time_t begin = time(NULL);
     while (rt->counts.finished < options->sequences &&
            (options->steps == 0 || rt->counts.steps < options->steps) &&
-           (options->seconds == 0 || time(NULL) - begin < (time_t)options->seconds)) {
-        if (!runtime_round(rt)) {
+           (options->seconds == 0 || time(NULL) - begin < (time_t)options->seconds))
+        if (!runtime_round(rt))
             (void)sched_yield(); /* transfers and streams are at work */
-        }
-    }
 }
 
 static void output(const char *engine, const counts *counts) {

@@ -37,7 +37,7 @@ static const struct number {
 };
 
 enum {
-    NUMBERS = sizeof(numbers) / sizeof(numbers[0]),
+    NUMBERS = sizeof numbers / sizeof numbers[0],
     KEY_NUMBER = 0x1000, /* + its index */
     KEY_ENGINE = 0x2000,
     KEY_NO_THREADS,
@@ -63,15 +63,12 @@ static void parse_number(options *chosen, size_t index, const char *text,
 }
 
 static void check_sizes(const options *chosen, const struct argp_state *state) {
-    if (chosen->token_bytes % sizeof(uint64_t) != 0) {
+    if (chosen->token_bytes % sizeof(uint64_t) != 0)
         argp_error(state, "--token-bytes: %zu is no multiple of 8", chosen->token_bytes);
-    }
-    if (chosen->device_blocks * chosen->block_tokens < chosen->tokens) {
+    if (chosen->device_blocks * chosen->block_tokens < chosen->tokens)
         argp_error(state, "the device tier cannot hold one sequence of %zu tokens", chosen->tokens);
-    }
-    if (strcmp(chosen->engine, "host") != 0 && strcmp(chosen->engine, "cuda") != 0) {
+    if (strcmp(chosen->engine, "host") != 0 && strcmp(chosen->engine, "cuda") != 0)
         argp_error(state, "--engine: there is no '%s'", chosen->engine);
-    }
 }
 
 static error_t parse(int key, char *argument, struct argp_state *state) {

@@ -11,18 +11,16 @@ static void open_tier(pool *pool, size_t blocks, bool integrity) {
     };
     kvf_error error = {0};
     check(kvf_tier_create(pool->machine->engine, &options, &pool->tier, &error), &error);
-    pool->free = must_have(blocks, sizeof(*pool->free));
-    pool->blocks = must_have(blocks, sizeof(*pool->blocks));
-    for (uint64_t id = 0; id < blocks; id++) {
+    pool->free = must_have(blocks, sizeof *pool->free);
+    pool->blocks = must_have(blocks, sizeof *pool->blocks);
+    for (uint64_t id = 0; id < blocks; id++)
         pool->free[pool->free_count++] = id;
-    }
 }
 
 static kvf_buffer allocate(pool *pool, size_t bytes) {
     pool->memory = pool->machine->allocate(pool->machine, pool->kind, bytes);
-    if (pool->memory == NULL) {
+    if (!pool->memory)
         die("making a tier", "no memory is left");
-    }
     return (kvf_buffer){.base = pool->memory, .bytes = bytes};
 }
 
@@ -39,10 +37,9 @@ void pool_open_device(pool *device, machine *machine, const options *options) {
     *device =
         (pool){.machine = machine, .kind = machine->device_memory, .in_order = machine->in_order};
     char *memory = allocate(device, options->layers * bytes).base;
-    kvf_buffer *buffers = must_have(options->layers, sizeof(*buffers));
-    for (size_t layer = 0; layer < options->layers; layer++) {
+    kvf_buffer *buffers = must_have(options->layers, sizeof *buffers);
+    for (size_t layer = 0; layer < options->layers; layer++)
         buffers[layer] = (kvf_buffer){.base = memory + layer * bytes, .bytes = bytes};
-    }
     check(kvf_layout_per_layer(&shape, buffers, KVF_BLOCK_FIRST, &device->layout, &error), &error);
     free(buffers);
     open_tier(device, shape.blocks, false);

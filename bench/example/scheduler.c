@@ -11,9 +11,8 @@ static sequence *pick(const runtime *rt, wanted_fn *wanted, number_fn *number) {
     sequence *found = NULL;
     for (size_t i = 0; i < rt->live_count; i++) {
         sequence *s = rt->live[i];
-        if (wanted(s) && (found == NULL || number(s) < number(found))) {
+        if (wanted(s) && (!found || number(s) < number(found)))
             found = s;
-        }
     }
     return found;
 }
@@ -27,7 +26,7 @@ static bool is_on_device(const sequence *s) {
 }
 
 static bool has_no_step(const sequence *s) {
-    return s->on_device && s->step == NULL;
+    return s->on_device && !s->step;
 }
 
 static uint64_t earliest(const sequence *s) {
@@ -45,9 +44,8 @@ static uint64_t longest_idle(const sequence *s) {
 /* Coming and going */
 
 static bool begin_next(runtime *rt) {
-    if (rt->live_count == rt->options->live || rt->begun == rt->options->sequences) {
+    if (rt->live_count == rt->options->live || rt->begun == rt->options->sequences)
         return false;
-    }
     sequence *s = rt->live[rt->live_count++] = sequence_create(rt, rt->begun++);
     s->since = rt->clock++;
     return true;
@@ -56,18 +54,16 @@ static bool begin_next(runtime *rt) {
 static bool resume_next(runtime *rt) {
     sequence *s = pick(rt, waits, earliest);
     /* Not before its last transfer is over, and its last step has told the next token. */
-    if (s == NULL || s->moving != NULL || s->step != NULL || !sequence_resume(rt, s)) {
+    if (!s || s->moving || s->step || !sequence_resume(rt, s))
         return false;
-    }
     s->since = s->ran = rt->clock++;
     s->turn = 0;
     return true;
 }
 
 static bool leave(runtime *rt, sequence *s) {
-    if (!sequence_leave(rt, s)) {
+    if (!sequence_leave(rt, s))
         return false;
-    }
     s->since = rt->clock++;
     return true;
 }
@@ -75,16 +71,13 @@ static bool leave(runtime *rt, sequence *s) {
 /* All text that was finished, in whatever order: the same on every machine. */
 static void finish(runtime *rt, sequence *s) {
     uint64_t text = s->name;
-    for (size_t i = 0; i < s->length; i++) {
+    for (size_t i = 0; i < s->length; i++)
         text = mix(text + kvf_sequence_tokens(s->tokens)[i]);
-    }
     rt->counts.texts += text;
     rt->counts.finished++;
-    for (size_t i = 0; i < rt->live_count; i++) {
-        if (rt->live[i] == s) {
+    for (size_t i = 0; i < rt->live_count; i++)
+        if (rt->live[i] == s)
             rt->live[i] = rt->live[--rt->live_count];
-        }
-    }
     sequence_destroy(rt, s);
 }
 
@@ -94,14 +87,12 @@ static bool finish_steps(runtime *rt) {
     bool any = false;
     for (size_t lane = 0; lane < rt->options->lanes; lane++) {
         sequence *s = rt->in_lane[lane];
-        if (s == NULL || !sequence_finish_step(rt, s)) {
+        if (!s || !sequence_finish_step(rt, s))
             continue;
-        }
         rt->in_lane[lane] = NULL;
         any = true;
-        if (kvf_sequence_token_count(s->tokens) == s->length) {
+        if (kvf_sequence_token_count(s->tokens) == s->length)
             finish(rt, s);
-        }
     }
     return any;
 }
@@ -109,29 +100,24 @@ static bool finish_steps(runtime *rt) {
 /* Room for the next token. Blocks that are free but still in use come by themselves; only where
  * there are none does somebody have to leave. Until there are, the sequence stands still. */
 static bool grow(runtime *rt, sequence *s) {
-    if (sequence_grow(rt, s)) {
+    if (sequence_grow(rt, s))
         return true;
-    }
-    if (rt->device.free_count < sequence_lacks(rt, s) &&
-        leave(rt, pick(rt, is_on_device, latest))) {
+    if (rt->device.free_count < sequence_lacks(rt, s) && leave(rt, pick(rt, is_on_device, latest)))
         rt->counts.preempted++;
-    }
     return false;
 }
 
 static bool launch(runtime *rt, size_t lane, sequence *s) {
     s->ran = rt->clock++;
-    if (!grow(rt, s)) {
+    if (!grow(rt, s))
         return false;
-    }
     sequence_launch(rt, s, &rt->steps[lane]);
     rt->in_lane[lane] = s;
     s->turn++;
     /* The turn is over: the offload is submitted at once and begins behind the step, for which
      * nobody here waits. When the engine is full, the turn is one step longer. */
-    if (s->turn >= rt->options->slice && s->moving == NULL && pick(rt, waits, earliest) != NULL) {
+    if (s->turn >= rt->options->slice && !s->moving && pick(rt, waits, earliest))
         (void)leave(rt, s);
-    }
     return true;
 }
 
@@ -140,10 +126,9 @@ static bool launch_steps(runtime *rt) {
     bool any = false;
     for (size_t lane = 0; lane < rt->options->lanes; lane++) {
         sequence *s = NULL;
-        while (rt->in_lane[lane] == NULL && (s = pick(rt, has_no_step, longest_idle)) != NULL &&
-               s->ran < round) { /* each is asked once */
+        while (!rt->in_lane[lane] && (s = pick(rt, has_no_step, longest_idle)) != NULL &&
+               s->ran < round) /* each is asked once */
             any |= launch(rt, lane, s);
-        }
     }
     return any;
 }
@@ -159,7 +144,7 @@ static bool happens(runtime *rt, size_t every) {
 /* To each once, or some would never come to their end. */
 static void hang_up(runtime *rt) {
     sequence *s = rt->live_count > 0 ? rt->live[mix(rt->random) % rt->live_count] : NULL;
-    if (s != NULL && !s->restarted) {
+    if (s && !s->restarted) {
         sequence_restart(rt, s);
         s->since = rt->clock++;
         rt->counts.restarted++;
@@ -180,23 +165,18 @@ static void rot(runtime *rt) {
 bool runtime_round(runtime *rt) {
     /* An engine without threads works here and in waits. With threads it costs next to nothing. */
     (void)kvf_engine_progress(rt->machine->engine);
-    for (size_t i = 0; i < rt->live_count; i++) {
+    for (size_t i = 0; i < rt->live_count; i++)
         sequence_collect(rt, rt->live[i]);
-    }
     bool any = finish_steps(rt);
-    while (begin_next(rt)) {
+    while (begin_next(rt))
         any = true;
-    }
-    if (any && happens(rt, rt->options->hang_ups)) {
+    if (any && happens(rt, rt->options->hang_ups))
         hang_up(rt);
-    }
-    if (any && happens(rt, rt->options->rot)) {
+    if (any && happens(rt, rt->options->rot))
         rot(rt);
-    }
     any |= launch_steps(rt);
-    while (resume_next(rt)) { /* what it onboards comes beside the steps just launched */
+    while (resume_next(rt)) /* what it onboards comes beside the steps just launched */
         any = true;
-    }
     return any;
 }
 
@@ -207,11 +187,10 @@ static void open_steps(runtime *rt) {
     const size_t table = rt->most_blocks, seeds = options->tokens;
     const size_t all = table + seeds + options->layers * rt->most_blocks;
     machine *machine = rt->machine;
-    rt->arrays = machine->allocate(machine, machine->host_memory,
-                                   options->lanes * all * sizeof(*rt->arrays));
-    if (rt->arrays == NULL) {
+    rt->arrays =
+        machine->allocate(machine, machine->host_memory, options->lanes * all * sizeof *rt->arrays);
+    if (!rt->arrays)
         die("making steps", "no memory is left");
-    }
     for (size_t lane = 0; lane < options->lanes; lane++) {
         uint64_t *own = rt->arrays + lane * all;
         rt->steps[lane] = (step){.lane = (unsigned)lane,
@@ -224,8 +203,8 @@ static void open_steps(runtime *rt) {
 void runtime_open(runtime *rt, machine *machine, const options *options) {
     *rt = (runtime){.options = options, .machine = machine, .clock = 1, .random = options->seed};
     rt->most_blocks = (options->tokens + options->block_tokens - 1) / options->block_tokens;
-    rt->ids = must_have(rt->most_blocks, sizeof(*rt->ids));
-    rt->live = must_have(options->live, sizeof(*rt->live));
+    rt->ids = must_have(rt->most_blocks, sizeof *rt->ids);
+    rt->live = must_have(options->live, sizeof *rt->live);
     pool_open_device(&rt->device, machine, options);
     pool_open_host(&rt->host, machine, options, rt->device.layout);
     open_steps(rt);
@@ -233,14 +212,11 @@ void runtime_open(runtime *rt, machine *machine, const options *options) {
 
 /* Steps first, then transfers, then tiers and their memory, at last the engine. */
 void runtime_close(runtime *rt) {
-    for (size_t lane = 0; lane < rt->options->lanes; lane++) {
-        while (rt->in_lane[lane] != NULL && !rt->machine->done(rt->machine, &rt->steps[lane])) {
+    for (size_t lane = 0; lane < rt->options->lanes; lane++)
+        while (rt->in_lane[lane] && !rt->machine->done(rt->machine, &rt->steps[lane]))
             (void)kvf_engine_progress(rt->machine->engine);
-        }
-    }
-    for (size_t i = 0; i < rt->live_count; i++) {
+    for (size_t i = 0; i < rt->live_count; i++)
         sequence_destroy(rt, rt->live[i]);
-    }
     pool_close(&rt->device);
     pool_close(&rt->host);
     rt->machine->release(rt->machine, rt->machine->host_memory, rt->arrays);

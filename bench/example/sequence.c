@@ -25,9 +25,8 @@ static uint64_t seed_of(const runtime *rt, const sequence *s, size_t token) {
         kvf_hash parent = kvf_sequence_hashes(s->tokens)[block - 1];
         seed = mix(parent.low ^ mix(parent.high));
     }
-    for (size_t i = block * rt->options->block_tokens; i <= token; i++) {
+    for (size_t i = block * rt->options->block_tokens; i <= token; i++)
         seed = mix(seed + kvf_sequence_tokens(s->tokens)[i] + 1);
-    }
     return seed;
 }
 
@@ -50,9 +49,8 @@ static void share(runtime *rt, sequence *s) {
     size_t found = 0;
     kvf_error error = {0};
     while (found < kvf_sequence_block_count(s->tokens) &&
-           pool_share(&rt->host, hashes[found], &rt->ids[found])) {
+           pool_share(&rt->host, hashes[found], &rt->ids[found]))
         found++;
-    }
     check(kvf_assignments_extend_assigned(s->host, rt->ids, hashes, found, &error), &error);
     rt->counts.shared += found;
 }
@@ -71,10 +69,10 @@ static void begin(runtime *rt, sequence *s) {
 }
 
 sequence *sequence_create(runtime *rt, uint64_t name) {
-    sequence *s = must_have(1, sizeof(*s));
+    sequence *s = must_have(1, sizeof *s);
     kvf_error error = {0};
     s->name = name;
-    s->expected = must_have(rt->options->layers * rt->most_blocks, sizeof(*s->expected));
+    s->expected = must_have(rt->options->layers * rt->most_blocks, sizeof *s->expected);
     check(kvf_sequence_create(&(kvf_sequence_options){.block_size = rt->options->block_tokens},
                               &s->tokens, &error),
           &error);
@@ -90,11 +88,10 @@ sequence *sequence_create(runtime *rt, uint64_t name) {
 static void give(pool *pool, const kvf_assignments *tracker, uint64_t from) {
     const kvf_view phases[] = {kvf_assignments_assigned(tracker), kvf_assignments_staged(tracker),
                                kvf_assignments_pending(tracker)};
-    for (size_t i = 0; i < sizeof(phases) / sizeof(phases[0]); i++) {
+    for (size_t i = 0; i < sizeof phases / sizeof phases[0]; i++) {
         const uint64_t first = phases[i].first_position, skip = from > first ? from - first : 0;
-        if (skip < phases[i].count) {
+        if (skip < phases[i].count)
             pool_give(pool, phases[i].ids + skip, phases[i].count - skip);
-        }
     }
 }
 
@@ -112,7 +109,7 @@ static void give_device(runtime *rt, sequence *s) {
 }
 
 static void give_all(runtime *rt, sequence *s) {
-    if (s->moving != NULL) {
+    if (s->moving) {
         kvf_bound_cancel(s->moving);
         s->cancelled = true;
     }
@@ -149,13 +146,12 @@ static kvf_status submit(runtime *rt, sequence *s, const pool *src, const pool *
     kvf_error error = {0};
     kvf_status status =
         kvf_bound_submit(src->tier, dst->tier, pair, 1, options, &s->moving, &error);
-    if (status == KVF_ERR_AGAIN) {
+    if (status == KVF_ERR_AGAIN)
         rt->counts.again++;
-    } else if (status == KVF_ERR_ENGINE || status == KVF_ERR_NO_MEMORY) {
+    else if (status == KVF_ERR_ENGINE || status == KVF_ERR_NO_MEMORY)
         rt->counts.failed++;
-    } else {
+    else
         check(status, &error);
-    }
     return status;
 }
 
@@ -182,9 +178,8 @@ static void onboarded(runtime *rt, sequence *s, size_t landed, bool failed) {
     const kvf_view host = kvf_assignments_assigned(s->host);
     rt->counts.onboarded += landed;
     if (failed) {
-        for (size_t i = landed; i < host.count; i++) {
+        for (size_t i = landed; i < host.count; i++)
             pool_withdraw(&rt->host, host.ids[i]);
-        }
         give_host(rt, s, landed);
         s->computed = landed * rt->options->block_tokens;
         s->discard = s->step != NULL;
@@ -196,9 +191,8 @@ bool sequence_resume(runtime *rt, sequence *s) {
     const size_t there = kvf_assignments_assigned_count(s->host);
     const kvf_pair pair = {.src = s->host, .dst = s->device};
     const kvf_submit_options options = {.by_layer = true};
-    if (!sequence_grow(rt, s)) {
+    if (!sequence_grow(rt, s))
         return false;
-    }
     kvf_status status = there > 0 ? submit(rt, s, &rt->host, &rt->device, &pair, &options) : KVF_OK;
     if (status == KVF_ERR_AGAIN) {
         give_device(rt, s);
@@ -206,9 +200,8 @@ bool sequence_resume(runtime *rt, sequence *s) {
     }
     s->on_device = true;
     s->computed = there * rt->options->block_tokens;
-    if (status != KVF_OK) {
+    if (status != KVF_OK)
         onboarded(rt, s, 0, true);
-    }
     return true;
 }
 
@@ -224,20 +217,17 @@ static bool offload(runtime *rt, sequence *s) {
     kvf_error error = {0};
     check(kvf_assignments_extend_block_ids(s->host, rt->ids, taken, &error), &error);
     kvf_status status = taken > 0 ? submit(rt, s, &rt->device, &rt->host, &pair, &options) : KVF_OK;
-    if (status != KVF_OK) {
+    if (status != KVF_OK)
         give_host(rt, s, there);
-    }
-    if (status == KVF_ERR_AGAIN) {
+    if (status == KVF_ERR_AGAIN)
         return false;
-    }
     give_device(rt, s);
     return true;
 }
 
 bool sequence_leave(runtime *rt, sequence *s) {
-    if (s->moving == NULL) {
+    if (!s->moving)
         return offload(rt, s);
-    }
     kvf_bound_cancel(s->moving); /* the host has it all still */
     s->cancelled = true;
     s->discard = s->step != NULL;
@@ -250,22 +240,19 @@ bool sequence_leave(runtime *rt, sequence *s) {
 static void offloaded(runtime *rt, sequence *s, size_t landed) {
     const kvf_view host = kvf_assignments_assigned(s->host);
     rt->counts.offloaded += landed;
-    for (size_t i = host.count - landed; i < host.count; i++) {
+    for (size_t i = host.count - landed; i < host.count; i++)
         pool_publish(&rt->host, host.ids[i], host.hashes[i]);
-    }
     give_host(rt, s, host.count); /* what did not land */
 }
 
 void sequence_collect(runtime *rt, sequence *s) {
     size_t landed = 0;
     kvf_error error = {0};
-    kvf_status status = s->moving != NULL ? kvf_bound_poll(s->moving, &error) : KVF_PENDING;
-    if (status == KVF_PENDING) {
+    kvf_status status = s->moving ? kvf_bound_poll(s->moving, &error) : KVF_PENDING;
+    if (status == KVF_PENDING)
         return;
-    }
-    if (status == KVF_ERR_BROKEN) {
+    if (status == KVF_ERR_BROKEN)
         check(status, &error); /* nothing will move any more */
-    }
     (void)kvf_bound_result(s->moving, 0, &landed);
     /* To trackers that were cleared it is CLOSED, however it has ended. */
     rt->counts.cancelled +=
@@ -282,9 +269,8 @@ void sequence_collect(runtime *rt, sequence *s) {
 /* Steps */
 
 static size_t copy_ids(uint64_t *to, kvf_view view) {
-    if (view.count > 0) {
-        memcpy(to, view.ids, view.count * sizeof(*to));
-    }
+    if (view.count > 0)
+        memcpy(to, view.ids, view.count * sizeof *to);
     return view.count;
 }
 
@@ -296,9 +282,8 @@ static void describe(const runtime *rt, const sequence *s, step *step) {
     step->first_new = s->computed;
     step->written = s->computed / rt->options->block_tokens;
     step->landing = kvf_bound_transfer(s->moving);
-    for (size_t token = step->first_new; token < step->tokens; token++) {
+    for (size_t token = step->first_new; token < step->tokens; token++)
         step->seeds[token - step->first_new] = seed_of(rt, s, token);
-    }
 }
 
 void sequence_launch(runtime *rt, sequence *s, step *step) {
@@ -342,21 +327,18 @@ static void verify(runtime *rt, const sequence *s) {
  */
 static uint32_t sample(const runtime *rt, const step *step) {
     uint64_t seen = 0;
-    for (size_t i = 0; i < rt->options->layers * step->blocks; i++) {
+    for (size_t i = 0; i < rt->options->layers * step->blocks; i++)
         seen = mix(seen ^ step->sums[i]);
-    }
     return (uint32_t)(seen % VOCABULARY);
 }
 
 bool sequence_finish_step(runtime *rt, sequence *s) {
-    if (!rt->machine->done(rt->machine, s->step)) {
+    if (!rt->machine->done(rt->machine, s->step))
         return false;
-    }
     /* That all layers have landed is not yet that the transfer succeeds, and only then is what the
      * step has read to be believed. */
-    if (!s->discard && s->on_device && s->moving != NULL) {
+    if (!s->discard && s->on_device && s->moving)
         return false;
-    }
     if (s->discard) {
         rt->counts.discarded++;
     } else {

@@ -27,28 +27,26 @@ static void open_own(compute *compute) {
                          ? 1024
                          : (size_t)compute->device->multiprocessors * NUMBERS_A_PROCESSOR;
     compute->rounds = compute->device->imitated ? 64 : ROUNDS;
-    size_t bytes = compute->count * sizeof(*compute->numbers);
+    size_t bytes = compute->count * sizeof *compute->numbers;
     must_cuda(cudaMalloc((void **)&compute->numbers, bytes), "cudaMalloc");
     must_cuda(cudaMemset(compute->numbers, 0, bytes), "cudaMemset");
 }
 
 compute *compute_open(const device *device) {
-    compute *opened = must_grow(NULL, 1, sizeof(*opened));
+    compute *opened = must_grow(NULL, 1, sizeof *opened);
     *opened = (compute){.device = device, .stream = device_stream()};
     opened->begin = device_event();
     opened->end = device_event();
     opened->matmul = device->imitated ? NULL : matmul_open(opened->stream);
-    if (opened->matmul == NULL) {
+    if (!opened->matmul)
         open_own(opened);
-    }
     must_cuda(cudaDeviceSynchronize(), "preparing a computation");
     return opened;
 }
 
 void compute_close(compute *compute) {
-    if (compute->matmul != NULL) {
+    if (compute->matmul)
         matmul_close(compute->matmul);
-    }
     must_cuda(cudaFree(compute->numbers), "cudaFree");
     must_cuda(cudaEventDestroy(compute->begin), "cudaEventDestroy");
     must_cuda(cudaEventDestroy(compute->end), "cudaEventDestroy");
@@ -57,11 +55,11 @@ void compute_close(compute *compute) {
 }
 
 const char *compute_name(const compute *compute) {
-    return compute->matmul != NULL ? MATMUL_NAME : "multiply-add kernel";
+    return compute->matmul ? MATMUL_NAME : "multiply-add kernel";
 }
 
 static void enqueue(compute *compute) {
-    if (compute->matmul != NULL) {
+    if (compute->matmul) {
         matmul_enqueue(compute->matmul);
         return;
     }
@@ -74,17 +72,15 @@ static void enqueue(compute *compute) {
 void compute_begin(compute *compute, size_t units) {
     size_t count = units < MOST_UNITS ? units : MOST_UNITS;
     must_cuda(cudaEventRecord(compute->begin, compute->stream), "cudaEventRecord");
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         enqueue(compute);
-    }
     must_cuda(cudaEventRecord(compute->end, compute->stream), "cudaEventRecord");
 }
 
 bool compute_running(const compute *compute) {
     cudaError_t code = cudaEventQuery(compute->end);
-    if (code != cudaErrorNotReady) {
+    if (code != cudaErrorNotReady)
         must_cuda(code, "computing");
-    }
     return code == cudaErrorNotReady;
 }
 

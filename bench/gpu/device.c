@@ -9,25 +9,22 @@
 #define HOLD_NS UINT64_C(1000000000)
 
 void must_cuda(cudaError_t code, const char *what) {
-    if (code != cudaSuccess) {
+    if (code != cudaSuccess)
         fail(EXIT_CHECK, "%s: %s", what, cudaGetErrorString(code));
-    }
 }
 
 int device_count(void) {
     int count = 0;
     cudaError_t code = cudaGetDeviceCount(&count);
-    if (code != cudaSuccess) {
+    if (code != cudaSuccess)
         fail(EXIT_CHECK, "there is no GPU to use: %s", cudaGetErrorString(code));
-    }
     return count;
 }
 
 static void choose(int index) {
     int count = device_count();
-    if (index >= count) {
+    if (index >= count)
         fail(EXIT_USAGE, "--device: there is no GPU %d, they are 0 to %d", index, count - 1);
-    }
     must_cuda(cudaSetDevice(index), "cudaSetDevice");
 }
 
@@ -40,8 +37,8 @@ void device_open(device *device, int index) {
         .imitated = dlsym(RTLD_DEFAULT, "fakecuda_reset") != NULL,
         .multiprocessors = (unsigned)properties.multiProcessorCount,
     };
-    memcpy(device->name, properties.name, sizeof(device->name) - 1);
-    device->hold = device_pinned(sizeof(*device->hold));
+    memcpy(device->name, properties.name, sizeof device->name - 1);
+    device->hold = device_pinned(sizeof *device->hold);
 }
 
 void device_close(device *device) {

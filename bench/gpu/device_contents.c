@@ -19,9 +19,8 @@ struct device_contents {
 
 static void *grow(scratch *scratch, size_t count, size_t size) {
     size_t bytes = 0;
-    if (__builtin_mul_overflow(count, size, &bytes)) {
+    if (__builtin_mul_overflow(count, size, &bytes))
         fail(EXIT_CHECK, "out of memory for %zu x %zu bytes", count, size);
-    }
     if (bytes > scratch->bytes) {
         must_cuda(cudaFreeHost(scratch->memory), "cudaFreeHost"); /* NULL is fine */
         scratch->memory = device_pinned(bytes);
@@ -35,16 +34,15 @@ static void *keep(scratch *scratch, const void *from, size_t count, size_t size)
 }
 
 device_contents *device_contents_open(void) {
-    device_contents *contents = must_grow(NULL, 1, sizeof(*contents));
+    device_contents *contents = must_grow(NULL, 1, sizeof *contents);
     *contents = (device_contents){.stream = device_stream()};
     return contents;
 }
 
 void device_contents_close(device_contents *contents) {
     scratch *all[] = {&contents->pieces, &contents->ids, &contents->seeds, &contents->wrong};
-    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         must_cuda(cudaFreeHost(all[i]->memory), "cudaFreeHost");
-    }
     must_cuda(cudaStreamDestroy(contents->stream), "cudaStreamDestroy");
     free(contents);
 }
@@ -58,10 +56,9 @@ static void describe_pieces(device_contents *contents, const kvf_layout *layout,
                             kernel_blocks *blocks) {
     size_t count, total = 0, n = 0;
     const kvf_region *regions = kvf_layout_regions(layout, &count);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         total += rows_of(&regions[i]);
-    }
-    kernel_piece *pieces = grow(&contents->pieces, total, sizeof(*pieces));
+    kernel_piece *pieces = grow(&contents->pieces, total, sizeof *pieces);
     for (size_t i = 0; i < count; i++) {
         for (size_t row = 0; row < rows_of(&regions[i]); row++) {
             pieces[n++] = (kernel_piece){
@@ -71,9 +68,8 @@ static void describe_pieces(device_contents *contents, const kvf_layout *layout,
             };
         }
     }
-    if (total > UINT32_MAX) {
+    if (total > UINT32_MAX)
         fail(EXIT_CHECK, "%zu pieces of a block are too many", total);
-    }
     blocks->pieces = pieces;
     blocks->piece_count = (uint32_t)total;
 }
@@ -83,8 +79,8 @@ static kernel_blocks describe(device_contents *contents, const kvf_layout *layou
                               const uint64_t *ids, const uint64_t *seeds, size_t count) {
     kernel_blocks blocks = {.block_count = (uint32_t)count};
     describe_pieces(contents, layout, &blocks);
-    blocks.ids = keep(&contents->ids, ids, count, sizeof(*ids));
-    blocks.seeds = seeds != NULL ? keep(&contents->seeds, seeds, count, sizeof(*seeds)) : NULL;
+    blocks.ids = keep(&contents->ids, ids, count, sizeof *ids);
+    blocks.seeds = seeds ? keep(&contents->seeds, seeds, count, sizeof *seeds) : NULL;
     return blocks;
 }
 
@@ -112,14 +108,12 @@ void device_contents_poison(device_contents *contents, const kvf_layout *layout,
 size_t device_contents_check(device_contents *contents, const kvf_layout *layout,
                              const uint64_t *ids, const uint64_t *seeds, size_t count) {
     size_t corrupt = 0;
-    if (count == 0) {
+    if (count == 0)
         return 0;
-    }
     kernel_blocks blocks = describe(contents, layout, ids, seeds, count);
     blocks.wrong = memset(grow(&contents->wrong, count, 1), 0, count);
     finish(contents, kernels_check(&blocks, contents->stream), "checking device memory");
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         corrupt += blocks.wrong[i] != 0;
-    }
     return corrupt;
 }

@@ -20,9 +20,8 @@ static json_t *link_text(unsigned generation, unsigned width) {
 static json_t *measure_way(link_limit *link, bool to_device) {
     double samples[LINK_SAMPLES];
     link_sample_ns(link, to_device, false); /* the first one wakes it */
-    for (size_t i = 0; i < LINK_SAMPLES; i++) {
+    for (size_t i = 0; i < LINK_SAMPLES; i++)
         samples[i] = link_sample_ns(link, to_device, false);
-    }
     return json_real(1 / median(samples, LINK_SAMPLES));
 }
 
@@ -50,8 +49,7 @@ static void describe_state(const gpu_info *facts, json_t *context) {
     json_object_set_new(context, "persistence",
                         facts->persistence >= 0 ? json_boolean(facts->persistence) : json_null());
     json_object_set_new(context, "gpu_virtualisation",
-                        facts->virtualisation != NULL ? json_string(facts->virtualisation)
-                                                      : json_null());
+                        facts->virtualisation ? json_string(facts->virtualisation) : json_null());
 }
 
 void gpu_info_describe(device *device, size_t link_bytes, json_t *context) {
@@ -59,13 +57,11 @@ void gpu_info_describe(device *device, size_t link_bytes, json_t *context) {
     gpu_info facts = {.persistence = -1};
     char bus_id[32];
     int driver = 0, runtime = 0;
-    must_cuda(cudaDeviceGetPCIBusId(bus_id, sizeof(bus_id), device->index),
-              "cudaDeviceGetPCIBusId");
+    must_cuda(cudaDeviceGetPCIBusId(bus_id, sizeof bus_id, device->index), "cudaDeviceGetPCIBusId");
     must_cuda(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
     must_cuda(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
-    if (!device->imitated) {
+    if (!device->imitated)
         gpu_info_get(bus_id, &facts);
-    }
     json_object_set_new(context, "gpu", json_string(device->name));
     json_object_set_new(context, "driver",
                         facts.driver[0] != '\0' ? json_string(facts.driver) : json_null());
@@ -74,9 +70,8 @@ void gpu_info_describe(device *device, size_t link_bytes, json_t *context) {
     json_object_set_new(context, "link", link_text(facts.pcie_generation, facts.pcie_width));
     json_object_set_new(context, "link_at_most",
                         link_text(facts.most_generation, facts.most_width));
-    if (limits != NULL) {
+    if (limits)
         json_object_set_new(context, "link_gbps", limits);
-    }
     describe_state(&facts, context);
     json_object_set_new(context, "imitated", json_boolean(device->imitated));
 }

@@ -46,7 +46,7 @@ static void close_way(const way *way) {
 }
 
 link_limit *link_open(device *device, size_t bytes) {
-    link_limit *link = must_grow(NULL, 1, sizeof(*link));
+    link_limit *link = must_grow(NULL, 1, sizeof *link);
     *link = (link_limit){.device = device, .bytes = bytes / 2 > 0 ? bytes / 2 : 1};
     link->measured = open_way(device, link->bytes);
     link->other = open_way(device, link->bytes);
@@ -77,9 +77,8 @@ static void copy(const link_limit *link, const way *way, bool to_device, int cop
     size_t first = end < link->bytes ? end : link->bytes;
     for (int i = 0; i < copies; i++) {
         copy_piece(way, to_device, 0, first);
-        if (first < link->bytes) {
+        if (first < link->bytes)
             copy_piece(way, to_device, first, link->bytes - first);
-        }
     }
 }
 
@@ -105,9 +104,8 @@ static float run(link_limit *link, bool to_device, bool opposed) {
 double link_sample_ns(link_limit *link, bool to_device, bool opposed) {
     for (int i = 0; i < ATTEMPTS; i++) {
         float ms = run(link, to_device, opposed);
-        if (device_held(link->device)) {
+        if (device_held(link->device))
             return (double)ms * 1e6 / ((double)link->bytes * COPIES);
-        }
     }
     fail(EXIT_CHECK, "measuring the link: queueing %d copies took longer than a stream is held",
          3 * COPIES);

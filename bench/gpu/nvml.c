@@ -43,7 +43,7 @@ static void get_state(void *library, nvml_device device, gpu_info *out) {
     out->power_limit_mw = ask(library, "nvmlDeviceGetEnforcedPowerLimit", device, 0);
     out->persistence = (int)ask(library, "nvmlDeviceGetPersistenceMode", device, (unsigned)-1);
     unsigned mode = ask(library, "nvmlDeviceGetVirtualizationMode", device, (unsigned)-1);
-    out->virtualisation = mode < sizeof(modes) / sizeof(modes[0]) ? modes[mode] : NULL;
+    out->virtualisation = mode < sizeof modes / sizeof modes[0] ? modes[mode] : NULL;
 }
 
 static void get_link(void *library, nvml_device device, gpu_info *out) {
@@ -59,13 +59,10 @@ static void get(void *library, const char *bus_id, gpu_info *out) {
     if (!find_function(library, "nvmlInit_v2", &nvml.init) ||
         !find_function(library, "nvmlShutdown", &nvml.shutdown) ||
         !find_function(library, "nvmlSystemGetDriverVersion", &nvml.driver) ||
-        !find_function(library, "nvmlDeviceGetHandleByPciBusId_v2", &nvml.find) ||
-        nvml.init() != 0) {
+        !find_function(library, "nvmlDeviceGetHandleByPciBusId_v2", &nvml.find) || nvml.init() != 0)
         return;
-    }
-    if (nvml.driver(out->driver, sizeof(out->driver)) != 0) {
+    if (nvml.driver(out->driver, sizeof out->driver) != 0)
         out->driver[0] = '\0';
-    }
     if (nvml.find(bus_id, &device) == 0) {
         get_link(library, device, out);
         get_state(library, device, out);
@@ -76,7 +73,7 @@ static void get(void *library, const char *bus_id, gpu_info *out) {
 void gpu_info_get(const char *bus_id, gpu_info *out) {
     *out = (gpu_info){.persistence = -1};
     void *library = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
-    if (library != NULL) {
+    if (library) {
         get(library, bus_id, out);
         dlclose(library);
     }

@@ -85,13 +85,11 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 /* Whether a file can be made there, so that nothing is measured in vain. */
 static bool can_be_made(const char *path) {
     const char *slash = strrchr(path, '/');
-    char *folder = strdup(slash == NULL ? "." : path);
-    if (folder == NULL) {
+    char *folder = strdup(!slash ? "." : path);
+    if (!folder)
         return false;
-    }
-    if (slash != NULL) {
+    if (slash)
         folder[slash > path ? slash - path : 1] = '\0'; /* "/" itself keeps its slash */
-    }
     bool can = access(folder, W_OK | X_OK) == 0;
     free(folder);
     return can;
@@ -99,16 +97,13 @@ static bool can_be_made(const char *path) {
 
 /* Where the cost table goes; the caller frees it. */
 static char *choose_path(const calibrate_options *chosen, const char *gpu) {
-    char *path = chosen->file != NULL ? strdup(chosen->file) : costs_cache_path(gpu);
-    if (path == NULL) {
+    char *path = chosen->file ? strdup(chosen->file) : costs_cache_path(gpu);
+    if (!path)
         fail(EXIT_USAGE, "there is no cache directory: set HOME or XDG_CACHE_HOME, or --output");
-    }
-    if (chosen->file == NULL && !costs_make_folders(path)) {
+    if (!chosen->file && !costs_make_folders(path))
         fail(EXIT_USAGE, "%s: cannot make its directory: %s", path, strerror(errno));
-    }
-    if (!can_be_made(path)) {
+    if (!can_be_made(path))
         fail(EXIT_USAGE, "%s: cannot be written: %s", path, strerror(errno));
-    }
     return path;
 }
 
@@ -116,11 +111,10 @@ static void save(const kvf_cuda_costs *costs, const char *path) {
     kvf_error error = {0};
     char text[256];
     kvf_status status = kvf_cuda_costs_save(costs, path, &error);
-    if (status == KVF_ERR_ENGINE) {
+    if (status == KVF_ERR_ENGINE)
         fail(EXIT_USAGE, "%s: cannot be written: %s", path, strerror(error.native_code));
-    }
     if (status != KVF_OK) {
-        kvf_error_format(&error, text, sizeof(text));
+        kvf_error_format(&error, text, sizeof text);
         fail(EXIT_CHECK, "%s: %s", path, text);
     }
 }
@@ -140,11 +134,10 @@ static double calibrate(const calibrate_options *chosen, double most, const char
     uint64_t start = clock_ns();
     must(kvf_cuda_costs_calibrate(&chosen->calibrate, &costs, &error), &error, "calibrating");
     double seconds = (double)(clock_ns() - start) / 1e9, noise = kvf_cuda_costs_noise(costs);
-    if (noise <= most) {
+    if (noise <= most)
         save(costs, path);
-    } else {
+    else
         json_object_set_new(context, "costs", json_null());
-    }
     cost_table_rows(costs, output);
     json_object_set_new(context, "calibration_seconds", json_real(seconds));
     json_object_set_new(context, "calibration_noise", json_real(noise));

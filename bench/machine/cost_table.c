@@ -34,13 +34,12 @@ static kvf_layout *make_layout(size_t fragment_bytes, size_t blocks, bool device
 /* Random ids on the device, counting ones on the host. */
 static kvf_move *make_move(const kvf_layout *device, const kvf_layout *host, bool to_device) {
     size_t blocks = kvf_layout_blocks(device);
-    uint64_t *ids = must_grow(NULL, 2 * blocks, sizeof(*ids));
+    uint64_t *ids = must_grow(NULL, 2 * blocks, sizeof *ids);
     uint64_t state = SEED;
     kvf_move *move = NULL;
     kvf_error error = {0};
-    for (size_t i = 0; i < blocks; i++) {
+    for (size_t i = 0; i < blocks; i++)
         ids[i] = ids[blocks + i] = i;
-    }
     shuffle(ids, blocks, &state);
     kvf_plan plan = {.count = blocks,
                      .src_ids = to_device ? ids + blocks : ids,
@@ -58,7 +57,7 @@ static void fill_row(json_t *row, const kvf_cuda_explanation *expected) {
     char key[64];
     row_text(row, "chosen", kvf_cuda_strategy_name(expected->chosen));
     for (unsigned i = 1; i < KVF_CUDA_STRATEGIES; i++) {
-        snprintf(key, sizeof(key), "%s_us", kvf_cuda_strategy_name((kvf_cuda_strategy)i));
+        snprintf(key, sizeof key, "%s_us", kvf_cuda_strategy_name((kvf_cuda_strategy)i));
         row_real(row, key, expected->us[i]);
     }
     row_real(row, "wire_us", expected->wire_us);
@@ -90,9 +89,7 @@ static void add_row(const kvf_cuda_costs *costs, size_t fragment_bytes, bool to_
 void cost_table_rows(const kvf_cuda_costs *costs, output *output) {
     static const size_t fragment_bytes[] = {1 << 10,  4 << 10,   16 << 10,
                                             64 << 10, 256 << 10, 1 << 20};
-    for (int to_device = 1; to_device >= 0; to_device--) {
-        for (size_t i = 0; i < sizeof(fragment_bytes) / sizeof(fragment_bytes[0]); i++) {
+    for (int to_device = 1; to_device >= 0; to_device--)
+        for (size_t i = 0; i < sizeof fragment_bytes / sizeof fragment_bytes[0]; i++)
             add_row(costs, fragment_bytes[i], to_device == 1, output);
-        }
-    }
 }

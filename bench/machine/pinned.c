@@ -72,13 +72,11 @@ static bool check_memory(char *memory, size_t bytes) {
         must_cuda(cudaPointerGetAttributes(&attributes, ends[i]), "cudaPointerGetAttributes");
         right = right && attributes.type == cudaMemoryTypeHost;
     }
-    for (size_t at = 0; at < bytes; at += page) {
+    for (size_t at = 0; at < bytes; at += page)
         memory[at] = (char)(at / page * 31 + 1);
-    }
     consume(memory);
-    for (size_t at = 0; at < bytes; at += page) {
+    for (size_t at = 0; at < bytes; at += page)
         right = right && memory[at] == (char)(at / page * 31 + 1);
-    }
     return right;
 }
 
@@ -147,7 +145,7 @@ int bench_pinned_main(int argc, char **argv) {
     output_begin(output);
     size_t wrong = 0;
     for (size_t i = 0; i < chosen.bytes.count; i++) {
-        for (size_t w = 0; w < sizeof(ways) / sizeof(ways[0]); w++) {
+        for (size_t w = 0; w < sizeof ways / sizeof ways[0]; w++) {
             wrong +=
                 !measure_way(&chosen, (size_t)chosen.bytes.values[i], ways[w], output_row(output));
         }
@@ -158,8 +156,7 @@ int bench_pinned_main(int argc, char **argv) {
     device_close(&device);
     output_close(output);
     free(chosen.bytes.values);
-    if (wrong > 0) {
+    if (wrong > 0)
         fail(EXIT_CHECK, "%zu kinds of memory were not as they should be", wrong);
-    }
     return 0;
 }

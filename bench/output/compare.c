@@ -53,11 +53,9 @@ static const char *const circumstances[] = {
 };
 
 static const identity *find_identity(const char *command) {
-    for (size_t i = 0; i < sizeof(identities) / sizeof(identities[0]); i++) {
-        if (strcmp(identities[i].command, command) == 0) {
+    for (size_t i = 0; i < sizeof identities / sizeof identities[0]; i++)
+        if (strcmp(identities[i].command, command) == 0)
             return &identities[i];
-        }
-    }
     return NULL;
 }
 
@@ -65,16 +63,14 @@ static const identity *find_identity(const char *command) {
 
 /* Null and not there are the same. */
 static bool same_value(const json_t *a, const json_t *b) {
-    bool none_a = a == NULL || json_is_null(a), none_b = b == NULL || json_is_null(b);
+    bool none_a = !a || json_is_null(a), none_b = !b || json_is_null(b);
     return none_a || none_b ? none_a == none_b : json_equal(a, b) == 1;
 }
 
 static bool same_thing(const identity *of, const json_t *a, const json_t *b) {
-    for (size_t i = 0; i < MOST_KEYS && of->keys[i] != NULL; i++) {
-        if (!same_value(json_object_get(a, of->keys[i]), json_object_get(b, of->keys[i]))) {
+    for (size_t i = 0; i < MOST_KEYS && of->keys[i]; i++)
+        if (!same_value(json_object_get(a, of->keys[i]), json_object_get(b, of->keys[i])))
             return false;
-        }
-    }
     return true;
 }
 
@@ -82,9 +78,8 @@ static json_t *find_row(const identity *of, const json_t *rows, const json_t *li
     size_t i;
     json_t *row;
     json_array_foreach(rows, i, row) {
-        if (same_thing(of, row, like)) {
+        if (same_thing(of, row, like))
             return row;
-        }
     }
     return NULL;
 }
@@ -109,12 +104,10 @@ static double noise_of(const json_t *now, const json_t *before) {
 
 /* NULL when it cannot be told. */
 static const char *judge(const identity *of, double ratio, double noise) {
-    if (isnan(ratio) || isnan(noise)) {
+    if (isnan(ratio) || isnan(noise))
         return NULL;
-    }
-    if (fmax(ratio, 1 / ratio) - 1 <= noise) {
+    if (fmax(ratio, 1 / ratio) - 1 <= noise)
         return "within noise";
-    }
     return (ratio > 1) == of->more_is_faster ? "faster" : "slower";
 }
 
@@ -124,10 +117,10 @@ static json_t *real_or_null(double value) {
 
 static bool set_keys(const identity *of, const json_t *now, json_t *pair) {
     bool set = true;
-    for (size_t i = 0; i < MOST_KEYS && of->keys[i] != NULL; i++) {
+    for (size_t i = 0; i < MOST_KEYS && of->keys[i]; i++) {
         json_t *value = json_object_get(now, of->keys[i]);
-        set = set && json_object_set_new(pair, of->keys[i],
-                                         value != NULL ? json_incref(value) : json_null()) == 0;
+        set = set &&
+              json_object_set_new(pair, of->keys[i], value ? json_incref(value) : json_null()) == 0;
     }
     return set;
 }
@@ -140,11 +133,10 @@ static void count(json_t *comparison, const char *key) {
 }
 
 static void count_verdict(json_t *comparison, const char *verdict) {
-    if (verdict == NULL) {
+    if (!verdict)
         count(comparison, "unknown");
-    } else {
+    else
         count(comparison, strcmp(verdict, "within noise") == 0 ? "within_noise" : verdict);
-    }
 }
 
 static bool add_pair(const identity *of, const json_t *now, const json_t *before,
@@ -153,13 +145,12 @@ static bool add_pair(const identity *of, const json_t *now, const json_t *before
     double noise = noise_of(now, before);
     const char *verdict = judge(of, figure / was, noise);
     json_t *pair = json_object();
-    bool set = set_keys(of, now, pair) &&
-               json_object_set_new(pair, "now", real_or_null(figure)) == 0 &&
-               json_object_set_new(pair, "before", real_or_null(was)) == 0 &&
-               json_object_set_new(pair, "ratio", real_or_null(figure / was)) == 0 &&
-               json_object_set_new(pair, "noise", real_or_null(noise)) == 0 &&
-               json_object_set_new(pair, "verdict",
-                                   verdict != NULL ? json_string(verdict) : json_null()) == 0;
+    bool set =
+        set_keys(of, now, pair) && json_object_set_new(pair, "now", real_or_null(figure)) == 0 &&
+        json_object_set_new(pair, "before", real_or_null(was)) == 0 &&
+        json_object_set_new(pair, "ratio", real_or_null(figure / was)) == 0 &&
+        json_object_set_new(pair, "noise", real_or_null(noise)) == 0 &&
+        json_object_set_new(pair, "verdict", verdict ? json_string(verdict) : json_null()) == 0;
     count_verdict(comparison, verdict);
     return json_array_append_new(json_object_get(comparison, "rows"), pair) == 0 && set;
 }
@@ -171,16 +162,14 @@ static bool add_rows(const identity *of, const json_t *now, const json_t *before
     bool added = true;
     json_array_foreach(now, i, row) {
         const json_t *partner = find_row(of, before, row);
-        if (partner != NULL) {
+        if (partner)
             added = add_pair(of, row, partner, comparison) && added;
-        } else {
+        else
             count(comparison, "only_now");
-        }
     }
     json_array_foreach(before, i, row) {
-        if (find_row(of, now, row) == NULL) {
+        if (!find_row(of, now, row))
             count(comparison, "only_before");
-        }
     }
     return added;
 }
@@ -188,12 +177,11 @@ static bool add_rows(const identity *of, const json_t *now, const json_t *before
 /* What differs of what both say. */
 static bool add_differences(const json_t *now, const json_t *before, json_t *differs) {
     bool added = true;
-    for (size_t i = 0; i < sizeof(circumstances) / sizeof(circumstances[0]); i++) {
+    for (size_t i = 0; i < sizeof circumstances / sizeof circumstances[0]; i++) {
         const char *key = circumstances[i];
         json_t *a = json_object_get(now, key), *b = json_object_get(before, key);
-        if (a != NULL && b != NULL && !same_value(a, b)) {
+        if (a && b && !same_value(a, b))
             added = json_object_set_new(differs, key, json_pack("[O, O]", a, b)) == 0 && added;
-        }
     }
     return added;
 }
@@ -203,9 +191,8 @@ static json_t *make_empty(const identity *of, const json_t *before, const char *
     json_t *comparison = json_pack("{s:o, s:s?, s:s, s:[]}", "file", json_text(file), "date",
                                    json_string_value(json_object_get(context, "date")), "figure",
                                    of->figure, "rows");
-    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
         json_object_set_new(comparison, counts[i], json_integer(0));
-    }
     json_object_set_new(comparison, "only_now", json_integer(0));
     json_object_set_new(comparison, "only_before", json_integer(0));
     json_object_set_new(comparison, "differs", json_object());
@@ -215,10 +202,9 @@ static json_t *make_empty(const identity *of, const json_t *before, const char *
 json_t *compare_documents(const char *command, const json_t *now, const json_t *before,
                           const char *file) {
     const identity *of = find_identity(command);
-    json_t *comparison = of != NULL ? make_empty(of, before, file) : NULL;
-    if (comparison == NULL) {
+    json_t *comparison = of ? make_empty(of, before, file) : NULL;
+    if (!comparison)
         return NULL;
-    }
     bool added =
         add_rows(of, json_object_get(now, "rows"), json_object_get(before, "rows"), comparison) &&
         add_differences(json_object_get(now, "context"), json_object_get(before, "context"),
@@ -243,7 +229,7 @@ static long long number_of(const json_t *comparison, const char *key) {
 
 static void print_text(const json_t *value, FILE *out) {
     char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-    fputs(text != NULL ? text : "?", out);
+    fputs(text ? text : "?", out);
     free(text);
 }
 
@@ -272,11 +258,9 @@ void compare_print(const json_t *comparison, FILE *out) {
     const json_t *rows = json_object_get(comparison, "rows");
     fprintf(out, "%s beside that of %s (%s)\n",
             json_string_value(json_object_get(comparison, "figure")),
-            json_string_value(json_object_get(comparison, "file")),
-            date != NULL ? date : "no date");
-    if (json_array_size(rows) > 0) {
+            json_string_value(json_object_get(comparison, "file")), date ? date : "no date");
+    if (json_array_size(rows) > 0)
         table_print(rows, out);
-    }
     fputc('\n', out);
     fprintf(out,
             "ratio = now / before; noise = sqrt(spread_now^2 + spread_before^2), %.0f%% at least; "

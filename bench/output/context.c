@@ -25,26 +25,25 @@ static json_t *kernel_says(const char *path, const char *key) {
     size_t capacity = 0;
     json_t *said = NULL;
     FILE *file = fopen(path, "r");
-    while (file != NULL && said == NULL && getline(&line, &capacity, file) >= 0) {
+    while (file && !said && getline(&line, &capacity, file) >= 0) {
         char *value = strchr(line, ':');
-        if (value != NULL && strncmp(line, key, strlen(key)) == 0) {
+        if (value && strncmp(line, key, strlen(key)) == 0) {
             value += 1 + strspn(value + 1, " \t");
             value[strcspn(value, "\n")] = '\0';
             said = json_string(value);
         }
     }
     free(line);
-    if (file != NULL) {
+    if (file)
         fclose(file);
-    }
-    return said != NULL ? said : json_null();
+    return said ? said : json_null();
 }
 
 /* Processors of x86 have a flag for it, others say nothing. */
 static json_t *virtual_machine(void) {
     json_t *flags = kernel_says("/proc/cpuinfo", "flags");
     const char *text = json_string_value(flags);
-    json_t *is_one = text != NULL ? json_boolean(strstr(text, " hypervisor") != NULL) : json_null();
+    json_t *is_one = text ? json_boolean(strstr(text, " hypervisor") != NULL) : json_null();
     json_decref(flags);
     return is_one;
 }
@@ -53,12 +52,12 @@ static json_t *virtual_machine(void) {
 static json_t *huge_pages(void) {
     char line[128] = "";
     FILE *file = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "r");
-    if (file != NULL) {
+    if (file) {
         (void)!fgets(line, sizeof(line), file);
         fclose(file);
     }
-    char *first = strchr(line, '['), *last = first != NULL ? strchr(first, ']') : NULL;
-    return last != NULL ? json_stringn(first + 1, (size_t)(last - first - 1)) : json_null();
+    char *first = strchr(line, '['), *last = first ? strchr(first, ']') : NULL;
+    return last ? json_stringn(first + 1, (size_t)(last - first - 1)) : json_null();
 }
 
 /* With quotes where a shell wants them. */
@@ -71,9 +70,8 @@ static void put_argument(FILE *out, const char *text) {
     }
     fputc('\'', out);
     for (; *text != '\0'; text++) {
-        if (*text == '\'') {
+        if (*text == '\'')
             fputs("'\\'", out);
-        }
         fputc(*text, out);
     }
     fputc('\'', out);
@@ -85,7 +83,7 @@ static json_t *command_line(void) {
     size_t capacity = 0, size = 0;
     FILE *arguments = fopen("/proc/self/cmdline", "r");
     FILE *out = open_memstream(&text, &size);
-    if (arguments != NULL && out != NULL) {
+    if (arguments && out) {
         fputs("kvferry", out);
         for (size_t i = 0; getdelim(&argument, &capacity, '\0', arguments) >= 0; i++) {
             if (i > 0) {
@@ -94,13 +92,11 @@ static json_t *command_line(void) {
             }
         }
     }
-    if (out != NULL) {
+    if (out)
         fclose(out);
-    }
     json_t *line = json_text(size > 0 ? text : NULL);
-    if (arguments != NULL) {
+    if (arguments)
         fclose(arguments);
-    }
     free(argument);
     free(text);
     return line;
@@ -115,7 +111,7 @@ static json_t *date(void) {
     char text[32];
     struct tm parts;
     time_t now = time(NULL);
-    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &parts));
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &parts));
     return json_string(text);
 }
 
@@ -134,12 +130,10 @@ static bool is_node(const char *name) {
 static json_t *numa_nodes(void) {
     DIR *nodes = opendir("/sys/devices/system/node");
     json_int_t count = 0;
-    if (nodes == NULL) {
+    if (!nodes)
         return json_null();
-    }
-    for (const struct dirent *entry = readdir(nodes); entry != NULL; entry = readdir(nodes)) {
+    for (const struct dirent *entry = readdir(nodes); entry; entry = readdir(nodes))
         count += is_node(entry->d_name);
-    }
     closedir(nodes);
     return count > 0 ? json_integer(count) : json_null();
 }
@@ -162,7 +156,7 @@ json_t *context_make(const char *engine) {
     json_object_set_new(context, "compiler", json_string(COMPILER));
     json_object_set_new(context, "flags", json_string(KVF_BUILD_FLAGS));
     json_object_set_new(context, "build_type", json_string(KVF_BUILD_TYPE));
-    json_object_set_new(context, "engine", engine != NULL ? json_string(engine) : json_null());
+    json_object_set_new(context, "engine", engine ? json_string(engine) : json_null());
     json_object_set_new(context, "gpu", json_null());
     json_object_set_new(context, "driver", json_null());
     json_object_set_new(context, "date", date());
@@ -171,7 +165,7 @@ json_t *context_make(const char *engine) {
 
 static const char *text_of(const json_t *context, const char *key) {
     const char *text = json_string_value(json_object_get(context, key));
-    return text != NULL ? text : "-";
+    return text ? text : "-";
 }
 
 static long long number_of(const json_t *context, const char *key) {
@@ -182,15 +176,13 @@ static void print_machine(const json_t *context, FILE *out) {
     double memory = (double)number_of(context, "memory_bytes");
     fprintf(out, "on %s, %lld cores, %.1f GiB", text_of(context, "cpu"),
             number_of(context, "cores"), memory / (1024.0 * 1024.0 * 1024.0));
-    if (json_is_integer(json_object_get(context, "numa_nodes"))) {
+    if (json_is_integer(json_object_get(context, "numa_nodes")))
         fprintf(out, ", NUMA nodes %lld", number_of(context, "numa_nodes"));
-    }
     fprintf(out, ", %s\n", text_of(context, "kernel"));
     const json_t *is_one = json_object_get(context, "virtual_machine");
     fprintf(out, "processors %s, ", text_of(context, "affinity"));
-    if (json_is_real(json_object_get(context, "load"))) {
+    if (json_is_real(json_object_get(context, "load")))
         fprintf(out, "load %.2f, ", json_real_value(json_object_get(context, "load")));
-    }
     fprintf(out, "transparent huge pages %s%s\n", text_of(context, "huge_pages"),
             json_is_true(is_one)    ? ", a virtual machine"
             : json_is_false(is_one) ? ", no virtual machine"
@@ -199,9 +191,8 @@ static void print_machine(const json_t *context, FILE *out) {
 
 static void print_engine(const json_t *context, FILE *out) {
     fprintf(out, "engine %s", text_of(context, "engine"));
-    if (json_is_integer(json_object_get(context, "threads"))) {
+    if (json_is_integer(json_object_get(context, "threads")))
         fprintf(out, ", threads %lld", number_of(context, "threads"));
-    }
     fprintf(out, ", %s\n", text_of(context, "date"));
 }
 
@@ -225,7 +216,7 @@ static void print_state(const json_t *context, FILE *out) {
         {"memory", "memory_clock_mhz", "memory_clock_most_mhz", "MHz"},
         {"power", "power_w", "power_limit_w", "W"},
     };
-    for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+    for (size_t i = 0; i < sizeof states / sizeof states[0]; i++) {
         if (json_is_integer(json_object_get(context, states[i].now))) {
             fprintf(out, "%s %lld of %lld %s, ", states[i].what, number_of(context, states[i].now),
                     number_of(context, states[i].most), states[i].unit);
@@ -238,9 +229,8 @@ static void print_state(const json_t *context, FILE *out) {
 }
 
 static void print_gpu(const json_t *context, FILE *out) {
-    if (!json_is_string(json_object_get(context, "gpu"))) {
+    if (!json_is_string(json_object_get(context, "gpu")))
         return;
-    }
     fprintf(out, "GPU %s, driver %s, CUDA %s on %s, costs %s\n", text_of(context, "gpu"),
             text_of(context, "driver"), text_of(context, "cuda_runtime"),
             text_of(context, "cuda_driver"), text_of(context, "costs"));
@@ -264,7 +254,6 @@ void context_print(const json_t *context, FILE *out) {
     print_engine(context, out);
     print_gpu(context, out);
     print_group(context, out);
-    if (json_is_true(json_object_get(context, "imitated"))) {
+    if (json_is_true(json_object_get(context, "imitated")))
         fprintf(out, "IMITATED: these times say nothing of a machine\n");
-    }
 }

@@ -27,28 +27,24 @@ static char *read_all(FILE *file, size_t *length) {
 
 /* The parser quotes what it found, which is not to reach a terminal as it is. */
 static void make_printable(char *text) {
-    for (; *text != '\0'; text++) {
+    for (; *text != '\0'; text++)
         *text = isprint((unsigned char)*text) ? *text : '?';
-    }
 }
 
 json_t *json_file_read(const char *path, char *message, size_t size) {
     json_error_t error;
     size_t length = 0;
     FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "r");
-    char *text = file != NULL ? read_all(file, &length) : NULL;
-    if (text == NULL) {
+    char *text = file ? read_all(file, &length) : NULL;
+    if (!text)
         snprintf(message, size, "%s: cannot be read: %s", path, strerror(errno));
-    }
-    if (file != NULL && file != stdin) {
+    if (file && file != stdin)
         fclose(file);
-    }
-    if (text == NULL) {
+    if (!text)
         return NULL;
-    }
     json_t *root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
     free(text);
-    if (root == NULL) {
+    if (!root) {
         make_printable(error.text);
         snprintf(message, size, "%s:%d: not JSON: %s", path, error.line > 0 ? error.line : 0,
                  error.text);
@@ -57,6 +53,6 @@ json_t *json_file_read(const char *path, char *message, size_t size) {
 }
 
 json_t *json_text(const char *text) {
-    json_t *string = text != NULL ? json_string(text) : NULL;
-    return string != NULL ? string : json_null();
+    json_t *string = text ? json_string(text) : NULL;
+    return string ? string : json_null();
 }

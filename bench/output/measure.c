@@ -33,10 +33,9 @@ static int compare(const void *a, const void *b) {
 }
 
 double median(double *values, size_t count) {
-    if (count == 0) {
+    if (count == 0)
         return NAN;
-    }
-    qsort(values, count, sizeof(*values), compare);
+    qsort(values, count, sizeof *values, compare);
     return (values[(count - 1) / 2] + values[count / 2]) / 2;
 }
 
@@ -58,12 +57,10 @@ summary summarize(double *values, size_t count) {
         summary.p90 = nearest_rank(values, count, 90);
         summary.max = values[count - 1];
     }
-    if (count >= 100) {
+    if (count >= 100)
         summary.p99 = nearest_rank(values, count, 99);
-    }
-    if (count >= 2 && summary.median != 0) {
+    if (count >= 2 && summary.median != 0)
         summary.spread = (summary.p90 - summary.p10) / summary.median;
-    }
     return summary;
 }
 
@@ -75,9 +72,8 @@ double part_within(uint64_t begin, uint64_t end, uint64_t from, uint64_t to) {
 
 static uint64_t time_repeats(const measured *measured, size_t repeats) {
     uint64_t start = clock_ns();
-    for (size_t i = 0; i < repeats; i++) {
+    for (size_t i = 0; i < repeats; i++)
         measured->run(measured->context, 0);
-    }
     return clock_ns() - start;
 }
 
@@ -88,22 +84,19 @@ static double repeated_sample(const measured *measured, size_t repeats) {
 /* Doubles the repeats until a sample is long enough. */
 static size_t calibrate(const measured *measured) {
     size_t repeats = 1;
-    while (time_repeats(measured, repeats) < SAMPLE_NS) {
+    while (time_repeats(measured, repeats) < SAMPLE_NS)
         repeats *= 2;
-    }
     return repeats;
 }
 
 /* Each instance once, after it was prepared. */
 static double prepared_sample(const measured *measured, size_t repeats) {
     (void)repeats;
-    for (size_t i = 0; i < measured->instances; i++) {
+    for (size_t i = 0; i < measured->instances; i++)
         measured->prepare(measured->context, i);
-    }
     uint64_t start = clock_ns();
-    for (size_t i = 0; i < measured->instances; i++) {
+    for (size_t i = 0; i < measured->instances; i++)
         measured->run(measured->context, i);
-    }
     return (double)(clock_ns() - start) / (double)measured->instances;
 }
 
@@ -114,18 +107,16 @@ static void take_samples(double (*sample)(const measured *, size_t), const measu
     do {
         sample(measured, repeats);
     } while (clock_ns() - start < WARM_UP_NS);
-    for (size_t i = 0; i < samples; i++) {
+    for (size_t i = 0; i < samples; i++)
         times[i] = sample(measured, repeats);
-    }
 }
 
 summary measure(const measured *measured, size_t samples) {
-    double *times = must_grow(NULL, samples, sizeof(*times));
-    if (measured->prepare == NULL) {
+    double *times = must_grow(NULL, samples, sizeof *times);
+    if (!measured->prepare)
         take_samples(repeated_sample, measured, calibrate(measured), times, samples);
-    } else {
+    else
         take_samples(prepared_sample, measured, 1, times, samples);
-    }
     summary result = summarize(times, samples);
     free(times);
     return result;

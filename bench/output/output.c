@@ -46,43 +46,38 @@ static const option_rule rules[] = {
 
 /* No command with results takes arguments. */
 static error_t parse(int key, char *argument, struct argp_state *state) {
-    if (key == ARGP_KEY_ARG) {
+    if (key == ARGP_KEY_ARG)
         argp_error(state, "'%s' is one argument too many", argument);
-    }
     return option_set(options, rules, key, argument, state);
 }
 
 const struct argp output_argp = {.options = options, .parser = parse};
 
 static FILE *open_json(const char *name) {
-    if (name == NULL || strcmp(name, "-") == 0) {
-        return name == NULL ? NULL : stdout;
-    }
+    if (!name || strcmp(name, "-") == 0)
+        return !name ? NULL : stdout;
     FILE *file = fopen(name, "w");
-    if (file == NULL) {
+    if (!file)
         fail(EXIT_USAGE, "%s: cannot be written: %s", name, strerror(errno));
-    }
     return file;
 }
 
 output *output_open(const output_options *options_given, const char *command, const char *engine) {
-    output *opened = must_grow(NULL, 1, sizeof(*opened));
+    output *opened = must_grow(NULL, 1, sizeof *opened);
     *opened = (output){.json_name = options_given->json, .command = command};
-    if (options_given->compare != NULL) {
+    if (options_given->compare) {
         /* First: the new results may go to the same file. */
         char message[512];
         if (!results_read(options_given->compare, command, &opened->before, message,
-                          sizeof(message))) {
+                          sizeof message))
             fail(EXIT_USAGE, "%s", message);
-        }
     }
     opened->json = open_json(options_given->json);
     opened->rows = json_array();
     opened->root = json_pack("{s:i, s:s, s:o, s:O}", "schema_version", OUTPUT_SCHEMA, "command",
                              command, "context", context_make(engine), "rows", opened->rows);
-    if (opened->root == NULL) {
+    if (!opened->root)
         fail(EXIT_CHECK, "out of memory for results");
-    }
     return opened;
 }
 
@@ -100,16 +95,14 @@ void output_begin(output *output) {
 
 json_t *output_row(output *output) {
     json_t *row = json_object();
-    if (json_array_append_new(output->rows, row) != 0) {
+    if (json_array_append_new(output->rows, row) != 0)
         fail(EXIT_CHECK, "out of memory for results");
-    }
     return row;
 }
 
 static void set(json_t *row, const char *key, json_t *value) {
-    if (json_object_set_new(row, key, value) != 0) {
+    if (json_object_set_new(row, key, value) != 0)
         fail(EXIT_CHECK, "out of memory for results");
-    }
 }
 
 void row_text(json_t *row, const char *key, const char *value) {
@@ -130,7 +123,7 @@ void row_flag(json_t *row, const char *key, bool value) {
 
 static void row_named(json_t *row, const char *name, const char *unit, double value) {
     char key[32];
-    snprintf(key, sizeof(key), "%s_%s", name, unit);
+    snprintf(key, sizeof key, "%s_%s", name, unit);
     row_real(row, key, value);
 }
 
@@ -154,9 +147,8 @@ void row_verified(json_t *row, bool checked, bool right) {
 }
 
 void output_note(output *output, const char *note) {
-    if (output->note_count < MAX_NOTES) {
+    if (output->note_count < MAX_NOTES)
         output->notes[output->note_count++] = note;
-    }
 }
 
 static bool write_value(FILE *out, const json_t *value) {
@@ -191,13 +183,11 @@ static void write_json(const output *output) {
     const char *name = output->json == stdout ? "standard output" : output->json_name;
     errno = 0;
     bool written = write_document(output->json, output->root);
-    if (output->json != stdout) {
+    if (output->json != stdout)
         written = fclose(output->json) == 0 && written;
-    }
     /* close_stdout will tell of an error of stdout's. */
-    if (!written && !(output->json == stdout && ferror(stdout))) {
+    if (!written && !(output->json == stdout && ferror(stdout)))
         fail(EXIT_CHECK, "%s: write failed: %s", name, strerror(errno));
-    }
 }
 
 /* How many rows have this key, or have it true. */
@@ -219,7 +209,7 @@ static void add_noise(const output *output) {
 }
 
 static void add_comparison(const output *output) {
-    if (output->before.root != NULL) {
+    if (output->before.root) {
         set(output->root, "compare",
             compare_documents(output->command, output->root, output->before.root,
                               output->before.name));
@@ -235,9 +225,8 @@ static void print_noise(const output *output) {
 }
 
 static void print_notes(const output *output) {
-    for (size_t i = 0; i < output->note_count; i++) {
+    for (size_t i = 0; i < output->note_count; i++)
         printf("%s%s\n", i == 0 ? "\n" : "", output->notes[i]);
-    }
     if (count_rows(output, "samples", true) > 0) {
         printf("spread = (p90 - p10) / median, noisy above %.0f%%; p99 needs 100 samples\n",
                NOISE_BOUND * 100);
@@ -249,7 +238,7 @@ static void write_text(const output *output) {
     table_print(output->rows, stdout);
     print_notes(output);
     print_noise(output);
-    if (comparison != NULL) {
+    if (comparison) {
         fputc('\n', stdout);
         compare_print(comparison, stdout);
     }
@@ -259,21 +248,18 @@ static void write_text(const output *output) {
 void output_close(output *output) {
     add_noise(output);
     add_comparison(output);
-    if (output->json != stdout) {
+    if (output->json != stdout)
         write_text(output);
-    }
-    if (output->json != NULL) {
+    if (output->json)
         write_json(output);
-    }
-    bool nothing_compared = output->before.root != NULL && !compare_found(output->root);
+    bool nothing_compared = output->before.root && !compare_found(output->root);
     const char *before_name = output->before.name;
     results_free(&output->before);
     json_decref(output->rows);
     json_decref(output->root);
     free(output);
-    if (nothing_compared) { /* only now: what was measured is kept */
+    if (nothing_compared) /* only now: what was measured is kept */
         fail(EXIT_USAGE, "%s: has no row of what was measured now", before_name);
-    }
 }
 
 void close_stdout(void) {
@@ -288,15 +274,13 @@ void close_stdout(void) {
 
 void progress_step(progress *progress, uint64_t done, uint64_t total) {
     uint64_t now = clock_ns();
-    if (now - progress->shown_ns < 100000000 || !isatty(STDERR_FILENO)) {
+    if (now - progress->shown_ns < 100000000 || !isatty(STDERR_FILENO))
         return;
-    }
     progress->shown_ns = now;
     fprintf(stderr, "\r%s: %" PRIu64 " of %" PRIu64, progress->what, done, total);
 }
 
 void progress_end(progress *progress) {
-    if (progress->shown_ns != 0) {
+    if (progress->shown_ns != 0)
         fputs("\r\033[K", stderr);
-    }
 }

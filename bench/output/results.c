@@ -10,40 +10,33 @@ static bool are_objects(const json_t *rows) {
     const json_t *row;
     size_t i;
     json_array_foreach(rows, i, row) {
-        if (!json_is_object(row)) {
+        if (!json_is_object(row))
             return false;
-        }
     }
     return true;
 }
 
 /* Of letters and spaces, and so fit to be shown. */
 static bool is_command(const char *text) {
-    return text != NULL && text[strspn(text, "abcdefghijklmnopqrstuvwxyz ")] == '\0';
+    return text && text[strspn(text, "abcdefghijklmnopqrstuvwxyz ")] == '\0';
 }
 
 /* NULL when the document will do, else what is wrong with it. */
 static const char *find_fault(const results *results) {
     const json_t *version = json_object_get(results->root, "schema_version");
     const json_t *compare = json_object_get(results->root, "compare");
-    if (!json_is_integer(version) || !is_command(results->command)) {
+    if (!json_is_integer(version) || !is_command(results->command))
         return "not a kvferry result: schema_version or command is missing";
-    }
-    if (json_integer_value(version) != OUTPUT_SCHEMA) {
+    if (json_integer_value(version) != OUTPUT_SCHEMA)
         return "written with another schema_version than this kvferry reads";
-    }
-    if (!json_is_object(results->context)) {
+    if (!json_is_object(results->context))
         return "not a kvferry result: the context is missing";
-    }
-    if (json_array_size(results->rows) == 0) {
+    if (json_array_size(results->rows) == 0)
         return "not a kvferry result: it has no rows";
-    }
-    if (json_array_size(results->rows) > RESULTS_MOST_ROWS) {
+    if (json_array_size(results->rows) > RESULTS_MOST_ROWS)
         return "too many rows";
-    }
-    if (!are_objects(results->rows) || !are_objects(json_object_get(compare, "rows"))) {
+    if (!are_objects(results->rows) || !are_objects(json_object_get(compare, "rows")))
         return "not a kvferry result: a row is not an object";
-    }
     return NULL;
 }
 
@@ -55,9 +48,9 @@ bool results_take(const char *name, json_t *root, const char *command, results *
                      .context = json_object_get(root, "context"),
                      .rows = json_object_get(root, "rows")};
     const char *fault = find_fault(out);
-    if (fault != NULL) {
+    if (fault) {
         snprintf(message, size, "%s: %s", name, fault);
-    } else if (command != NULL && strcmp(out->command, command) != 0) {
+    } else if (command && strcmp(out->command, command) != 0) {
         snprintf(message, size, "%s: has results of kvferry %s, not of kvferry %s", name,
                  out->command, command);
     } else {
@@ -69,7 +62,7 @@ bool results_take(const char *name, json_t *root, const char *command, results *
 
 bool results_read(const char *name, const char *command, results *out, char *message, size_t size) {
     json_t *root = json_file_read(name, message, size);
-    return root != NULL && results_take(name, root, command, out, message, size);
+    return root && results_take(name, root, command, out, message, size);
 }
 
 void results_free(results *results) {

@@ -14,26 +14,23 @@ static void format_real(double value, char *cell) {
 }
 
 static void format(const json_t *value, char *cell) {
-    if (json_is_string(value)) {
+    if (json_is_string(value))
         snprintf(cell, CELL_SIZE, "%s", json_string_value(value));
-    } else if (json_is_integer(value)) {
+    else if (json_is_integer(value))
         snprintf(cell, CELL_SIZE, "%lld", (long long)json_integer_value(value));
-    } else if (json_is_real(value)) {
+    else if (json_is_real(value))
         format_real(json_real_value(value), cell);
-    } else if (json_is_boolean(value)) {
+    else if (json_is_boolean(value))
         snprintf(cell, CELL_SIZE, "%s", json_is_true(value) ? "yes" : "no");
-    } else {
+    else
         snprintf(cell, CELL_SIZE, "-");
-    }
 }
 
 static bool varies(const json_t *rows, const char *key) {
     const json_t *first = json_object_get(json_array_get(rows, 0), key);
-    for (size_t i = 1; i < json_array_size(rows); i++) {
-        if (!json_equal(first, json_object_get(json_array_get(rows, i), key))) {
+    for (size_t i = 1; i < json_array_size(rows); i++)
+        if (!json_equal(first, json_object_get(json_array_get(rows, i), key)))
             return true;
-        }
-    }
     return false;
 }
 
@@ -54,11 +51,10 @@ static size_t column_width(const json_t *rows, const char *key) {
 
 /* A cell, right-aligned but for the row's first. */
 static void print_cell(const char *cell, size_t width, bool first, FILE *out) {
-    if (first) {
+    if (first)
         fprintf(out, "%-*s", (int)width, cell);
-    } else {
+    else
         fprintf(out, "  %*s", (int)width, cell);
-    }
 }
 
 /* The varying columns of `row`, or their names for NULL. */
@@ -70,7 +66,7 @@ static void print_line(const json_t *rows, json_t *row, FILE *out) {
     json_object_foreach(json_array_get(rows, 0), key, value) {
         if (varies(rows, key)) {
             format(json_object_get(row, key), cell);
-            print_cell(row != NULL ? cell : key, column_width(rows, key), first, out);
+            print_cell(row ? cell : key, column_width(rows, key), first, out);
             first = false;
         }
     }
@@ -96,12 +92,10 @@ static void print_constants(const json_t *rows, FILE *out) {
 void table_print(const json_t *rows, FILE *out) {
     size_t count = json_array_size(rows);
     print_constants(rows, out);
-    if (count < 2) {
+    if (count < 2)
         return;
-    }
     fputc('\n', out);
     print_line(rows, NULL, out);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         print_line(rows, json_array_get(rows, i), out);
-    }
 }

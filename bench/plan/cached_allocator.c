@@ -16,31 +16,26 @@ static void put(cache *cache, void *block, unsigned class) {
 }
 
 static void *get(cache *cache, unsigned class) {
-    if (class >= CACHE_CLASSES - 1) {
+    if (class >= CACHE_CLASSES - 1)
         return NULL;
-    }
     pthread_mutex_lock(&cache->lock);
     void *block = cache->free[class];
-    if (block != NULL) {
+    if (block)
         memcpy(&cache->free[class], block, sizeof(void *));
-    }
     pthread_mutex_unlock(&cache->lock);
-    return block != NULL ? block : malloc((size_t)1 << class);
+    return block ? block : malloc((size_t)1 << class);
 }
 
 static void *resize(void *user, void *block, size_t old_size, size_t new_size) {
     cache *cache = user;
-    if (block != NULL && new_size > 0 && class_of(old_size) == class_of(new_size)) {
+    if (block && new_size > 0 && class_of(old_size) == class_of(new_size))
         return block;
-    }
     void *grown = new_size > 0 ? get(cache, class_of(new_size)) : NULL;
-    if (new_size > 0 && grown == NULL) {
+    if (new_size > 0 && !grown)
         return NULL;
-    }
-    if (block != NULL) {
-        if (grown != NULL) {
+    if (block) {
+        if (grown)
             memcpy(grown, block, old_size < new_size ? old_size : new_size);
-        }
         put(cache, block, class_of(old_size));
     }
     return grown;
@@ -53,7 +48,7 @@ void cache_open(cache *cache) {
 
 void cache_close(cache *cache) {
     for (size_t i = 0; i < CACHE_CLASSES; i++) {
-        while (cache->free[i] != NULL) {
+        while (cache->free[i]) {
             void *block = cache->free[i];
             memcpy(&cache->free[i], block, sizeof(void *));
             free(block);

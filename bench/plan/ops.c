@@ -98,12 +98,10 @@ static void prepare_assigned(void *context, size_t instance) {
 
 static void look_for(const plan_stage *stage, const uint64_t *ids, size_t expected) {
     size_t found = 0;
-    for (size_t i = 0; i < stage->blocks; i++) {
+    for (size_t i = 0; i < stage->blocks; i++)
         found += kvf_assignments_contains(stage->trackers[0], ids[i]);
-    }
-    if (found != expected) {
+    if (found != expected)
         fail(EXIT_CHECK, "a tracker has %zu of the ids it should have %zu of", found, expected);
-    }
 }
 
 static void run_contains_hit(void *context, size_t instance) {
@@ -202,7 +200,7 @@ static void prepare_submit(void *context, size_t instance) {
     plan_stage *stage = context;
     kvf_error error = {0};
     (void)instance;
-    if (stage->transfer != NULL) {
+    if (stage->transfer) {
         check(kvf_transfer_wait(stage->transfer, -1, &error), &error);
         kvf_transfer_release(stage->transfer);
         stage->transfer = NULL;
@@ -252,10 +250,9 @@ static bool check_hash(plan_stage *stage) {
 /* A phase of the tracker has all ids in order, with their hashes if it has any. */
 static bool has_all(const plan_stage *stage, kvf_view view) {
     bool right = view.count == stage->blocks && view.first_position == 0 &&
-                 memcmp(view.ids, stage->ids, stage->blocks * sizeof(*stage->ids)) == 0;
-    for (size_t i = 0; i < stage->blocks && right && view.hashes != NULL; i++) {
+                 memcmp(view.ids, stage->ids, stage->blocks * sizeof *stage->ids) == 0;
+    for (size_t i = 0; i < stage->blocks && right && view.hashes; i++)
         right = kvf_hash_equal(view.hashes[i], hashes(stage)[i]);
-    }
     return right;
 }
 
@@ -268,14 +265,14 @@ static bool check_pending(plan_stage *stage) {
 
 static bool check_staged(plan_stage *stage) {
     kvf_view staged = kvf_assignments_staged(stage->trackers[0]);
-    return staged.hashes != NULL && has_all(stage, staged) &&
+    return staged.hashes && has_all(stage, staged) &&
            kvf_assignments_pending_count(stage->trackers[0]) == 0 &&
            kvf_assignments_assigned_count(stage->trackers[0]) == 0;
 }
 
 static bool check_assigned(plan_stage *stage) {
     kvf_view assigned = kvf_assignments_assigned(stage->trackers[0]);
-    return assigned.hashes != NULL && has_all(stage, assigned) &&
+    return assigned.hashes && has_all(stage, assigned) &&
            kvf_assignments_pending_count(stage->trackers[0]) == 0 &&
            kvf_assignments_staged_count(stage->trackers[0]) == 0;
 }
@@ -332,9 +329,8 @@ static void copy_box(const kvf_box *box) {
 static void copy_boxes(const kvf_move *move) {
     kvf_box_cursor cursor = {0};
     kvf_box box;
-    while (kvf_move_next(move, &cursor, &box, 1) > 0) {
+    while (kvf_move_next(move, &cursor, &box, 1) > 0)
         copy_box(&box);
-    }
 }
 
 static bool check_lowered(plan_stage *stage, const uint64_t *src_ids, const uint64_t *dst_ids) {
@@ -397,11 +393,10 @@ static size_t instances(const plan_op *op, const plan_stage *stage) {
 
 plan_result plan_op_measure(const plan_op *op, plan_stage *stage, size_t samples) {
     measured measured = {.run = op->run, .context = stage, .instances = instances(op, stage)};
-    if (op->spent > 0) {
+    if (op->spent > 0)
         measured.prepare = op->prepare;
-    } else if (op->prepare != NULL) {
+    else if (op->prepare)
         op->prepare(stage, 0);
-    }
     plan_result result = {.ns = measure(&measured, samples)};
     result.right = op->check(stage);
     prepare_submit(stage, 0); /* what is in flight would be in the next operation's way */
@@ -409,21 +404,18 @@ plan_result plan_op_measure(const plan_op *op, plan_stage *stage, size_t samples
 }
 
 static uint64_t *rising(size_t count, uint64_t first) {
-    uint64_t *ids = must_grow(NULL, count, sizeof(*ids));
-    for (size_t i = 0; i < count; i++) {
+    uint64_t *ids = must_grow(NULL, count, sizeof *ids);
+    for (size_t i = 0; i < count; i++)
         ids[i] = first + i;
-    }
     return ids;
 }
 
 static uint64_t *ids_in_order(size_t count, uint64_t first, id_order order, uint64_t *state) {
     uint64_t *ids = rising(count, first);
-    if (order == IDS_SHUFFLED) {
+    if (order == IDS_SHUFFLED)
         shuffle(ids, count, state);
-    }
-    for (size_t i = 0; i < count && order == IDS_SPARSE; i++) {
+    for (size_t i = 0; i < count && order == IDS_SPARSE; i++)
         ids[i] = mix64(ids[i] + 1); /* one to one: still different */
-    }
     return ids;
 }
 
@@ -431,10 +423,9 @@ static void make_sequence(plan_stage *stage, uint64_t *state) {
     size_t count = stage->blocks * PLAN_BLOCK_TOKENS;
     kvf_sequence_options options = {.block_size = PLAN_BLOCK_TOKENS};
     kvf_error error = {0};
-    stage->tokens = must_grow(NULL, count, sizeof(*stage->tokens));
-    for (size_t i = 0; i < count; i++) {
+    stage->tokens = must_grow(NULL, count, sizeof *stage->tokens);
+    for (size_t i = 0; i < count; i++)
         stage->tokens[i] = (uint32_t)random_next(state);
-    }
     check(kvf_sequence_create(&options, &stage->sequence, &error), &error);
     run_hash(stage, 0);
 }
@@ -462,16 +453,15 @@ static void make_stores(plan_stage *stage, backend *backend) {
 }
 
 plan_stage *plan_stage_open(size_t blocks, id_order ids, backend *backend) {
-    plan_stage *stage = must_grow(NULL, 1, sizeof(*stage));
+    plan_stage *stage = must_grow(NULL, 1, sizeof *stage);
     uint64_t state = SEED;
     *stage = (plan_stage){.blocks = blocks};
     cache_open(&stage->cache);
     stage->ids = ids_in_order(blocks, 0, ids, &state);
     stage->absent = ids_in_order(blocks, blocks, ids, &state);
     stage->rising = rising(blocks, 0);
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < 2; i++)
         stage->random[i] = ids_in_order(blocks, 0, IDS_SHUFFLED, &state);
-    }
     make_sequence(stage, &state);
     make_source(stage);
     make_stores(stage, backend);
@@ -479,9 +469,8 @@ plan_stage *plan_stage_open(size_t blocks, id_order ids, backend *backend) {
 }
 
 void plan_stage_close(plan_stage *stage) {
-    for (size_t i = 0; i < MANY; i++) {
+    for (size_t i = 0; i < MANY; i++)
         kvf_assignments_destroy(stage->trackers[i]);
-    }
     store_close(&stage->src);
     store_close(&stage->dst);
     kvf_assignments_destroy(stage->source);

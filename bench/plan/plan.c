@@ -44,7 +44,7 @@ static const char doc[] =
     "  kvferry bench plan --blocks 64K,1M,10000000 --ids sparse --json plan.json\n";
 
 static void parse_ids(plan_options *chosen, const char *argument, const struct argp_state *state) {
-    for (size_t i = 0; i < sizeof(id_orders) / sizeof(id_orders[0]); i++) {
+    for (size_t i = 0; i < sizeof id_orders / sizeof id_orders[0]; i++) {
         if (strcmp(id_orders[i], argument) == 0) {
             chosen->ids = (id_order)i;
             return;
@@ -69,9 +69,8 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         parse_ids(chosen, argument, state);
         return 0;
     case ARGP_KEY_END:
-        if (chosen->blocks.count == 0) {
+        if (chosen->blocks.count == 0)
             option_list(state, "blocks", "1024,65536", 1, UINT64_MAX, &chosen->blocks);
-        }
         return 0;
     default:
         return option_set(options, rules, key, argument, state);
@@ -97,9 +96,8 @@ static bool measure_op(const plan_options *chosen, const plan_op *op, plan_stage
 static size_t measure_all(const plan_options *chosen, backend *backend, output *output) {
     progress progress = {.what = "operations"};
     size_t ops = 0, done = 0, wrong = 0;
-    while (plan_ops[ops].name != NULL) {
+    while (plan_ops[ops].name)
         ops++;
-    }
     for (size_t i = 0; i < chosen->blocks.count; i++) {
         size_t blocks = (size_t)chosen->blocks.values[i];
         plan_stage *stage = plan_stage_open(blocks, chosen->ids, backend);
@@ -130,8 +128,7 @@ int bench_plan_main(int argc, char **argv) {
                         "blocks; verified: what one more run left, compared");
     output_close(output);
     free(chosen.blocks.values);
-    if (wrong > 0) {
+    if (wrong > 0)
         fail(EXIT_CHECK, "%zu operations did not do what they should", wrong);
-    }
     return 0;
 }

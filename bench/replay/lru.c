@@ -28,32 +28,30 @@ static size_t home(const lru *lru, kvf_hash hash) {
 }
 
 lru *lru_create(size_t capacity) {
-    lru *made = calloc(1, sizeof(*made));
-    if (made == NULL || capacity == 0 || capacity > INT32_MAX) {
+    lru *made = calloc(1, sizeof *made);
+    if (!made || capacity == 0 || capacity > INT32_MAX) {
         free(made);
         return NULL;
     }
     size_t table = 2;
-    while (table < 2 * capacity) {
+    while (table < 2 * capacity)
         table *= 2;
-    }
     made->capacity = capacity;
     made->mask = table - 1;
-    made->nodes = calloc(capacity + 1, sizeof(*made->nodes));
-    made->table = malloc(table * sizeof(*made->table));
-    if (made->nodes == NULL || made->table == NULL) {
+    made->nodes = calloc(capacity + 1, sizeof *made->nodes);
+    made->table = malloc(table * sizeof *made->table);
+    if (!made->nodes || !made->table) {
         lru_destroy(made);
         return NULL;
     }
     made->nodes[capacity].before = made->nodes[capacity].after = (uint32_t)capacity;
-    for (size_t i = 0; i < table; i++) {
+    for (size_t i = 0; i < table; i++)
         made->table[i] = LRU_NONE;
-    }
     return made;
 }
 
 void lru_destroy(lru *lru) {
-    if (lru != NULL) {
+    if (lru) {
         free(lru->nodes);
         free(lru->table);
         free(lru);
@@ -63,9 +61,8 @@ void lru_destroy(lru *lru) {
 /* Where the table has the hash, or the empty entry where it would go. */
 static size_t probe(const lru *lru, kvf_hash hash) {
     size_t at = home(lru, hash);
-    while (lru->table[at] != LRU_NONE && !kvf_hash_equal(lru->nodes[lru->table[at]].hash, hash)) {
+    while (lru->table[at] != LRU_NONE && !kvf_hash_equal(lru->nodes[lru->table[at]].hash, hash))
         at = (at + 1) & lru->mask;
-    }
     return at;
 }
 
@@ -81,9 +78,8 @@ static void forget(lru *lru, kvf_hash hash) {
         lru->table[hole] = LRU_NONE;
         do {
             at = (at + 1) & lru->mask;
-            if (lru->table[at] == LRU_NONE) {
+            if (lru->table[at] == LRU_NONE)
                 return;
-            }
             /* An entry may move into the hole unless its home lies between the two. */
         } while (((at - home(lru, lru->nodes[lru->table[at]].hash)) & lru->mask) <
                  ((at - hole) & lru->mask));

@@ -107,9 +107,8 @@ static const option_rule rules[] = {
 };
 
 static void finish(replay_options *chosen, struct argp_state *state) {
-    if ((chosen->trace != NULL) == chosen->synthetic) {
+    if ((chosen->trace != NULL) == chosen->synthetic)
         argp_error(state, "give either --trace or --synthetic");
-    }
     if (chosen->block_bytes % chosen->server.regions != 0) {
         argp_error(state, "--block-bytes: %zu is no multiple of %zu regions", chosen->block_bytes,
                    chosen->server.regions);
@@ -138,10 +137,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 static void read_trace(const char *name, trace *out) {
     char message[512];
     FILE *file = fopen(name, "r");
-    if (file == NULL) {
+    if (!file)
         fail(EXIT_USAGE, "%s: cannot be opened: %s", name, strerror(errno));
-    }
-    if (!trace_read(file, name, out, message, sizeof(message))) {
+    if (!trace_read(file, name, out, message, sizeof message)) {
         fprintf(stderr, "%s\n", message);
         exit(EXIT_USAGE);
     }
@@ -203,11 +201,10 @@ static void fill_row(json_t *row, server *server, const server_options *options,
     row_count(row, "transfers", transfers);
     row_count(row, "boxes", counts->boxes);
     row_count(row, "verified_blocks", counts->verified_blocks);
-    if (options->verify) {
+    if (options->verify)
         row_count(row, "corrupt_blocks", counts->corrupt_blocks);
-    } else {
+    else
         row_text(row, "corrupt_blocks", NULL);
-    }
     row_real(row, "onboard_gbps", gbps(counts->onboard_bytes, counts->onboard_ns));
     row_real(row, "offload_gbps", gbps(counts->offload_bytes, counts->offload_ns));
     row_summary(row, "us", 1, &summary);
@@ -243,9 +240,8 @@ static int run(const replay_options *chosen, const trace *trace) {
     backend_conclude(&backend, output_context(output));
     backend_close(&backend);
     output_close(output);
-    if (corrupt > 0) {
+    if (corrupt > 0)
         fail(EXIT_CHECK, "%llu blocks did not arrive as they were", (unsigned long long)corrupt);
-    }
     return 0;
 }
 
@@ -263,15 +259,14 @@ int replay_main(int argc, char **argv) {
     };
     trace trace = {0};
     argp_parse(&argp, argc, argv, 0, NULL, &chosen);
-    if (chosen.trace != NULL) {
+    if (chosen.trace) {
         read_trace(chosen.trace, &trace);
     } else {
         size_t requests = chosen.requests > 0 ? chosen.requests : SYNTHETIC_REQUESTS;
         synthetic_make(chosen.seed, requests, &trace);
     }
-    if (chosen.requests > 0) {
+    if (chosen.requests > 0)
         trace_truncate(&trace, chosen.requests);
-    }
     int code = run(&chosen, &trace);
     trace_free(&trace);
     return code;

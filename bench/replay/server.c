@@ -53,9 +53,8 @@ struct server {
 
 static lru *open_lru(size_t blocks) {
     lru *made = lru_create(blocks);
-    if (made == NULL) {
+    if (!made)
         fail(EXIT_CHECK, "out of memory for a tier of %zu blocks", blocks);
-    }
     return made;
 }
 
@@ -78,18 +77,18 @@ static void open_stores(server *server) {
 
 static void open_scratch(server *server) {
     size_t chunk = server->chunk;
-    server->device_ids = must_grow(NULL, chunk, sizeof(*server->device_ids));
-    server->host_ids = must_grow(NULL, chunk, sizeof(*server->host_ids));
-    server->sources = must_grow(NULL, chunk, sizeof(*server->sources));
-    server->missing = must_grow(NULL, chunk, sizeof(*server->missing));
-    server->stretches = must_grow(NULL, chunk, sizeof(*server->stretches));
-    server->pairs = must_grow(NULL, chunk, sizeof(*server->pairs));
-    server->ids = must_grow(NULL, chunk, sizeof(*server->ids));
-    server->seeds = must_grow(NULL, chunk, sizeof(*server->seeds));
+    server->device_ids = must_grow(NULL, chunk, sizeof *server->device_ids);
+    server->host_ids = must_grow(NULL, chunk, sizeof *server->host_ids);
+    server->sources = must_grow(NULL, chunk, sizeof *server->sources);
+    server->missing = must_grow(NULL, chunk, sizeof *server->missing);
+    server->stretches = must_grow(NULL, chunk, sizeof *server->stretches);
+    server->pairs = must_grow(NULL, chunk, sizeof *server->pairs);
+    server->ids = must_grow(NULL, chunk, sizeof *server->ids);
+    server->seeds = must_grow(NULL, chunk, sizeof *server->seeds);
 }
 
 server *server_open(backend *backend, const server_options *options) {
-    server *server = must_grow(NULL, 1, sizeof(*server));
+    server *server = must_grow(NULL, 1, sizeof *server);
     kvf_sequence_options sequence = {.block_size = options->block_tokens};
     kvf_error error = {0};
     *server = (struct server){.backend = backend, .options = *options};
@@ -137,14 +136,13 @@ static void hash_prompt(server *server, const uint64_t *ids, size_t count) {
     size_t block = server->options.block_tokens;
     if (count * block > server->token_capacity) {
         server->token_capacity = count * block;
-        server->tokens = must_grow(server->tokens, count * block, sizeof(*server->tokens));
+        server->tokens = must_grow(server->tokens, count * block, sizeof *server->tokens);
     }
     for (size_t i = 0; i < count; i++) {
         uint32_t *tokens = server->tokens + i * block;
         uint64_t seed = mix64(ids[i] + 1);
-        for (size_t j = 0; j < block; j++) {
+        for (size_t j = 0; j < block; j++)
             tokens[j] = (uint32_t)((seed + j * UINT64_C(0x9e3779b97f4a7c15)) >> 32);
-        }
     }
     must(kvf_sequence_truncate(server->sequence, 0, &error), &error, "hashing");
     must(kvf_sequence_extend(server->sequence, server->tokens, count * block, NULL, &error), &error,
@@ -158,12 +156,10 @@ static bool look_up(server *server, size_t count, bool prefix) {
     for (size_t i = 0; i < count; i++) {
         uint32_t device = lru_find(server->device_blocks, server->hashes[i]);
         uint32_t host = lru_find(server->host_blocks, server->hashes[i]);
-        if (device != LRU_NONE) {
+        if (device != LRU_NONE)
             lru_pin(server->device_blocks, device);
-        }
-        if (host != LRU_NONE) {
+        if (host != LRU_NONE)
             lru_pin(server->host_blocks, host);
-        }
         prefix = prefix && (device != LRU_NONE || host != LRU_NONE);
         server->sources[i] = !prefix ? FROM_COSTS : device != LRU_NONE ? FROM_DEVICE : FROM_HOST;
         server->missing[i] = host == LRU_NONE;
@@ -176,12 +172,10 @@ static bool look_up(server *server, size_t count, bool prefix) {
 /* Slots for what is not there. All that is, is pinned, and a chunk fits: there always is one. */
 static void take_slots(server *server, size_t count) {
     for (size_t i = 0; i < count; i++) {
-        if (server->device_ids[i] == LRU_NONE) {
+        if (server->device_ids[i] == LRU_NONE)
             server->device_ids[i] = lru_take(server->device_blocks, server->hashes[i]);
-        }
-        if (server->host_ids[i] == LRU_NONE) {
+        if (server->host_ids[i] == LRU_NONE)
             server->host_ids[i] = lru_take(server->host_blocks, server->hashes[i]);
-        }
     }
 }
 
@@ -212,9 +206,8 @@ static size_t make_trackers(server *server, size_t count, uint64_t position) {
         size_t on_device = 0, on_host = 0;
         for (end = first; end < count; end++) {
             if (end > first && (server->sources[end] < server->sources[end - 1] ||
-                                server->missing[end] < server->missing[end - 1])) {
+                                server->missing[end] < server->missing[end - 1]))
                 break;
-            }
             on_device += server->sources[end] == FROM_DEVICE;
             on_host += !server->missing[end];
         }
@@ -241,7 +234,7 @@ static void record_latency(server *server, uint64_t ns) {
     if (server->latency_count == server->latency_capacity) {
         server->latency_capacity = 2 * server->latency_capacity + 64;
         server->latencies =
-            must_grow(server->latencies, server->latency_capacity, sizeof(*server->latencies));
+            must_grow(server->latencies, server->latency_capacity, sizeof *server->latencies);
     }
     server->latencies[server->latency_count++] = (double)ns / 1000;
 }
@@ -305,16 +298,13 @@ static bool to_offload(const server *server, size_t index) {
 static moved move_verified(server *server, const store *src, const store *dst, size_t pairs,
                            size_t picked) {
     const backend_type *type = server->backend->type;
-    if (picked == 0) {
+    if (picked == 0)
         return (moved){0};
-    }
-    if (server->options.verify) {
+    if (server->options.verify)
         type->poison(server->backend, dst->side, dst->layout, server->ids, picked);
-    }
     moved moved = move(server, src, dst, pairs);
-    if (moved.blocks != picked) {
+    if (moved.blocks != picked)
         fail(EXIT_CHECK, "a transfer moved %" PRIu64 " blocks of %zu", moved.blocks, picked);
-    }
     if (server->options.verify) {
         server->counts.verified_blocks += picked;
         server->counts.corrupt_blocks += type->check(server->backend, dst->side, dst->layout,
@@ -328,9 +318,8 @@ static void onboard(server *server, size_t count, size_t stretches) {
     for (size_t i = 0; i < stretches; i++) {
         stretch *stretch = &server->stretches[i];
         size_t hits = 0;
-        for (size_t j = 0; j < stretch->count; j++) {
+        for (size_t j = 0; j < stretch->count; j++)
             hits += to_onboard(server, stretch->first + j);
-        }
         if (hits > 0) { /* 0 would mean all */
             server->pairs[pairs++] =
                 (kvf_pair){.src = stretch->host, .dst = stretch->device, .max_blocks = hits};

@@ -41,9 +41,8 @@ static const quantile requests_ago[] = {
 
 static size_t draw(const quantile *quantiles, uint64_t *state) {
     uint64_t at = random_below(state, 1000000); /* in millionths */
-    while (at >= quantiles[1].permille * UINT64_C(1000)) {
+    while (at >= quantiles[1].permille * UINT64_C(1000))
         quantiles++;
-    }
     uint64_t from = quantiles[0].permille * UINT64_C(1000);
     uint64_t width = (uint64_t)(quantiles[1].permille - quantiles[0].permille) * UINT64_C(1000);
     uint64_t rise = (uint64_t)(quantiles[1].value - quantiles[0].value);
@@ -64,9 +63,8 @@ static size_t continue_earlier(const trace *trace, uint64_t *state, uint64_t *id
         shared = (size_t)((count - 1) * part * part / 1000000);
     }
     shared += shared == 0;
-    for (size_t i = 0; i < shared; i++) {
+    for (size_t i = 0; i < shared; i++)
         ids[i] = from[i];
-    }
     return shared;
 }
 
@@ -78,9 +76,8 @@ void synthetic_make(uint64_t seed, size_t requests, trace *out) {
         bool continues = i > 0 && random_below(&state, 1000) < 387;
         size_t shared = continues ? continue_earlier(out, &state, ids) : 1;
         size_t added = draw(continues ? added_blocks : opening_blocks, &state);
-        for (; added > 0 && shared < MAX_BLOCKS; added--) {
+        for (; added > 0 && shared < MAX_BLOCKS; added--)
             ids[shared++] = next_id++;
-        }
         trace_append(out, ids, shared);
     }
 }

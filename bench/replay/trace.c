@@ -35,26 +35,24 @@ static bool refuse(const reader *reader, const char *what) {
 
 static bool refuse_key(const reader *reader, const char *key, const char *what) {
     char text[160];
-    snprintf(text, sizeof(text), "%s %s", key, what);
+    snprintf(text, sizeof text, "%s %s", key, what);
     return refuse(reader, text);
 }
 
 /* Makes room for one more. */
 static void *room(void *block, size_t *capacity, size_t needed, size_t size) {
-    if (needed <= *capacity) {
+    if (needed <= *capacity)
         return block;
-    }
     *capacity = needed + needed / 2 + 64;
     return must_grow(block, *capacity, size);
 }
 
 void trace_append(trace *trace, const uint64_t *ids, size_t count) {
-    trace->ids = room(trace->ids, &trace->id_capacity, trace->blocks + count, sizeof(*ids));
+    trace->ids = room(trace->ids, &trace->id_capacity, trace->blocks + count, sizeof *ids);
     trace->starts =
-        room(trace->starts, &trace->start_capacity, trace->requests + 2, sizeof(*trace->starts));
-    if (count > 0) {
-        memcpy(trace->ids + trace->blocks, ids, count * sizeof(*ids));
-    }
+        room(trace->starts, &trace->start_capacity, trace->requests + 2, sizeof *trace->starts);
+    if (count > 0)
+        memcpy(trace->ids + trace->blocks, ids, count * sizeof *ids);
     trace->starts[trace->requests++] = trace->blocks;
     trace->blocks += count;
     trace->starts[trace->requests] = trace->blocks;
@@ -65,13 +63,11 @@ static bool read_line(reader *reader) {
     line *line = &reader->line;
     int c = getc_unlocked(reader->in);
     line->length = 0;
-    if (c == EOF) {
+    if (c == EOF)
         return false;
-    }
     for (; c != EOF && c != '\n'; c = getc_unlocked(reader->in)) {
-        if (line->length == TRACE_MAX_LINE) {
+        if (line->length == TRACE_MAX_LINE)
             return refuse(reader, "line is too long");
-        }
         line->text = room(line->text, &line->capacity, line->length + 1, 1);
         line->text[line->length++] = (char)c;
     }
@@ -83,26 +79,23 @@ static bool read_line(reader *reader) {
 /* Times and lengths are not used, but a line that has them wrong is not what it claims to be. */
 static bool check_number(const reader *reader, const json_t *request, const char *key) {
     const json_t *value = json_object_get(request, key);
-    if (value == NULL || (json_is_number(value) && json_number_value(value) >= 0)) {
+    if (!value || (json_is_number(value) && json_number_value(value) >= 0))
         return true;
-    }
     return refuse_key(reader, key, json_is_number(value) ? "is negative" : "is not a number");
 }
 
 static bool read_ids(reader *reader, const json_t *list, trace *out) {
     size_t count = json_array_size(list);
-    if (!json_is_array(list)) {
-        return refuse_key(reader, "hash_ids", list == NULL ? "is missing" : "is not a list");
-    }
-    if (count > TRACE_MAX_BLOCKS) {
+    if (!json_is_array(list))
+        return refuse_key(reader, "hash_ids", !list ? "is missing" : "is not a list");
+    if (count > TRACE_MAX_BLOCKS)
         return refuse_key(reader, "hash_ids", "is too long");
-    }
-    reader->ids = must_grow(reader->ids, count, sizeof(*reader->ids));
+    reader->ids = must_grow(reader->ids, count, sizeof *reader->ids);
     for (size_t i = 0; i < count; i++) {
         const json_t *id = json_array_get(list, i);
         char key[48];
         if (!json_is_integer(id) || json_integer_value(id) < 0) {
-            snprintf(key, sizeof(key), "hash_ids[%zu]", i);
+            snprintf(key, sizeof key, "hash_ids[%zu]", i);
             return refuse_key(reader, key, json_is_integer(id) ? "is negative" : "is no integer");
         }
         reader->ids[i] = (uint64_t)json_integer_value(id);
@@ -112,9 +105,8 @@ static bool read_ids(reader *reader, const json_t *list, trace *out) {
 }
 
 static bool read_request(reader *reader, const json_t *request, trace *out) {
-    if (!json_is_object(request)) {
+    if (!json_is_object(request))
         return refuse(reader, "not a JSON object");
-    }
     return check_number(reader, request, "timestamp") &&
            check_number(reader, request, "input_length") &&
            check_number(reader, request, "output_length") &&
@@ -124,16 +116,13 @@ static bool read_request(reader *reader, const json_t *request, trace *out) {
 static bool parse_line(reader *reader, trace *out) {
     const line *line = &reader->line;
     json_error_t error;
-    if (line->length == 0) {
+    if (line->length == 0)
         return refuse(reader, "empty line");
-    }
-    if (memchr(line->text, '\0', line->length) != NULL) {
+    if (memchr(line->text, '\0', line->length))
         return refuse(reader, "NUL byte");
-    }
     json_t *request = json_loadb(line->text, line->length, JSON_REJECT_DUPLICATES, &error);
-    if (request == NULL) {
+    if (!request)
         return refuse(reader, error.text);
-    }
     bool good = read_request(reader, request, out);
     json_decref(request);
     return good;
@@ -142,16 +131,13 @@ static bool parse_line(reader *reader, trace *out) {
 bool trace_read(FILE *in, const char *name, trace *out, char *message, size_t size) {
     reader reader = {.in = in, .name = name, .number = 1, .message = message, .message_size = size};
     message[0] = '\0';
-    if ((reader.bytes = XXH64_createState()) == NULL) {
+    if (!(reader.bytes = XXH64_createState()))
         fail(EXIT_CHECK, "out of memory for a trace");
-    }
     XXH64_reset(reader.bytes, 0);
-    while (read_line(&reader) && parse_line(&reader, out)) {
+    while (read_line(&reader) && parse_line(&reader, out))
         reader.number++;
-    }
-    if (message[0] == '\0' && ferror(in)) {
+    if (message[0] == '\0' && ferror(in))
         refuse_key(&reader, "read failed:", strerror(errno));
-    }
     out->digest = XXH64_digest(reader.bytes);
     XXH64_freeState(reader.bytes);
     free(reader.line.text);
@@ -173,9 +159,8 @@ const uint64_t *trace_request(const trace *trace, size_t request, size_t *count)
 
 size_t trace_distinct(const trace *trace) {
     lru *seen = lru_create(trace->blocks > 0 ? trace->blocks : 1);
-    if (seen == NULL) {
+    if (!seen)
         fail(EXIT_CHECK, "out of memory for %zu blocks", trace->blocks);
-    }
     for (size_t i = 0; i < trace->requests; i++) {
         size_t count;
         const uint64_t *ids = trace_request(trace, i, &count);
@@ -183,9 +168,8 @@ size_t trace_distinct(const trace *trace) {
         for (size_t j = 0; j < count; j++) {
             prefix.low = mix64(prefix.low + mix64(ids[j] + 1));
             prefix.high = mix64(prefix.high ^ mix64(~ids[j]));
-            if (lru_find(seen, prefix) == LRU_NONE) {
+            if (lru_find(seen, prefix) == LRU_NONE)
                 lru_take(seen, prefix);
-            }
         }
     }
     size_t distinct = lru_used(seen);
@@ -196,5 +180,5 @@ size_t trace_distinct(const trace *trace) {
 void trace_free(trace *trace) {
     free(trace->ids);
     free(trace->starts);
-    memset(trace, 0, sizeof(*trace));
+    memset(trace, 0, sizeof *trace);
 }

@@ -17,9 +17,8 @@ struct arrangement {
 
 static size_t times(size_t a, size_t b) {
     size_t product;
-    if (__builtin_mul_overflow(a, b, &product)) {
+    if (__builtin_mul_overflow(a, b, &product))
         fail(EXIT_USAGE, "%zu x %zu bytes are more than there can be", a, b);
-    }
     return product;
 }
 
@@ -49,10 +48,9 @@ static size_t per_region_bytes(const kvf_shape *shape) {
 static kvf_buffer *cut(const kvf_shape *shape, kvf_buffer buffer) {
     size_t count = shape->layers * shape->parts;
     size_t bytes = region_buffer_bytes(shape);
-    kvf_buffer *buffers = must_grow(NULL, count, sizeof(*buffers));
-    for (size_t i = 0; i < count; i++) {
+    kvf_buffer *buffers = must_grow(NULL, count, sizeof *buffers);
+    for (size_t i = 0; i < count; i++)
         buffers[i] = (kvf_buffer){.base = (char *)buffer.base + i * bytes, .bytes = bytes};
-    }
     return buffers;
 }
 
@@ -70,9 +68,8 @@ static kvf_status recommend(const kvf_shape *shape, kvf_layout_use use, kvf_buff
                             kvf_layout **out, kvf_error *error) {
     kvf_layout *other = NULL;
     kvf_status status = kvf_layout_contiguous(shape, buffer, &other, error);
-    if (status == KVF_OK) {
+    if (status == KVF_OK)
         status = kvf_layout_recommend(other, use, shape->blocks, buffer, NULL, out, error);
-    }
     kvf_layout_destroy(other);
     return status;
 }
@@ -96,11 +93,9 @@ static const arrangement arrangements[] = {
 };
 
 const arrangement *arrangement_find(const char *name) {
-    for (size_t i = 0; i < sizeof(arrangements) / sizeof(arrangements[0]); i++) {
-        if (strcmp(arrangements[i].name, name) == 0) {
+    for (size_t i = 0; i < sizeof arrangements / sizeof arrangements[0]; i++)
+        if (strcmp(arrangements[i].name, name) == 0)
             return &arrangements[i];
-        }
-    }
     return NULL;
 }
 
@@ -114,9 +109,8 @@ void store_open(store *store, backend *backend, const store_spec *spec) {
     *store = (struct store){.backend = backend, .side = spec->side};
     store->bytes = spec->arrangement->bytes(&shape);
     store->memory = backend->type->allocate(backend, spec->side, store->bytes);
-    if (store->memory == NULL) {
+    if (!store->memory)
         fail(EXIT_CHECK, "out of memory for a tier of %zu bytes", store->bytes);
-    }
     kvf_buffer buffer = {.base = store->memory, .bytes = store->bytes};
     must(spec->arrangement->make(&shape, buffer, &store->layout, &error), &error,
          "laying out a tier");

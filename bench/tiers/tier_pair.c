@@ -32,10 +32,9 @@ void tier_pair_open(tier_pair *tier_pair, backend *backend, const tier_pair_spec
     open_side(backend, spec, spec->direction.dst, &tier_pair->dst);
     tier_pair->src_ids = make_ids(spec, spec->direction.src);
     tier_pair->dst_ids = make_ids(spec, spec->direction.dst);
-    tier_pair->seeds = must_grow(NULL, spec->blocks, sizeof(*tier_pair->seeds));
-    for (size_t i = 0; i < spec->blocks; i++) {
+    tier_pair->seeds = must_grow(NULL, spec->blocks, sizeof *tier_pair->seeds);
+    for (size_t i = 0; i < spec->blocks; i++)
         tier_pair->seeds[i] = mix64(i + 1);
-    }
     backend->type->fill(backend, tier_pair->src.side, tier_pair->src.layout, tier_pair->src_ids,
                         tier_pair->seeds, tier_pair->count);
 }

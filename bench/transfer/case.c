@@ -54,9 +54,8 @@ static void close_series(series *series) {
     double *all[] = {series->times,    series->submits, series->cpus,
                      series->opposing, series->layers,  series->blocks,
                      series->alone,    series->beside,  series->transfers_beside};
-    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         free(all[i]);
-    }
 }
 
 static void open_bench(bench *bench) {
@@ -71,7 +70,7 @@ static void open_bench(bench *bench) {
     }
     bench->ways = bench->backend->type->link_ways(bench->backend);
     bench->links = must_grow(NULL, chosen->samples * bench->ways, sizeof(double));
-    bench->series = must_grow(NULL, chosen->strategy_count, sizeof(*bench->series));
+    bench->series = must_grow(NULL, chosen->strategy_count, sizeof *bench->series);
     for (size_t i = 0; i < chosen->strategy_count; i++) {
         open_series(bench, &bench->series[i], chosen->strategies[i]);
         bench->results[i] = (transfer_result){.bytes = bench->tier_pair.bytes};
@@ -79,14 +78,13 @@ static void open_bench(bench *bench) {
 }
 
 static void close_bench(bench *bench) {
-    if (bench->opposing != NULL) {
+    if (bench->opposing) {
         opposing_close(bench->opposing);
         tier_pair_close(&bench->back);
     }
     tier_pair_close(&bench->tier_pair);
-    for (size_t i = 0; i < bench->chosen->strategy_count; i++) {
+    for (size_t i = 0; i < bench->chosen->strategy_count; i++)
         close_series(&bench->series[i]);
-    }
     free(bench->series);
     free(bench->links);
 }
@@ -94,23 +92,19 @@ static void close_bench(bench *bench) {
 /* Every timed copy begins with the destination poisoned, the link's own as well: what is in the
  * caches is the same for both. */
 static void poison(bench *bench, size_t count) {
-    if (bench->chosen->verify) {
+    if (bench->chosen->verify)
         tier_pair_poison(&bench->tier_pair, count);
-    }
-    if (bench->chosen->verify && bench->opposing != NULL) {
+    if (bench->chosen->verify && bench->opposing)
         tier_pair_poison(&bench->back, bench->back.count);
-    }
 }
 
 /* `back` is only looked at when something went that way. */
 static void check(bench *bench, size_t strategy, size_t count, bool back) {
     size_t *corrupt = &bench->results[strategy].corrupt_blocks;
-    if (bench->chosen->verify) {
+    if (bench->chosen->verify)
         *corrupt += tier_pair_check(&bench->tier_pair, count);
-    }
-    if (bench->chosen->verify && back) {
+    if (bench->chosen->verify && back)
         *corrupt += tier_pair_check(&bench->back, bench->back.count);
-    }
 }
 
 static void sample_link(bench *bench, size_t sample) {
@@ -140,12 +134,10 @@ static void note_transfer(const bench *bench, size_t strategy, const kvf_transfe
 static void wait(const bench *bench, kvf_transfer *transfer) {
     kvf_error error = {0};
     kvf_status status = KVF_PENDING;
-    while (bench->chosen->poll && status == KVF_PENDING) {
+    while (bench->chosen->poll && status == KVF_PENDING)
         status = kvf_transfer_poll(transfer, &error);
-    }
-    if (!bench->chosen->poll) {
+    if (!bench->chosen->poll)
         status = kvf_transfer_wait(transfer, -1, &error);
-    }
     must(status, &error, "transfer failed");
 }
 
@@ -159,11 +151,10 @@ static void time_transfer(bench *bench, size_t strategy, size_t sample) {
     uint64_t submitted = clock_ns();
     wait(bench, transfer);
     uint64_t end = clock_ns();
-    series->cpus[sample] = bench->opposing != NULL ? NAN : (double)(cpu_ns() - cpu);
+    series->cpus[sample] = bench->opposing ? NAN : (double)(cpu_ns() - cpu);
     series->submits[sample] = (double)(submitted - start);
     series->times[sample] = (double)(end - start);
-    series->opposing[sample] =
-        bench->opposing != NULL ? opposing_end(bench->opposing, start, end) : NAN;
+    series->opposing[sample] = bench->opposing ? opposing_end(bench->opposing, start, end) : NAN;
     note_transfer(bench, strategy, transfer);
     kvf_transfer_release(transfer);
 }
@@ -171,9 +162,8 @@ static void time_transfer(bench *bench, size_t strategy, size_t sample) {
 static void sample_transfer(bench *bench, size_t strategy, size_t sample) {
     series *series = &bench->series[strategy];
     poison(bench, bench->tier_pair.count);
-    if (bench->opposing != NULL) {
+    if (bench->opposing)
         opposing_begin(bench->opposing, &series->options);
-    }
     time_transfer(bench, strategy, sample);
     check(bench, strategy, bench->tier_pair.count, bench->opposing != NULL);
 }
@@ -188,9 +178,8 @@ static void sample_layer(bench *bench, size_t strategy, size_t sample) {
     uint64_t start = clock_ns();
     kvf_transfer *transfer = tier_pair_submit(&bench->tier_pair, bench->tier_pair.count, &options);
     kvf_status status = KVF_ERR_TIMEOUT;
-    while (status == KVF_ERR_TIMEOUT) {
+    while (status == KVF_ERR_TIMEOUT)
         status = kvf_transfer_wait_layer(transfer, 0, bench->chosen->poll ? 0 : -1, &error);
-    }
     must(status, &error, "transfer failed");
     series->layers[sample] = (double)(clock_ns() - start);
     tier_pair_finish(transfer);
@@ -233,9 +222,8 @@ static void sample_compute(bench *bench, size_t strategy, size_t sample) {
             tier_pair_submit(&bench->tier_pair, bench->tier_pair.count, &series->options));
         uint64_t end = clock_ns();
         running = computation->running(bench->backend);
-        if (running) {
+        if (running)
             add_beside(series, (double)(end - start));
-        }
     }
     series->beside[sample] = computation->end(bench->backend);
     check(bench, strategy, bench->tier_pair.count, false);
@@ -245,9 +233,8 @@ static void sample_compute(bench *bench, size_t strategy, size_t sample) {
 static void choose_units(bench *bench) {
     const computation *computation = bench->backend->type->computation;
     double slowest = 0;
-    for (size_t i = 0; i < bench->chosen->strategy_count; i++) {
+    for (size_t i = 0; i < bench->chosen->strategy_count; i++)
         slowest = fmax(slowest, bench->series[i].times[0]);
-    }
     computation->begin(bench->backend, 1); /* the first one may load the kernel */
     computation->end(bench->backend);
     computation->begin(bench->backend, 1);
@@ -273,9 +260,8 @@ static void take_samples(bench *bench, size_t sample) {
             sample_layer(bench, i, sample);
             sample_block(bench, i, sample);
         }
-        if (bench->units > 0) {
+        if (bench->units > 0)
             sample_compute(bench, i, sample);
-        }
     }
 }
 
@@ -311,15 +297,12 @@ void transfer_case_run(backend *backend, const transfer_case *chosen, transfer_r
     bench bench = {.backend = backend, .chosen = chosen, .results = results};
     open_bench(&bench);
     take_samples(&bench, 0); /* warm-up, overwritten below */
-    if (chosen->compute) {
+    if (chosen->compute)
         choose_units(&bench);
-    }
-    for (size_t i = 0; i < chosen->samples; i++) {
+    for (size_t i = 0; i < chosen->samples; i++)
         take_samples(&bench, i);
-    }
     double link_ns = best_link(&bench);
-    for (size_t i = 0; i < chosen->strategy_count; i++) {
+    for (size_t i = 0; i < chosen->strategy_count; i++)
         conclude(&bench, i, link_ns);
-    }
     close_bench(&bench);
 }

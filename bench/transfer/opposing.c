@@ -60,9 +60,8 @@ static stage get_stage(opposing *opposing) {
 
 static void wait_while(opposing *opposing, stage stage) {
     pthread_mutex_lock(&opposing->lock);
-    while (opposing->stage == stage) {
+    while (opposing->stage == stage)
         pthread_cond_wait(&opposing->changed, &opposing->lock);
-    }
     pthread_mutex_unlock(&opposing->lock);
 }
 
@@ -85,21 +84,19 @@ static void add_turn(opposing *opposing, uint64_t submitted, uint64_t end) {
     uint64_t before = opposing->count > 0 ? opposing->turns[opposing->count - 1].end : 0;
     if (opposing->count == opposing->capacity) {
         opposing->capacity = opposing->capacity > 0 ? 2 * opposing->capacity : 64;
-        opposing->turns = must_grow(opposing->turns, opposing->capacity, sizeof(*opposing->turns));
+        opposing->turns = must_grow(opposing->turns, opposing->capacity, sizeof *opposing->turns);
     }
     opposing->turns[opposing->count++] =
         (turn){.begin = submitted > before ? submitted : before, .end = end};
 }
 
 static void finish(opposing *opposing, flight *flight) {
-    if (flight->transfer == NULL) {
+    if (!flight->transfer)
         return;
-    }
     tier_pair_finish(flight->transfer);
     flight->transfer = NULL;
-    while (atomic_load(&flight->ended) == 0) { /* the other thread is about to say it */
+    while (atomic_load(&flight->ended) == 0) /* the other thread is about to say it */
         sched_yield();
-    }
     add_turn(opposing, flight->submitted, atomic_load(&flight->ended));
 }
 
@@ -110,13 +107,11 @@ static void run(opposing *opposing) {
         finish(opposing, &opposing->flights[next]);
         submit(opposing, &opposing->flights[next]);
         next = (next + 1) % DEPTH;
-        if (get_stage(opposing) == WANTED) {
+        if (get_stage(opposing) == WANTED)
             set_stage(opposing, RUNNING);
-        }
     } while (get_stage(opposing) == RUNNING);
-    for (size_t i = 0; i < DEPTH; i++, next = (next + 1) % DEPTH) {
+    for (size_t i = 0; i < DEPTH; i++, next = (next + 1) % DEPTH)
         finish(opposing, &opposing->flights[next]);
-    }
     set_stage(opposing, RESTING);
 }
 
@@ -124,22 +119,20 @@ static void *work(void *argument) {
     opposing *opposing = argument;
     for (;;) {
         wait_while(opposing, RESTING);
-        if (get_stage(opposing) == CLOSING) {
+        if (get_stage(opposing) == CLOSING)
             return NULL;
-        }
         run(opposing);
     }
 }
 
 opposing *opposing_open(tier_pair *tier_pair) {
-    opposing *opened = must_grow(NULL, 1, sizeof(*opened));
+    opposing *opened = must_grow(NULL, 1, sizeof *opened);
     *opened = (opposing){.tier_pair = tier_pair, .stage = RESTING};
     pthread_mutex_init(&opened->lock, NULL);
     pthread_cond_init(&opened->changed, NULL);
     int failed = pthread_create(&opened->thread, NULL, work, opened);
-    if (failed != 0) {
+    if (failed != 0)
         fail(EXIT_CHECK, "cannot start a thread: %s", strerror(failed));
-    }
     return opened;
 }
 
@@ -162,8 +155,7 @@ double opposing_end(opposing *opposing, uint64_t from, uint64_t to) {
     double turns = 0;
     set_stage(opposing, ENDING);
     wait_while(opposing, ENDING);
-    for (size_t i = 0; i < opposing->count; i++) {
+    for (size_t i = 0; i < opposing->count; i++)
         turns += part_within(opposing->turns[i].begin, opposing->turns[i].end, from, to);
-    }
     return turns * (double)opposing->tier_pair->bytes / (double)(to - from);
 }

@@ -86,23 +86,20 @@ static const char doc[] =
 /* Looking names up */
 
 static const direction *find_direction(const backend_type *type, const char *name) {
-    for (const direction *d = type->directions; d->name != NULL; d++) {
-        if (strcmp(d->name, name) == 0) {
+    for (const direction *d = type->directions; d->name; d++)
+        if (strcmp(d->name, name) == 0)
             return d;
-        }
-    }
     return NULL;
 }
 
 static void find_directions(transfer_options *chosen, const struct argp_state *state) {
     const backend_type *type = backend_find(chosen->backend.engine);
-    if (chosen->directions.count == 0) {
+    if (chosen->directions.count == 0)
         option_names(type->directions[0].name, &chosen->directions);
-    }
-    chosen->found = must_grow(chosen->found, chosen->directions.count, sizeof(*chosen->found));
+    chosen->found = must_grow(chosen->found, chosen->directions.count, sizeof *chosen->found);
     for (size_t i = 0; i < chosen->directions.count; i++) {
         chosen->found[i] = find_direction(type, chosen->directions.names[i]);
-        if (chosen->found[i] == NULL) {
+        if (!chosen->found[i]) {
             argp_error(state, "--direction: engine %s has no '%s'", type->name,
                        chosen->directions.names[i]);
         }
@@ -111,14 +108,14 @@ static void find_directions(transfer_options *chosen, const struct argp_state *s
 
 static void add_strategy(transfer_options *chosen, unsigned number) {
     chosen->strategy_numbers = must_grow(chosen->strategy_numbers, chosen->strategy_count + 1,
-                                         sizeof(*chosen->strategy_numbers));
+                                         sizeof *chosen->strategy_numbers);
     chosen->strategy_numbers[chosen->strategy_count++] = number;
 }
 
 /* Adds the strategy of that name, or all for "all"; false when there is none. */
 static bool find_strategy(transfer_options *chosen, const backend_type *type, const char *name) {
     bool found = false;
-    for (unsigned i = 0; type->strategies != NULL && type->strategies[i] != NULL; i++) {
+    for (unsigned i = 0; type->strategies && type->strategies[i]; i++) {
         if (strcmp(name, "all") == 0 || strcmp(name, type->strategies[i]) == 0) {
             add_strategy(chosen, i);
             found = true;
@@ -129,9 +126,8 @@ static bool find_strategy(transfer_options *chosen, const backend_type *type, co
 
 static void find_strategies(transfer_options *chosen, const struct argp_state *state) {
     const backend_type *type = backend_find(chosen->backend.engine);
-    if (chosen->strategies.count == 0) {
+    if (chosen->strategies.count == 0)
         add_strategy(chosen, 0);
-    }
     for (size_t i = 0; i < chosen->strategies.count; i++) {
         if (!find_strategy(chosen, type, chosen->strategies.names[i])) {
             argp_error(state, "--strategy: engine %s has no '%s'", type->name,
@@ -143,26 +139,21 @@ static void find_strategies(transfer_options *chosen, const struct argp_state *s
 static void check_patterns(const char *option, const name_list *list,
                            const struct argp_state *state) {
     id_pattern pattern;
-    for (size_t i = 0; i < list->count; i++) {
+    for (size_t i = 0; i < list->count; i++)
         option_pattern(state, option, list->names[i], &pattern);
-    }
 }
 
 static void check(const transfer_options *chosen, const struct argp_state *state) {
     const backend_type *type = backend_find(chosen->backend.engine);
     check_patterns("pattern", &chosen->patterns, state);
     check_patterns("host-pattern", &chosen->host_patterns, state);
-    for (size_t i = 0; i < chosen->host_layouts.count; i++) {
-        if (arrangement_find(chosen->host_layouts.names[i]) == NULL) {
+    for (size_t i = 0; i < chosen->host_layouts.count; i++)
+        if (!arrangement_find(chosen->host_layouts.names[i]))
             argp_error(state, "--host-layout: '%s' is no layout", chosen->host_layouts.names[i]);
-        }
-    }
-    if (chosen->common.compute && type->computation == NULL) {
+    if (chosen->common.compute && !type->computation)
         argp_error(state, "--compute: engine %s has no computation", type->name);
-    }
-    if (chosen->common.compute && chosen->common.both_ways) {
+    if (chosen->common.compute && chosen->common.both_ways)
         argp_error(state, "--compute and --both-ways are measured one at a time");
-    }
 }
 
 /* Parsing */
@@ -267,17 +258,15 @@ transfer_case transfer_options_cell(const transfer_options *chosen, size_t numbe
     id_pattern_parse(take_name(&number, &chosen->patterns), &tier_pair->pattern);
     id_pattern_parse(take_name(&number, &chosen->host_patterns), &tier_pair->host_pattern);
     uint64_t fragments = 0;
-    if (chosen->counts.count > 0) {
+    if (chosen->counts.count > 0)
         fragments = chosen->counts.values[take(&number, chosen->counts.count)];
-    }
     tier_pair->fragment_bytes =
         (size_t)chosen->fragment_bytes.values[take(&number, chosen->fragment_bytes.count)];
     tier_pair->regions = (size_t)chosen->regions.values[take(&number, chosen->regions.count)];
     tier_pair->host_layout = arrangement_find(take_name(&number, &chosen->host_layouts));
     tier_pair->direction = *chosen->found[take(&number, chosen->directions.count)];
-    if (fragments == 0) {
+    if (fragments == 0)
         fragments = chosen->bytes / tier_pair->fragment_bytes;
-    }
     tier_pair->blocks = (size_t)fragments / tier_pair->regions;
     tier_pair->blocks += tier_pair->blocks == 0 || fragments % tier_pair->regions != 0;
     cell.strategies = chosen->strategy_numbers;

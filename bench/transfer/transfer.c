@@ -70,7 +70,7 @@ static void fill_row(const run *run, const transfer_case *one, size_t at,
                      const transfer_result *result, json_t *row) {
     const char *const *names = run->backend.type->strategies;
     fill_case(run, one, row);
-    row_text(row, "strategy", names != NULL ? names[one->strategies[at]] : NULL);
+    row_text(row, "strategy", names ? names[one->strategies[at]] : NULL);
     row_text(row, "taken", result->moved_by.strategy);
     fill_speed(result, row);
     fill_costs(one, result, row);
@@ -82,9 +82,8 @@ static void fill_row(const run *run, const transfer_case *one, size_t at,
 /* The engine's own choice (strategy 0) beside the best of those that were forced. */
 static void compare(const transfer_case *one, const transfer_result *results, json_t **rows) {
     double best = INFINITY;
-    for (size_t i = 0; i < one->strategy_count; i++) {
+    for (size_t i = 0; i < one->strategy_count; i++)
         best = one->strategies[i] != 0 ? fmin(best, results[i].ns.median) : best;
-    }
     for (size_t i = 0; i < one->strategy_count; i++) {
         bool compared = one->strategies[i] == 0 && isfinite(best);
         row_real(rows[i], "of_best_forced", compared ? best / results[i].ns.median : NAN);
@@ -94,7 +93,7 @@ static void compare(const transfer_case *one, const transfer_result *results, js
 /* Measures one cell; returns how many blocks were corrupt. */
 static size_t measure_cell(run *run, const transfer_case *one, output *output) {
     size_t corrupt = 0;
-    transfer_result *results = must_grow(NULL, one->strategy_count, sizeof(*results));
+    transfer_result *results = must_grow(NULL, one->strategy_count, sizeof *results);
     json_t **rows = must_grow(NULL, one->strategy_count, sizeof(json_t *));
     transfer_case_run(&run->backend, one, results);
     for (size_t i = 0; i < one->strategy_count; i++) {
@@ -141,7 +140,7 @@ static void note_formulas(const transfer_options *chosen, const backend *backend
         output_note(output, "opposing_gbps: bytes moved the other way between a transfer's submit "
                             "and its end; a transfer only partly inside counts in proportion");
     }
-    if (backend->type->strategies != NULL) {
+    if (backend->type->strategies) {
         output_note(output, "prediction_error = median_us / predicted_us - 1; of_best_forced = "
                             "median_us of the best strategy that was forced / that of auto");
     }
@@ -160,20 +159,17 @@ int bench_transfer_main(int argc, char **argv) {
     output *output = output_open(&chosen.output, "bench transfer", run.backend.type->name);
     backend_describe(&run.backend, output_context(output));
     output_begin(output);
-    if (chosen.common.compute) {
+    if (chosen.common.compute)
         run.computation = run.backend.type->computation->open(&run.backend);
-    }
     size_t corrupt = measure_cells(&run, output);
     note_formulas(&chosen, &run.backend, output);
     backend_conclude(&run.backend, output_context(output));
-    if (chosen.common.compute) {
+    if (chosen.common.compute)
         run.backend.type->computation->close(&run.backend);
-    }
     backend_close(&run.backend);
     output_close(output);
     transfer_options_free(&chosen);
-    if (corrupt > 0) {
+    if (corrupt > 0)
         fail(EXIT_CHECK, "%zu blocks did not arrive as they were", corrupt);
-    }
     return 0;
 }

@@ -98,12 +98,11 @@ static kvf_status check_open(const kvf__cuda *e, kvf_error *error) {
 /* With `order` held: raises after[] to whom a reader or writer of the blocks must wait for. */
 static void users(const kvf_tier *tier, const uint64_t *ids, size_t count, bool writes,
                   uint64_t after[KVF__LANES]) {
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         if (writes)
             kvf__slots_users(&tier->slots, (size_t)ids[i], after);
         else
             kvf__slots_writer(&tier->slots, (size_t)ids[i], after);
-    }
 }
 
 kvf_status kvf_cuda_wait_slots(kvf_tier *tier, const uint64_t *ids, size_t count, bool writes,

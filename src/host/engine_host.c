@@ -307,11 +307,10 @@ static void *worker(void *context) {
         }
         if (release_left(h, &s) || found)
             continue;
-        if (s.wake == UINT64_MAX) {
+        if (s.wake == UINT64_MAX)
             pthread_cond_wait(&h->work, &h->base.lock);
-        } else if (s.wake > s.now) {
+        else if (s.wake > s.now)
             kvf__cond_wait_until(&h->work, &h->base.lock, s.wake);
-        }
     }
     pthread_mutex_unlock(&h->base.lock);
     return NULL;

@@ -244,12 +244,11 @@ static size_t classify(const kvf__runs *runs, run_class *classes) {
         classes[i] = (run_class){runs->items[i], 1};
     qsort(classes, runs->count, sizeof *classes, by_count);
     size_t kept = 0;
-    for (size_t i = 1; i < runs->count; i++) {
+    for (size_t i = 1; i < runs->count; i++)
         if (by_count(&classes[kept], &classes[i]) == 0)
             classes[kept].runs++;
         else
             classes[++kept] = classes[i];
-    }
     return kept + 1;
 }
 

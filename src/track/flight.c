@@ -108,7 +108,7 @@ kvf_status kvf_flight_return(kvf_assignments *dst, kvf_flight flight, size_t lan
 
 bool kvf_flight_is_open(const kvf_assignments *dst, kvf_flight flight) {
     size_t start;
-    return dst && flight != 0 && kvf__segments_find(&dst->segments, flight, &start) != NULL;
+    return dst && flight != 0 && kvf__segments_find(&dst->segments, flight, &start);
 }
 
 size_t kvf_flight_open_count(const kvf_assignments *dst) {

@@ -211,11 +211,12 @@ struct stage {
         return kvf_transfer_submit(tier.get(), tier.get(), &plan, 1, options, out(made), &e);
     }
     template <class F> kvf_status submit_with(kvf_submit_options options, F &&callable) {
-        return kvferry::submit_with(options, std::forward<F>(callable),
-                                    [&](const kvf_submit_options *with) {
-                                        kvferry::transfer released;
-                                        return submit(with, released);
-                                    });
+        return kvferry::submit_with(
+            options, std::forward<F>(callable),
+            [&](const kvf_submit_options *with) {
+                kvferry::transfer released;
+                return submit(with, released);
+            });
     }
     void finish() const {
         while (kvf_engine_progress(engine.get()) > 0)

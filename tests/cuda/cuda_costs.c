@@ -693,7 +693,7 @@ static void test_out_of_memory(void **state) {
             status = kvf__cuda_costs_fit(m, samples, count, &e);
             test_expect(fail_at <= 3 ? KVF_ERR_NO_MEMORY : KVF_OK, status, &e);
             copy = kvf__cuda_costs_copy(m, &memory.allocator);
-            assert_true((copy == NULL) == (fail_at == 4));
+            assert_true((!copy) == (fail_at == 4));
             if (copy)
                 assert_memory_equal(copy->cost, m->cost, sizeof m->cost);
         } else {

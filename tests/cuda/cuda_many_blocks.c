@@ -114,12 +114,11 @@ static void hold_or_release(schedule *s) {
     cudaStream_t all[MOST_STREAMS];
     size_t count = FAKECUDA ? fakecuda_streams(all, MOST_STREAMS) : 0;
     s->held = !s->held;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         if (s->held && below(s, 3) > 0)
             fakecuda_hold(all[i]);
         else
             fakecuda_release(all[i]);
-    }
 }
 
 static void transfer(schedule *s) {

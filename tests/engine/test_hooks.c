@@ -301,12 +301,11 @@ static bool is_sample(const char *line, const char *metric, const char **number)
     const char *at = line + length;
     if (*at == '{') {
         bool quoted = false;
-        for (at++; *at && (quoted || *at != '}'); at++) {
+        for (at++; *at && (quoted || *at != '}'); at++)
             if (quoted && *at == '\\')
                 at++;
             else if (*at == '"')
                 quoted = !quoted;
-        }
         if (*at++ != '}')
             return false;
     }

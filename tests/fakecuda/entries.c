@@ -23,10 +23,9 @@ void fake_entries_reset(void) {
 }
 
 static bool is_hidden(const char *symbol) {
-    for (size_t i = 0; i < hidden_count; i++) {
+    for (size_t i = 0; i < hidden_count; i++)
         if (strcmp(hidden[i], symbol) == 0)
             return true;
-    }
     return false;
 }
 

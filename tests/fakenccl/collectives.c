@@ -67,10 +67,9 @@ static void begin_broadcast(nfake_launch *launch) {
         add(launch, NFAKE_IN, task->peer, &task->to);
         return;
     }
-    for (int i = 0; i < launch->comm->ranks; i++) {
+    for (int i = 0; i < launch->comm->ranks; i++)
         if (i != task->peer)
             add(launch, NFAKE_OUT, i, &task->from);
-    }
     nfake_copy(&task->to, &task->from, task->bytes);
 }
 

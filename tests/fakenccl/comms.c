@@ -65,10 +65,9 @@ void nfake_comm_drop(ncclComm_t comm) {
 
 ncclComm_t nfake_comm_windowed(const char *address, size_t size) {
     for (ncclComm_t comm = comms; comm; comm = comm->next) {
-        for (nfake_range *w = comm->windows; w && !comm->ended; w = w->next) {
+        for (nfake_range *w = comm->windows; w && !comm->ended; w = w->next)
             if (w->address >= address && w->address < address + size)
                 return comm;
-        }
     }
     return NULL;
 }

@@ -72,10 +72,9 @@ static bool all_present(const nfake_condition *condition, char *what, size_t roo
 static bool crowded(ncclComm_t comm) {
     const nfake_shared *shared = nfake_shared_of(comm); /* settled once all have come */
     for (int one = 0; one < comm->ranks; one++) {
-        for (int other = one + 1; other < comm->ranks; other++) {
+        for (int other = one + 1; other < comm->ranks; other++)
             if (shared->seats[one].device == shared->seats[other].device)
                 return true;
-        }
     }
     return false;
 }

@@ -193,9 +193,8 @@ static void describe_flow(const nfake_launch *launch, nfake_way way, int peer, c
 
 void nfake_flows_describe(const nfake_launch *launch, char *out, size_t room) {
     for (int i = launch->comm->ranks - 1; i >= 0; i--) {
-        for (nfake_way way = 0; way < NFAKE_WAYS; way++) {
+        for (nfake_way way = 0; way < NFAKE_WAYS; way++)
             if (launch->queues[way][i].head)
                 describe_flow(launch, way, i, out, room);
-        }
     }
 }

@@ -245,7 +245,7 @@ static void explain(fixture_rank *k) {
     kvf_wire_explanation e;
     assert_int_equal(kvf_wire_explain(k->wire, &e, NULL), KVF_OK);
     assert_int_equal(e.memory, expected_memory);
-    assert_int_equal(e.reason == NULL, e.memory == KVF_WIRE_WINDOW);
+    assert_int_equal(!e.reason, e.memory == KVF_WIRE_WINDOW);
     assert_int_equal(e.chunks, 2);
     assert_int_equal(e.chunk_blocks, 5 * k->fixture->ranks);
     assert_true(e.bytes >= (size_t)10 * (size_t)k->fixture->ranks * RIG_BLOCK);

@@ -234,10 +234,9 @@ static void test_wires_that_differ(void **state) {
 static void skip_one(fixture_rank *k) {
     kvf_error e = {0};
     kvf_wire_op *ops[3] = {0};
-    for (unsigned n = 0; n < 3; n++) {
+    for (unsigned n = 0; n < 3; n++)
         for (unsigned i = 0; i < 5; i++)
             fixture_fill_device(k, n * 10 + i, 200);
-    }
     fixture_meet(k);
     for (unsigned n = 0; n < 3; n++)
         if (n > 0 || k->rank != victim)

@@ -69,7 +69,7 @@ static void work_by_nccl(fixture_rank *k) {
     assert_int_equal(c.wire_bytes, 0);
     test_expect(KVF_OK, kvf_wire_explain(k->wire, &wire, &e), &e);
     assert_true(wire.nccl_version > 20000);
-    assert_int_equal(wire.memory == KVF_WIRE_WINDOW, wire.reason == NULL);
+    assert_int_equal(wire.memory == KVF_WIRE_WINDOW, !wire.reason);
     if (FAKENCCL) {
         assert_int_equal(fakenccl_calls("ncclAllGather") - before, 3 * 2);
         assert_int_equal(wire.memory, KVF_WIRE_WINDOW);

@@ -37,9 +37,8 @@ static input current;
 
 static void save_current(void) {
     int fd = open("fuzz-crash", O_WRONLY | O_CREAT | O_TRUNC, 0666);
-    if (fd < 0) {
+    if (fd < 0)
         return;
-    }
     ssize_t written = write(fd, current.bytes, current.size);
     (void)written;
     close(fd);
@@ -58,9 +57,8 @@ static void save_when_it_crashes(void) {
         __sanitizer_set_death_callback(save_current);
         return;
     }
-    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
         signal(signals[i], on_signal);
-    }
 }
 
 static void die(const char *what) {
@@ -71,12 +69,10 @@ static void die(const char *what) {
 /* Gives the target a copy of the exact size, so that a read past the end is found. */
 static void run(const uint8_t *bytes, size_t size) {
     current = (input){.bytes = malloc(size > 0 ? size : 1), .size = size};
-    if (!current.bytes) {
+    if (!current.bytes)
         die("malloc");
-    }
-    if (size > 0) {
+    if (size > 0)
         memcpy(current.bytes, bytes, size);
-    }
     alarm(MAX_INPUT_SECONDS);
     LLVMFuzzerTestOneInput(current.bytes, size);
     free(current.bytes);
@@ -85,15 +81,13 @@ static void run(const uint8_t *bytes, size_t size) {
 static input read_file(const char *path) {
     static uint8_t buffer[MAX_FILE_SIZE];
     FILE *file = fopen(path, "rb");
-    if (!file) {
+    if (!file)
         die(path);
-    }
     size_t size = fread(buffer, 1, sizeof buffer, file);
     fclose(file);
     uint8_t *bytes = malloc(size > 0 ? size : 1);
-    if (!bytes) {
+    if (!bytes)
         die("malloc");
-    }
     memcpy(bytes, buffer, size);
     return (input){bytes, size};
 }
@@ -101,9 +95,8 @@ static input read_file(const char *path) {
 /* Ends of ranges are where mistakes are. */
 static uint8_t random_byte(test_random *random) {
     static const uint8_t ends[] = {0, 1, 0x7f, 0x80, 0xfe, 0xff, '0', '9', '"', '\n', '-', '['};
-    if (test_random_below(random, 2) == 0) {
+    if (test_random_below(random, 2) == 0)
         return ends[test_random_below(random, sizeof ends)];
-    }
     return (uint8_t)test_random_below(random, 256);
 }
 
@@ -144,16 +137,14 @@ static size_t make_input(test_random *random, const input *files, size_t file_co
         const input *file = &files[test_random_below(random, file_count)];
         memcpy(bytes, file->bytes, file->size);
         size = file->size;
-        for (size_t n = 1 + test_random_below(random, MAX_MUTATIONS); n > 0; n--) {
+        for (size_t n = 1 + test_random_below(random, MAX_MUTATIONS); n > 0; n--)
             size = mutate(random, bytes, size, capacity);
-        }
         return size;
     }
     /* Short ones as often as long ones. */
     size = test_random_below(random, 1 + test_random_below(random, MAX_RANDOM_SIZE));
-    for (size_t i = 0; i < size; i++) {
+    for (size_t i = 0; i < size; i++)
         bytes[i] = random_byte(random);
-    }
     return size;
 }
 
@@ -178,8 +169,7 @@ int main(int argc, char **argv) {
         run(bytes, size);
     }
     printf("%zu files, %llu made-up inputs\n", file_count, n);
-    for (size_t i = 0; i < file_count; i++) {
+    for (size_t i = 0; i < file_count; i++)
         free(files[i].bytes);
-    }
     return 0;
 }

@@ -11,9 +11,8 @@ static void check(const trace *read) {
     for (size_t i = 0; i < read->requests; i++) {
         size_t count;
         const uint64_t *ids = trace_request(read, i, &count);
-        for (size_t j = 0; j < count; j++) {
+        for (size_t j = 0; j < count; j++)
             assert(ids[j] <= INT64_MAX);
-        }
         blocks += count;
     }
     assert(blocks == read->blocks);
@@ -24,10 +23,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char message[128];
     trace read = {0};
     FILE *in = size > 0 ? fmemopen((void *)(uintptr_t)data, size, "r") : NULL;
-    if (in == NULL) {
+    if (!in)
         return 0;
-    }
-    bool good = trace_read(in, "name", &read, message, sizeof(message));
+    bool good = trace_read(in, "name", &read, message, sizeof message);
     assert(good == (message[0] == '\0'));
     assert(good || strncmp(message, "name:", strlen("name:")) == 0);
     check(&read);

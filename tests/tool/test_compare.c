@@ -35,7 +35,7 @@ static void expect_verdict(double now, double before, double spread_now, double 
     json_t *comparison = compare(a, b);
     const json_t *pair = json_array_get(rows_of(comparison), 0);
     const char *found = json_string_value(json_object_get(pair, "verdict"));
-    assert_true(verdict == NULL ? found == NULL : found != NULL && strcmp(found, verdict) == 0);
+    assert_true(!verdict ? !found : found && strcmp(found, verdict) == 0);
     assert_true(json_real_value(json_object_get(pair, "ratio")) == now / before);
     expect_count(comparison, counted, 1);
     json_decref(comparison);

@@ -9,9 +9,8 @@
 static json_t *document(const char *text) {
     json_error_t error;
     json_t *root = json_loads(text, JSON_DECODE_ANY, &error);
-    if (root == NULL) {
+    if (!root)
         fail_msg("%s: %s", text, error.text);
-    }
     return root;
 }
 
@@ -19,9 +18,8 @@ static llm_config read_with(const char *text, const char *kv_dtype, layer_choice
     char message[256] = "";
     llm_config config;
     json_t *root = document(text);
-    if (!llm_config_parse(root, kv_dtype, layers, &config, message, sizeof(message))) {
+    if (!llm_config_parse(root, kv_dtype, layers, &config, message, sizeof message))
         fail_msg("%s", message);
-    }
     json_decref(root);
     return config;
 }
@@ -35,13 +33,12 @@ static void refuses_of(const char *text, layer_choice layers, const char *expect
     char message[256] = "";
     llm_config config, before;
     json_t *root = document(text);
-    memset(&config, 0x5a, sizeof(config));
+    memset(&config, 0x5a, sizeof config);
     before = config;
-    assert_false(llm_config_parse(root, NULL, layers, &config, message, sizeof(message)));
-    if (strstr(message, expected) == NULL) {
+    assert_false(llm_config_parse(root, NULL, layers, &config, message, sizeof message));
+    if (!strstr(message, expected))
         fail_msg("'%s' instead of '%s'", message, expected);
-    }
-    assert_memory_equal(&config, &before, sizeof(config));
+    assert_memory_equal(&config, &before, sizeof config);
     json_decref(root);
 }
 
@@ -52,9 +49,8 @@ static void refuses(const char *text, const char *expected) {
 static rank_share share_of(const llm_config *config, uint64_t tp) {
     char message[256] = "";
     rank_share share;
-    if (!llm_config_share(config, tp, &share, message, sizeof(message))) {
+    if (!llm_config_share(config, tp, &share, message, sizeof message))
         fail_msg("%s", message);
-    }
     return share;
 }
 
@@ -65,7 +61,7 @@ static uint64_t token_bytes(const llm_config *config, uint64_t tp) {
 static void refuses_share(const llm_config *config, uint64_t tp, const char *expected) {
     char message[256] = "";
     rank_share share = {0};
-    assert_false(llm_config_share(config, tp, &share, message, sizeof(message)));
+    assert_false(llm_config_share(config, tp, &share, message, sizeof message));
     assert_non_null(strstr(message, expected));
     assert_int_equal(share.token_bytes, 0);
 }
@@ -255,14 +251,14 @@ static void refuses_numbers_that_are_none(void **state) {
     static const char *const keys[] = {"num_hidden_layers", "num_attention_heads", "head_dim",
                                        "num_key_value_heads"};
     char text[256];
-    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         for (size_t j = 0; j < 4; j++) {
-            int used = snprintf(text, sizeof(text), "{\"dtype\": \"float16\"");
+            int used = snprintf(text, sizeof text, "{\"dtype\": \"float16\"");
             for (size_t k = 0; k < 4; k++) {
-                used += snprintf(text + used, sizeof(text) - (size_t)used, ", \"%s\": %s", keys[k],
+                used += snprintf(text + used, sizeof text - (size_t)used, ", \"%s\": %s", keys[k],
                                  k == j ? numbers[i] : "8");
             }
-            snprintf(text + used, sizeof(text) - (size_t)used, "}");
+            snprintf(text + used, sizeof text - (size_t)used, "}");
             refuses(text, keys[j]);
         }
     }
@@ -275,7 +271,7 @@ static void checks_what_is_multiplied(void **state) {
                                     "16777216, \"dtype\": \"float32\"}");
     assert_int_equal(token_bytes(&config, 1), UINT64_C(1) << 63); /* the most a file can ask for */
     config_number *const numbers[] = {&config.layers, &config.head_dim, &config.element};
-    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         uint64_t before = numbers[i]->value;
         numbers[i]->value = UINT64_MAX;
         refuses_share(&config, 1, "more than there can be");
@@ -289,13 +285,13 @@ static void follows_types(void **state) {
         const char *name;
         uint64_t bytes;
     } types[] = {{"fp8", 1}, {"bf16", 2}, {"fp16", 2}, {"fp32", 4}, {"auto", 2}};
-    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         llm_config config = read_with("{" FOUR_LAYERS "}", types[i].name, LAYERS_ALL);
-        assert_true(model_config_is_dtype(types[i].name));
+        assert_true(llm_config_is_dtype(types[i].name));
         assert_int_equal(config.element.value, types[i].bytes);
     }
-    assert_false(model_config_is_dtype("float16"));
-    assert_false(model_config_is_dtype(""));
+    assert_false(llm_config_is_dtype("float16"));
+    assert_false(llm_config_is_dtype(""));
     llm_config config = read_config(
         "{" FOUR_LAYERS ", \"quantization_config\": {\"kv_cache_scheme\": {\"num_bits\": 8}}}");
     assert_int_equal(config.note_count, 1);

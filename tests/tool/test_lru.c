@@ -24,9 +24,8 @@ static void gives_slots_in_order_until_full(void **state) {
 static void gives_up_the_least_recently_used(void **state) {
     (void)state;
     lru *tier = lru_create(3);
-    for (uint64_t i = 0; i < 3; i++) {
+    for (uint64_t i = 0; i < 3; i++)
         lru_unpin(tier, lru_take(tier, hash_of(i)));
-    }
     lru_pin(tier, 0);
     lru_unpin(tier, 0); /* used again: now 1 is the oldest, then 2, then 0 */
     lru_pin(tier, 2);
@@ -59,11 +58,9 @@ typedef struct model {
 } model;
 
 static uint32_t model_find(const model *model, uint64_t name) {
-    for (uint32_t i = 0; i < SLOTS; i++) {
-        if (model->used[i] && model->name[i] == name) {
+    for (uint32_t i = 0; i < SLOTS; i++)
+        if (model->used[i] && model->name[i] == name)
             return i;
-        }
-    }
     return LRU_NONE;
 }
 
@@ -71,9 +68,8 @@ static uint32_t model_take(model *model, uint64_t name) {
     uint32_t slot = model->count < SLOTS ? (uint32_t)model->count++ : LRU_NONE;
     for (uint32_t i = 0; slot == LRU_NONE && i < SLOTS; i++) {
         bool oldest = !model->pinned[i];
-        for (uint32_t j = 0; j < SLOTS; j++) {
+        for (uint32_t j = 0; j < SLOTS; j++)
             oldest = oldest && (model->pinned[j] || model->time[i] <= model->time[j]);
-        }
         slot = oldest ? i : slot;
     }
     if (slot != LRU_NONE) {
@@ -104,12 +100,10 @@ static void agrees_with_the_model(void **state) {
         test_random random = test_random_make(seed);
         lru *tier = lru_create(SLOTS);
         model model = {0};
-        for (size_t i = 0; i < 5000; i++) {
+        for (size_t i = 0; i < 5000; i++)
             use(tier, &model, test_random_below(&random, NAMES));
-        }
-        for (uint64_t name = 0; name < NAMES; name++) {
+        for (uint64_t name = 0; name < NAMES; name++)
             assert_int_equal(lru_find(tier, hash_of(name)), model_find(&model, name));
-        }
         lru_destroy(tier);
     }
 }

@@ -45,7 +45,7 @@ static void takes_nearest_ranks(void **state) {
     };
     double values[1000] = {0};
     (void)state;
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         count_up(values, cases[i].count);
         summary found = summarize(values, cases[i].count);
         assert_int_equal(found.count, cases[i].count);

@@ -74,7 +74,7 @@ static void refuses_broken_files(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         assert_false(read_text(cases[i].text, "replay", &read));
-        if (strstr(message, cases[i].says) == NULL)
+        if (!strstr(message, cases[i].says))
             fail_msg("case %zu: %s", i, message);
         for (const char *at = message; *at != '\0'; at++)
             assert_in_range((unsigned char)*at, ' ', '~');

@@ -19,10 +19,9 @@ static void add_row(json_t *rows, const char *direction, const char *strategy, i
 static stored *must_parse(json_t *rows) {
     char message[128] = "";
     results results = {.name = "results", .root = json_pack("{s:O}", "rows", rows), .rows = rows};
-    stored *read = stored_take(results, message, sizeof(message));
-    if (read == NULL) {
+    stored *read = stored_take(results, message, sizeof message);
+    if (!read)
         fail_msg("%s", message);
-    }
     return read;
 }
 
@@ -95,7 +94,7 @@ static void refuses_row(const char *key, json_t *value) {
     add_row(rows, "h2d", "auto", 4096, 10);
     json_object_set_new(json_array_get(rows, 0), key, value);
     results results = {.name = "results", .root = json_pack("{s:o}", "rows", rows), .rows = rows};
-    assert_null(stored_take(results, message, sizeof(message)));
+    assert_null(stored_take(results, message, sizeof message));
     assert_string_equal(strstr(message, "no row"), message + strlen("results: "));
 }
 

@@ -26,9 +26,8 @@ static void expect_refusal(const char *text, size_t size, const char *expected) 
     char message[256];
     trace out = {0};
     assert_false(read_bytes(text, size, &out, message));
-    if (strncmp(message, expected, strlen(expected)) != 0) {
+    if (strncmp(message, expected, strlen(expected)) != 0)
         fail_msg("'%s' instead of '%s'", message, expected);
-    }
     trace_free(&out);
 }
 
@@ -46,7 +45,7 @@ static void digests_every_byte(void **state) {
         char message[256];
         trace out = {0};
         FILE *in = tmpfile();
-        assert_true(in != NULL && fputs(texts[i], in) >= 0);
+        assert_true(in && fputs(texts[i], in) >= 0);
         rewind(in);
         assert_true(trace_read(in, "name", &out, message, sizeof message));
         assert_int_equal(out.digest, digests[i]);
@@ -86,7 +85,7 @@ static void reads_an_empty_file(void **state) {
     char message[256];
     FILE *in = fopen("/dev/null", "r");
     assert_non_null(in);
-    assert_true(trace_read(in, "name", &out, message, sizeof(message)));
+    assert_true(trace_read(in, "name", &out, message, sizeof message));
     assert_int_equal(out.requests, 0);
     trace_truncate(&out, 0);
     fclose(in);
@@ -117,7 +116,7 @@ static void names_file_line_and_fault(void **state) {
 static void refuses_nul_and_excess(void **state) {
     (void)state;
     static const char nul[] = "{\"hash_ids\": [1]}\n{\"hash_ids\": [1]}\0\n";
-    expect_refusal(nul, sizeof(nul) - 1, "name:2: NUL byte");
+    expect_refusal(nul, sizeof nul - 1, "name:2: NUL byte");
 
     size_t size = TRACE_MAX_LINE + 2;
     char *line = malloc(size);
@@ -126,9 +125,8 @@ static void refuses_nul_and_excess(void **state) {
     expect_refusal(line, size, "name:1: line is too long");
 
     size_t used = (size_t)snprintf(line, size, "{\"hash_ids\":[0");
-    for (size_t i = 0; i < TRACE_MAX_BLOCKS; i++) {
+    for (size_t i = 0; i < TRACE_MAX_BLOCKS; i++)
         used += (size_t)snprintf(line + used, size - used, ",0");
-    }
     used += (size_t)snprintf(line + used, size - used, "]}\n");
     expect_refusal(line, used, "name:1: hash_ids is too long");
     free(line);
@@ -176,8 +174,8 @@ static void makes_up_the_same_again(void **state) {
     synthetic_make(7, 500, &b);
     synthetic_make(8, 500, &other);
     assert_int_equal(a.blocks, b.blocks);
-    assert_memory_equal(a.ids, b.ids, a.blocks * sizeof(*a.ids));
-    assert_memory_equal(a.starts, b.starts, (a.requests + 1) * sizeof(*a.starts));
+    assert_memory_equal(a.ids, b.ids, a.blocks * sizeof *a.ids);
+    assert_memory_equal(a.starts, b.starts, (a.requests + 1) * sizeof *a.starts);
     assert_int_not_equal(a.blocks, other.blocks);
     trace_free(&a);
     trace_free(&b);

@@ -1,7 +1,7 @@
 /* Every allocation of every operation that allocates failing, once and for ever. */
 #include "assignments_state.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define COUNT(array) (sizeof array / sizeof *(array))
 
 /* An operation on a tracker. What it makes besides is destroyed before it returns. */
 typedef kvf_status operation(kvf_assignments *a, kvf_error *error);

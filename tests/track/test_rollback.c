@@ -1,7 +1,7 @@
 /* What a tracker does beyond the reference: windows, copies, room. */
 #include "assignments_state.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define COUNT(array) (sizeof array / sizeof *(array))
 
 /* Operations with one number, on "1 2 3 | 4 5 | 6 7" from position 10 on. */
 static void test_operations_with_a_number(void **state) {

@@ -67,10 +67,9 @@ void check_fill(char *bytes, size_t size, unsigned seed) {
 }
 
 bool check_filled(const char *bytes, size_t size, unsigned seed) {
-    for (size_t i = 0; i < size; i++) {
+    for (size_t i = 0; i < size; i++)
         if (bytes[i] != (char)(i * 7 + i / 256 * 31 + seed * 101))
             return false;
-    }
     return true;
 }
 

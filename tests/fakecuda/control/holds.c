@@ -91,10 +91,9 @@ FAKE_EXPORT size_t fakecuda_pending(cudaStream_t handle) {
 FAKE_EXPORT size_t fakecuda_streams(cudaStream_t *out, size_t capacity) {
     fake_lock();
     size_t live = fake_streams_live(), at = live;
-    for (fake_stream *stream = fake_streams_first(); stream; stream = stream->next) {
+    for (fake_stream *stream = fake_streams_first(); stream; stream = stream->next)
         if (stream->created && !stream->destroyed && --at < capacity)
             out[at] = stream;
-    }
     fake_unlock();
     return live;
 }

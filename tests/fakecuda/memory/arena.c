@@ -121,10 +121,9 @@ bool fake_arena_overrun(int number, char *address, size_t size) {
     size_t pages = whole_pages(size);
     unpoison(self, address + size, pages - size);
     const char *raw = self->raw + (address - self->va);
-    for (size_t i = size; i < pages; i++) {
+    for (size_t i = size; i < pages; i++)
         if ((unsigned char)raw[i] != CANARY)
             return true;
-    }
     return false;
 }
 
@@ -156,7 +155,7 @@ static bool make_shared(char *host, size_t bytes) {
         done = written > 0;
         at += done ? (size_t)written : 0;
     }
-    done = done && map(host, bytes, PROT_READ | PROT_WRITE, file, 0) != NULL;
+    done = done && map(host, bytes, PROT_READ | PROT_WRITE, file, 0);
     close(file);
     return done;
 }
@@ -180,10 +179,9 @@ void fake_arena_alias(char *alias, char *host, size_t bytes) {
 /* ---- the window ---- */
 
 static void protect_all(void) {
-    for (int i = 0; i < ARENAS; i++) {
+    for (int i = 0; i < ARENAS; i++)
         if (arenas[i].va)
             (void)mprotect(arenas[i].va, arenas[i].used, protection());
-    }
 }
 
 void fake_window_open(void) {

@@ -60,14 +60,12 @@ FAKE_EXPORT void fakecuda_set_attribute(enum cudaDeviceAttr name, int value) {
 }
 
 int fake_attribute(enum cudaDeviceAttr name) {
-    for (size_t i = 0; i < changed_count; i++) {
+    for (size_t i = 0; i < changed_count; i++)
         if (changed[i].name == name)
             return changed[i].value;
-    }
-    for (size_t i = 0; i < sizeof usual / sizeof *usual; i++) {
+    for (size_t i = 0; i < sizeof usual / sizeof *usual; i++)
         if (usual[i].name == name)
             return usual[i].value;
-    }
     return 0;
 }
 

@@ -164,10 +164,9 @@ cudaError_t fake_capture_wait(fake_stream *stream, const fake_captured *captured
     if (error != cudaSuccess)
         return error;
     clock_vector *own = &capture->behind[stream->capture_slot];
-    for (size_t i = 0; i < SLOTS; i++) {
+    for (size_t i = 0; i < SLOTS; i++)
         if (own->at[i] < captured->behind.at[i])
             own->at[i] = captured->behind.at[i];
-    }
     return cudaSuccess;
 }
 
@@ -214,10 +213,9 @@ FAKE_EXPORT cudaError_t cudaStreamBeginCapture(cudaStream_t handle,
 }
 
 static bool joined(const fake_capture *capture) {
-    for (size_t i = 1; i < capture->slots; i++) {
+    for (size_t i = 1; i < capture->slots; i++)
         if (capture->behind[0].at[i] < capture->behind[i].at[i])
             return false;
-    }
     return true;
 }
 

@@ -36,10 +36,9 @@ void fake_kernel_alias(fake_kernel *kernel, const void *function) {
 
 fake_kernel *fake_kernel_of(const void *function) {
     for (fake_kernel *kernel = kernels; kernel; kernel = kernel->next) {
-        for (size_t i = 0; i < kernel->function_count; i++) {
+        for (size_t i = 0; i < kernel->function_count; i++)
             if (kernel->functions[i] == function)
                 return kernel;
-        }
     }
     return NULL;
 }

@@ -213,10 +213,9 @@ cudaError_t fake_stream_drain(fake_stream *stream) {
 }
 
 void fake_synchronize(int device) {
-    for (fake_stream *stream = streams; stream; stream = stream->next) {
+    for (fake_stream *stream = streams; stream; stream = stream->next)
         if (device < 0 || stream->device == device)
             (void)fake_stream_drain(stream);
-    }
 }
 
 /* Whether it concerns who asks about a stream: the legacy stream comes behind all blocking ones. */
@@ -228,14 +227,12 @@ static bool concerns(const fake_stream *each, const fake_stream *stream) {
 }
 
 static cudaError_t query(const fake_stream *stream) {
-    for (const fake_stream *each = streams; each; each = each->next) {
+    for (const fake_stream *each = streams; each; each = each->next)
         if (concerns(each, stream) && !idle(each))
             return cudaErrorNotReady;
-    }
-    for (fake_stream *each = streams; each; each = each->next) {
+    for (fake_stream *each = streams; each; each = each->next)
         if (concerns(each, stream))
             fake_acquire(&each->edge);
-    }
     return cudaSuccess;
 }
 
@@ -245,10 +242,9 @@ bool fake_memory_in_use(const char *raw, size_t size) {
             continue;
         if (stream->running && fake_op_uses(stream->running, raw, size))
             return true;
-        for (const fake_op *op = stream->head; op; op = op->next) {
+        for (const fake_op *op = stream->head; op; op = op->next)
             if (fake_op_uses(op, raw, size))
                 return true;
-        }
     }
     return false;
 }

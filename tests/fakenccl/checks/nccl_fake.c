@@ -29,12 +29,11 @@ static void several(rank *self) {
     static const size_t sizes[] = {1, 3000, 0, 17, 30001, 5};
     size_t offset = 0;
     good(ncclGroupStart());
-    for (size_t i = 0; i < 6; offset += sizes[i++]) {
+    for (size_t i = 0; i < 6; offset += sizes[i++])
         if (self->rank == 0)
             good(ncclSend(self->device + offset, sizes[i], ncclInt8, 1, self->comm, self->stream));
         else
             good(ncclRecv(self->other + offset, sizes[i], ncclInt8, 0, self->comm, self->stream));
-    }
     good(ncclGroupEnd());
     if (self->rank == 1)
         ranks_expect(self, self->other, offset, 0);

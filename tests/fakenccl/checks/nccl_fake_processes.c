@@ -93,10 +93,9 @@ static void run(int ranks, void (*body)(rank *self), int victim) {
         holds(WIFSIGNALED(end_of(processes[victim])));
         atomic_store(&all->go, true);
     }
-    for (int i = 0; i < ranks; i++) {
+    for (int i = 0; i < ranks; i++)
         if (i != victim)
             same(end_of(processes[i]), 0);
-    }
     same(files(), 0);
     (void)munmap(like.shared, sizeof(meeting));
 }

@@ -146,10 +146,9 @@ ncclResult_t ranks_settled(ncclComm_t comm) {
 
 void ranks_violations(const char *part) {
     holds(fakenccl_violation(0));
-    for (size_t i = 0; fakenccl_violation(i); i++) {
+    for (size_t i = 0; fakenccl_violation(i); i++)
         if (!strstr(fakenccl_violation(i), part))
             fail_msg("'%s' is not in: %s", part, fakenccl_violation(i));
-    }
     fakenccl_forgive();
 }
 
