@@ -3,7 +3,7 @@
 include(CMakePackageConfigHelpers)
 set(KVF_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/kvferry)
 
-# kvf_from_prefix(PATH OUT): as pkg-config is to see it, wherever the installation is moved to.
+# kvf_from_prefix(PATH OUT): PATH for a pkg-config file, relative to its prefix unless absolute.
 function(kvf_from_prefix path out)
   if(IS_ABSOLUTE "${path}")
     set(${out} "${path}" PARENT_SCOPE)
@@ -21,8 +21,8 @@ if(NOT IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}")
   set(KVF_PC_PREFIX "\${pcfiledir}/${up}")
 endif()
 
-# kvf_install_library(NAME EXPORT RUNTIME DEVELOPMENT PC HEADER...): both libraries, their CMake
-# targets, PC.in as a file for pkg-config, and headers.
+# kvf_install_library(NAME EXPORT RUNTIME DEVELOPMENT PC HEADER...): installs both libraries, their
+# CMake targets, the pkg-config file made from PC.in, and headers.
 function(kvf_install_library name export runtime development pc)
   set(libraries ${name})
   if(TARGET ${name}_shared)
@@ -56,7 +56,7 @@ if(TARGET kvferry_cuda)
                       cuda/cmake/kvferry-cuda.pc ${of_cuda})
 endif()
 if(TARGET kvferry_nccl)
-  # What a program links besides when the library is static, or there is no other.
+  # What a program must also link if the library is static.
   set(nccl_libdir ${CUDAToolkit_LIBRARY_DIR})
   set(KVF_PC_NCCL "")
   set(KVF_PC_NCCL_PRIVATE "")
@@ -75,7 +75,7 @@ if(TARGET kvferry_tool)
 endif()
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT license)
 
-# Before 1.0 a minor version may break what the one before it promised.
+# Before 1.0 a minor version may break the promises of the previous one.
 set(compatibility SameMajorVersion)
 if(PROJECT_VERSION_MAJOR EQUAL 0)
   set(compatibility SameMinorVersion)

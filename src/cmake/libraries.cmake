@@ -1,24 +1,25 @@
-# How a library of ours is made: static and shared, of the same objects.
+# Makes a library static and shared, from the same objects.
 include(GNUInstallDirs)
 
-# What versions have in common that go together, see include/README.md; in the names of symbol
-# versions.
+# The part of the version that compatible releases share (include/README.md), for the names of
+# symbol versions.
 set(KVF_SERIES ${PROJECT_VERSION_MAJOR})
 if(PROJECT_VERSION_MAJOR EQUAL 0)
   string(APPEND KVF_SERIES .${PROJECT_VERSION_MINOR})
 endif()
 
 # kvf_add_libraries(NAME EXPORT OBJECTS...): the static library NAME and the shared one NAME_shared
-# of these object libraries. In every way of use they are kvferry::EXPORT_static and
-# kvferry::EXPORT. cmake/NAME.map.in, of the caller's folder, says what the shared one exports.
+# from these object libraries. Projects that use them know them as kvferry::EXPORT_static and
+# kvferry::EXPORT. cmake/NAME.map.in in the caller's folder lists what the shared library exports.
 #
-# Out: KVF_LIBRARIES, the targets made. A shared library cannot bring a sanitizer's runtime along, so
-# it is left out then, and where NAME_WITHOUT_SHARED says why; the static one has both names.
+# Out: KVF_LIBRARIES, the targets made. There is no shared library in sanitizer builds, because it
+# cannot carry the sanitizer's runtime, nor where NAME_WITHOUT_SHARED is set; the static library
+# then has both names.
 function(kvf_add_libraries name export)
   set(objects ${ARGN})
   foreach(library ${objects})
     set_target_properties(${library} PROPERTIES C_VISIBILITY_PRESET hidden)
-    # Nobody is to replace single functions of ours, so that calls among them need no detour.
+    # Our functions cannot be interposed one by one, so calls between them are direct.
     target_compile_options(${library} PRIVATE -fno-semantic-interposition)
   endforeach()
   list(TRANSFORM objects REPLACE "(.+)" "$<TARGET_OBJECTS:\\1>")

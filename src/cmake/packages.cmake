@@ -1,5 +1,5 @@
-# Debian packages, one a component: cpack -G DEB in a build folder that was configured with
-# -DCMAKE_INSTALL_PREFIX=/usr. What a Debian package has besides the files is made here.
+# Debian packages, one per component: cpack -G DEB in a build folder configured with
+# -DCMAKE_INSTALL_PREFIX=/usr. This file makes their metadata.
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME kvferry)
 set(CPACK_PACKAGE_VENDOR "kvferry developers")
@@ -40,7 +40,7 @@ License: Apache-2.0
  On Debian systems the text of this license is in /usr/share/common-licenses/Apache-2.0.
 ")
 
-# kvf_package(COMPONENT PACKAGE SECTION SUMMARY TEXT [COMPONENT IT NEEDS]...)
+# kvf_package(COMPONENT PACKAGE SECTION SUMMARY TEXT [REQUIRED COMPONENT]...)
 function(kvf_package component package section summary text)
   string(TOUPPER ${component} upper)
   set(CPACK_COMPONENTS_ALL ${CPACK_COMPONENTS_ALL} ${component} PARENT_SCOPE)
@@ -57,8 +57,8 @@ ${text}" PARENT_SCOPE)
           COMPONENT ${component} EXCLUDE_FROM_ALL)
 endfunction()
 
-# kvf_library_package(COMPONENT LIBRARY): how packages built with the library depend on it, which
-# before 1.0 is on its minor version, and that the loader is to know of it.
+# kvf_library_package(COMPONENT LIBRARY): makes packages that link the library depend on its minor
+# version (before 1.0), and runs ldconfig.
 function(kvf_library_package component library)
   string(TOUPPER ${component} upper)
   set(package ${CPACK_DEBIAN_${upper}_PACKAGE_NAME})
@@ -84,8 +84,8 @@ if(TARGET kvferry_tool)
       "This package contains the tool, which measures transfers and replays\ntraces of requests.")
 endif()
 
-# NVIDIA's libraries are in no Debian, and many have them from elsewhere than NVIDIA's packages: what
-# these are called is recommended, which apt follows where it knows them and passes over otherwise.
+# NVIDIA's libraries are not part of Debian, and many users install them without packages. So the
+# packages only recommend them: apt installs them where it knows them.
 if(KVF_HAS_CUDA)
   list(APPEND CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${CUDAToolkit_LIBRARY_DIR})
   set(cudart cuda-cudart-${CUDAToolkit_VERSION_MAJOR}-${CUDAToolkit_VERSION_MINOR})
