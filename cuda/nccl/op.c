@@ -294,7 +294,7 @@ static kvf_status depart(kvf_wire_op *op, size_t index, const request *r, kvf_er
     return status;
 }
 
-/* Trackers are let go of here, since the last hold on the operation may be the group's, whose
+/* Assignments are let go of here, since the last hold on the operation may be the group's, whose
  * thread must not touch them. */
 static void resolve(kvf_wire_op *op, bool landed) {
     if (op->settled)
