@@ -244,7 +244,7 @@ typedef struct kvf_wire_op kvf_wire_op;
 /** Whose host tier has which blocks. */
 typedef enum kvf_share {
     KVF_SHARE_STRIPED, /**< The block at position p is rank p % ranks's. */
-    KVF_SHARE_FIRST,   /**< All are rank 0's. */
+    KVF_SHARE_RANK_0,  /**< All blocks are rank 0's. */
 } kvf_share;
 
 /** Options of an operation: zero-initialise, then set what differs. */

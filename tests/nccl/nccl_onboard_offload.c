@@ -29,7 +29,7 @@ typedef struct lists {
 } lists;
 
 static uint64_t owner_of(uint64_t position, int ranks) {
-    return current.share == KVF_SHARE_FIRST ? 0 : position % (uint64_t)ranks;
+    return current.share == KVF_SHARE_RANK_0 ? 0 : position % (uint64_t)ranks;
 }
 
 static bool owns(const fixture_rank *k, uint64_t position) {
@@ -79,7 +79,7 @@ static void expect_assignments(lists *l) {
 static size_t expected_chunks(const fixture_rank *k) {
     size_t of[RIG_RANKS] = {0}, most = 0;
     size_t each = k->fixture->options.chunk_blocks ? k->fixture->options.chunk_blocks : 2;
-    if (current.share == KVF_SHARE_FIRST)
+    if (current.share == KVF_SHARE_RANK_0)
         each *= (size_t)k->fixture->ranks;
     for (size_t p = 0; p < current.plans; p++)
         for (size_t i = 0; i < current.count[p]; i++)
@@ -162,7 +162,7 @@ static void test_onboard_striped(void **state) {
 static void test_onboard_from_the_first(void **state) {
     (void)state;
     for (int ranks = 1; ranks <= 8; ranks += ranks < 3 ? 1 : 5) {
-        set_plan(KVF_SHARE_FIRST, 5, 23);
+        set_plan(KVF_SHARE_RANK_0, 5, 23);
         fixture_run_forms(ranks, NULL, onboard);
     }
 }
@@ -171,7 +171,7 @@ static void test_chunks_of_all_sizes(void **state) {
     (void)state;
     for (size_t blocks = 1; blocks <= 13; blocks += 6)
         for (size_t chunks = 1; chunks <= 5; chunks += 2)
-            for (int share = KVF_SHARE_STRIPED; share <= KVF_SHARE_FIRST; share++) {
+            for (int share = KVF_SHARE_STRIPED; share <= KVF_SHARE_RANK_0; share++) {
                 set_plan((kvf_share)share, 2, 31);
                 fixture_run_forms(3, &(fixture_options){.chunk_blocks = blocks, .chunks = chunks},
                                   onboard);
@@ -182,7 +182,7 @@ static void test_chunks_of_all_sizes(void **state) {
 static void test_several_plans(void **state) {
     (void)state;
     for (int ranks = 1; ranks <= 4; ranks++)
-        for (int share = KVF_SHARE_STRIPED; share <= KVF_SHARE_FIRST; share++) {
+        for (int share = KVF_SHARE_STRIPED; share <= KVF_SHARE_RANK_0; share++) {
             current = (job){.share = (kvf_share)share,
                             .plans = 3,
                             .first = {0, 0, 40},
@@ -231,7 +231,7 @@ static void onboard_and_count(fixture_rank *k) {
 static void test_bytes_on_the_wire(void **state) {
     (void)state;
     for (int ranks = 2; ranks <= 8; ranks *= 2) {
-        set_plan(ranks == 4 ? KVF_SHARE_FIRST : KVF_SHARE_STRIPED, 0, 48);
+        set_plan(ranks == 4 ? KVF_SHARE_RANK_0 : KVF_SHARE_STRIPED, 0, 48);
         fixture_run_forms(ranks, &(fixture_options){.chunk_blocks = 4}, onboard_and_count);
         set_plan(KVF_SHARE_STRIPED, 0, 48);
         fixture_run(ranks, &(fixture_options){.chunk_blocks = 4}, onboard_and_count);
@@ -305,7 +305,7 @@ static void offload(fixture_rank *k) {
 static void test_offload_once_in_the_group(void **state) {
     (void)state;
     for (int ranks = 1; ranks <= 4; ranks++) {
-        set_plan(ranks == 2 ? KVF_SHARE_FIRST : KVF_SHARE_STRIPED, 4, 23);
+        set_plan(ranks == 2 ? KVF_SHARE_RANK_0 : KVF_SHARE_STRIPED, 4, 23);
         fixture_run_forms(ranks, NULL, offload);
     }
 }
@@ -720,7 +720,7 @@ static void offload_unevenly(fixture_rank *k) {
         const uint64_t kept = 40 + n, stored = 50 + n;
         const kvf_plan plan = {n, 1, &kept, &stored, NULL};
         const kvf_wire_submit_options how = {.share =
-                                                 n % 2 == 0 ? KVF_SHARE_FIRST : KVF_SHARE_STRIPED};
+                                                 n % 2 == 0 ? KVF_SHARE_RANK_0 : KVF_SHARE_STRIPED};
         fixture_fill_device(k, kept, n);
         test_expect(KVF_OK, kvf_wire_offload(k->wire, k->host_tier, &plan, 1, &how, &op, &e), &e);
         fixture_end(op, KVF_OK);
@@ -768,7 +768,7 @@ static void store_for_long(fixture_rank *k) {
         slots[i] = 5 * i % RIG_SLOTS; /* apart */
     }
     const kvf_plan plan = {0, RIG_SLOTS, slots, ids, NULL};
-    const kvf_wire_submit_options how = {.share = KVF_SHARE_FIRST};
+    const kvf_wire_submit_options how = {.share = KVF_SHARE_RANK_0};
     if (k->rank == 0)
         fakecuda_delay(FAKECUDA_COPY, COPY_US);
     fixture_meet(k);

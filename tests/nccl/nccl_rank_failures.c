@@ -118,7 +118,7 @@ static void disagree(fixture_rank *k) {
         how.dst = NULL;
     }
     if (odd && now == OTHER_SHARE)
-        how.share = KVF_SHARE_FIRST;
+        how.share = KVF_SHARE_RANK_0;
     if (odd && now == FAILS)
         ids[COUNT - 1] = ids[0];
     size_t count = odd && now == OTHER_PLANS ? 2 : 1;
@@ -310,7 +310,7 @@ static void fail_to_copy(fixture_rank *k) {
     fixture_hashes(hashes, 0, COUNT);
     kvf_assignments *assignments = fixture_assignments(ids, COUNT, 0);
     const kvf_plan plan = {0, COUNT, ids, ids, hashes};
-    const kvf_wire_submit_options how = {.share = KVF_SHARE_FIRST, .dst = &assignments};
+    const kvf_wire_submit_options how = {.share = KVF_SHARE_RANK_0, .dst = &assignments};
     fixture_meet(k);
     if (k->rank == 0)
         fakecuda_fail_call("cudaMemcpyAsync", 1, cudaErrorInvalidValue, false);
@@ -404,7 +404,7 @@ static void record_in_vain(fixture_rank *k) {
     kvf_wire_op *op = NULL;
     kvf_error e = {0};
     const kvf_plan plan = {0, 2, ids, ids, NULL};
-    const kvf_wire_submit_options how = {.share = KVF_SHARE_FIRST};
+    const kvf_wire_submit_options how = {.share = KVF_SHARE_RANK_0};
     fixture_meet(k);
     uint64_t before = fakecuda_calls("cudaEventRecord");
     fixture_meet(k);
