@@ -1,20 +1,21 @@
 /** @file
  * The whole core library. Needs neither CUDA nor NCCL.
  *
- * Every header starts with the same four paragraphs, which hold for everything in it. The comment
- * of a function adds only what is particular to it. In short:
+ * Every header starts with the same four paragraphs, which hold for everything in it. A function's
+ * comment adds only what is specific to it. In short:
  *
  * @par Threads
- * A sequence and an assignments object belong to one owner at a time, and so do the calls that fill
- * them. Layouts and moves never change and may be shared. Engines, tiers, transfers and completions
- * may be used from any thread.
+ * A sequence, an assignments object and what fills the latter belong to one owner at a time.
+ * Layouts and moves never change and may be shared. Engines, tiers, transfers and completions may
+ * be used from any thread.
  *
  * @par Ownership
- * Whoever receives an object destroys or releases it. Arguments are read or copied during the call.
+ * The caller destroys or releases every object that it receives. Arguments are read or copied
+ * during the call.
  *
  * @par Lifetimes
  * The bytes of blocks are the caller's and must outlive the tiers over them. Other objects may be
- * destroyed in any order: what is still needed of one is kept.
+ * destroyed in any order: whatever is still needed of one is kept.
  *
  * @par Errors
  * A call that fails has changed nothing, and its details name the rule and the block at fault.

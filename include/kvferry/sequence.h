@@ -8,7 +8,7 @@
  * A sequence belongs to one owner: calls on it must not overlap in time.
  *
  * @par Ownership
- * Whoever receives a sequence, from create or clone, destroys it. Tokens and runs passed to it are
+ * The caller destroys what create and clone return. Tokens and runs passed to a sequence are
  * copied; arrays read from it remain its own.
  *
  * @par Lifetimes
@@ -90,8 +90,7 @@ KVF_API kvf_status kvf_sequence_append(kvf_sequence *sequence, uint32_t token, k
 
 /**
  * Keeps the first `token_count` tokens. Blocks that lose a token are no longer complete; runs are
- * cut along with their tokens. Errors: INVALID; RANGE if the sequence has fewer tokens
- * (`expected`).
+ * cut along with their tokens. Errors: INVALID; RANGE if the sequence has fewer tokens.
  */
 KVF_API kvf_status kvf_sequence_truncate(kvf_sequence *sequence, size_t token_count,
                                          kvf_error *error);
@@ -122,7 +121,7 @@ KVF_API const uint32_t *kvf_sequence_tokens(const kvf_sequence *sequence);
 /** The lineage hashes of all complete blocks, indexed by position; NULL if there are none. */
 KVF_API const kvf_hash *kvf_sequence_hashes(const kvf_sequence *sequence);
 
-/** Reads one complete block. Errors: INVALID; RANGE past the last complete block (`index`). */
+/** Reads one complete block. Errors: INVALID; RANGE past the last complete block. */
 KVF_API kvf_status kvf_sequence_block(const kvf_sequence *sequence, size_t index,
                                       kvf_token_block *out, kvf_error *error);
 
