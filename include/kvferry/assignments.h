@@ -131,7 +131,7 @@ KVF_API kvf_phase kvf_assignments_find(const kvf_assignments *assignments, uint6
                                        size_t *index);
 
 /** Reads the assigned block at an index of its phase. Returns false, and writes nothing, if there
- * is none. `id` and `hash` may be NULL. */
+ *  is none. `id` and `hash` may be NULL. */
 KVF_API bool kvf_assignments_get_assigned(const kvf_assignments *assignments, size_t index,
                                           uint64_t *id, kvf_hash *hash);
 /** Reads the staged block at an index of its phase; otherwise as kvf_assignments_get_assigned. */

@@ -65,7 +65,7 @@ KVF_API kvf_status kvf_bound_submit(kvf_tier *src, kvf_tier *dst, const kvf_pair
 KVF_API kvf_status kvf_bound_poll(kvf_bound *bound, kvf_error *error);
 
 /** As kvf_bound_poll, but waits up to `timeout_us` (see kvf_transfer_wait). Errors: TIMEOUT, else
- * as kvf_bound_poll. */
+ *  as kvf_bound_poll. */
 KVF_API kvf_status kvf_bound_wait(kvf_bound *bound, int64_t timeout_us, kvf_error *error);
 
 /** Asks the transfer to stop; poll or wait tells when it has. */

@@ -158,7 +158,7 @@ KVF_API kvf_status kvf_cuda_costs_builtin(const kvf_allocator *allocator, kvf_cu
 typedef struct kvf_cuda_calibrate_options {
     int device; /**< The device's index in the runtime. */
     /** Bytes of device memory, and as many of pinned memory, to use while calibrating, in addition
-     * to what an engine takes. 0 means 256 MiB, which is also the most that is used; the largest
+     *  to what an engine takes. 0 means 256 MiB, which is also the most that is used; the largest
      *  transfer is half of it. With less, down to 1 MiB, the largest sizes are extrapolated and the
      *  warm-up is shorter. */
     size_t scratch_bytes;
@@ -234,7 +234,7 @@ typedef struct kvf_cuda_explanation {
 KVF_API const kvf_box_limits *kvf_cuda_limits(void);
 
 /** Predicts what a move in a direction costs. Assumes that every strategy is available, except
- * STAGED on the device, and that no compute runs. `host_boxes` is an estimate. Errors: INVALID. */
+ *  STAGED on the device, and that no compute runs. `host_boxes` is an estimate. Errors: INVALID. */
 KVF_API kvf_status kvf_cuda_costs_explain(const kvf_cuda_costs *costs, const kvf_move *move,
                                           kvf_cuda_direction direction, kvf_cuda_explanation *out,
                                           kvf_error *error);

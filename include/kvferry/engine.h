@@ -40,10 +40,10 @@ typedef struct kvf_tier kvf_tier;
 typedef struct kvf_transfer kvf_transfer;
 
 /** Called when a transfer, or everything that a completion counts, has ended. `error` is valid
- * during the call; its status is KVF_OK on success. A callback runs inside any call on the engine,
- * its tiers, transfers or completions that waits, makes progress or arms a completion, on the
- * calling thread. Callbacks nest if one makes such a call itself. A callback must not wait, nor
- * destroy an engine or tier. */
+ *  during the call; its status is KVF_OK on success. A callback runs inside any call on the engine,
+ *  its tiers, transfers or completions that waits, makes progress or arms a completion, on the
+ *  calling thread. Callbacks nest if one makes such a call itself. A callback must not wait, nor
+ *  destroy an engine or tier. */
 typedef void (*kvf_callback)(void *user, const kvf_error *error);
 
 /** Priorities of background transfers: 0 (first) to KVF_PRIORITIES - 1. */
@@ -105,10 +105,10 @@ typedef struct kvf_tier_options {
     /** Host memory only: keep an XXH3-64 of every block that a transfer writes here, one per layout
      *  (region by region, row by row), and check it before a transfer reads the block through that
      *  layout. A block that was neither written by a transfer nor sealed passes unchecked. A
-     * transfer of some layers seals the block with its other layers as they are. If the block was
-     * CORRUPT before, it stays so until one transfer writes all its layers or it is sealed. A
-     * transfer that is cut short leaves the blocks that it wrote in part CORRUPT, until they are
-     * written as a whole or sealed again. */
+     *  transfer of some layers seals the block with its other layers as they are. If the block was
+     *  CORRUPT before, it stays so until one transfer writes all its layers or it is sealed. A
+     *  transfer that is cut short leaves the blocks that it wrote in part CORRUPT, until they are
+     *  written as a whole or sealed again. */
     bool integrity;
 } kvf_tier_options;
 

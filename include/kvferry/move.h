@@ -45,8 +45,8 @@ typedef struct kvf_move_spec {
     bool by_layer;         /**< No copy spans two layers, and layers come in order. */
 } kvf_move_spec;
 
-/** One copy: `slices` x `rows` pieces of `width` bytes. Row r of slice s is at
- *  base + s * slice_pitch + r * row_pitch. */
+/** One copy: `slices` x `rows` pieces of `width` bytes. Row r of slice s is at base + s *
+ *  slice_pitch + r * row_pitch. */
 typedef struct kvf_box {
     char *dst;                 /**< The base on the destination's side. */
     const char *src;           /**< The base on the source's side. */
@@ -122,8 +122,8 @@ typedef struct kvf_box_cursor {
 } kvf_box_cursor;
 
 /** Writes the next boxes, at most `capacity`, and advances the cursor. Returns their number; 0 at
- *  the end. Boxes come strip by strip, with by_layer also layer by layer, and are split where
- *  they would cross a segment. */
+ *  the end. Boxes come strip by strip, with by_layer also layer by layer, and are split where they
+ *  would cross a segment. */
 KVF_API size_t kvf_move_next(const kvf_move *move, kvf_box_cursor *cursor, kvf_box *boxes,
                              size_t capacity);
 

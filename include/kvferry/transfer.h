@@ -82,8 +82,8 @@ KVF_API kvf_status kvf_transfer_poll(kvf_transfer *transfer, kvf_error *error);
 
 /** Waits for the end. `timeout_us` is in microseconds; negative: no limit, 0: poll. The calling
  *  thread spins for 20 us, then sleeps until it is woken. The CUDA engine is not notified when
- * bytes land, so there it polls between naps: see kvf_engine_cuda_create. Errors: TIMEOUT (the
- * transfer continues), else as kvf_transfer_poll. */
+ *  bytes land, so there it polls between naps: see kvf_engine_cuda_create. Errors: TIMEOUT (the
+ *  transfer continues), else as kvf_transfer_poll. */
 KVF_API kvf_status kvf_transfer_wait(kvf_transfer *transfer, int64_t timeout_us, kvf_error *error);
 
 /**
@@ -99,7 +99,7 @@ KVF_API kvf_status kvf_transfer_wait_layer(kvf_transfer *transfer, uint32_t laye
 
 /** Drops what has not started and drains what has; the transfer then ends as CANCELLED, or as OK if
  *  it was all but done. Does not wait. Allowed at any time. On a CUDA device an ordered transfer
- * has started, as a whole, when its submit returns. */
+ *  has started, as a whole, when its submit returns. */
 KVF_API void kvf_transfer_cancel(kvf_transfer *transfer);
 
 /**
