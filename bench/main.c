@@ -71,7 +71,7 @@ static int bench_main(int argc, char **argv) {
     static const menu menu = {
         "Measure parts of kvferry.\v"
         "Commands:\n"
-        "  plan        bookkeeping: hashes, trackers, plans, moves; ns a block\n"
+        "  plan        bookkeeping: hashes, assignments, plans, moves; ns a block\n"
         "  transfer    copies, compared with the machine's own best\n"
         "  pinned      how long pinning host memory takes\n"
         "  collective  the same blocks to all GPUs of a group, compared with their links\n"

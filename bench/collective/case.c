@@ -25,7 +25,7 @@ static void rank_must(const bench *bench, kvf_status status, const kvf_error *er
 }
 
 static bool is_mine(const bench *bench, size_t position) {
-    size_t owner = bench->chosen->mode == KVF_SHARE_FIRST
+    size_t owner = bench->chosen->mode == KVF_SHARE_RANK_0
                        ? 0
                        : position % (size_t)kvf_group_ranks(bench->group);
     return owner == (size_t)kvf_group_rank(bench->group);

@@ -83,7 +83,7 @@ static const char doc[] =
 
 static const char *const mode_names[] = {
     [KVF_SHARE_STRIPED] = "striped",
-    [KVF_SHARE_FIRST] = "broadcast",
+    [KVF_SHARE_RANK_0] = "broadcast",
 };
 
 enum { MODES = sizeof mode_names / sizeof mode_names[0] };
@@ -161,7 +161,7 @@ void collective_options_parse(collective_options *chosen, int argc, char **argv)
     static const struct argp argp = {
         .options = options, .parser = parse, .doc = doc, .children = children};
     *chosen = (collective_options){
-        .modes = {KVF_SHARE_STRIPED, KVF_SHARE_FIRST},
+        .modes = {KVF_SHARE_STRIPED, KVF_SHARE_RANK_0},
         .mode_count = MODES,
         .bytes = (uint64_t)256 << 20,
         .common = {.samples = 11, .verify = true},

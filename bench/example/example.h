@@ -13,7 +13,7 @@
  *     machine.h               what differs between the host engine and a GPU
  *     machine_host.c, machine_cuda.c with kernels.cu
  *     pool.h, pool.c          the blocks of a tier, and which may be given to whom
- *     sequence.h, sequence.c  a sequence, its two trackers, its transfers, its steps
+ *     sequence.h, sequence.c  a sequence, its two assignments objects, its transfers, its steps
  *     scheduler.h, .c         who runs, who waits, who has to leave
  *     main.c, options.c       the loop, and the last line
  *

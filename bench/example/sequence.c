@@ -85,9 +85,10 @@ sequence *sequence_create(runtime *rt, uint64_t name) {
 /* Giving blocks back */
 
 /* All from a position on, whatever their phase. Before they are dropped: then ids are forgotten. */
-static void give(pool *pool, const kvf_assignments *tracker, uint64_t from) {
-    const kvf_view phases[] = {kvf_assignments_assigned(tracker), kvf_assignments_staged(tracker),
-                               kvf_assignments_pending(tracker)};
+static void give(pool *pool, const kvf_assignments *assignments, uint64_t from) {
+    const kvf_view phases[] = {kvf_assignments_assigned(assignments),
+                               kvf_assignments_staged(assignments),
+                               kvf_assignments_pending(assignments)};
     for (size_t i = 0; i < sizeof phases / sizeof phases[0]; i++) {
         const uint64_t first = phases[i].first_position, skip = from > first ? from - first : 0;
         if (skip < phases[i].count)
@@ -254,7 +255,7 @@ void sequence_collect(runtime *rt, sequence *s) {
     if (status == KVF_ERR_BROKEN)
         check(status, &error); /* nothing will move any more */
     (void)kvf_bound_result(s->moving, 0, &landed);
-    /* To trackers that were cleared it is CLOSED, however it has ended. */
+    /* To assignments that were cleared it is CLOSED, however it has ended. */
     rt->counts.cancelled +=
         kvf_transfer_poll(kvf_bound_transfer(s->moving), NULL) == KVF_ERR_CANCELLED;
     kvf_bound_release(s->moving);

@@ -7,7 +7,7 @@
  *          (waits)   <---------------------------
  *                     leave: offload, in the background
  *
- * Two trackers hold the ids of its blocks in the two tiers: `device` has assigned what compute may
+ * Two objects hold the ids of its blocks in the two tiers: `device` has assigned what compute may
  * read, `host` what has landed there; both are complete blocks from the first one on. What neither
  * has (a last block that is not complete, blocks for which the host had no room, blocks whose
  * transfer failed or was cancelled) is computed again, as a prompt is. So a partial block never

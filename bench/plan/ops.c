@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Trackers prepared for one sample at most. */
+/* Assignments prepared for one sample at most. */
 #define MANY 16
 
 /* For plan_op's `spent`: as many blocks as caches hold, so that what is timed is not memory; far
@@ -23,11 +23,11 @@
 struct plan_stage {
     size_t blocks;
     cache cache;
-    uint64_t *ids, *absent;       /* of trackers: absent ones are in none */
+    uint64_t *ids, *absent;       /* of assignments: absent ones are in none */
     uint64_t *rising, *random[2]; /* block ids of the two tiers, in order and not */
     uint32_t *tokens;
     kvf_sequence *sequence; /* of all tokens; lends its hashes to everything else */
-    kvf_assignments *trackers[MANY];
+    kvf_assignments *assignments[MANY];
     kvf_assignments *source; /* all blocks assigned */
     store src, dst;
     kvf_transfer *transfer;
@@ -59,21 +59,21 @@ static void run_hash(void *context, size_t instance) {
           &error);
 }
 
-/* Trackers. Their memory comes from the cache: what is timed has growth in it, but no new pages. */
+/* Assignments. Their memory comes from the cache: what is timed has growth, but no new pages. */
 
 static void prepare_empty(void *context, size_t instance) {
     plan_stage *stage = context;
     kvf_assignments_options options = {.allocator = &stage->cache.allocator};
     kvf_error error = {0};
-    kvf_assignments_destroy(stage->trackers[instance]);
-    stage->trackers[instance] = NULL;
-    check(kvf_assignments_create(&options, &stage->trackers[instance], &error), &error);
+    kvf_assignments_destroy(stage->assignments[instance]);
+    stage->assignments[instance] = NULL;
+    check(kvf_assignments_create(&options, &stage->assignments[instance], &error), &error);
 }
 
 static void run_extend(void *context, size_t instance) {
     plan_stage *stage = context;
     kvf_error error = {0};
-    check(kvf_assignments_extend_block_ids(stage->trackers[instance], stage->ids, stage->blocks,
+    check(kvf_assignments_extend_block_ids(stage->assignments[instance], stage->ids, stage->blocks,
                                            &error),
           &error);
 }
@@ -86,7 +86,7 @@ static void prepare_pending(void *context, size_t instance) {
 static void run_extend_assigned(void *context, size_t instance) {
     plan_stage *stage = context;
     kvf_error error = {0};
-    check(kvf_assignments_extend_assigned(stage->trackers[instance], stage->ids, hashes(stage),
+    check(kvf_assignments_extend_assigned(stage->assignments[instance], stage->ids, hashes(stage),
                                           stage->blocks, &error),
           &error);
 }
@@ -99,9 +99,10 @@ static void prepare_assigned(void *context, size_t instance) {
 static void look_for(const plan_stage *stage, const uint64_t *ids, size_t expected) {
     size_t found = 0;
     for (size_t i = 0; i < stage->blocks; i++)
-        found += kvf_assignments_contains(stage->trackers[0], ids[i]);
+        found += kvf_assignments_contains(stage->assignments[0], ids[i]);
     if (found != expected)
-        fail(EXIT_CHECK, "a tracker has %zu of the ids it should have %zu of", found, expected);
+        fail(EXIT_CHECK, "an assignments object has %zu of the ids it should have %zu of", found,
+             expected);
 }
 
 static void run_contains_hit(void *context, size_t instance) {
@@ -119,7 +120,7 @@ static void run_contains_miss(void *context, size_t instance) {
 static void run_stage(void *context, size_t instance) {
     plan_stage *stage = context;
     kvf_error error = {0};
-    check(kvf_assignments_stage_pending(stage->trackers[instance], hashes(stage), stage->blocks,
+    check(kvf_assignments_stage_pending(stage->assignments[instance], hashes(stage), stage->blocks,
                                         NULL, &error),
           &error);
 }
@@ -131,27 +132,27 @@ static void prepare_staged(void *context, size_t instance) {
 
 static void run_commit(void *context, size_t instance) {
     plan_stage *stage = context;
-    kvf_range committed = kvf_assignments_commit_staged(stage->trackers[instance]);
+    kvf_range committed = kvf_assignments_commit_staged(stage->assignments[instance]);
     consume(&committed);
 }
 
 static void run_assign(void *context, size_t instance) {
     plan_stage *stage = context;
     kvf_error error = {0};
-    check(kvf_assignments_assign_pending(stage->trackers[instance], hashes(stage), stage->blocks,
+    check(kvf_assignments_assign_pending(stage->assignments[instance], hashes(stage), stage->blocks,
                                          NULL, &error),
           &error);
 }
 
 static void run_zip_assigned(void *context, size_t instance) {
     plan_stage *stage = context;
-    stage->zipped = kvf_zip_assigned(stage->source, stage->trackers[instance]);
+    stage->zipped = kvf_zip_assigned(stage->source, stage->assignments[instance]);
     consume(&stage->zipped);
 }
 
 static void run_zip_pending(void *context, size_t instance) {
     plan_stage *stage = context;
-    stage->zipped = kvf_zip_assigned_pending(stage->source, stage->trackers[instance]);
+    stage->zipped = kvf_zip_assigned_pending(stage->source, stage->assignments[instance]);
     consume(&stage->zipped);
 }
 
@@ -161,8 +162,8 @@ static void run_lifecycle(void *context, size_t instance) {
     run_assign(context, instance);
     run_zip_assigned(context, instance);
     plan_stage *stage = context;
-    kvf_assignments_destroy(stage->trackers[instance]);
-    stage->trackers[instance] = NULL;
+    kvf_assignments_destroy(stage->assignments[instance]);
+    stage->assignments[instance] = NULL;
 }
 
 /* Moves. */
@@ -247,7 +248,7 @@ static bool check_hash(plan_stage *stage) {
     return right;
 }
 
-/* A phase of the tracker has all ids in order, with their hashes if it has any. */
+/* A phase of the assignments object has all ids in order, with their hashes if it has any. */
 static bool has_all(const plan_stage *stage, kvf_view view) {
     bool right = view.count == stage->blocks && view.first_position == 0 &&
                  memcmp(view.ids, stage->ids, stage->blocks * sizeof *stage->ids) == 0;
@@ -257,24 +258,24 @@ static bool has_all(const plan_stage *stage, kvf_view view) {
 }
 
 static bool check_pending(plan_stage *stage) {
-    const kvf_assignments *tracker = stage->trackers[0];
-    return has_all(stage, kvf_assignments_pending(tracker)) &&
-           kvf_assignments_staged_count(tracker) == 0 &&
-           kvf_assignments_assigned_count(tracker) == 0;
+    const kvf_assignments *assignments = stage->assignments[0];
+    return has_all(stage, kvf_assignments_pending(assignments)) &&
+           kvf_assignments_staged_count(assignments) == 0 &&
+           kvf_assignments_assigned_count(assignments) == 0;
 }
 
 static bool check_staged(plan_stage *stage) {
-    kvf_view staged = kvf_assignments_staged(stage->trackers[0]);
+    kvf_view staged = kvf_assignments_staged(stage->assignments[0]);
     return staged.hashes && has_all(stage, staged) &&
-           kvf_assignments_pending_count(stage->trackers[0]) == 0 &&
-           kvf_assignments_assigned_count(stage->trackers[0]) == 0;
+           kvf_assignments_pending_count(stage->assignments[0]) == 0 &&
+           kvf_assignments_assigned_count(stage->assignments[0]) == 0;
 }
 
 static bool check_assigned(plan_stage *stage) {
-    kvf_view assigned = kvf_assignments_assigned(stage->trackers[0]);
+    kvf_view assigned = kvf_assignments_assigned(stage->assignments[0]);
     return assigned.hashes && has_all(stage, assigned) &&
-           kvf_assignments_pending_count(stage->trackers[0]) == 0 &&
-           kvf_assignments_staged_count(stage->trackers[0]) == 0;
+           kvf_assignments_pending_count(stage->assignments[0]) == 0 &&
+           kvf_assignments_staged_count(stage->assignments[0]) == 0;
 }
 
 /* Every run has counted what it found, and has ended the program unless that was right. */
@@ -291,7 +292,7 @@ static bool check_zipped(plan_stage *stage) {
            memcmp(plan->dst_ids, stage->ids, bytes) == 0;
 }
 
-/* The tracker is destroyed: what it was zipped from is looked at before that. */
+/* The assignments object is destroyed: what it was zipped from is looked at before that. */
 static bool check_lifecycle(plan_stage *stage) {
     prepare_empty(stage, 0);
     run_extend(stage, 0);
@@ -470,7 +471,7 @@ plan_stage *plan_stage_open(size_t blocks, id_order ids, backend *backend) {
 
 void plan_stage_close(plan_stage *stage) {
     for (size_t i = 0; i < MANY; i++)
-        kvf_assignments_destroy(stage->trackers[i]);
+        kvf_assignments_destroy(stage->assignments[i]);
     store_close(&stage->src);
     store_close(&stage->dst);
     kvf_assignments_destroy(stage->source);

@@ -5,7 +5,7 @@
 #include "engines/backend.h"
 #include "output/measure.h"
 
-/* How the block ids of trackers are given out. */
+/* How the block ids of assignments are given out. */
 typedef enum id_order {
     IDS_DENSE,    /* 0, 1, 2, ... */
     IDS_SHUFFLED, /* the same, in random order */

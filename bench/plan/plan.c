@@ -26,16 +26,16 @@ static const char *const id_orders[] = {
 static const struct argp_option options[] = {
     {"blocks", KEY_BLOCKS, "N[,N...]", 0, "Numbers of blocks (default 1024,65536)", 0},
     {"ids", KEY_IDS, "ORDER", 0,
-     "Block ids of trackers: dense (default), shuffled or sparse (anywhere in 64 bits)", 0},
+     "Block ids of assignments: dense (default), shuffled or sparse (anywhere in 64 bits)", 0},
     {"samples", KEY_SAMPLES, "N", 0, "Samples of each median (default 101)", 0},
     {0},
 };
 
 static const char doc[] =
-    "Measure hashing, trackers, plans, moves and submitting, in nanoseconds a block."
+    "Measure hashing, assignments, plans, moves and submitting, in nanoseconds a block."
     "\v"
     "Each figure is the median of several samples after a warm-up. Short operations are repeated "
-    "within a sample. Trackers and moves get their memory from an allocator that keeps it. Moves "
+    "within a sample. Assignments and moves get memory from an allocator that keeps it. Moves "
     "are of blocks of 64 regions that merge into one; submit_background is the time inside "
     "kvf_transfer_submit.\n"
     "\n"

@@ -15,7 +15,7 @@ typedef enum source {
     FROM_COSTS, /* computed */
 } source;
 
-/* A stretch of a prompt over which both trackers are of their form, assigned and then pending:
+/* A stretch of a prompt over which both assignments are of their form, assigned and then pending:
  *
  *     device   | FROM_DEVICE | FROM_HOST FROM_MODEL |     source never falls
  *     host     | there             | missing        |     missing never falls
@@ -187,20 +187,22 @@ static void release_slots(server *server, size_t count) {
     }
 }
 
-/* A tracker over `count` slots at a position, of which the first `there` have their content. */
+/* Assignments over `count` slots at a position, of which the first `there` have their content. */
 static kvf_assignments *track(const uint64_t *ids, const kvf_hash *hashes, size_t there,
                               size_t count, uint64_t position) {
     kvf_assignments_options options = {.offset = position};
-    kvf_assignments *tracker = NULL;
+    kvf_assignments *assignments = NULL;
     kvf_error error = {0};
-    must(kvf_assignments_create(&options, &tracker, &error), &error, "making a tracker");
-    must(kvf_assignments_extend_assigned(tracker, ids, hashes, there, &error), &error, "tracking");
-    must(kvf_assignments_extend_block_ids(tracker, ids, count, &error), &error, "tracking");
-    return tracker;
+    must(kvf_assignments_create(&options, &assignments, &error), &error,
+         "making an assignments object");
+    must(kvf_assignments_extend_assigned(assignments, ids, hashes, there, &error), &error,
+         "tracking");
+    must(kvf_assignments_extend_block_ids(assignments, ids, count, &error), &error, "tracking");
+    return assignments;
 }
 
-/* Cuts the chunk into stretches and makes their trackers; returns how many. */
-static size_t make_trackers(server *server, size_t count, uint64_t position) {
+/* Cuts the chunk into stretches and makes their assignments; returns how many. */
+static size_t make_assignments(server *server, size_t count, uint64_t position) {
     size_t stretches = 0;
     for (size_t first = 0, end; first < count; first = end) {
         size_t on_device = 0, on_host = 0;
@@ -223,7 +225,7 @@ static size_t make_trackers(server *server, size_t count, uint64_t position) {
     return stretches;
 }
 
-static void drop_trackers(server *server, size_t stretches) {
+static void drop_assignments(server *server, size_t stretches) {
     for (size_t i = 0; i < stretches; i++) {
         kvf_assignments_destroy(server->stretches[i].device);
         kvf_assignments_destroy(server->stretches[i].host);
@@ -378,11 +380,11 @@ void server_serve(server *server, const uint64_t *ids, size_t count) {
         prefix = look_up(server, length, prefix);
         take_slots(server, length);
         count_hits(server, length);
-        size_t stretches = make_trackers(server, length, first);
+        size_t stretches = make_assignments(server, length, first);
         onboard(server, length, stretches);
         compute(server, length, stretches);
         offload(server, length, stretches);
-        drop_trackers(server, stretches);
+        drop_assignments(server, stretches);
         release_slots(server, length);
     }
     server->counts.requests++;

@@ -70,7 +70,7 @@ static kvf_status check_request(const request *r, size_t *pairs, kvf_error *erro
         return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_EXPECTED,
                          .expected = w->chunk, .what = "more hand-overs than blocks of a chunk");
     if (!hands_over(r)) {
-        if (o->share != KVF_SHARE_STRIPED && o->share != KVF_SHARE_FIRST)
+        if (o->share != KVF_SHARE_STRIPED && o->share != KVF_SHARE_RANK_0)
             return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "no such share");
         status = check_layouts(w, r->host, o->host_layout, error);
     }
@@ -96,7 +96,7 @@ static kvf_status check_id(uint64_t id, size_t blocks, size_t part, size_t place
 static bool is_mine(const kvf_wire_op *op, const kvf__op_part *part, size_t i) {
     const kvf_group_options *o = &op->group->options;
     uint64_t owner =
-        op->share == KVF_SHARE_FIRST ? 0 : (part->first_position + i) % (uint64_t)o->ranks;
+        op->share == KVF_SHARE_RANK_0 ? 0 : (part->first_position + i) % (uint64_t)o->ranks;
     return owner == (uint64_t)o->rank;
 }
 
@@ -294,7 +294,7 @@ static kvf_status depart(kvf_wire_op *op, size_t index, const request *r, kvf_er
     return status;
 }
 
-/* Trackers are let go of here, since the last hold on the operation may be the group's, whose
+/* Assignments are let go of here, since the last hold on the operation may be the group's, whose
  * thread must not touch them. */
 static void resolve(kvf_wire_op *op, bool landed) {
     if (op->settled)

@@ -36,8 +36,8 @@ static int ranks(const kvf_wire_op *op) {
 }
 
 static int owner_of(const kvf_wire_op *op, const kvf__op_part *part, size_t i) {
-    return op->share == KVF_SHARE_FIRST ? 0
-                                        : (int)((part->first_position + i) % (uint64_t)ranks(op));
+    return op->share == KVF_SHARE_RANK_0 ? 0
+                                         : (int)((part->first_position + i) % (uint64_t)ranks(op));
 }
 
 static bool is_hand_over(const kvf_wire_op *op) {
@@ -89,7 +89,7 @@ static size_t owned(const kvf__op_run *r, size_t owner) {
 
 /* Blocks of one owner in a chunk. */
 static size_t each(const kvf_wire_op *op) {
-    return is_alone(op) || op->share == KVF_SHARE_FIRST ? op->wire->chunk : op->wire->stripe;
+    return is_alone(op) || op->share == KVF_SHARE_RANK_0 ? op->wire->chunk : op->wire->stripe;
 }
 
 static size_t count_chunks(const kvf_wire_op *op) {
@@ -182,7 +182,7 @@ static kvf_status fill_onboard(kvf_wire_op *op, size_t chunk) {
     kvf_wire *w = op->wire;
     size_t me = (size_t)op->group->options.rank, count = 0;
     size_t start =
-        chunk_start(op, chunk) + (op->share == KVF_SHARE_FIRST ? 0 : me * part_blocks(op, chunk));
+        chunk_start(op, chunk) + (op->share == KVF_SHARE_RANK_0 ? 0 : me * part_blocks(op, chunk));
     size_t mine = in_chunk(op, me, chunk);
     for (size_t i = 0; i < mine; i++)
         list(w, &count, sources(op)[pair_at(op, me, chunk, i)], start + i);
@@ -197,7 +197,7 @@ static kvf_status share_onboard(kvf_wire_op *op, size_t chunk, kvf_error *error)
     kvf_group *g = op->group;
     char *memory = w->memory + chunk_start(op, chunk) * w->block_bytes;
     size_t bytes = part_blocks(op, chunk) * w->block_bytes;
-    if (op->share == KVF_SHARE_FIRST) {
+    if (op->share == KVF_SHARE_RANK_0) {
         op->run.stats.wire_bytes += bytes;
         return kvf__nccl_broadcast(g->comm, memory, bytes, g->stream, error);
     }
@@ -317,9 +317,9 @@ void kvf__op_fill_ahead(kvf_wire_op *op) {
 /* The wire's blocks that a chunk uses on this rank. */
 static size_t list_chunk(kvf_wire_op *op, size_t chunk) {
     kvf_wire *w = op->wire;
-    size_t blocks = is_hand_over(op)               ? op->part_count * hand_blocks(op)
-                    : op->share == KVF_SHARE_FIRST ? part_blocks(op, chunk)
-                                                   : part_blocks(op, chunk) * (size_t)ranks(op);
+    size_t blocks = is_hand_over(op)                ? op->part_count * hand_blocks(op)
+                    : op->share == KVF_SHARE_RANK_0 ? part_blocks(op, chunk)
+                                                    : part_blocks(op, chunk) * (size_t)ranks(op);
     for (size_t i = 0; i < blocks; i++)
         w->from[i] = chunk_start(op, chunk) + i;
     return blocks;

@@ -1,29 +1,30 @@
 /** @file
- * Flights: staged blocks of a tracker whose content is on its way.
+ * Flights: staged blocks whose content is on its way.
  *
- * A flight is opened by departing, which stages its blocks, and resolved once, by landing or
- * returning. Several may be open; they resolve in any order, but blocks become assigned in order:
+ * Departing opens a flight and stages its blocks. The flight is resolved once, by landing or
+ * returning. Several flights of one assignments object may be open and resolve in any order, but
+ * blocks become assigned in order:
  *
  *     assigned | flight 1 | own staged | flight 2 (landed) | flight 3 | pending
  *              ^ the fence passes flight 2 only once flight 1 and the own blocks have landed too
  *
- * Flights are pure bookkeeping: nothing is copied here, and tracker and engine may live in
- * different processes. kvferry/bound.h ties them to a transfer.
+ * Flights are pure bookkeeping: nothing is copied here, so the assignments and the engine may live
+ * in different processes. kvferry/bound.h ties flights to a transfer.
  *
  * @par Threads
- * All calls are calls on the tracker, see assignments.h.
+ * Every call here is a call on the assignments, see assignments.h.
  *
  * @par Ownership
- * A flight is a number, which nobody frees. Plans are read during the call.
+ * A flight is a number; nothing has to be freed. Plans are read during the call.
  *
  * @par Lifetimes
- * A flight is open until it lands or returns, until an earlier one of its tracker returns, or until
- * the tracker is cleared. With a destroyed tracker it is gone, and no call may name it. Views and
- * plans of the tracker stay valid throughout.
+ * A flight is open until it lands or returns, until an earlier flight of the same assignments
+ * returns, or until the assignments are cleared. Destroying the assignments ends their flights; no
+ * call may name these afterwards. Views and plans of the assignments stay valid throughout.
  *
  * @par Errors
- * As in status.h. Functions that return a status answer INVALID for NULL; the others take NULL for
- * a tracker without flights.
+ * As in status.h. Functions that return a status answer INVALID for NULL; the others treat NULL as
+ * assignments without flights.
  */
 #ifndef KVFERRY_FLIGHT_H
 #define KVFERRY_FLIGHT_H
@@ -34,47 +35,48 @@
 extern "C" {
 #endif
 
-/** Names a flight within its tracker; never used twice there, never 0. */
+/** Names a flight within its assignments object. Never 0, and never reused there. */
 typedef uint64_t kvf_flight;
 
 /**
  * Stages the plan's destination ids with the source's hashes and opens a flight over them.
  *
- * The plan comes from kvf_zip_assigned_pending (or is of its form): dst_ids are the first pending
- * ids of `dst`, in order.
+ * The plan comes from kvf_zip_assigned_pending or has the same form: its dst_ids are the first
+ * pending ids of `dst`, in order.
  *
- * Errors: INVALID for NULL, an empty plan, one without hashes, or ids that are not the first
- * pending ones (`id`, `index`); GAP when it does not begin at next_position (`position`,
- * `expected`); POSITION_MISMATCH for a hash of another position (`position`, `expected`, `id` that
- * of the destination); LINEAGE when the first block's parent is not the tracker's last block
- * (unchecked while it holds none that is staged or assigned); NO_MEMORY.
+ * Errors: INVALID for NULL, an empty plan, a plan without hashes, or ids that are not the first
+ * pending ones (`id`, `index`); GAP if the plan does not start at next_position (`position`,
+ * `expected`); POSITION_MISMATCH for a hash of another position (`position`, `expected`; `id` is
+ * the destination's); LINEAGE if the first block's parent is not the last block of `dst` (not
+ * checked while `dst` has no staged or assigned block); NO_MEMORY.
  */
 KVF_API kvf_status kvf_flight_depart(kvf_assignments *dst, const kvf_plan *plan, kvf_flight *flight,
                                      kvf_error *error);
 
 /**
- * The flight's content is there. Commits every staged block with no open flight and no uncommitted
- * own block before it; `assigned`, when not NULL, gets the range of new indexes.
- * Errors: CLOSED when the flight was resolved before, returned with an earlier one, or detached by
- * clear; INVALID for NULL or a flight that never was.
+ * Marks the flight's content as arrived. Commits every staged block that has no open flight and no
+ * uncommitted block of the caller's before it; `assigned`, if not NULL, receives the range of their
+ * indexes among the assigned blocks.
+ * Errors: CLOSED if the flight was resolved before, returned with an earlier one, or was detached
+ * by clear; INVALID for NULL or a flight that never existed.
  */
 KVF_API kvf_status kvf_flight_land(kvf_assignments *dst, kvf_flight flight, kvf_range *assigned,
                                    kvf_error *error);
 
 /**
- * The flight failed, but for its first `landed` blocks. These stay and count as landed; the
- * others, and everything staged behind them, go back to pending in order. Flights among those are
- * closed; whoever runs them should cancel and drain them before the ids are used for anything that
- * the copies' own order does not cover.
- * Errors: as kvf_flight_land; RANGE for `landed` above the flight's count.
+ * Ends a flight that failed after its first `landed` blocks. These blocks stay and count as landed.
+ * The others, and everything staged after them, go back to pending, in order. Flights among those
+ * are closed: cancel and drain their copies before the ids are used for anything that the copies'
+ * own order does not cover.
+ * Errors: those of kvf_flight_land; RANGE if `landed` exceeds the flight's count.
  */
 KVF_API kvf_status kvf_flight_return(kvf_assignments *dst, kvf_flight flight, size_t landed,
                                      kvf_error *error);
 
-/** Whether the flight is still to be resolved. */
+/** Whether the flight is still open. */
 KVF_API bool kvf_flight_is_open(const kvf_assignments *dst, kvf_flight flight);
 
-/** Flights still to be resolved. */
+/** Number of open flights. */
 KVF_API size_t kvf_flight_open_count(const kvf_assignments *dst);
 
 #ifdef __cplusplus

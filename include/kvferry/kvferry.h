@@ -1,23 +1,24 @@
 /** @file
- * All of the core library. Needs neither CUDA nor NCCL.
+ * The whole core library. Needs neither CUDA nor NCCL.
  *
- * Every header begins with the same four paragraphs, which hold for all that is in it; functions
- * say only what is theirs. In short:
+ * Every header starts with the same four paragraphs, which hold for everything in it. A function's
+ * comment adds only what is specific to it. In short:
  *
  * @par Threads
- * Sequences, trackers and what fills them belong to one owner at a time; layouts and moves never
- * change and may be shared; engines, tiers, transfers and completions may be used from any thread.
+ * A sequence, an assignments object and what fills the latter belong to one owner at a time.
+ * Layouts and moves never change and may be shared. Engines, tiers, transfers and completions may
+ * be used from any thread.
  *
  * @par Ownership
- * Whoever is given an object destroys or releases it. Arguments are read, or copied, during the
- * call.
+ * The caller destroys or releases every object that it receives. Arguments are read or copied
+ * during the call.
  *
  * @par Lifetimes
- * The bytes of blocks are the caller's, and outlive the tiers over them. Objects may otherwise go
- * in any order, since what is still needed of one is kept.
+ * The bytes of blocks are the caller's and must outlive the tiers over them. Other objects may be
+ * destroyed in any order: whatever is still needed of one is kept.
  *
  * @par Errors
- * A call that fails has changed nothing, and says what is wrong with which block.
+ * A call that fails has changed nothing, and its details name the rule and the block at fault.
  */
 #ifndef KVFERRY_KVFERRY_H
 #define KVFERRY_KVFERRY_H

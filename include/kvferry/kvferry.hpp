@@ -186,7 +186,7 @@ std::string text_of(Function function, Arguments... arguments) {
 using std::span;
 #else
 /** A pointer and a count as a range: `span(plan.src_ids, plan.count)`. C++20's std::span where
- * there is one. */
+ *  there is one. */
 template <class T> class span {
   public:
     constexpr span(T *data, std::size_t size) noexcept : data_(data), size_(size) {

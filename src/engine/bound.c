@@ -57,13 +57,13 @@ static kvf_status check(const kvf_tier *src, const kvf_tier *dst, const kvf_pair
     for (size_t i = 0; i < count; i++)
         if (!pairs[i].src || !pairs[i].dst)
             return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_INDEX,
-                             .index = i, .what = "the pair has a NULL tracker");
+                             .index = i, .what = "the pair has NULL assignments");
     for (size_t i = 1; i < count; i++)
         for (size_t k = 0; k < i; k++)
             if (pairs[i].dst == pairs[k].dst)
                 return KVF__FAIL(error, .status = KVF_ERR_CONFLICT,
                                  .fields = KVF_ERROR_INDEX | KVF_ERROR_OTHER_INDEX, .index = i,
-                                 .other_index = k, .what = "one destination tracker in two pairs");
+                                 .other_index = k, .what = "two pairs have the same destination");
     return KVF_OK;
 }
 
@@ -148,7 +148,7 @@ static bool is_open(const leg *l) {
     return l->dst && !l->dst->destroyed && kvf_flight_is_open(l->dst, l->flight);
 }
 
-/* Nobody waits for the bytes any more: every tracker has closed its flight. */
+/* Nobody waits for the bytes any more: every assignments object has closed its flight. */
 static bool abandoned(const kvf_bound *b) {
     bool any = false;
     for (size_t i = 0; i < b->pair_count; i++) {
@@ -188,7 +188,7 @@ static kvf_status overall(const kvf_bound *b, kvf_status ended, kvf_error *error
     for (size_t i = 0; i < b->pair_count; i++)
         if (b->pairs[i].result == KVF_ERR_CLOSED)
             return KVF__FAIL(error, .status = KVF_ERR_CLOSED, .fields = KVF_ERROR_INDEX, .index = i,
-                             .what = "the tracker has closed the pair's flight");
+                             .what = "the assignments object has closed the pair's flight");
     return ended;
 }
 

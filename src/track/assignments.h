@@ -1,5 +1,5 @@
 /*
- * The tracker's inside.
+ * The assignments object's inside.
  *
  *     ids     [ - - | a a a a a a | s s s | p p p p p | . . ]
  *                   ^first        ^       ^           ^end      ^ids_capacity
@@ -27,11 +27,11 @@ struct kvf_assignments {
     kvf__idset known; /* exactly ids[first .. end) */
     kvf__segments segments;
     uint64_t last_flight;
-    size_t holders; /* bound transfers that remember this tracker */
+    size_t holders; /* bound transfers that remember this assignments object */
     bool destroyed; /* by its owner; the shell stays for the holders */
 };
 
-/* Keeps the tracker's shell alive past kvf_assignments_destroy. */
+/* Keeps the assignments object's shell alive past kvf_assignments_destroy. */
 KVF__MODULES void kvf__assignments_hold(kvf_assignments *assignments);
 KVF__MODULES void kvf__assignments_release(kvf_assignments *assignments);
 

@@ -1,5 +1,5 @@
 /*
- * What the staged blocks of a tracker with flights consist of, in order.
+ * What the staged blocks of an assignments object with flights consist of, in order.
  *
  *     staged   | own 2 | flight 7: 5 | own 1, landed | flight 9: 3, landed | tail |
  *

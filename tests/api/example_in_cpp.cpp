@@ -56,7 +56,7 @@ static void run() {
     kvferry::tier device_tier = tier_over(engine, device_layout);
     kvferry::tier host_tier = tier_over(engine, host_layout);
 
-    /* The device tracker has the sequence's content; the host one has ids and waits for it. */
+    /* `device` has the sequence's content; `host` has ids and waits for it. */
     std::vector<uint64_t> device_ids(blocks), host_ids(blocks);
     for (uint64_t i = 0; i < blocks; i++) {
         device_ids[i] = (i * 5) % BLOCKS;

@@ -141,11 +141,11 @@ void out_takes_any_unique_ptr(void ** /*state*/) {
 
 void errors_have_details(void ** /*state*/) {
     kvf_error e{};
-    kvferry::assignments tracker;
-    check(kvf_assignments_create(nullptr, out(tracker), &e), e);
+    kvferry::assignments assignments;
+    check(kvf_assignments_create(nullptr, out(assignments), &e), e);
     std::array<uint64_t, 3> ids = {5, 6, 5};
     auto extend = [&] {
-        check(kvf_assignments_extend_block_ids(tracker.get(), ids.data(), ids.size(), &e), e);
+        check(kvf_assignments_extend_block_ids(assignments.get(), ids.data(), ids.size(), &e), e);
     };
     kvferry::error error = thrown(extend);
     assert_int_equal(error.status(), KVF_ERR_DUPLICATE_BLOCK_ID);
@@ -161,11 +161,12 @@ void errors_have_details(void ** /*state*/) {
 }
 
 void texts_are_whole(void ** /*state*/) {
-    kvferry::assignments tracker;
-    check(kvf_assignments_create(nullptr, out(tracker), nullptr));
+    kvferry::assignments assignments;
+    check(kvf_assignments_create(nullptr, out(assignments), nullptr));
     std::array<char, 1000> expected{};
-    kvf_assignments_format(tracker.get(), expected.data(), expected.size());
-    assert_string_equal(text_of(kvf_assignments_format, tracker.get()).c_str(), expected.data());
+    kvf_assignments_format(assignments.get(), expected.data(), expected.size());
+    assert_string_equal(text_of(kvf_assignments_format, assignments.get()).c_str(),
+                        expected.data());
 
     kvf_counters counters{};
     counters.blocks = 2;

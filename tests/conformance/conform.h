@@ -71,7 +71,7 @@ typedef struct object object;
 typedef struct replay {
     script *script;
     kvf_hash_layout layout;
-    object *objects; /* the sequences and trackers of a trace */
+    object *objects; /* the sequences and assignments of a trace */
     size_t object_count;
     kvf_sequence *vector; /* of the last `seq` or `mmseq` line of hash vectors; may be NULL */
     FILE *out;            /* gets the answer */

@@ -228,22 +228,22 @@ static void corrupt(fixture *r) {
     assert_true(status == KVF_ERR_CORRUPT || status == KVF_ERR_NO_MEMORY);
 }
 
-/* Trackers have an allocator that does not fail, but for their flights. */
-static kvf_assignments *tracker(const kvf_allocator *allocator) {
+/* Assignments have an allocator that does not fail, but for their flights. */
+static kvf_assignments *assignments(const kvf_allocator *allocator) {
     kvf_assignments *a = NULL;
     const kvf_assignments_options o = {.allocator = allocator};
     return kvf_assignments_create(&o, &a, NULL) == KVF_OK ? a : NULL;
 }
 
 static void bound(fixture *r) {
-    kvf_assignments *src = tracker(NULL), *dst[2] = {0};
+    kvf_assignments *src = assignments(NULL), *dst[2] = {0};
     for (uint64_t i = 0; i < 4; i++) {
         kvf_hash hash = test_hash(i, 1000);
         assert_int_equal(kvf_assignments_extend_assigned(src, &i, &hash, 1, NULL), KVF_OK);
     }
     bool ready = true;
     for (uint64_t i = 0; i < 2; i++) {
-        dst[i] = tracker(&r->allocator->allocator);
+        dst[i] = assignments(&r->allocator->allocator);
         ready = ready && dst[i] &&
                 kvf_assignments_extend_block_ids(dst[i], r->ids + 4 * i, 4, NULL) == KVF_OK;
     }

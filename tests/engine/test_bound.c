@@ -35,16 +35,16 @@ static void fixture_free(fixture *f) {
     kvf_engine_destroy(f->engine);
 }
 
-/* Trackers: sequence `salt`, whose source has ids from `first` on. */
+/* Assignments: sequence `salt`, whose source has ids from `first` on. */
 
-static kvf_assignments *tracker_make(void) {
+static kvf_assignments *assignments_make(void) {
     kvf_assignments *a = NULL;
     assert_int_equal(kvf_assignments_create(NULL, &a, NULL), KVF_OK);
     return a;
 }
 
 static kvf_assignments *source(uint64_t salt, uint64_t first, size_t count) {
-    kvf_assignments *a = tracker_make();
+    kvf_assignments *a = assignments_make();
     for (size_t i = 0; i < count; i++) {
         uint64_t id = first + i;
         kvf_hash hash = test_hash(i, salt);
@@ -61,7 +61,7 @@ static void add_pending(kvf_assignments *a, uint64_t first, size_t count) {
 }
 
 static kvf_assignments *target(uint64_t first, size_t count) {
-    kvf_assignments *a = tracker_make();
+    kvf_assignments *a = assignments_make();
     add_pending(a, first, count);
     return a;
 }
@@ -111,7 +111,7 @@ static void expect_result(const kvf_bound *b, size_t pair, kvf_status status, si
     assert_int_equal(kvf_bound_result(b, pair, NULL), status);
 }
 
-static void fills_trackers(void **state) {
+static void fills_assignments(void **state) {
     (void)state;
     for (int k = 0; k < 2; k++) {
         fixture f = fixture_make(k ? &threads : &no_threads);
@@ -124,7 +124,7 @@ static void fills_trackers(void **state) {
         expect_counts(d[2], 0, 4, 2);
         expect_result(b, 0, KVF_PENDING, 0);
         assert_int_equal(kvf_transfer_wait(kvf_bound_transfer(b), -1, NULL), KVF_OK);
-        expect_counts(d[0], 0, 8, 0); /* only poll and wait touch trackers */
+        expect_counts(d[0], 0, 8, 0); /* only poll and wait touch assignments */
         assert_int_equal(k ? kvf_bound_wait(b, -1, NULL) : kvf_bound_poll(b, NULL), KVF_OK);
         expect_counts(d[0], 8, 0, 0);
         expect_counts(d[1], 5, 0, 4);
@@ -147,8 +147,8 @@ static void fills_trackers(void **state) {
 static void empty_pairs_are_fine(void **state) {
     (void)state;
     fixture f = fixture_make(&no_threads);
-    kvf_assignments *s = source(1000, 0, 4), *none = tracker_make();
-    kvf_assignments *d = target(0, 4), *full = tracker_make();
+    kvf_assignments *s = source(1000, 0, 4), *none = assignments_make();
+    kvf_assignments *d = target(0, 4), *full = assignments_make();
     const kvf_pair pairs[] = {{none, d, 0}, {s, full, 0}};
     kvf_bound *b = submit(&f, pairs, 2);
     expect_result(b, 1, KVF_PENDING, 0);
@@ -175,7 +175,7 @@ static void all_or_none(void **state) {
     kvf_assignments *s = source(1000, 0, 6), *good = target(0, 6), *other = source(2000, 6, 4);
     kvf_assignments *far = target(BLOCKS - 1, 3), *strange = source(3000, 40, 2);
     add_pending(strange, 50, 2);
-    kvf_assignments *ahead = tracker_make();
+    kvf_assignments *ahead = assignments_make();
     const uint64_t shifted = 5;
     kvf_assignments *later = NULL;
     assert_int_equal(kvf_assignments_create(&(kvf_assignments_options){.offset = 2}, &later, NULL),
@@ -232,7 +232,7 @@ static void all_or_none(void **state) {
     fixture_free(&f);
 }
 
-static void a_full_engine_changes_no_tracker(void **state) {
+static void a_full_engine_changes_no_assignments(void **state) {
     (void)state;
     fixture_needs(RIG_IMITATION);
     kvf_host_options options = slow;
@@ -296,7 +296,7 @@ static void corrupt_blocks_return(void **state) {
     fixture_free(&f);
 }
 
-/* Three flights of one tracker, the middle one fails. Which ends first does not matter. */
+/* Three flights of one destination, the middle one fails. Which ends first does not matter. */
 static void a_middle_flight_fails(void **state) {
     (void)state;
     const int orders[][3] = {{0, 1, 2}, {2, 1, 0}, {1, 0, 2}, {2, 0, 1}, {1, 2, 0}, {0, 2, 1}};
@@ -338,7 +338,7 @@ static void a_middle_flight_fails(void **state) {
     }
 }
 
-static void trackers_may_go(void **state) {
+static void assignments_may_go(void **state) {
     (void)state;
     for (int k = 0; k < 8; k++) {
         const kvf_host_options *options = k % 2 ? &slow : &no_threads;
@@ -429,7 +429,7 @@ static void it_outlives_tiers_and_engine(void **state) {
     kvf_assignments_destroy(d);
 }
 
-/* Each owner has trackers of its own; the engine is shared. */
+/* Each owner has assignments of its own; the engine is shared. */
 typedef struct owner {
     fixture *f;
     uint64_t first;
@@ -515,13 +515,13 @@ int main(void) {
         return RIG_SKIPPED;
     fixture_watchdog(300);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fills_trackers),
+        cmocka_unit_test(fills_assignments),
         cmocka_unit_test(empty_pairs_are_fine),
         cmocka_unit_test(all_or_none),
-        cmocka_unit_test(a_full_engine_changes_no_tracker),
+        cmocka_unit_test(a_full_engine_changes_no_assignments),
         cmocka_unit_test(corrupt_blocks_return),
         cmocka_unit_test(a_middle_flight_fails),
-        cmocka_unit_test(trackers_may_go),
+        cmocka_unit_test(assignments_may_go),
         cmocka_unit_test(released_while_it_runs),
         cmocka_unit_test(it_outlives_tiers_and_engine),
         cmocka_unit_test(several_owners),

@@ -46,31 +46,34 @@ static void expect_refusal(kvf_status status, const kvf_wire_op *op, const kvf_e
     assert_int_equal(op != NULL, status == KVF_OK);
 }
 
-static kvf_wire_op *onboard(fixture_rank *k, lists *l, kvf_assignments **tracker, kvf_error *end) {
+static kvf_wire_op *onboard(fixture_rank *k, lists *l, kvf_assignments **assignments,
+                            kvf_error *end) {
     kvf_wire_op *op = NULL;
     run_of(l->host, BLOCKS, 0);
     run_of(l->slots, BLOCKS, LOADED_AT);
     fixture_hashes(l->hashes, 0, BLOCKS);
-    *tracker = fixture_tracker(l->slots, BLOCKS, 0);
+    *assignments = fixture_assignments(l->slots, BLOCKS, 0);
     const kvf_plan plan = {0, BLOCKS, l->host, l->slots, l->hashes};
-    const kvf_wire_submit_options how = {.dst = tracker};
+    const kvf_wire_submit_options how = {.dst = assignments};
     kvf_status status = kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, &how, &op, end);
     expect_refusal(status, op, end);
     return op;
 }
 
 /* A ring. */
-static kvf_wire_op *hand_over(fixture_rank *k, lists *l, kvf_assignments **tracker,
+static kvf_wire_op *hand_over(fixture_rank *k, lists *l, kvf_assignments **assignments,
                               kvf_error *end) {
     kvf_wire_op *op = NULL;
     kvf_handover hands[RIG_RANKS];
     run_of(l->host, HANDED, SENT_AT);
     run_of(l->slots, HANDED, RECEIVED_AT);
     fixture_hashes(l->hashes, 3, HANDED);
-    *tracker = fixture_tracker(l->slots, HANDED, 3);
+    *assignments = fixture_assignments(l->slots, HANDED, 3);
     for (int r = 0; r < k->fixture->ranks; r++)
-        hands[r] = (kvf_handover){
-            r, (r + 1) % k->fixture->ranks, {3, HANDED, l->host, l->slots, l->hashes}, *tracker};
+        hands[r] = (kvf_handover){r,
+                                  (r + 1) % k->fixture->ranks,
+                                  {3, HANDED, l->host, l->slots, l->hashes},
+                                  *assignments};
     kvf_status status =
         kvf_wire_hand_over(k->wire, hands, (size_t)k->fixture->ranks, NULL, &op, end);
     expect_refusal(status, op, end);
@@ -122,10 +125,10 @@ static void wait_for(kvf_wire_op *op, kvf_error *end) {
     kvf_wire_op_release(op);
 }
 
-static void close_tracker(kvf_assignments *tracker, const kvf_error *end, size_t count) {
+static void close_assignments(kvf_assignments *assignments, const kvf_error *end, size_t count) {
     bool landed = end->status == KVF_OK;
-    fixture_expect_phases(tracker, landed ? count : 0, landed ? 0 : count);
-    kvf_assignments_destroy(tracker);
+    fixture_expect_phases(assignments, landed ? count : 0, landed ? 0 : count);
+    kvf_assignments_destroy(assignments);
 }
 
 static void work(fixture_rank *k) {
@@ -142,8 +145,8 @@ static void work(fixture_rank *k) {
         wait_for(ops[i], &e->ops[i]);
         expect_clear(&e->ops[i]);
     }
-    close_tracker(loaded, &e->ops[ORDEAL_ONBOARD], BLOCKS);
-    close_tracker(received, &e->ops[ORDEAL_HAND_OVER], HANDED);
+    close_assignments(loaded, &e->ops[ORDEAL_ONBOARD], BLOCKS);
+    close_assignments(received, &e->ops[ORDEAL_HAND_OVER], HANDED);
 }
 
 static void body(fixture_rank *k) {

@@ -1,4 +1,4 @@
-/* What ranks go through while things fail: three operations at once, two of them with trackers.
+/* What ranks go through while things fail: three operations at once, two of them with assignments.
  * Whatever happens, everybody gets an answer, and what has landed anywhere is there everywhere;
  * but one operation at most may have landed on some ranks only. */
 #ifndef KVF_TEST_FAILURE_SCENARIO_H

@@ -268,20 +268,20 @@ void fixture_hashes(kvf_hash *hashes, uint64_t first_position, size_t count) {
         hashes[i] = test_hash(first_position + i, 1000);
 }
 
-kvf_assignments *fixture_tracker(const uint64_t *ids, size_t count, uint64_t first_position) {
+kvf_assignments *fixture_assignments(const uint64_t *ids, size_t count, uint64_t first_position) {
     const kvf_assignments_options options = {.offset = first_position};
-    kvf_assignments *tracker;
+    kvf_assignments *assignments;
     kvf_error e = {0};
-    ok(kvf_assignments_create(&options, &tracker, &e), &e);
-    ok(kvf_assignments_extend_block_ids(tracker, ids, count, &e), &e);
-    return tracker;
+    ok(kvf_assignments_create(&options, &assignments, &e), &e);
+    ok(kvf_assignments_extend_block_ids(assignments, ids, count, &e), &e);
+    return assignments;
 }
 
-void fixture_expect_phases(const kvf_assignments *tracker, size_t assigned, size_t pending) {
-    assert_int_equal(kvf_assignments_assigned_count(tracker), assigned);
-    assert_int_equal(kvf_assignments_staged_count(tracker), 0);
-    assert_int_equal(kvf_assignments_pending_count(tracker), pending);
-    assert_int_equal(kvf_flight_open_count(tracker), 0);
+void fixture_expect_phases(const kvf_assignments *assignments, size_t assigned, size_t pending) {
+    assert_int_equal(kvf_assignments_assigned_count(assignments), assigned);
+    assert_int_equal(kvf_assignments_staged_count(assignments), 0);
+    assert_int_equal(kvf_assignments_pending_count(assignments), pending);
+    assert_int_equal(kvf_flight_open_count(assignments), 0);
 }
 
 static void expect_idle(kvf_engine *engine, const kvf_tier *tier) {

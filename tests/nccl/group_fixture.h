@@ -95,12 +95,12 @@ bool fixture_device_is(const fixture_rank *rank, size_t id, unsigned position);
 void fixture_put_device(fixture_rank *rank, size_t id, unsigned position);
 bool fixture_got_device(const fixture_rank *rank, size_t id, unsigned position);
 
-/* The hash of a position, and a tracker with that many ids pending from a position on. */
+/* The hash of a position, and assignments with that many ids pending from a position on. */
 void fixture_hashes(kvf_hash *hashes, uint64_t first_position, size_t count);
-kvf_assignments *fixture_tracker(const uint64_t *ids, size_t count, uint64_t first_position);
+kvf_assignments *fixture_assignments(const uint64_t *ids, size_t count, uint64_t first_position);
 
 /* That so many blocks are in each phase, and no flight is open. */
-void fixture_expect_phases(const kvf_assignments *tracker, size_t assigned, size_t pending);
+void fixture_expect_phases(const kvf_assignments *assignments, size_t assigned, size_t pending);
 
 /* The ids that no transfer may touch any more: all of both tiers. */
 void fixture_expect_idle(const fixture_rank *rank);

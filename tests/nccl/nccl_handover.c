@@ -19,7 +19,7 @@ typedef struct scene {
     size_t rings[2]; /* ... that each hands over to its neighbour */
     size_t count;    /* ... and what is said here: */
     deal deals[6];
-    bool tracked; /* with hashes, and trackers where blocks come */
+    bool tracked; /* with hashes, and assignments where blocks come */
 } scene;
 
 static struct {
@@ -65,7 +65,7 @@ static void make_list(const fixture_rank *k, list *l) {
             .plan = {position_of(d), made->count, made->from == k->rank ? l->from[d] : NULL,
                      made->to == k->rank ? l->to[d] : NULL, current.tracked ? l->hashes[d] : NULL}};
         if (current.tracked)
-            l->hands[d].dst = fixture_tracker(l->to[d], made->count, position_of(d));
+            l->hands[d].dst = fixture_assignments(l->to[d], made->count, position_of(d));
     }
     assert_true(up[k->rank] + down[k->rank] <= k->slots);
 }
@@ -202,7 +202,7 @@ static void submit_badly(fixture_rank *k) {
     const int me = k->rank, ranks = k->fixture->ranks;
     kvf_hash hashes[3];
     fixture_hashes(hashes, 0, 3);
-    kvf_assignments *tracker = fixture_tracker(other, 3, 0);
+    kvf_assignments *assignments = fixture_assignments(other, 3, 0);
     const struct {
         kvf_handover hand;
         kvf_status expected;
@@ -216,10 +216,10 @@ static void submit_badly(fixture_rank *k) {
         {{me, me, {0, 3, low, twice, NULL}, NULL}, KVF_ERR_CONFLICT},
         {{me, me, {0, 3, low, overlap, NULL}, NULL}, KVF_ERR_CONFLICT}, /* 3 is sent as well */
         {{me, me, {0, 3, low, NULL, NULL}, NULL}, KVF_ERR_INVALID},
-        {{me, me, {0, 1, low, overlap, NULL}, tracker}, KVF_ERR_INVALID}, /* no hashes */
-        {{me, me, {0, 1, low, overlap, hashes}, tracker}, KVF_ERR_GAP},   /* 2 is next */
+        {{me, me, {0, 1, low, overlap, NULL}, assignments}, KVF_ERR_INVALID}, /* no hashes */
+        {{me, me, {0, 1, low, overlap, hashes}, assignments}, KVF_ERR_GAP},   /* 2 is next */
     };
-    kvf_handover hands[2] = {{me, me, {0, 2, low, other, hashes}, tracker}};
+    kvf_handover hands[2] = {{me, me, {0, 2, low, other, hashes}, assignments}};
     kvf_wire_op *op = NULL;
     kvf_error e = {0};
     assert_int_equal(kvf_wire_hand_over(NULL, hands, 1, NULL, &op, NULL), KVF_ERR_INVALID);
@@ -231,9 +231,9 @@ static void submit_badly(fixture_rank *k) {
         assert_null(op);
         assert_int_equal(e.status, bad[i].expected);
         assert_int_equal(e.index, 1);
-        fixture_expect_phases(tracker, 0, 3);
+        fixture_expect_phases(assignments, 0, 3);
     }
-    kvf_assignments_destroy(tracker);
+    kvf_assignments_destroy(assignments);
 }
 
 /* Each takes at least a block of the wire. */

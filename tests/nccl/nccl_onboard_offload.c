@@ -24,12 +24,12 @@ typedef struct lists {
     uint64_t host[PLANS][MOST], slots[PLANS][MOST];
     kvf_hash hashes[PLANS][MOST];
     kvf_plan plans[PLANS];
-    kvf_assignments *trackers[PLANS];
+    kvf_assignments *assignments[PLANS];
     size_t pairs, owned;
 } lists;
 
 static uint64_t owner_of(uint64_t position, int ranks) {
-    return current.share == KVF_SHARE_FIRST ? 0 : position % (uint64_t)ranks;
+    return current.share == KVF_SHARE_RANK_0 ? 0 : position % (uint64_t)ranks;
 }
 
 static bool owns(const fixture_rank *k, uint64_t position) {
@@ -61,17 +61,17 @@ static void make_lists(const fixture_rank *k, lists *l, bool offload) {
                        offload ? l->host[p] : l->slots[p],
                        current.hashed || current.tracked ? l->hashes[p] : NULL};
         if (current.tracked)
-            l->trackers[p] =
-                fixture_tracker(l->plans[p].dst_ids, current.count[p], current.first[p]);
+            l->assignments[p] =
+                fixture_assignments(l->plans[p].dst_ids, current.count[p], current.first[p]);
     }
     assert_true(l->pairs <= MOST);
 }
 
-static void expect_trackers(lists *l) {
+static void expect_assignments(lists *l) {
     for (size_t p = 0; p < current.plans; p++) {
-        if (l->trackers[p])
-            fixture_expect_phases(l->trackers[p], current.count[p], 0);
-        kvf_assignments_destroy(l->trackers[p]);
+        if (l->assignments[p])
+            fixture_expect_phases(l->assignments[p], current.count[p], 0);
+        kvf_assignments_destroy(l->assignments[p]);
     }
 }
 
@@ -79,7 +79,7 @@ static void expect_trackers(lists *l) {
 static size_t expected_chunks(const fixture_rank *k) {
     size_t of[RIG_RANKS] = {0}, most = 0;
     size_t each = k->fixture->options.chunk_blocks ? k->fixture->options.chunk_blocks : 2;
-    if (current.share == KVF_SHARE_FIRST)
+    if (current.share == KVF_SHARE_RANK_0)
         each *= (size_t)k->fixture->ranks;
     for (size_t p = 0; p < current.plans; p++)
         for (size_t i = 0; i < current.count[p]; i++)
@@ -134,7 +134,7 @@ static void onboard(fixture_rank *k) {
             if (owns(k, current.first[p] + i))
                 fixture_fill_host(k, l.host[p][i], content_of(current.first[p] + i));
     const kvf_wire_submit_options how = {.share = current.share,
-                                         .dst = current.tracked ? l.trackers : NULL};
+                                         .dst = current.tracked ? l.assignments : NULL};
     test_expect(KVF_OK,
                 kvf_wire_onboard(k->wire, k->host_tier, l.plans, current.plans, &how, &op, &e), &e);
     test_expect(KVF_OK, kvf_wire_op_wait(op, 20 * 1000 * 1000, &e), &e);
@@ -143,7 +143,7 @@ static void onboard(fixture_rank *k) {
     for (size_t p = 0; p < current.plans; p++)
         for (size_t i = 0; i < current.count[p]; i++)
             assert_true(fixture_device_is(k, l.slots[p][i], content_of(current.first[p] + i)));
-    expect_trackers(&l);
+    expect_assignments(&l);
     fixture_expect_idle(k);
 }
 
@@ -162,7 +162,7 @@ static void test_onboard_striped(void **state) {
 static void test_onboard_from_the_first(void **state) {
     (void)state;
     for (int ranks = 1; ranks <= 8; ranks += ranks < 3 ? 1 : 5) {
-        set_plan(KVF_SHARE_FIRST, 5, 23);
+        set_plan(KVF_SHARE_RANK_0, 5, 23);
         fixture_run_forms(ranks, NULL, onboard);
     }
 }
@@ -171,7 +171,7 @@ static void test_chunks_of_all_sizes(void **state) {
     (void)state;
     for (size_t blocks = 1; blocks <= 13; blocks += 6)
         for (size_t chunks = 1; chunks <= 5; chunks += 2)
-            for (int share = KVF_SHARE_STRIPED; share <= KVF_SHARE_FIRST; share++) {
+            for (int share = KVF_SHARE_STRIPED; share <= KVF_SHARE_RANK_0; share++) {
                 set_plan((kvf_share)share, 2, 31);
                 fixture_run_forms(3, &(fixture_options){.chunk_blocks = blocks, .chunks = chunks},
                                   onboard);
@@ -182,7 +182,7 @@ static void test_chunks_of_all_sizes(void **state) {
 static void test_several_plans(void **state) {
     (void)state;
     for (int ranks = 1; ranks <= 4; ranks++)
-        for (int share = KVF_SHARE_STRIPED; share <= KVF_SHARE_FIRST; share++) {
+        for (int share = KVF_SHARE_STRIPED; share <= KVF_SHARE_RANK_0; share++) {
             current = (job){.share = (kvf_share)share,
                             .plans = 3,
                             .first = {0, 0, 40},
@@ -231,7 +231,7 @@ static void onboard_and_count(fixture_rank *k) {
 static void test_bytes_on_the_wire(void **state) {
     (void)state;
     for (int ranks = 2; ranks <= 8; ranks *= 2) {
-        set_plan(ranks == 4 ? KVF_SHARE_FIRST : KVF_SHARE_STRIPED, 0, 48);
+        set_plan(ranks == 4 ? KVF_SHARE_RANK_0 : KVF_SHARE_STRIPED, 0, 48);
         fixture_run_forms(ranks, &(fixture_options){.chunk_blocks = 4}, onboard_and_count);
         set_plan(KVF_SHARE_STRIPED, 0, 48);
         fixture_run(ranks, &(fixture_options){.chunk_blocks = 4}, onboard_and_count);
@@ -305,12 +305,12 @@ static void offload(fixture_rank *k) {
 static void test_offload_once_in_the_group(void **state) {
     (void)state;
     for (int ranks = 1; ranks <= 4; ranks++) {
-        set_plan(ranks == 2 ? KVF_SHARE_FIRST : KVF_SHARE_STRIPED, 4, 23);
+        set_plan(ranks == 2 ? KVF_SHARE_RANK_0 : KVF_SHARE_STRIPED, 4, 23);
         fixture_run_forms(ranks, NULL, offload);
     }
 }
 
-/* The trackers are the host tier's, whose ids all ranks know. */
+/* The assignments are the host tier's, whose ids all ranks know. */
 static void offload_tracked(fixture_rank *k) {
     uint64_t slots[16], ids[16];
     kvf_hash hashes[16];
@@ -322,17 +322,17 @@ static void offload_tracked(fixture_rank *k) {
         fixture_fill_device(k, slots[i], (unsigned)i);
     }
     fixture_hashes(hashes, 8, 16);
-    kvf_assignments *tracker = fixture_tracker(ids, 16, 8);
+    kvf_assignments *assignments = fixture_assignments(ids, 16, 8);
     const kvf_plan plan = {8, 16, slots, ids, hashes};
-    const kvf_wire_submit_options how = {.dst = &tracker};
+    const kvf_wire_submit_options how = {.dst = &assignments};
     test_expect(KVF_OK, kvf_wire_offload(k->wire, k->host_tier, &plan, 1, &how, &op, &e), &e);
-    assert_int_equal(kvf_assignments_staged_count(tracker), 16);
+    assert_int_equal(kvf_assignments_staged_count(assignments), 16);
     fixture_end(op, KVF_OK);
-    fixture_expect_phases(tracker, 16, 0);
-    kvf_assignments_destroy(tracker);
+    fixture_expect_phases(assignments, 16, 0);
+    kvf_assignments_destroy(assignments);
 }
 
-static void test_offload_with_trackers(void **state) {
+static void test_offload_with_assignments(void **state) {
     (void)state;
     fixture_run_forms(3, NULL, offload_tracked);
 }
@@ -384,7 +384,8 @@ static void test_callbacks(void **state) {
 
 /* Released early */
 
-/* The flight returns at once, and what the group still does, it does without the tracker. */
+/* The flight returns at once, and what the group still does, it does without the assignments
+ * object. */
 static void release_early(fixture_rank *k) {
     uint64_t host[8], slots[8];
     kvf_hash hashes[8];
@@ -393,19 +394,19 @@ static void release_early(fixture_rank *k) {
     for (uint64_t i = 0; i < 8; i++)
         host[i] = slots[i] = i;
     fixture_hashes(hashes, 0, 8);
-    kvf_assignments *tracker = fixture_tracker(slots, 8, 0);
+    kvf_assignments *assignments = fixture_assignments(slots, 8, 0);
     const kvf_plan plan = {0, 8, host, slots, hashes};
-    const kvf_wire_submit_options how = {.dst = &tracker};
+    const kvf_wire_submit_options how = {.dst = &assignments};
     if (k->rank == 0)
         fixture_meet(k);
     test_expect(KVF_OK, kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, &how, &op, &e), &e);
     kvf_wire_op_release(op);
-    assert_int_equal(tracker->holders, 0);
+    assert_int_equal(assignments->holders, 0);
     if (k->rank > 0) {
-        fixture_expect_phases(tracker, 0, 8);
+        fixture_expect_phases(assignments, 0, 8);
         fixture_meet(k);
     }
-    kvf_assignments_destroy(tracker);
+    kvf_assignments_destroy(assignments);
 }
 
 static void test_release_before_the_end(void **state) {
@@ -415,24 +416,24 @@ static void test_release_before_the_end(void **state) {
                     release_early);
 }
 
-/* A tracker that is gone by the end is none of the operation's business any more. */
-static void destroy_tracker_early(fixture_rank *k) {
+/* An assignments object that is gone by the end is none of the operation's business any more. */
+static void destroy_assignments_early(fixture_rank *k) {
     const uint64_t host[] = {3, 4}, slots[] = {8, 9};
     kvf_hash hashes[2];
     kvf_error e = {0};
     kvf_wire_op *op = NULL;
     fixture_hashes(hashes, 0, 2);
-    kvf_assignments *tracker = fixture_tracker(slots, 2, 0);
+    kvf_assignments *assignments = fixture_assignments(slots, 2, 0);
     const kvf_plan plan = {0, 2, host, slots, hashes};
-    const kvf_wire_submit_options how = {.dst = &tracker};
+    const kvf_wire_submit_options how = {.dst = &assignments};
     test_expect(KVF_OK, kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, &how, &op, &e), &e);
-    kvf_assignments_destroy(tracker);
+    kvf_assignments_destroy(assignments);
     fixture_end(op, KVF_OK);
 }
 
-static void test_tracker_destroyed_in_between(void **state) {
+static void test_assignments_destroyed_in_between(void **state) {
     (void)state;
-    fixture_run_forms(2, NULL, destroy_tracker_early);
+    fixture_run_forms(2, NULL, destroy_assignments_early);
 }
 
 /* Several wires, of several layouts of one tier */
@@ -566,15 +567,16 @@ static void submit_badly(fixture_rank *k) {
     plans[0].first_position = UINT64_MAX;
     refuse(k, plans, 1, NULL, KVF_ERR_RANGE, &e);
     /* The first plan's flight returns when the second's cannot depart. */
-    kvf_assignments *trackers[] = {fixture_tracker(good, 3, 0), fixture_tracker(other, 2, 5)};
+    kvf_assignments *assignments[] = {fixture_assignments(good, 3, 0),
+                                      fixture_assignments(other, 2, 5)};
     plans[0] = (kvf_plan){0, 3, good, good, hashes};
     plans[1] = (kvf_plan){0, 2, good, other, hashes};
-    refuse(k, plans, 2, &(kvf_wire_submit_options){.dst = trackers}, KVF_ERR_GAP, &e);
+    refuse(k, plans, 2, &(kvf_wire_submit_options){.dst = assignments}, KVF_ERR_GAP, &e);
     assert_int_equal(e.index, 1);
-    fixture_expect_phases(trackers[0], 0, 3);
-    fixture_expect_phases(trackers[1], 0, 2);
-    kvf_assignments_destroy(trackers[0]);
-    kvf_assignments_destroy(trackers[1]);
+    fixture_expect_phases(assignments[0], 0, 3);
+    fixture_expect_phases(assignments[1], 0, 2);
+    kvf_assignments_destroy(assignments[0]);
+    kvf_assignments_destroy(assignments[1]);
 }
 
 static void make_wires_badly(fixture_rank *k) {
@@ -718,7 +720,7 @@ static void offload_unevenly(fixture_rank *k) {
         const uint64_t kept = 40 + n, stored = 50 + n;
         const kvf_plan plan = {n, 1, &kept, &stored, NULL};
         const kvf_wire_submit_options how = {.share =
-                                                 n % 2 == 0 ? KVF_SHARE_FIRST : KVF_SHARE_STRIPED};
+                                                 n % 2 == 0 ? KVF_SHARE_RANK_0 : KVF_SHARE_STRIPED};
         fixture_fill_device(k, kept, n);
         test_expect(KVF_OK, kvf_wire_offload(k->wire, k->host_tier, &plan, 1, &how, &op, &e), &e);
         fixture_end(op, KVF_OK);
@@ -766,7 +768,7 @@ static void store_for_long(fixture_rank *k) {
         slots[i] = 5 * i % RIG_SLOTS; /* apart */
     }
     const kvf_plan plan = {0, RIG_SLOTS, slots, ids, NULL};
-    const kvf_wire_submit_options how = {.share = KVF_SHARE_FIRST};
+    const kvf_wire_submit_options how = {.share = KVF_SHARE_RANK_0};
     if (k->rank == 0)
         fakecuda_delay(FAKECUDA_COPY, COPY_US);
     fixture_meet(k);
@@ -799,10 +801,10 @@ int main(void) {
         cmocka_unit_test(test_bytes_on_the_wire),
         cmocka_unit_test(test_what_the_wire_lies_in),
         cmocka_unit_test(test_offload_once_in_the_group),
-        cmocka_unit_test(test_offload_with_trackers),
+        cmocka_unit_test(test_offload_with_assignments),
         cmocka_unit_test(test_callbacks),
         cmocka_unit_test(test_release_before_the_end),
-        cmocka_unit_test(test_tracker_destroyed_in_between),
+        cmocka_unit_test(test_assignments_destroyed_in_between),
         cmocka_unit_test(test_wires_of_several_layouts),
         cmocka_unit_test(test_refusals_change_nothing),
         cmocka_unit_test(test_in_the_callers_stream),

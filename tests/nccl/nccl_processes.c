@@ -50,15 +50,15 @@ static kvf_status onboard(fixture_rank *k, unsigned round, kvf_error *e) {
             fixture_fill_host(k, i, i + round);
     }
     fixture_hashes(hashes, 0, COUNT);
-    kvf_assignments *tracker = fixture_tracker(slots, COUNT, 0);
+    kvf_assignments *assignments = fixture_assignments(slots, COUNT, 0);
     const kvf_plan plan = {0, COUNT, ids, slots, hashes};
-    const kvf_wire_submit_options how = {.dst = &tracker};
+    const kvf_wire_submit_options how = {.dst = &assignments};
     kvf_status status = kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, &how, &op, e);
     if (status == KVF_OK)
         status = kvf_wire_op_wait(op, 20 * 1000 * 1000, e);
     kvf_wire_op_release(op);
-    fixture_expect_phases(tracker, status == KVF_OK ? COUNT : 0, status == KVF_OK ? 0 : COUNT);
-    kvf_assignments_destroy(tracker);
+    fixture_expect_phases(assignments, status == KVF_OK ? COUNT : 0, status == KVF_OK ? 0 : COUNT);
+    kvf_assignments_destroy(assignments);
     if (status == KVF_OK)
         expect_blocks(k, round);
     return status;

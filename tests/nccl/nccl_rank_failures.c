@@ -106,9 +106,9 @@ static void disagree(fixture_rank *k) {
         fixture_fill_host(k, i, (unsigned)i);
     }
     fixture_hashes(hashes, first, COUNT);
-    kvf_assignments *trackers[] = {fixture_tracker(ids, COUNT, first), NULL};
+    kvf_assignments *assignments[] = {fixture_assignments(ids, COUNT, first), NULL};
     kvf_plan plans[2] = {{first, COUNT, ids, ids, hashes}};
-    kvf_wire_submit_options how = {.dst = trackers};
+    kvf_wire_submit_options how = {.dst = assignments};
     if (now == OTHER_WIRE)
         test_expect(KVF_OK, kvf_wire_create(k->group, &same, &other, &e), &e);
     plans[0].count -= odd && now == OTHER_COUNT;
@@ -118,7 +118,7 @@ static void disagree(fixture_rank *k) {
         how.dst = NULL;
     }
     if (odd && now == OTHER_SHARE)
-        how.share = KVF_SHARE_FIRST;
+        how.share = KVF_SHARE_RANK_0;
     if (odd && now == FAILS)
         ids[COUNT - 1] = ids[0];
     size_t count = odd && now == OTHER_PLANS ? 2 : 1;
@@ -143,8 +143,8 @@ static void disagree(fixture_rank *k) {
         assert_true(fixture_device_is(k, i, 200));
         assert_true(fixture_host_is(k, i, i));
     }
-    fixture_expect_phases(trackers[0], 0, COUNT);
-    kvf_assignments_destroy(trackers[0]);
+    fixture_expect_phases(assignments[0], 0, COUNT);
+    kvf_assignments_destroy(assignments[0]);
     kvf_wire_destroy(other);
     go_on(k);
 }
@@ -308,9 +308,9 @@ static void fail_to_copy(fixture_rank *k) {
     for (uint64_t i = 0; i < COUNT; i++)
         ids[i] = i;
     fixture_hashes(hashes, 0, COUNT);
-    kvf_assignments *tracker = fixture_tracker(ids, COUNT, 0);
+    kvf_assignments *assignments = fixture_assignments(ids, COUNT, 0);
     const kvf_plan plan = {0, COUNT, ids, ids, hashes};
-    const kvf_wire_submit_options how = {.share = KVF_SHARE_FIRST, .dst = &tracker};
+    const kvf_wire_submit_options how = {.share = KVF_SHARE_RANK_0, .dst = &assignments};
     fixture_meet(k);
     if (k->rank == 0)
         fakecuda_fail_call("cudaMemcpyAsync", 1, cudaErrorInvalidValue, false);
@@ -322,8 +322,8 @@ static void fail_to_copy(fixture_rank *k) {
     assert_true(status != KVF_OK && status != KVF_ERR_TIMEOUT);
     assert_int_equal(stats.blocks, 0);
     kvf_wire_op_release(op);
-    fixture_expect_phases(tracker, 0, COUNT);
-    kvf_assignments_destroy(tracker);
+    fixture_expect_phases(assignments, 0, COUNT);
+    kvf_assignments_destroy(assignments);
     if (kvf_group_check(k->group, NULL) == KVF_OK)
         go_on(k);
     fixture_expect_idle(k);
@@ -404,7 +404,7 @@ static void record_in_vain(fixture_rank *k) {
     kvf_wire_op *op = NULL;
     kvf_error e = {0};
     const kvf_plan plan = {0, 2, ids, ids, NULL};
-    const kvf_wire_submit_options how = {.share = KVF_SHARE_FIRST};
+    const kvf_wire_submit_options how = {.share = KVF_SHARE_RANK_0};
     fixture_meet(k);
     uint64_t before = fakecuda_calls("cudaEventRecord");
     fixture_meet(k);

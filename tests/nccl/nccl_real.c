@@ -21,13 +21,13 @@ static void hand_over(fixture_rank *k) {
         fixture_put_device(k, from[i], (unsigned)i + 1);
     }
     fixture_hashes(hashes, 0, HANDED);
-    kvf_assignments *tracker = fixture_tracker(to, 6, 0);
-    const kvf_handover hands[] = {{.plan = {0, 6, from, to, hashes}, .dst = tracker},
+    kvf_assignments *assignments = fixture_assignments(to, 6, 0);
+    const kvf_handover hands[] = {{.plan = {0, 6, from, to, hashes}, .dst = assignments},
                                   {.plan = {6, 3, from + 6, to + 6, NULL}}};
     test_expect(KVF_OK, kvf_wire_hand_over(k->wire, hands, 2, NULL, &op, &e), &e);
     fixture_end(op, KVF_OK);
-    fixture_expect_phases(tracker, 6, 0);
-    kvf_assignments_destroy(tracker);
+    fixture_expect_phases(assignments, 6, 0);
+    kvf_assignments_destroy(assignments);
     for (unsigned i = 0; i < HANDED; i++)
         assert_true(fixture_got_device(k, to[i], i + 1));
 }

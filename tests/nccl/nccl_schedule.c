@@ -81,7 +81,7 @@ static uint64_t take(pool *p) {
 }
 
 static int owner_of(const operation *o, size_t i) {
-    return o->share == KVF_SHARE_FIRST ? 0 : (int)((o->first + i) % (uint64_t)w.ranks);
+    return o->share == KVF_SHARE_RANK_0 ? 0 : (int)((o->first + i) % (uint64_t)w.ranks);
 }
 
 /* Making a phase */

@@ -16,22 +16,22 @@ static void expect(bool holds, const char *what) {
     }
 }
 
-/* All complete blocks of a sequence, assigned to ids in a tracker. */
+/* All complete blocks of a sequence, assigned to ids in an assignments object. */
 static void track(const kvf_sequence *sequence) {
     uint64_t ids[BLOCKS], id = 0;
     kvf_hash hash;
-    kvf_assignments *tracker = NULL;
+    kvf_assignments *assignments = NULL;
     for (uint64_t i = 0; i < BLOCKS; i++)
         ids[i] = 100 + i;
-    expect(kvf_assignments_create(NULL, &tracker, NULL) == KVF_OK, "no tracker");
-    expect(kvf_assignments_extend_block_ids(tracker, ids, BLOCKS, NULL) == KVF_OK, "no ids");
-    expect(kvf_assignments_assign_pending(tracker, kvf_sequence_hashes(sequence), BLOCKS, NULL,
+    expect(kvf_assignments_create(NULL, &assignments, NULL) == KVF_OK, "no assignments object");
+    expect(kvf_assignments_extend_block_ids(assignments, ids, BLOCKS, NULL) == KVF_OK, "no ids");
+    expect(kvf_assignments_assign_pending(assignments, kvf_sequence_hashes(sequence), BLOCKS, NULL,
                                           NULL) == KVF_OK,
            "not assigned");
-    expect(kvf_assignments_assigned_count(tracker) == BLOCKS, "too few assigned");
-    expect(kvf_assignments_get_at_position(tracker, 7, &id, &hash) && id == 107, "another id");
+    expect(kvf_assignments_assigned_count(assignments) == BLOCKS, "too few assigned");
+    expect(kvf_assignments_get_at_position(assignments, 7, &id, &hash) && id == 107, "another id");
     expect(memcmp(&hash, &kvf_sequence_hashes(sequence)[7], sizeof hash) == 0, "another hash");
-    kvf_assignments_destroy(tracker);
+    kvf_assignments_destroy(assignments);
 }
 
 int main(void) {

@@ -31,7 +31,7 @@ static bool range_is(kvf_range range, uint64_t start, size_t count) {
 }
 
 static void compare_counts(oracle_run *run) {
-    const oracle_tracker *m = &run->oracle;
+    const oracle_assignments *m = &run->oracle;
     const kvf_assignments *a = run->real;
     const size_t assigned = m->assigned.count, staged = m->staged.count;
     char text[160], want[160];
@@ -68,7 +68,7 @@ static void compare_flights(oracle_run *run) {
     require(run, kvf_flight_open_count(run->real) == open, "count of open flights");
 }
 
-static kvf_phase oracle_find(const oracle_tracker *m, uint64_t id, size_t *index) {
+static kvf_phase oracle_find(const oracle_assignments *m, uint64_t id, size_t *index) {
     const oracle_list *lists[] = {&m->assigned, &m->staged, &m->pending};
     for (size_t k = 0; k < 3; k++)
         for (*index = 0; *index < lists[k]->count; ++*index)
@@ -93,7 +93,7 @@ static bool same_block(bool got, uint64_t id, kvf_hash hash, const oracle_list *
 }
 
 static void compare_get(oracle_run *run, uint64_t index) {
-    const oracle_tracker *m = &run->oracle;
+    const oracle_assignments *m = &run->oracle;
     kvf_hash hash = {77, 77};
     uint64_t id = 77;
     bool got = kvf_assignments_get_assigned(run->real, (size_t)index, &id, &hash);
@@ -111,7 +111,7 @@ static void compare_get(oracle_run *run, uint64_t index) {
 }
 
 static void compare(oracle_run *run) {
-    const oracle_tracker *m = &run->oracle;
+    const oracle_assignments *m = &run->oracle;
     const char *invariant = kvf__assignments_check(run->real);
     require(run, !invariant, invariant);
     compare_counts(run);
@@ -145,9 +145,9 @@ static bool allocation_failed(const oracle_run *run) {
     return run->memory.fail_at != 0 && run->memory.calls >= run->memory.fail_at;
 }
 
-/* Holds what the real tracker said against what it should, and takes over the oracle's new state
- * unless there was no memory. Returns whether the call was to succeed and did. */
-static bool settle(oracle_run *run, const oracle_tracker *next, const kvf_error *want,
+/* Holds what the real assignments object said against what it should, and takes over the oracle's
+ * new state unless there was no memory. Returns whether the call was to succeed and did. */
+static bool settle(oracle_run *run, const oracle_assignments *next, const kvf_error *want,
                    kvf_status status, const kvf_error *error) {
     if (status == KVF_ERR_NO_MEMORY) {
         require(run, allocation_failed(run), "out of memory without cause");
@@ -163,7 +163,7 @@ static bool settle(oracle_run *run, const oracle_tracker *next, const kvf_error 
     return status == KVF_OK;
 }
 
-static bool settle_range(oracle_run *run, const oracle_tracker *next, const kvf_error *want,
+static bool settle_range(oracle_run *run, const oracle_assignments *next, const kvf_error *want,
                          kvf_status status, const kvf_error *error, kvf_range got,
                          kvf_range range) {
     if (!settle(run, next, want, status, error)) {
@@ -237,7 +237,7 @@ static size_t draw_new_ids(oracle_run *run, uint64_t *ids) {
     return drawn.count;
 }
 
-static size_t all_ids(const oracle_tracker *m, uint64_t *ids) {
+static size_t all_ids(const oracle_assignments *m, uint64_t *ids) {
     const oracle_list *lists[] = {&m->assigned, &m->staged, &m->pending};
     size_t count = 0;
     for (size_t k = 0; k < 3; k++)
@@ -248,7 +248,7 @@ static size_t all_ids(const oracle_tracker *m, uint64_t *ids) {
 
 static void do_extend_block_ids(oracle_run *run) {
     uint64_t ids[2 * MODEL_BLOCKS];
-    oracle_tracker next = run->oracle;
+    oracle_assignments next = run->oracle;
     size_t known = all_ids(&run->oracle, ids);
     if (one_in(run, 3)) /* only some of the known ones, and in another order */
         known = (size_t)below(run, known + 1);
@@ -267,7 +267,7 @@ static void do_extend_block_ids(oracle_run *run) {
 static void do_extend_assigned(oracle_run *run) {
     uint64_t ids[MODEL_BLOCKS];
     kvf_hash hashes[MODEL_BLOCKS];
-    oracle_tracker next = run->oracle;
+    oracle_assignments next = run->oracle;
     size_t count = draw_new_ids(run, ids);
     draw_hashes(run, next.offset + next.assigned.count, hashes, count);
     kvf_error error = untouched, want = oracle_extend_assigned(&next, ids, hashes, count);
@@ -277,7 +277,7 @@ static void do_extend_assigned(oracle_run *run) {
 
 static void do_stage_next(oracle_run *run) {
     kvf_hash hashes[MODEL_BLOCKS + 1];
-    oracle_tracker next = run->oracle;
+    oracle_assignments next = run->oracle;
     size_t count = draw_count(run, next.pending.count);
     draw_hashes(run, oracle_next_position(&next), hashes, count);
     kvf_range range = {0, 0}, got = {77, 77};
@@ -286,7 +286,7 @@ static void do_stage_next(oracle_run *run) {
     settle_range(run, &next, &want, status, &error, got, range);
 }
 
-/* A whole sequence's hashes, whose end is about that of the tracker. */
+/* A whole sequence's hashes, whose end is about that of the assignments object. */
 enum { WHOLE = 512 };
 
 static size_t draw_whole(oracle_run *run, kvf_hash *hashes) {
@@ -300,7 +300,7 @@ static size_t draw_whole(oracle_run *run, kvf_hash *hashes) {
 
 static void do_stage_pending(oracle_run *run) {
     kvf_hash hashes[WHOLE];
-    oracle_tracker next = run->oracle;
+    oracle_assignments next = run->oracle;
     size_t count = draw_whole(run, hashes);
     kvf_range range = {0, 0}, got = {77, 77};
     kvf_error error = untouched, want = oracle_stage_pending(&next, hashes, count, &range);
@@ -310,7 +310,7 @@ static void do_stage_pending(oracle_run *run) {
 
 static void do_assign_pending(oracle_run *run) {
     kvf_hash hashes[WHOLE];
-    oracle_tracker next = run->oracle;
+    oracle_assignments next = run->oracle;
     size_t count = draw_whole(run, hashes);
     kvf_range range = {0, 0}, got = {77, 77};
     kvf_error error = untouched, want = oracle_stage_pending(&next, hashes, count, &range);
@@ -329,7 +329,7 @@ static void do_commit_staged(oracle_run *run) {
 static void do_take_staged(oracle_run *run) {
     uint64_t ids[MODEL_BLOCKS + 1];
     kvf_hash hashes[MODEL_BLOCKS + 1];
-    oracle_tracker next = run->oracle;
+    oracle_assignments next = run->oracle;
     oracle_list staged = next.staged;
     bool want_ids = below(run, 2), want_hashes = below(run, 2);
     size_t capacity = one_in(run, 4) ? draw_count(run, staged.count) : staged.count, count = 77;
@@ -353,7 +353,7 @@ static void do_clear(oracle_run *run) {
 }
 
 static void do_rollback_staged(oracle_run *run) {
-    oracle_tracker next = run->oracle;
+    oracle_assignments next = run->oracle;
     size_t count = draw_count(run, next.staged.count);
     kvf_error error = untouched, want = oracle_rollback_staged(&next, count);
     kvf_status status = kvf_assignments_rollback_staged(run->real, count, &error);
@@ -361,7 +361,7 @@ static void do_rollback_staged(oracle_run *run) {
 }
 
 static void do_commit_oldest(oracle_run *run) {
-    oracle_tracker next = run->oracle;
+    oracle_assignments next = run->oracle;
     size_t count = draw_count(run, next.staged.count);
     kvf_error error = untouched, want = oracle_commit_oldest(&next, count);
     kvf_status status = kvf_assignments_commit_oldest(run->real, count, &error);
@@ -369,7 +369,7 @@ static void do_commit_oldest(oracle_run *run) {
 }
 
 static void do_truncate(oracle_run *run) {
-    oracle_tracker next = run->oracle;
+    oracle_assignments next = run->oracle;
     uint64_t end = next.offset + oracle_total(&next), position;
     switch (below(run, 6)) {
     case 0:
@@ -390,7 +390,7 @@ static void do_truncate(oracle_run *run) {
 }
 
 static void do_drop_front(oracle_run *run) {
-    oracle_tracker next = run->oracle;
+    oracle_assignments next = run->oracle;
     size_t count = draw_count(run, next.assigned.count);
     kvf_error error = untouched, want = oracle_drop_front(&next, count);
     kvf_status status = kvf_assignments_drop_front(run->real, count, &error);
@@ -398,7 +398,7 @@ static void do_drop_front(oracle_run *run) {
 }
 
 static void do_reserve(oracle_run *run) {
-    oracle_tracker next = run->oracle;
+    oracle_assignments next = run->oracle;
     size_t count = (size_t)below(run, MODEL_BLOCKS + 1);
     bool fits = count <= UINT64_MAX - next.offset;
     kvf_error error = untouched, want = SAYS(.status = fits ? KVF_OK : KVF_ERR_RANGE);
@@ -409,7 +409,7 @@ static void do_reserve(oracle_run *run) {
 
 /* Goes on with the copy. */
 static void do_clone(oracle_run *run) {
-    oracle_tracker next = run->oracle;
+    oracle_assignments next = run->oracle;
     kvf_assignments *copy = NULL;
     kvf_error error = untouched,
               want = SAYS(.status = oracle_any_open(&next) ? KVF_ERR_BUSY : KVF_OK);
@@ -425,7 +425,7 @@ static void do_clone(oracle_run *run) {
 static void do_depart(oracle_run *run) {
     uint64_t ids[MODEL_BLOCKS + 1] = {0};
     kvf_hash hashes[MODEL_BLOCKS + 1];
-    oracle_tracker next = run->oracle;
+    oracle_assignments next = run->oracle;
     size_t pending = next.pending.count, few = pending < 6 ? pending : 6;
     kvf_plan plan = {oracle_next_position(&next), few, NULL, ids, hashes};
     plan.count = one_in(run, 8) ? draw_count(run, pending) : (size_t)below(run, few + 1);
@@ -445,7 +445,7 @@ static void do_depart(oracle_run *run) {
     case 3:
         plan.dst_ids = NULL;
         break;
-    default: /* the tracker's own ids, as zipping gives them */
+    default: /* the assignments object's own ids, as zipping gives them */
         if (plan.count > 0 && plan.count <= pending && below(run, 2))
             plan.dst_ids = kvf_assignments_pending(run->real).ids;
     }
@@ -467,7 +467,7 @@ static uint64_t draw_flight(oracle_run *run) {
 }
 
 static void do_land(oracle_run *run) {
-    oracle_tracker next = run->oracle;
+    oracle_assignments next = run->oracle;
     uint64_t flight = draw_flight(run);
     kvf_range range = {0, 0}, got = {77, 77};
     kvf_error error = untouched, want = oracle_land(&next, flight, &range);
@@ -476,7 +476,7 @@ static void do_land(oracle_run *run) {
 }
 
 static void do_return(oracle_run *run) {
-    oracle_tracker next = run->oracle;
+    oracle_assignments next = run->oracle;
     uint64_t flight = draw_flight(run);
     kvf_range found = oracle_find_flight(&next, flight);
     size_t landed = draw_count(run, (size_t)(found.end - found.start));

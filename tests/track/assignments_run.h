@@ -1,6 +1,6 @@
 /*
- * A driver that does the same operations to a oracle and to a real tracker and compares everything
- * that can be seen of both.
+ * A driver that does the same operations to a oracle and to a real assignments object and compares
+ * everything that can be seen of both.
  */
 #ifndef KVF_TEST_ASSIGNMENTS_RUN_H
 #define KVF_TEST_ASSIGNMENTS_RUN_H
@@ -14,7 +14,7 @@ typedef struct oracle_source {
 } oracle_source;
 
 typedef struct oracle_run {
-    oracle_tracker oracle;
+    oracle_assignments oracle;
     kvf_assignments *real;
     test_allocator memory;
     oracle_source source;

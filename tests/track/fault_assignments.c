@@ -3,7 +3,7 @@
 
 #define COUNT(array) (sizeof array / sizeof *(array))
 
-/* An operation on a tracker. What it makes besides is destroyed before it returns. */
+/* An operation on an assignments object. What it makes besides is destroyed before it returns. */
 typedef kvf_status operation(kvf_assignments *a, kvf_error *error);
 
 static uint64_t scattered(uint64_t i) {
@@ -20,7 +20,7 @@ static kvf_status extend_block_ids(kvf_assignments *a, kvf_error *error) {
 }
 
 static kvf_status extend_by_the_whole_list(kvf_assignments *a, kvf_error *error) {
-    tracker_state state = tracker_state_of(a);
+    assignments_state state = assignments_state_of(a);
     size_t known = state.assigned + state.staged + state.pending;
     for (uint64_t i = 0; i < MORE; i++)
         state.ids[known + i] = 5000 + i;
@@ -52,7 +52,7 @@ static kvf_status clone(kvf_assignments *a, kvf_error *error) {
     kvf_assignments *copy = untouched;
     kvf_status status = kvf_assignments_clone(a, &copy, error);
     if (status == KVF_OK) {
-        const tracker_state same = tracker_state_of(a);
+        const assignments_state same = assignments_state_of(a);
         assert_unchanged(copy, &same);
         kvf_assignments_destroy(copy);
     } else {
@@ -69,7 +69,7 @@ static kvf_status depart_often(kvf_assignments *a, kvf_error *error) {
         const kvf_hash hash = test_hash(next, 1000);
         const kvf_view pending = kvf_assignments_pending(a);
         const kvf_plan plan = {next, 1, pending.ids, pending.ids, &hash};
-        const tracker_state before = tracker_state_of(a);
+        const assignments_state before = assignments_state_of(a);
         kvf_flight flight = 77;
         status = kvf_flight_depart(a, &plan, &flight, error);
         if (status != KVF_OK) {
@@ -106,12 +106,12 @@ static void landed_behind(kvf_assignments *a) {
 
 static kvf_assignments *make(test_allocator *memory, void (*prepare)(kvf_assignments *)) {
     test_allocator_init(memory);
-    kvf_assignments *a = make_tracker(&memory->allocator, 5, 20, 3, 12);
+    kvf_assignments *a = make_assignments(&memory->allocator, 5, 20, 3, 12);
     prepare(a);
     return a;
 }
 
-/* Whatever failed before, the tracker still works. */
+/* Whatever failed before, the assignments object still works. */
 static void check_alive(kvf_assignments *a) {
     const uint64_t id = 123456;
     const size_t pending = kvf_assignments_pending_count(a);
@@ -126,7 +126,7 @@ static size_t fail_in_turn(operation *run, void (*prepare)(kvf_assignments *), b
     for (size_t fail_at = 1;; fail_at++) {
         test_allocator memory;
         kvf_assignments *a = make(&memory, prepare);
-        const tracker_state before = tracker_state_of(a);
+        const assignments_state before = assignments_state_of(a);
         const size_t calls = memory.calls;
         memory.fail_at = calls + fail_at;
         memory.fail_ever_after = ever_after;

@@ -1,4 +1,4 @@
-/* Bytes to operations on a tracker, compared with three plain lists after each. */
+/* Bytes to operations on an assignments object, compared with three plain lists after each. */
 #include "assignments_run.h"
 
 #include <stdio.h>

@@ -53,7 +53,8 @@ static void assert_closed(kvf_assignments *dst, kvf_flight flight) {
 
 static void test_depart_and_land(void **state) {
     (void)state;
-    kvf_assignments *src = make_tracker(NULL, 0, 6, 0, 0), *dst = make_tracker(NULL, 0, 2, 0, 6);
+    kvf_assignments *src = make_assignments(NULL, 0, 6, 0, 0),
+                    *dst = make_assignments(NULL, 0, 2, 0, 6);
     const kvf_plan plan = kvf_zip_assigned_pending(src, dst);
     const uint64_t *ids = kvf_assignments_pending(dst).ids;
     kvf_flight flight = 0;
@@ -80,7 +81,7 @@ static void test_return(void **state) {
     } cases[] = {
         {0, "1 2 | - | 3 4 5 6 7"}, {1, "1 2 3 | - | 4 5 6 7"}, {3, "1 2 3 4 5 | - | 6 7"}};
     for (size_t i = 0; i < COUNT(cases); i++) {
-        kvf_assignments *dst = make_tracker(NULL, 4, 2, 0, 5);
+        kvf_assignments *dst = make_assignments(NULL, 4, 2, 0, 5);
         const kvf_flight flight = depart(dst, 3);
         give_back(dst, flight, cases[i].landed);
         assert_blocks(dst, cases[i].after);
@@ -94,10 +95,10 @@ static void test_return(void **state) {
 
 static void test_return_of_more_than_departed(void **state) {
     (void)state;
-    kvf_assignments *dst = make_tracker(NULL, 4, 2, 0, 5);
+    kvf_assignments *dst = make_assignments(NULL, 4, 2, 0, 5);
     const kvf_flight flight = depart(dst, 3);
     depart(dst, 1);
-    const tracker_state before = tracker_state_of(dst);
+    const assignments_state before = assignments_state_of(dst);
     const size_t counts[] = {4, 5, SIZE_MAX};
     for (size_t i = 0; i < COUNT(counts); i++) {
         kvf_error error;
@@ -112,7 +113,7 @@ static void test_return_of_more_than_departed(void **state) {
 
 static void test_land_without_a_range(void **state) {
     (void)state;
-    kvf_assignments *dst = make_tracker(NULL, 0, 0, 0, 1);
+    kvf_assignments *dst = make_assignments(NULL, 0, 0, 0, 1);
     assert_int_equal(kvf_flight_land(dst, depart(dst, 1), NULL, NULL), KVF_OK);
     assert_blocks(dst, "1 | - | -");
     kvf_assignments_destroy(dst);
@@ -121,7 +122,7 @@ static void test_land_without_a_range(void **state) {
 /* ---- what may not depart -------------------------------------------------------------------- */
 
 static void refuse(kvf_assignments *dst, kvf_plan plan, kvf_error want) {
-    const tracker_state before = tracker_state_of(dst);
+    const assignments_state before = assignments_state_of(dst);
     kvf_flight flight = 77;
     kvf_error error;
     test_expect(want.status, kvf_flight_depart(dst, &plan, &flight, &error), &error);
@@ -138,7 +139,7 @@ static void refuse(kvf_assignments *dst, kvf_plan plan, kvf_error want) {
 
 static void test_depart_refuses_half_plans(void **state) {
     (void)state;
-    kvf_assignments *dst = make_tracker(NULL, 4, 2, 0, 5);
+    kvf_assignments *dst = make_assignments(NULL, 4, 2, 0, 5);
     const kvf_plan good = plan_of(dst, 3);
     const kvf_error invalid = {.status = KVF_ERR_INVALID};
     kvf_plan plan = good;
@@ -156,14 +157,14 @@ static void test_depart_refuses_half_plans(void **state) {
     assert_int_equal(kvf_flight_depart(dst, NULL, &flight, NULL), KVF_ERR_INVALID);
     assert_int_equal(kvf_flight_depart(dst, &good, NULL, NULL), KVF_ERR_INVALID);
     plan = good;
-    plan.src_ids = NULL; /* the tracker does not need them */
+    plan.src_ids = NULL; /* the assignments object does not need them */
     assert_int_equal(kvf_flight_depart(dst, &plan, &flight, NULL), KVF_OK);
     kvf_assignments_destroy(dst);
 }
 
 static void test_depart_refuses_other_ids(void **state) {
     (void)state;
-    kvf_assignments *dst = make_tracker(NULL, 4, 2, 0, 3);
+    kvf_assignments *dst = make_assignments(NULL, 4, 2, 0, 3);
     const uint64_t lists[][4] = {
         {9, 4, 5, 0}, {4, 5, 6, 0}, {3, 5, 4, 0}, {3, 4, 1, 0}, {3, 4, 5, 6}};
     const size_t wrong[] = {0, 0, 1, 2, 3};
@@ -182,7 +183,7 @@ static void test_depart_refuses_other_ids(void **state) {
 
 static void test_gap(void **state) {
     (void)state;
-    kvf_assignments *dst = make_tracker(NULL, 4, 2, 1, 5);
+    kvf_assignments *dst = make_assignments(NULL, 4, 2, 1, 5);
     const uint64_t positions[] = {0, 4, 6, 8, UINT64_MAX};
     for (size_t i = 0; i < COUNT(positions); i++) {
         kvf_plan plan = plan_of(dst, 2);
@@ -199,7 +200,8 @@ static void test_gap(void **state) {
 /* A source that begins too late, as zipping finds it. */
 static void test_gap_of_a_zip(void **state) {
     (void)state;
-    kvf_assignments *src = make_tracker(NULL, 3, 4, 0, 0), *dst = make_tracker(NULL, 0, 2, 0, 6);
+    kvf_assignments *src = make_assignments(NULL, 3, 4, 0, 0),
+                    *dst = make_assignments(NULL, 0, 2, 0, 6);
     refuse(dst, kvf_zip_assigned_pending(src, dst),
            (kvf_error){.status = KVF_ERR_GAP,
                        .fields = KVF_ERROR_POSITION | KVF_ERROR_EXPECTED,
@@ -211,7 +213,7 @@ static void test_gap_of_a_zip(void **state) {
 
 static void test_hashes_of_other_positions(void **state) {
     (void)state;
-    kvf_assignments *dst = make_tracker(NULL, 4, 2, 0, 5);
+    kvf_assignments *dst = make_assignments(NULL, 4, 2, 0, 5);
     for (size_t at = 0; at < 3; at++) {
         kvf_plan plan = plan_of(dst, 3);
         kvf_hash hashes[3];
@@ -232,7 +234,7 @@ static void test_hashes_of_other_positions(void **state) {
 static void test_lineage(void **state) {
     (void)state;
     for (size_t staged = 0; staged < 2; staged++) {
-        kvf_assignments *dst = make_tracker(NULL, 4, 2, staged, 5);
+        kvf_assignments *dst = make_assignments(NULL, 4, 2, staged, 5);
         const uint64_t next = 6 + staged;
         const kvf_hash hashes[] = {test_hash(next, 5), test_hash(next + 1, 5)};
         kvf_plan plan = plan_of(dst, 2);
@@ -246,10 +248,10 @@ static void test_lineage(void **state) {
     }
 }
 
-/* A tracker that holds nothing takes any lineage: there is nothing to hold it against. */
+/* Empty assignments take any lineage: there is nothing to hold it against. */
 static void test_no_lineage_before_the_first_block(void **state) {
     (void)state;
-    kvf_assignments *dst = make_tracker(NULL, 4, 2, 0, 5);
+    kvf_assignments *dst = make_assignments(NULL, 4, 2, 0, 5);
     const kvf_hash hash = test_hash(6, 5);
     const uint64_t id = 3;
     const kvf_plan plan = {6, 1, NULL, &id, &hash};
@@ -266,7 +268,7 @@ static void check_lineage_at(kvf_hash_layout layout, uint64_t first) {
     const kvf_sequence_options with = {.block_size = 1, .layout = layout};
     const kvf_assignments_options options = {.offset = first, .layout = layout};
     const kvf_assignments_options source = {.layout = layout};
-    kvf_assignments *trackers[2], *dst;
+    kvf_assignments *assignments[2], *dst;
     assert_int_equal(kvf_assignments_create(&options, &dst, NULL), KVF_OK);
     add_pending(dst, 1, BLOCKS);
     for (uint32_t k = 0; k < 2; k++) {
@@ -279,10 +281,11 @@ static void check_lineage_at(kvf_hash_layout layout, uint64_t first) {
             ids[i] = i;
         assert_int_equal(kvf_sequence_create(&with, &sequence, NULL), KVF_OK);
         assert_int_equal(kvf_sequence_extend(sequence, tokens, count, NULL, NULL), KVF_OK);
-        assert_int_equal(kvf_assignments_create(&source, &trackers[k], NULL), KVF_OK);
-        assert_int_equal(kvf_assignments_extend_block_ids(trackers[k], ids, count, NULL), KVF_OK);
-        assert_int_equal(kvf_assignments_assign_pending(trackers[k], kvf_sequence_hashes(sequence),
-                                                        count, NULL, NULL),
+        assert_int_equal(kvf_assignments_create(&source, &assignments[k], NULL), KVF_OK);
+        assert_int_equal(kvf_assignments_extend_block_ids(assignments[k], ids, count, NULL),
+                         KVF_OK);
+        assert_int_equal(kvf_assignments_assign_pending(
+                             assignments[k], kvf_sequence_hashes(sequence), count, NULL, NULL),
                          KVF_OK);
         kvf_sequence_destroy(sequence);
         test_free(tokens);
@@ -291,15 +294,15 @@ static void check_lineage_at(kvf_hash_layout layout, uint64_t first) {
     for (uint64_t position = first; position < first + BLOCKS; position++) {
         kvf_flight flight;
         const kvf_range one = {position, position + 1};
-        const kvf_plan right = kvf_plan_slice(kvf_zip_assigned_pending(trackers[0], dst), one);
-        const kvf_plan wrong = kvf_plan_slice(kvf_zip_assigned_pending(trackers[1], dst), one);
+        const kvf_plan right = kvf_plan_slice(kvf_zip_assigned_pending(assignments[0], dst), one);
+        const kvf_plan wrong = kvf_plan_slice(kvf_zip_assigned_pending(assignments[1], dst), one);
         if (position > first)
             assert_int_equal(kvf_flight_depart(dst, &wrong, &flight, NULL), KVF_ERR_LINEAGE);
         assert_int_equal(kvf_flight_depart(dst, &right, &flight, NULL), KVF_OK);
     }
     kvf_assignments_destroy(dst);
-    kvf_assignments_destroy(trackers[0]);
-    kvf_assignments_destroy(trackers[1]);
+    kvf_assignments_destroy(assignments[0]);
+    kvf_assignments_destroy(assignments[1]);
 }
 
 static void test_lineage_in_both_layouts(void **state) {
@@ -318,7 +321,7 @@ static void test_landing_in_every_order(void **state) {
     (void)state;
     const size_t orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
     for (size_t i = 0; i < COUNT(orders); i++) {
-        kvf_assignments *dst = make_tracker(NULL, 0, 1, 0, 6);
+        kvf_assignments *dst = make_assignments(NULL, 0, 1, 0, 6);
         const size_t ends[] = {2, 4, 7};
         kvf_flight flights[3];
         bool landed[3] = {false};
@@ -351,7 +354,7 @@ static void test_return_takes_along_what_is_behind(void **state) {
         {2, 1, "1 | 2 3 4 5 6 | 7 8 9"},   {2, 2, "1 | 2 3 4 5 6 7 | 8 9"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
-        kvf_assignments *dst = make_tracker(NULL, 0, 1, 0, 8);
+        kvf_assignments *dst = make_assignments(NULL, 0, 1, 0, 8);
         kvf_flight flights[4];
         for (size_t k = 0; k < 4; k++)
             flights[k] = depart(dst, k < 3 ? 2 : 1);
@@ -373,7 +376,7 @@ static void test_return_takes_along_what_is_behind(void **state) {
 /* A late completion of a flight that went back with an earlier one must not assign its blocks. */
 static void test_late_landing_assigns_nothing(void **state) {
     (void)state;
-    kvf_assignments *dst = make_tracker(NULL, 0, 0, 0, 4);
+    kvf_assignments *dst = make_assignments(NULL, 0, 0, 0, 4);
     const kvf_flight first = depart(dst, 2), second = depart(dst, 2);
     give_back(dst, first, 0);
     const kvf_flight again = depart(dst, 4);
@@ -388,7 +391,7 @@ static void test_late_landing_assigns_nothing(void **state) {
 
 /* own 2 3 | flight 4 5 | own 6 | flight 7 | own 8 | pending 9 */
 static kvf_assignments *make_mixed(kvf_flight flights[2]) {
-    kvf_assignments *dst = make_tracker(NULL, 0, 1, 2, 6);
+    kvf_assignments *dst = make_assignments(NULL, 0, 1, 2, 6);
     flights[0] = depart(dst, 2);
     stage_some(dst, 1);
     flights[1] = depart(dst, 1);
@@ -451,7 +454,7 @@ static void test_busy(void **state) {
     (void)state;
     kvf_flight flights[2];
     kvf_assignments *dst = make_mixed(flights), *copy = NULL;
-    const tracker_state before = tracker_state_of(dst);
+    const assignments_state before = assignments_state_of(dst);
     const uint64_t id = 50;
     const kvf_hash hash = test_hash(1, 1000);
     kvf_error error;
@@ -572,7 +575,7 @@ static void test_destroy_detaches(void **state) {
     (void)state;
     test_allocator memory;
     test_allocator_init(&memory);
-    kvf_assignments *dst = make_tracker(&memory.allocator, 0, 0, 0, 4);
+    kvf_assignments *dst = make_assignments(&memory.allocator, 0, 0, 0, 4);
     const kvf_flight flight = depart(dst, 2);
     kvf__assignments_hold(dst);
     kvf__assignments_hold(dst);
@@ -590,7 +593,7 @@ static void test_release_before_destroy(void **state) {
     (void)state;
     test_allocator memory;
     test_allocator_init(&memory);
-    kvf_assignments *dst = make_tracker(&memory.allocator, 0, 0, 0, 4);
+    kvf_assignments *dst = make_assignments(&memory.allocator, 0, 0, 0, 4);
     const kvf_flight flight = depart(dst, 2);
     kvf__assignments_hold(dst);
     kvf__assignments_release(dst);
@@ -601,9 +604,9 @@ static void test_release_before_destroy(void **state) {
 
 static void test_flights_that_never_were(void **state) {
     (void)state;
-    kvf_assignments *dst = make_tracker(NULL, 0, 0, 0, 4);
+    kvf_assignments *dst = make_assignments(NULL, 0, 0, 0, 4);
     const kvf_flight flight = depart(dst, 2);
-    const tracker_state before = tracker_state_of(dst);
+    const assignments_state before = assignments_state_of(dst);
     const kvf_flight others[] = {0, flight + 1, UINT64_MAX};
     for (size_t i = 0; i < COUNT(others); i++) {
         kvf_error error;
@@ -623,7 +626,7 @@ static void test_flights_that_never_were(void **state) {
 /* Positions near 2^64 have no hashes, so nothing departs there; the GAP is still told apart. */
 static void test_depart_at_the_top(void **state) {
     (void)state;
-    kvf_assignments *dst = make_tracker(NULL, UINT64_MAX - 1, 0, 0, 1);
+    kvf_assignments *dst = make_assignments(NULL, UINT64_MAX - 1, 0, 0, 1);
     const uint64_t id = 1;
     const kvf_hash hash = {UINT64_MAX, UINT64_MAX};
     refuse(dst, (kvf_plan){0, 1, NULL, &id, &hash},

@@ -42,15 +42,16 @@ static void check_zip(kvf_plan plan, const kvf_assignments *src, const kvf_assig
         assert_empty(plan, plan.first_position);
 }
 
-/* Every way for two trackers to lie: apart, touching, overlapping, one within the other. */
+/* Every way for two assignments objects to lie: apart, touching, overlapping, one within the other.
+ */
 static void test_zip_every_pair(void **state) {
     (void)state;
     enum { KINDS = 4 * 3 * 3 };
     kvf_assignments *src[KINDS], *dst[KINDS];
     for (size_t i = 0; i < KINDS; i++) {
         const size_t offset = i % 4 * 3, assigned = i / 4 % 3 * 4, rest = i / 12 * 3;
-        src[i] = make_tracker(NULL, offset, assigned, rest, rest);
-        dst[i] = make_tracker(NULL, offset, assigned, rest / 2, rest + 1);
+        src[i] = make_assignments(NULL, offset, assigned, rest, rest);
+        dst[i] = make_assignments(NULL, offset, assigned, rest / 2, rest + 1);
     }
     for (size_t i = 0; i < KINDS; i++)
         for (size_t k = 0; k < KINDS; k++) {
@@ -65,7 +66,8 @@ static void test_zip_every_pair(void **state) {
 
 static void test_zip_after_drop_front(void **state) {
     (void)state;
-    kvf_assignments *src = make_tracker(NULL, 0, 9, 0, 0), *dst = make_tracker(NULL, 4, 1, 0, 6);
+    kvf_assignments *src = make_assignments(NULL, 0, 9, 0, 0),
+                    *dst = make_assignments(NULL, 4, 1, 0, 6);
     assert_int_equal(kvf_assignments_drop_front(src, 6, NULL), KVF_OK);
     kvf_plan plan = kvf_zip_assigned_pending(src, dst);
     check_zip(plan, src, dst, at_pending);
@@ -78,8 +80,9 @@ static void test_zip_after_drop_front(void **state) {
 /* Where plans that have nothing in common say that they begin. */
 static void test_empty_zips(void **state) {
     (void)state;
-    kvf_assignments *low = make_tracker(NULL, 0, 2, 0, 1), *high = make_tracker(NULL, 9, 2, 0, 0);
-    kvf_assignments *none = make_tracker(NULL, UINT64_MAX, 0, 0, 0);
+    kvf_assignments *low = make_assignments(NULL, 0, 2, 0, 1),
+                    *high = make_assignments(NULL, 9, 2, 0, 0);
+    kvf_assignments *none = make_assignments(NULL, UINT64_MAX, 0, 0, 0);
     assert_empty(kvf_zip_assigned(low, high), 9);
     assert_empty(kvf_zip_assigned(high, low), 9);
     assert_empty(kvf_zip_assigned_pending(high, low), 9);
@@ -99,7 +102,7 @@ static void test_zip_at_the_top(void **state) {
     kvf_assignments *src;
     assert_int_equal(kvf_assignments_create(&options, &src, NULL), KVF_OK);
     assert_int_equal(kvf_assignments_extend_assigned(src, ids, hashes, 4, NULL), KVF_OK);
-    kvf_assignments *dst = make_tracker(NULL, UINT64_MAX - 2, 0, 0, 2);
+    kvf_assignments *dst = make_assignments(NULL, UINT64_MAX - 2, 0, 0, 2);
     const kvf_plan plan = kvf_zip_assigned_pending(src, dst);
     assert_int_equal(plan.first_position, UINT64_MAX - 2);
     assert_int_equal(plan.count, 2);
@@ -113,7 +116,8 @@ static void test_zip_at_the_top(void **state) {
 /* A plan is a view: staging and committing do not move what it points to. */
 static void test_plans_outlive_staging(void **state) {
     (void)state;
-    kvf_assignments *src = make_tracker(NULL, 0, 6, 0, 0), *dst = make_tracker(NULL, 0, 2, 0, 4);
+    kvf_assignments *src = make_assignments(NULL, 0, 6, 0, 0),
+                    *dst = make_assignments(NULL, 0, 2, 0, 4);
     const kvf_plan plan = kvf_zip_assigned_pending(src, dst);
     stage_some(dst, 3);
     kvf_assignments_commit_oldest(dst, 2, NULL);

@@ -1,4 +1,4 @@
-/* Random operations on a tracker and on three plain lists. */
+/* Random operations on an assignments object and on three plain lists. */
 #include "assignments_run.h"
 
 #include <inttypes.h>

@@ -1,4 +1,4 @@
-/* What a tracker does beyond the reference: windows, copies, room. */
+/* What an assignments object does beyond the reference: windows, copies, room. */
 #include "assignments_state.h"
 
 #define COUNT(array) (sizeof array / sizeof *(array))
@@ -41,8 +41,8 @@ static void test_operations_with_a_number(void **state) {
         {NULL, UINT64_MAX, "1 2 3 | 4 5 | 6 7", 0},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
-        kvf_assignments *a = make_tracker(NULL, 10, 3, 2, 2);
-        const tracker_state before = tracker_state_of(a);
+        kvf_assignments *a = make_assignments(NULL, 10, 3, 2, 2);
+        const assignments_state before = assignments_state_of(a);
         kvf_error error = {.status = KVF_OK};
         kvf_status status = cases[i].run ? cases[i].run(a, (size_t)cases[i].number, &error)
                                          : kvf_assignments_truncate(a, cases[i].number, &error);
@@ -62,7 +62,7 @@ static void test_operations_with_a_number(void **state) {
 
 static void test_drop_front_keeps_positions(void **state) {
     (void)state;
-    kvf_assignments *a = make_tracker(NULL, 10, 3, 1, 1);
+    kvf_assignments *a = make_assignments(NULL, 10, 3, 1, 1);
     uint64_t id;
     assert_int_equal(kvf_assignments_drop_front(a, 2, NULL), KVF_OK);
     assert_int_equal(kvf_assignments_offset(a), 12);
@@ -80,7 +80,7 @@ static void test_drop_front_keeps_positions(void **state) {
 /* What was truncated may come back; hashes that were left behind do not. */
 static void test_truncated_ids_are_forgotten(void **state) {
     (void)state;
-    kvf_assignments *a = make_tracker(NULL, 0, 3, 2, 2);
+    kvf_assignments *a = make_assignments(NULL, 0, 3, 2, 2);
     assert_int_equal(kvf_assignments_truncate(a, 2, NULL), KVF_OK);
     for (uint64_t id = 3; id <= 7; id++)
         assert_false(kvf_assignments_contains(a, id));
@@ -97,7 +97,7 @@ static void test_sliding_window(void **state) {
     enum { WINDOW = 20, BLOCKS = 5000 };
     test_allocator memory;
     test_allocator_init(&memory);
-    kvf_assignments *a = make_tracker(&memory.allocator, 0, 0, 0, 0);
+    kvf_assignments *a = make_assignments(&memory.allocator, 0, 0, 0, 0);
     size_t calls = 0;
     for (uint64_t position = 0; position < BLOCKS; position++) {
         const uint64_t id = position * 64 + 7;
@@ -127,13 +127,13 @@ static void test_sliding_window(void **state) {
 static void test_growth_after_drop_front(void **state) {
     (void)state;
     for (size_t dropped = 1; dropped <= 30; dropped++) {
-        kvf_assignments *a = make_tracker(NULL, 0, 30, 2, 2);
-        kvf_assignments *same = make_tracker(NULL, 0, 30, 2, 2);
+        kvf_assignments *a = make_assignments(NULL, 0, 30, 2, 2);
+        kvf_assignments *same = make_assignments(NULL, 0, 30, 2, 2);
         assert_int_equal(kvf_assignments_drop_front(a, dropped, NULL), KVF_OK);
         add_pending(a, 100, 100);
         add_pending(same, 100, 100);
         assert_int_equal(kvf_assignments_drop_front(same, dropped, NULL), KVF_OK);
-        const tracker_state expected = tracker_state_of(same);
+        const assignments_state expected = assignments_state_of(same);
         assert_unchanged(a, &expected);
         kvf_assignments_destroy(a);
         kvf_assignments_destroy(same);
@@ -144,9 +144,9 @@ static void test_clone(void **state) {
     (void)state;
     test_allocator memory;
     test_allocator_init(&memory);
-    kvf_assignments *a = make_tracker(&memory.allocator, 10, 3, 2, 2), *copy;
+    kvf_assignments *a = make_assignments(&memory.allocator, 10, 3, 2, 2), *copy;
     assert_int_equal(kvf_assignments_drop_front(a, 1, NULL), KVF_OK);
-    const tracker_state before = tracker_state_of(a);
+    const assignments_state before = assignments_state_of(a);
     assert_int_equal(kvf_assignments_clone(a, &copy, NULL), KVF_OK);
     assert_unchanged(copy, &before);
     assert_int_equal(kvf_assignments_memory(a) + kvf_assignments_memory(copy), memory.live_bytes);
@@ -160,7 +160,7 @@ static void test_clone(void **state) {
     test_allocator_done(&memory);
 }
 
-static void test_clone_of_an_empty_tracker(void **state) {
+static void test_clone_of_an_empty_assignments(void **state) {
     (void)state;
     const kvf_assignments_options options = {.offset = 9, .layout = KVF_HASH_V1_3};
     kvf_assignments *a, *copy;
@@ -213,7 +213,7 @@ static void fill_from(kvf_assignments *a, make_id *make, size_t from, size_t to)
 
 static kvf_assignments *make_reserved(test_allocator *memory, size_t count) {
     test_allocator_init(memory);
-    kvf_assignments *a = make_tracker(&memory->allocator, 0, 0, 0, 0);
+    kvf_assignments *a = make_assignments(&memory->allocator, 0, 0, 0, 0);
     assert_int_equal(kvf_assignments_reserve(a, count, NULL), KVF_OK);
     return a;
 }
@@ -284,9 +284,9 @@ static void test_a_small_reserve_can_be_outgrown(void **state) {
 
 static void test_reserve_keeps_everything(void **state) {
     (void)state;
-    kvf_assignments *a = make_tracker(NULL, 5, 9, 2, 2);
+    kvf_assignments *a = make_assignments(NULL, 5, 9, 2, 2);
     assert_int_equal(kvf_assignments_drop_front(a, 4, NULL), KVF_OK);
-    const tracker_state before = tracker_state_of(a);
+    const assignments_state before = assignments_state_of(a);
     assert_int_equal(kvf_assignments_reserve(a, 1000, NULL), KVF_OK);
     assert_unchanged(a, &before);
     kvf_assignments_destroy(a);
@@ -294,8 +294,8 @@ static void test_reserve_keeps_everything(void **state) {
 
 static void test_absurd_reserves(void **state) {
     (void)state;
-    kvf_assignments *a = make_tracker(NULL, 0, 1, 1, 1);
-    const tracker_state before = tracker_state_of(a);
+    kvf_assignments *a = make_assignments(NULL, 0, 1, 1, 1);
+    const assignments_state before = assignments_state_of(a);
     const size_t counts[] = {SIZE_MAX, SIZE_MAX / 8, SIZE_MAX / 8 + 2, PTRDIFF_MAX};
     for (size_t i = 0; i < COUNT(counts); i++) {
         kvf_error error;
@@ -314,7 +314,7 @@ int main(void) {
         cmocka_unit_test(test_sliding_window),
         cmocka_unit_test(test_growth_after_drop_front),
         cmocka_unit_test(test_clone),
-        cmocka_unit_test(test_clone_of_an_empty_tracker),
+        cmocka_unit_test(test_clone_of_an_empty_assignments),
         cmocka_unit_test(test_reserved_room_needs_no_memory),
         cmocka_unit_test(test_reserved_room_outlives_what_is_dropped),
         cmocka_unit_test(test_reserving_no_more_than_there_are),

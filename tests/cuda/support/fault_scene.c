@@ -31,7 +31,7 @@ typedef struct leg {
     const uint64_t *from, *to;
     kvf_transfer *transfer; /* NULL: not accepted */
     kvf_bound *bound;
-    kvf_assignments *have, *want; /* trackers of a bound one */
+    kvf_assignments *have, *want; /* assignments of a bound one */
     unsigned called;
     kvf_status ended; /* PENDING: it was left */
     bool intact;      /* it and what it rests on ended well */
@@ -291,7 +291,7 @@ static void take_memory(scene *s) {
     fill_hosts(s);
 }
 
-static kvf_assignments *tracker(const uint64_t *ids, size_t count, bool assigned) {
+static kvf_assignments *assignments(const uint64_t *ids, size_t count, bool assigned) {
     kvf_assignments *a = NULL;
     assert_int_equal(kvf_assignments_create(NULL, &a, NULL), KVF_OK);
     for (size_t i = 0; i < count && assigned; i++) {
@@ -315,8 +315,8 @@ static void make_legs(scene *s) {
     };
     memcpy(s->legs, legs, sizeof legs);
     for (size_t i = 0; i < 2 && s->how->bound; i++) {
-        s->legs[i].have = tracker(legs[i].from, s->how->pairs, true);
-        s->legs[i].want = tracker(legs[i].to, s->how->pairs, false);
+        s->legs[i].have = assignments(legs[i].from, s->how->pairs, true);
+        s->legs[i].want = assignments(legs[i].to, s->how->pairs, false);
     }
 }
 
@@ -541,7 +541,7 @@ static void release(leg *l) {
 }
 
 /* Of a bound leg: all assigned, or all pending in order. */
-static void expect_tracker(const scene *s, const leg *l) {
+static void expect_assignments(const scene *s, const leg *l) {
     if (!l->want)
         return;
     bool assigned = kvf_assignments_assigned_count(l->want) > 0;
@@ -739,7 +739,7 @@ void scene_run(const scenario *how, const fault *f, scene_counts *counts) {
     set_up(&s, how, f);
     run_under_fault(&s, counts);
     for (size_t i = 0; i < LEGS; i++)
-        expect_tracker(&s, &s.legs[i]);
+        expect_assignments(&s, &s.legs[i]);
     if (!how->leave) {
         expect_idle(&s);
         reuse(&s);

@@ -10,7 +10,7 @@
  * - every call said something that the fault explains, with its native code, and every transfer
  * that was accepted ended, with one callback;
  * - what ended well and rests on what ended well has its content, and blocks of nobody have theirs;
- * - trackers have the blocks assigned, or pending again, in order;
+ * - assignments have the blocks assigned, or pending again, in order;
  * - soon all blocks are idle, and what is then written to them stays;
  * - streams that were promised an event run empty, and the next transfer works or is refused;
  * - nothing is leaked or misused.
@@ -28,7 +28,7 @@ typedef struct scenario {
     bool by_layer;
     bool background; /* all transfers are ... */
     bool required;   /* ... but the last, which needs the others in their streams */
-    bool bound;      /* the first two fill trackers */
+    bool bound;      /* the first two fill assignments */
     bool cancel;     /* the first, half-way, and the second, before it begins */
     bool leave;      /* nobody waits: all is destroyed while it is on its way */
     bool slow;       /* copies take their time, so that ends come late */
