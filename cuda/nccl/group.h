@@ -206,7 +206,7 @@ static inline bool kvf__turn_is_op(const kvf__turn *turn) {
     return turn->kind >= KVF__TURN_ONBOARD;
 }
 
-/* table.c: pure. */
+/* agreement.c: pure. */
 uint64_t kvf__entry_check(const kvf__entry *entry);
 /* Whether a table is the one of that gather. */
 bool kvf__table_is_valid(const kvf__entry *table, int ranks, uint64_t gather);
@@ -250,12 +250,12 @@ void kvf__group_unlock_comm(kvf_group *group);
  */
 kvf_status kvf__group_settle(kvf_group *group, kvf_error *error);
 
-/* pump.c: drives the group one step; whether anything moved. The driver's. */
+/* progress.c: drives the group one step; whether anything moved. The driver's. */
 bool kvf__group_step(kvf_group *group);
 /* Without a thread: drives as far as can be done now, unless another call does. */
 void kvf__group_drive(kvf_group *group);
 
-/* run.c; the driver's. */
+/* execute.c; the driver's. */
 /* At submit: what a run needs. Freed by finish. */
 kvf_status kvf__op_prepare(kvf_wire_op *op, kvf_error *error);
 void kvf__op_finish(kvf_wire_op *op);
@@ -279,7 +279,7 @@ void kvf__wire_made(kvf_wire *wire);
 void kvf__wire_end(kvf_wire *wire);
 void kvf__wires_end(kvf_group *group); /* all */
 
-/* op.c */
+/* operation.c */
 void kvf__op_over(kvf_wire_op *op); /* with `lock` held, after its outcome */
 void kvf__op_release(kvf_wire_op *op);
 
