@@ -118,7 +118,7 @@ static void join_in_vain(fixture_rank *k) {
     assert_true(e.what || e.status == KVF_OK);
     if (now == OTHER_TIMEOUT) {
         assert_int_equal(e.index, 1);
-        assert_string_equal(e.what, "other options");
+        assert_string_equal(e.what, "has other options");
     }
     assert_null(k->group);
     assert_true(kvf__now() - begun < UINT64_C(4000) * SHORT_US);
