@@ -1,4 +1,4 @@
-/* Making a group and destroying it, and the threads that it has meanwhile. */
+/* Creating and destroying a group, and its threads. */
 #include "nccl/group.h"
 
 #include "base/threads.h"
@@ -6,23 +6,23 @@
 #include <inttypes.h>
 #include <string.h>
 
-static const int64_t usual_timeout_us = INT64_C(5000000);
+static const int64_t default_timeout_us = INT64_C(5000000);
 
 /* Threads */
 
 static bool has_work(const kvf_group *g) {
-    bool busy = g->broken.status != KVF_OK ? !g->rested : g->phase != KVF__IDLE;
+    bool busy = g->broken.status != KVF_OK ? !g->quiet : g->phase != KVF__IDLE;
     return busy || g->first || g->refusals > 0;
 }
 
-static void *drive(void *context) {
+static void *run_thread(void *context) {
     kvf_group *g = context;
-    kvf__cuda_device_scope guard;
+    kvf__cuda_device_scope scope;
     kvf_error error;
-    bool entered = kvf__cuda_enter(g->engine->options.device, &guard, &error) == KVF_OK;
+    bool entered = kvf__cuda_enter(g->engine->options.device, &scope, &error) == KVF_OK;
     (void)kvf__timers_be_exact();
     if (!entered)
-        kvf__group_give_up(g, error);
+        kvf__group_break(g, error);
     pthread_mutex_lock(&g->lock);
     while (!g->stop) {
         if (!has_work(g)) {
@@ -31,17 +31,17 @@ static void *drive(void *context) {
         }
         pthread_mutex_unlock(&g->lock);
         if (!kvf__group_step(g))
-            kvf__group_nap();
+            kvf__group_sleep();
         pthread_mutex_lock(&g->lock);
     }
     pthread_mutex_unlock(&g->lock);
     if (entered)
-        kvf__cuda_leave(&guard);
+        kvf__cuda_leave(&scope);
     return NULL;
 }
 
-/* The guard gives up for a driver that CUDA holds up: in the engine, say, which may have to let a
- * stream run empty that stands after a collective whose other ranks are gone. */
+/* Breaks the group when CUDA blocks its driver, for instance while the engine waits for a stream to
+ * run empty that waits for a collective whose other ranks are gone. */
 static void *watch(void *context) {
     kvf_group *g = context;
     uint64_t period = (uint64_t)g->options.timeout_us * 1000 / 4 + 1;
@@ -50,8 +50,8 @@ static void *watch(void *context) {
         uint64_t deadline = atomic_load(&g->deadline), now = kvf__now();
         if (deadline > 0 && now > deadline + period && g->broken.status == KVF_OK) {
             pthread_mutex_unlock(&g->lock);
-            kvf__group_give_up(
-                g, (kvf_error){.what = "CUDA held this rank up for longer than the timeout"});
+            kvf__group_break(
+                g, (kvf_error){.what = "CUDA blocked this rank for longer than the timeout"});
             pthread_mutex_lock(&g->lock);
         }
         kvf__cond_wait_until(&g->stopping, &g->lock, now + period);
@@ -68,54 +68,57 @@ static void stop_threads(kvf_group *g) {
     pthread_mutex_unlock(&g->lock);
     if (g->has_thread)
         pthread_join(g->thread, NULL);
-    if (g->has_guard)
-        pthread_join(g->guard, NULL);
-    g->has_thread = g->has_guard = false;
+    if (g->has_watchdog)
+        pthread_join(g->watchdog, NULL);
+    g->has_thread = g->has_watchdog = false;
 }
 
 static kvf_status start_threads(kvf_group *g, kvf_error *error) {
     if (g->options.no_thread)
         return KVF_OK;
-    kvf_status status = kvf__start_thread(&g->guard, watch, g, error);
-    g->has_guard = status == KVF_OK;
+    kvf_status status = kvf__start_thread(&g->watchdog, watch, g, error);
+    g->has_watchdog = status == KVF_OK;
     if (status == KVF_OK)
-        status = kvf__start_thread(&g->thread, drive, g, error);
+        status = kvf__start_thread(&g->thread, run_thread, g, error);
     if (status == KVF_OK)
         g->has_thread = true;
     return status;
 }
 
-/* Making one */
+/* Creating */
 
 static kvf_status check_options(const kvf_group_options *o, kvf_group **out, kvf_error *error) {
     if (!o || !out || !o->engine)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     int ranks = o->ranks ? o->ranks : 1;
     if (!o->parent && (ranks < 1 || o->rank < 0 || o->rank >= ranks))
-        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "no such rank");
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID,
+                         .what = "rank must be from 0 to ranks - 1");
     if (!o->parent && ranks > 1 && !o->id)
-        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "the id is missing");
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID,
+                         .what = "several ranks need an id or a parent");
     if (o->parent && o->id)
-        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "a parent and an id");
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID,
+                         .what = "id and parent are mutually exclusive");
     if (o->timeout_us < 0 || o->timeout_us > INT64_MAX / 2000)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "timeout out of range");
     if (!kvf__cuda_of(o->engine))
         return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED, .what = "not a CUDA engine");
-    return o->id || o->parent ? kvf__nccl_is_there(error) : KVF_OK;
+    return o->id || o->parent ? kvf__group_require_nccl(error) : KVF_OK;
 }
 
 static kvf_status set_options(kvf_group *g, const kvf_group_options *o, kvf_error *error) {
     g->options = *o;
     g->options.ranks = o->ranks ? o->ranks : 1;
     if (o->timeout_us == 0)
-        g->options.timeout_us = usual_timeout_us;
+        g->options.timeout_us = default_timeout_us;
     g->options.no_thread |= o->stream != NULL;
     g->stream = o->stream;
     g->last = &g->first;
     if (o->id || o->parent)
-        g->nccl_version = kvf__nccl_version();
+        g->nccl_version = kvf__nccl->version();
     if (o->parent)
-        return kvf__nccl_who(o->parent, &g->options.rank, &g->options.ranks, error);
+        return kvf__nccl->get_rank(o->parent, &g->options.rank, &g->options.ranks, error);
     return KVF_OK;
 }
 
@@ -132,7 +135,7 @@ static kvf_status make_buffers(kvf_group *g, kvf_error *error) {
     if (code != cudaSuccess)
         return kvf__cuda_fail(code, "cudaHostAlloc", error);
     g->table = memory;
-    g->mine = g->table + ranks;
+    g->own_entry = g->table + ranks;
     if (!g->stream) {
         code = cudaStreamCreateWithFlags(&g->stream, cudaStreamNonBlocking);
         if (code != cudaSuccess) {
@@ -141,7 +144,7 @@ static kvf_status make_buffers(kvf_group *g, kvf_error *error) {
         }
         g->own_stream = true;
     }
-    cudaEvent_t *events[] = {&g->said, &g->shared};
+    cudaEvent_t *events[] = {&g->gathered, &g->shared};
     for (int i = 0; i < 2; i++) {
         code = cudaEventCreateWithFlags(events[i], cudaEventDisableTiming);
         if (code != cudaSuccess) {
@@ -152,9 +155,9 @@ static kvf_status make_buffers(kvf_group *g, kvf_error *error) {
     return KVF_OK;
 }
 
-static void drop_buffers(kvf_group *g) {
-    if (g->said)
-        (void)cudaEventDestroy(g->said);
+static void free_buffers(kvf_group *g) {
+    if (g->gathered)
+        (void)cudaEventDestroy(g->gathered);
     if (g->shared)
         (void)cudaEventDestroy(g->shared);
     if (g->own_stream)
@@ -162,49 +165,50 @@ static void drop_buffers(kvf_group *g) {
     if (g->table)
         (void)cudaFreeHost(g->table);
     kvf_cuda_device_free(g->engine->options.device, g->entries);
-    g->said = g->shared = NULL;
+    g->gathered = g->shared = NULL;
     g->table = NULL;
     g->entries = NULL;
     (void)cudaGetLastError();
 }
 
-/* Waits up to the timeout for what was begun on a communicator, or for the event. */
+/* Waits up to the timeout for a started call on a communicator, or, without one, for `gathered`. */
 static kvf_status wait_for(kvf_group *g, struct ncclComm *comm, kvf_error *error) {
     uint64_t end = kvf__now() + (uint64_t)g->options.timeout_us * 1000;
     for (;;) {
-        kvf_status status = comm ? kvf__nccl_check(comm, error) : kvf__cuda_query(g->said, error);
+        kvf_status status =
+            comm ? kvf__nccl->check(comm, error) : kvf__cuda_query(g->gathered, error);
         if (status != KVF_PENDING)
             return status;
         if (kvf__now() >= end)
             return KVF__FAIL(error, .status = KVF_ERR_TIMEOUT,
-                             .what = "a rank has not come in time");
-        kvf__group_nap();
+                             .what = "a rank has not arrived in time");
+        kvf__group_sleep();
     }
 }
 
-/* Carries rank 0's new id over the caller's communicator; zeros, when there is none. When a rank
- * does not come, NCCL still waits for it on the device, and only the caller can end that: then the
- * buffers are left to it. */
-static kvf_status carry_id(kvf_group *g, unsigned char *id, bool *stuck, kvf_error *error) {
-    static const unsigned char none[KVF_GROUP_ID_BYTES];
+/* Broadcasts rank 0's new id over the caller's communicator, or zeros if it got none. If a rank
+ * does not arrive, NCCL keeps waiting for it on the device, and only the caller can end that.
+ * `*stuck` then says that NCCL may still write to the buffers, so that they must not be freed. */
+static kvf_status broadcast_id(kvf_group *g, unsigned char *id, bool *stuck, kvf_error *error) {
+    static const unsigned char zeros[KVF_GROUP_ID_BYTES];
     struct ncclComm *parent = g->options.parent;
-    unsigned char *pinned = memset(g->mine, 0, KVF_GROUP_ID_BYTES);
+    unsigned char *pinned = memset(g->own_entry, 0, KVF_GROUP_ID_BYTES);
     bool first = g->options.rank == 0;
-    kvf_status made = first ? kvf__nccl_id(pinned, error) : KVF_OK;
+    kvf_status made = first ? kvf__nccl->make_id(pinned, error) : KVF_OK;
     kvf_status status = KVF_OK;
     if (first)
         status = kvf__group_copy(g, g->entries, pinned, KVF_GROUP_ID_BYTES, cudaMemcpyHostToDevice,
                                  error);
     *stuck = status == KVF_OK;
     if (status == KVF_OK)
-        status = kvf__nccl_broadcast(parent, g->entries, KVF_GROUP_ID_BYTES, g->stream, error);
+        status = kvf__nccl->broadcast(parent, g->entries, KVF_GROUP_ID_BYTES, g->stream, error);
     if (status == KVF_OK)
         status = wait_for(g, parent, error);
     if (status == KVF_OK)
         status = kvf__group_copy(g, pinned, g->entries, KVF_GROUP_ID_BYTES, cudaMemcpyDeviceToHost,
                                  error);
     if (status == KVF_OK)
-        status = kvf__group_record(g, g->said, error);
+        status = kvf__group_record(g, g->gathered, error);
     if (status == KVF_OK)
         status = wait_for(g, NULL, error);
     if (status != KVF_OK)
@@ -212,7 +216,7 @@ static kvf_status carry_id(kvf_group *g, unsigned char *id, bool *stuck, kvf_err
     *stuck = false;
     if (made != KVF_OK)
         return made;
-    if (memcmp(pinned, none, sizeof none) == 0)
+    if (memcmp(pinned, zeros, sizeof zeros) == 0)
         return KVF__FAIL(error, .status = KVF_ERR_PEER, .fields = KVF_ERROR_INDEX, .index = 0,
                          .what = "could not make an id");
     memcpy(id, pinned, KVF_GROUP_ID_BYTES);
@@ -225,28 +229,28 @@ static kvf_status open_comm(kvf_group *g, bool *stuck, kvf_error *error) {
     unsigned char id[KVF_GROUP_ID_BYTES];
     kvf_status status = KVF_OK;
     if (o->parent)
-        status = carry_id(g, id, stuck, error);
+        status = broadcast_id(g, id, stuck, error);
     else if (o->id)
         memcpy(id, o->id, sizeof id);
     else
         return KVF_OK;
     if (status == KVF_OK)
-        status = kvf__nccl_open(id, o->rank, o->ranks, &config, &g->comm, error);
+        status = kvf__nccl->open(id, o->rank, o->ranks, &config, &g->comm, error);
     if (status == KVF_OK)
         status = wait_for(g, g->comm, error);
     g->opened = status == KVF_OK;
     return status;
 }
 
-static kvf_status say_hello(kvf_group *g, kvf_error *error) {
-    kvf__turn turn = {.kind = KVF__TURN_HELLO,
+static kvf_status join(kvf_group *g, kvf_error *error) {
+    kvf__turn turn = {.kind = KVF__TURN_JOIN,
                       .where = (uint64_t)g->options.timeout_us,
                       .digest = (uint64_t)g->options.ranks};
     kvf_status status = kvf__group_enter(g, &turn, error);
     if (status != KVF_OK)
         return status;
     kvf__group_wait_turn(g, &turn, false, UINT64_MAX);
-    if (turn.outcome.what == kvf__group_late)
+    if (turn.outcome.what == kvf__group_timed_out)
         turn.outcome.status = KVF_ERR_TIMEOUT;
     return turn.outcome.status == KVF_OK ? KVF_OK : kvf__fail(error, turn.outcome);
 }
@@ -256,7 +260,7 @@ static kvf_status open_group(kvf_group *g, bool *stuck, kvf_error *error) {
     if (status == KVF_OK)
         status = open_comm(g, stuck, error);
     if (status == KVF_OK)
-        status = say_hello(g, error);
+        status = join(g, error);
     if (status == KVF_OK)
         status = start_threads(g, error);
     return status;
@@ -278,18 +282,18 @@ static kvf_status init_locks(kvf_group *g) {
     return KVF_ERR_NO_MEMORY;
 }
 
-/* After the last turn, or on the way out of create. */
-static void close_comm(kvf_group *g, bool in_peace) {
-    if (in_peace)
-        kvf__wires_end(g);
+/* After the last turn, or when create fails. */
+static void close_comm(kvf_group *g, bool orderly) {
+    if (orderly)
+        kvf__wires_close(g);
     struct ncclComm *comm = kvf__group_take_comm(g, &g->comm);
-    if (comm && in_peace && kvf__nccl_finalize(comm, NULL) == KVF_OK &&
+    if (comm && orderly && kvf__nccl->finalize(comm, NULL) == KVF_OK &&
         wait_for(g, comm, NULL) == KVF_OK)
-        kvf__nccl_destroy(comm);
-    else
-        kvf__nccl_abort(comm);
+        kvf__nccl->destroy(comm);
+    else if (comm)
+        kvf__nccl->abort(comm);
     kvf__group_abort(g);
-    kvf__wires_end(g);
+    kvf__wires_close(g);
 }
 
 kvf_status kvf_group_create(const kvf_group_options *options, kvf_group **out, kvf_error *error) {
@@ -306,11 +310,11 @@ kvf_status kvf_group_create(const kvf_group_options *options, kvf_group **out, k
         kvf__free(&a, g, 1, sizeof *g);
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
     }
-    atomic_init(&g->holds, 1);
+    atomic_init(&g->references, 1);
     kvf__engine_hold(&g->engine->base);
-    kvf__cuda_device_scope guard;
+    kvf__cuda_device_scope scope;
     bool stuck = false;
-    status = kvf__cuda_enter(g->engine->options.device, &guard, error);
+    status = kvf__cuda_enter(g->engine->options.device, &scope, error);
     bool entered = status == KVF_OK;
     if (status == KVF_OK)
         status = set_options(g, options, error);
@@ -318,7 +322,7 @@ kvf_status kvf_group_create(const kvf_group_options *options, kvf_group **out, k
         status = open_group(g, &stuck, error);
     if (status == KVF_OK) {
         kvf__log(&kvf__group_hooks(g)->log, KVF_LOG_INFO,
-                 "group: rank %d of %d, on device %d, NCCL %d, timeout %" PRId64 " us",
+                 "group: rank %d of %d on device %d, NCCL %d, timeout %" PRId64 " us",
                  g->options.rank, g->options.ranks, g->engine->options.device, g->nccl_version,
                  g->options.timeout_us);
         *out = g;
@@ -326,10 +330,10 @@ kvf_status kvf_group_create(const kvf_group_options *options, kvf_group **out, k
         stop_threads(g);
         close_comm(g, false);
         if (!stuck)
-            drop_buffers(g);
+            free_buffers(g);
     }
     if (entered)
-        kvf__cuda_leave(&guard);
+        kvf__cuda_leave(&scope);
     if (status != KVF_OK)
         kvf__group_release(g);
     return status;
@@ -343,23 +347,23 @@ void kvf_group_destroy(kvf_group *g) {
     if (status == KVF_OK)
         kvf__group_wait_turn(g, &turn, false, UINT64_MAX);
     if (kvf__group_is_broken(g))
-        kvf__group_wait_rest(g);
+        kvf__group_wait_quiet(g);
     stop_threads(g);
     pthread_mutex_lock(&g->driver);
-    g->ended = true;
+    g->retired = true;
     pthread_mutex_unlock(&g->driver);
-    kvf__cuda_device_scope guard;
-    bool entered = kvf__cuda_enter(g->engine->options.device, &guard, NULL) == KVF_OK;
+    kvf__cuda_device_scope scope;
+    bool entered = kvf__cuda_enter(g->engine->options.device, &scope, NULL) == KVF_OK;
     close_comm(g, status == KVF_OK && turn.outcome.status == KVF_OK);
-    drop_buffers(g);
+    free_buffers(g);
     if (entered)
-        kvf__cuda_leave(&guard);
+        kvf__cuda_leave(&scope);
     pthread_mutex_lock(&g->lock);
     g->closed = true;
     kvf_group_counters c = g->counters;
     pthread_mutex_unlock(&g->lock);
     kvf__log(&kvf__group_hooks(g)->log, KVF_LOG_INFO,
-             "group: rank %d of %d has left, after %" PRIu64 " operations, of which %" PRIu64
+             "group: rank %d of %d leaves after %" PRIu64 " operations, of which %" PRIu64
              " failed",
              g->options.rank, g->options.ranks, c.operations_submitted, c.operations_failed);
     kvf__group_release(g);

@@ -1,16 +1,16 @@
-/* What all parts of a group use: its turns, the communicator, and giving up. */
+/* What all parts of a group use: its lifetime, stream, communicator, turns, and breaking it. */
 #include "nccl/group.h"
 
 #include "base/threads.h"
 
 #include <time.h>
 
-enum { NAP_NS = 20000 }; /* between looks at what is under way */
+enum { POLL_NS = 20000 };
 
-/* Life */
+/* Lifetime */
 
 void kvf__group_hold(kvf_group *g) {
-    atomic_fetch_add_explicit(&g->holds, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&g->references, 1, memory_order_relaxed);
 }
 
 static void free_group(kvf_group *g) {
@@ -27,7 +27,7 @@ static void free_group(kvf_group *g) {
 }
 
 void kvf__group_release(kvf_group *g) {
-    if (atomic_fetch_sub_explicit(&g->holds, 1, memory_order_acq_rel) == 1)
+    if (atomic_fetch_sub_explicit(&g->references, 1, memory_order_acq_rel) == 1)
         free_group(g);
 }
 
@@ -63,7 +63,7 @@ kvf_status kvf__group_settle(kvf_group *g, kvf_error *error) {
         return KVF_OK;
     if (!kvf__group_lock_comm(g))
         return KVF_PENDING;
-    kvf_status status = kvf__nccl_check(g->comm, error);
+    kvf_status status = kvf__nccl->check(g->comm, error);
     kvf__group_unlock_comm(g);
     return status;
 }
@@ -78,15 +78,16 @@ struct ncclComm *kvf__group_take_comm(kvf_group *g, struct ncclComm **from) {
 
 static void abort_comm(kvf_group *g, struct ncclComm *comm) {
     pthread_mutex_lock(&g->abort_lock);
-    kvf__nccl_abort(comm);
+    if (comm)
+        kvf__nccl->abort(comm);
     pthread_mutex_unlock(&g->abort_lock);
 }
 
-/* Revoking frees nothing, and so waits for nothing; where NCCL has none, only aborting lets the
- * stream go on. */
+/* Revoking frees nothing and therefore does not wait. An NCCL that cannot revoke lets the stream go
+ * on only after an abort. */
 static void stop_comm(kvf_group *g) {
     struct ncclComm *comm = kvf__group_take_comm(g, &g->comm);
-    if (comm && g->opened && kvf__nccl_revoke(comm, g->nccl_version) == KVF_OK) {
+    if (comm && g->opened && kvf__nccl->revoke(comm, g->nccl_version) == KVF_OK) {
         pthread_mutex_lock(&g->comm_lock);
         g->revoked = comm;
         pthread_mutex_unlock(&g->comm_lock);
@@ -102,26 +103,26 @@ void kvf__group_abort(kvf_group *g) {
     abort_comm(g, kvf__group_take_comm(g, &g->revoked));
 }
 
-void kvf__group_wait_rest(kvf_group *g) {
+void kvf__group_wait_quiet(kvf_group *g) {
     for (;;) {
         kvf__group_drive(g);
         pthread_mutex_lock(&g->lock);
-        bool rests = g->rested && !g->first && g->refusals == 0;
+        bool done = g->quiet && !g->first && g->refusals == 0;
         pthread_mutex_unlock(&g->lock);
-        if (rests)
+        if (done)
             break;
-        kvf__group_nap();
+        kvf__group_sleep();
     }
     kvf__group_abort(g);
 }
 
-const char kvf__group_late[] = "a rank is late, or dead";
+const char kvf__group_timed_out[] = "a rank is late or dead";
 
-void kvf__group_wait_anew(kvf_group *g) {
+void kvf__group_restart_timeout(kvf_group *g) {
     atomic_store(&g->deadline, kvf__now() + (uint64_t)g->options.timeout_us * 1000);
 }
 
-void kvf__group_give_up(kvf_group *g, kvf_error error) {
+void kvf__group_break(kvf_group *g, kvf_error error) {
     pthread_mutex_lock(&g->lock);
     bool first = g->broken.status == KVF_OK;
     if (first) {
@@ -136,8 +137,8 @@ void kvf__group_give_up(kvf_group *g, kvf_error error) {
     pthread_mutex_unlock(&g->lock);
     if (!first)
         return;
-    kvf__log_error(&kvf__group_hooks(g)->log, KVF_LOG_ERROR, "a group is broken", &error);
-    kvf__group_wait_anew(g);
+    kvf__log_error(&kvf__group_hooks(g)->log, KVF_LOG_ERROR, "group broken", &error);
+    kvf__group_restart_timeout(g);
     stop_comm(g);
 }
 
@@ -174,7 +175,7 @@ kvf_status kvf__group_enter(kvf_group *g, kvf__turn *turn, kvf_error *error) {
     kvf_status status = check_open(g, error);
     if (status == KVF_OK) {
         turn->next = NULL;
-        turn->over = turn->enqueued = false;
+        turn->ended = turn->enqueued = false;
         *g->last = turn;
         g->last = &turn->next;
         if (kvf__turn_is_op(turn))
@@ -200,30 +201,31 @@ kvf_status kvf__group_refuse(kvf_group *g, kvf_status why, kvf_error *error) {
     pthread_mutex_unlock(&g->lock);
     if (status == KVF_OK)
         kvf__group_drive(g);
-    while (status == KVF_OK && g->options.stream && kvf_group_progress(g) > 0) /* as submit */
-        kvf__group_nap();
+    /* In the ordered form the turn ends within the call, as in submit. */
+    while (status == KVF_OK && g->options.stream && kvf_group_progress(g) > 0)
+        kvf__group_sleep();
     return status;
 }
 
-void kvf__group_nap(void) {
-    (void)nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL);
+void kvf__group_sleep(void) {
+    (void)nanosleep(&(struct timespec){.tv_nsec = POLL_NS}, NULL);
 }
 
-static bool is_done(const kvf__turn *turn, bool enqueued_is_enough) {
-    return turn->over || (enqueued_is_enough && turn->enqueued);
+static bool has_ended(const kvf__turn *turn, bool enqueued_is_enough) {
+    return turn->ended || (enqueued_is_enough && turn->enqueued);
 }
 
 void kvf__group_wait_turn(kvf_group *g, kvf__turn *turn, bool enqueued_is_enough, uint64_t end) {
     pthread_mutex_lock(&g->lock);
-    while (!is_done(turn, enqueued_is_enough) && kvf__now() < end) {
+    while (!has_ended(turn, enqueued_is_enough) && kvf__now() < end) {
         uint64_t until = end;
         if (!g->has_thread) {
             pthread_mutex_unlock(&g->lock);
             kvf__group_drive(g);
-            until = kvf__min(end, kvf__now() + NAP_NS);
+            until = kvf__min(end, kvf__now() + POLL_NS);
             pthread_mutex_lock(&g->lock);
         }
-        if (!is_done(turn, enqueued_is_enough))
+        if (!has_ended(turn, enqueued_is_enough))
             kvf__cond_wait_until(&g->changed, &g->lock, until);
     }
     pthread_mutex_unlock(&g->lock);
@@ -241,10 +243,17 @@ size_t kvf_group_progress(kvf_group *g) {
     return count;
 }
 
+kvf_status kvf__group_require_nccl(kvf_error *error) {
+    return kvf__nccl ? KVF_OK
+                     : KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
+                                 .what = "the module was built without NCCL");
+}
+
 kvf_status kvf_group_id_create(unsigned char id[KVF_GROUP_ID_BYTES], kvf_error *error) {
     if (!id)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
-    return kvf__nccl_id(id, error);
+    kvf_status status = kvf__group_require_nccl(error);
+    return status == KVF_OK ? kvf__nccl->make_id(id, error) : status;
 }
 
 int kvf_group_rank(const kvf_group *g) {

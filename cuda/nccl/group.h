@@ -1,22 +1,22 @@
 /*
- * A group's inside. The rule by which all ranks make the same NCCL calls in the same order: what a
- * rank calls next follows from the order of its turns and from the tables it has read, which are
- * the same on all ranks; never from time.
+ * The inside of a group. All ranks must make the same NCCL calls in the same order. What a rank
+ * calls next therefore follows only from the order of its turns and from the tables it has read,
+ * which are equal on all ranks, never from time:
  *
- *     1. One gather at a time; the next one begins when the host has read the last.
- *     2. With nothing under way, the first turn of the queue is announced as soon as there is one.
- *     3. What all ranks announce alike is run: all its chunks, and after them a gather in which
- *        all vote. It announces the next turn, too, if there is one. Where not every chunk is a
- *        collective, an empty gather after some of them says that all go on.
- *     4. If all ranks have announced the next turn with their votes, and alike, it is run at once;
- *        otherwise by 2.
+ *     1. One gather runs at a time. The next starts when the host has read the last one's table.
+ *     2. While nothing runs, a rank announces the first turn of its queue as soon as there is one.
+ *     3. A turn that all ranks announce alike is run: all its chunks, then a gather of the votes.
+ *        That gather also announces the next turn, if there is one. In an operation whose chunks
+ *        are not all collectives, an empty gather every few chunks shows that every rank goes on.
+ *     4. If all ranks have announced the next turn with their votes, and alike, it runs at once.
+ *        Otherwise rule 2 applies.
  *
- *     submit --> queue [ voting | announcing | ... ] --> gather --> chunks --> gather --> over
+ *     submit --> queue [ voting | announcing | ... ] --> gather --> chunks --> gather --> ended
  *
- * `lock` guards the queue, what is over, and the counters. Everything else of a group that is open
- * belongs to whoever drives it: the group's thread, or the caller's call that holds `driver`. NCCL
- * is called with `comm_lock` held, since the guard takes the communicator away from a driver that
- * CUDA holds up. Aborting it holds nothing but `abort_lock`.
+ * Locks: `lock` guards the queue, the results of turns and the counters. The other fields of an
+ * open group belong to its driver: the group's thread, or the caller's call that holds `driver`.
+ * NCCL is called with `comm_lock` held, because the watchdog takes the communicator away from a
+ * driver that is stuck in CUDA. A thread that aborts holds only `abort_lock`.
  */
 #ifndef KVF_NCCL_GROUP_H
 #define KVF_NCCL_GROUP_H
@@ -28,76 +28,76 @@
 #include "nccl/nccl_runtime.h"
 
 enum {
-    KVF__OP_TRANSFERS = 32, /* of one operation on their way */
+    KVF__OP_TRANSFERS = 32, /* under way for one operation, at most */
 };
 
 typedef enum kvf__turn_kind {
     KVF__TURN_REFUSAL = 1, /* this rank has nothing to submit in this turn */
-    KVF__TURN_HELLO,
+    KVF__TURN_JOIN,
     KVF__TURN_LEAVE,
-    KVF__TURN_WIRE,
-    KVF__TURN_UNWIRE,
-    KVF__TURN_ONBOARD, /* operations from here on */
+    KVF__TURN_CREATE_WIRE,
+    KVF__TURN_DESTROY_WIRE,
+    KVF__TURN_ONBOARD, /* from here on: operations */
     KVF__TURN_OFFLOAD,
     KVF__TURN_HAND_OVER,
 } kvf__turn_kind;
 
-/* What a rank says in a gather, 64 bytes, little-endian. A gather that fails leaves garbage or an
- * older table: so each entry has the gather's number, and a check of all before it. */
+/* What a rank contributes to a gather: 64 bytes, little-endian. A failed gather leaves garbage or
+ * an older table, so every entry carries the gather's number and a checksum. */
 typedef struct kvf__entry {
-    uint64_t turn; /* the number of what is announced; 0: nothing */
+    uint64_t turn; /* number of the announced turn; 0: none */
     uint16_t kind, offer;
-    uint32_t refused;       /* a status: this rank cannot do it */
-    uint64_t where, digest; /* of the wire and layout; of the plan */
-    uint64_t voted;         /* the number of what is voted on; 0: nothing */
+    uint32_t refused;       /* a kvf_status other than OK: this rank cannot do it */
+    uint64_t where, digest; /* of wire, layout and share; of the plans */
+    uint64_t voted;         /* number of the turn voted on; 0: none */
     uint32_t vote, version;
-    uint64_t gather;
-    uint64_t check;
+    uint64_t gather; /* its number */
+    uint64_t check;  /* hash of everything above */
 } kvf__entry;
 
 typedef struct kvf__turn {
     struct kvf__turn *next;
     kvf__turn_kind kind;
-    uint16_t offer; /* a wire's: the memory that this rank has */
+    uint16_t offer; /* KVF__TURN_CREATE_WIRE: the kind of memory this rank has */
     kvf_status refused;
     uint64_t where, digest;
     uint64_t number;
-    size_t refusals; /* turns after it that this rank refuses, the last one for: */
-    kvf_status why;
+    size_t refusals; /* turns after this one that this rank refuses */
+    kvf_status why;  /* the last of them */
 
     /* Under the group's lock. */
-    bool over;
-    bool enqueued; /* all that it enqueues stands in streams */
+    bool ended;
+    bool enqueued; /* everything it enqueues is in its streams */
     kvf_error outcome;
 } kvf__turn;
 
-/* One plan or hand-over of an operation, some of its pairs in a row. */
+/* One plan or hand-over of an operation: consecutive pairs of it. */
 typedef struct kvf__op_part {
     uint64_t first_position;
     size_t first, count;  /* pairs */
-    int from, to;         /* hand-over */
-    kvf_assignments *dst; /* held until it is resolved; NULL: none; the owner's */
+    int from, to;         /* hand-over: ranks */
+    kvf_assignments *dst; /* the owner's; held until the flight is resolved; NULL: none */
     kvf_flight flight;
 } kvf__op_part;
 
-/* How far the chunks are: filled >= shared >= drained. */
+/* How far the chunks have come: filled >= shared >= drained. */
 typedef struct kvf__op_run {
-    size_t *order;  /* onboard, offload: pairs by owner, each owner's in order */
-    size_t *starts; /* [ranks + 1]: where an owner's begin */
+    size_t *order;  /* onboard, offload: pairs sorted by owner, each owner's in order */
+    size_t *starts; /* [ranks + 1]: where an owner's pairs start in `order` */
     size_t chunk_count, filled, shared, drained;
-    size_t heard;                               /* up to here all ranks have said that they go on */
-    bool calling;                               /* the call of chunk `shared` has not settled */
-    size_t place;                               /* on the wire, of chunk 0 */
+    size_t checked_in;  /* chunks that all ranks have confirmed */
+    bool calling;       /* NCCL still works on the call for chunk `shared` */
+    size_t first_place; /* place of chunk 0 on the wire */
     kvf_transfer *transfers[KVF__OP_TRANSFERS]; /* a ring */
     size_t first, count;
     kvf_wire_op_stats stats;
-    kvf_error failed; /* the first failure here; the operation is carried on all the same */
+    kvf_error failed; /* the first failure on this rank; the operation is carried on regardless */
 } kvf__op_run;
 
 struct kvf_wire_op {
     kvf__turn turn;
     kvf_allocator allocator;
-    atomic_size_t holds; /* the caller, the group until it is over */
+    atomic_size_t references; /* the caller's, and the group's until the operation has ended */
     kvf_group *group;
     kvf_wire *wire;
     kvf_tier *host;
@@ -108,7 +108,7 @@ struct kvf_wire_op {
     size_t pairs, part_count;
     uint64_t *ids; /* [2 * pairs]: sources, then destinations */
     kvf__op_part *parts;
-    bool settled; /* flights are resolved; the owner's */
+    bool resolved; /* the flights have landed or returned; the owner's */
 
     /* Under the group's lock. */
     uint64_t submit_time, start_time, end_time;
@@ -118,84 +118,86 @@ struct kvf_wire_op {
 };
 
 struct kvf_wire {
-    kvf__turn turn; /* of creating and destroying it */
+    kvf__turn turn; /* of creating and of destroying it */
     kvf_group *group;
-    kvf_wire *next; /* of the group; under its lock */
+    kvf_wire *next; /* in the group's list, under its lock */
     uint64_t number;
     kvf_tier *device; /* the caller's */
     size_t device_layout;
-    kvf_tier *tier; /* the wire itself */
+    kvf_tier *tier; /* the wire's own */
     char *memory;
-    void *window; /* written by NCCL; NULL: none */
-    bool of_nccl; /* the memory */
-    bool left;    /* destroyed, but not by all ranks: the group's */
-    kvf_wire_explanation explained;
+    void *window;   /* written by NCCL; NULL: none */
+    bool from_nccl; /* NCCL allocated the memory */
+    bool abandoned; /* destroyed on some ranks only: the group frees it */
+    kvf_wire_explanation explanation;
     size_t bytes;
     size_t block_bytes;
     size_t stripe; /* blocks of one rank's part of a collective */
-    size_t chunk;  /* blocks of all ranks' */
+    size_t chunk;  /* blocks of all ranks' parts */
     size_t chunks;
-    size_t place;        /* of the next chunk that all have agreed on, the same on all ranks */
-    uint64_t *from, *to; /* [chunk]; the driver's */
+    size_t next_place;   /* where the next agreed operation starts, the same on all ranks */
+    uint64_t *from, *to; /* [chunk]: lists for transfers; the driver's */
 };
 
 typedef enum kvf__phase {
     KVF__IDLE,
-    KVF__CALLING,     /* NCCL has begun the gather */
+    KVF__CALLING,     /* NCCL enqueues the gather */
     KVF__GATHERING,   /* the gather is in the stream */
-    KVF__CONCLUDING,  /* the table is read; what it ends has to come to rest */
+    KVF__CONCLUDING,  /* the table is read; transfers of what it ends are still moving */
     KVF__REGISTERING, /* NCCL makes a wire's window */
     KVF__RUNNING,
 } kvf__phase;
 
 struct kvf_group {
     kvf_allocator allocator;
-    atomic_size_t holds; /* the creator, wires, operations */
+    atomic_size_t references; /* the creator, wires, operations */
     kvf_group_options options;
     kvf__cuda *engine;
-    int nccl_version;
-    cudaStream_t stream; /* of NCCL */
+    int nccl_version;    /* 0: no communicator */
+    cudaStream_t stream; /* NCCL's */
     bool own_stream;
-    cudaEvent_t said, shared; /* after the newest gather, after the newest chunk */
-    kvf__entry *mine, *table; /* pinned: one, and [ranks] */
-    char *entries;            /* device: [ranks] */
+    cudaEvent_t gathered, shared; /* recorded after the last gather and the last chunk */
+    kvf__entry *own_entry;        /* pinned */
+    kvf__entry *table;            /* pinned: [ranks] */
+    char *entries;                /* device: [ranks] */
 
     /* The driver's. */
     kvf__phase phase;
     kvf__turn *voting, *announcing;
-    kvf_wire_op *pausing; /* runs, and goes on when all have said so */
+    kvf_wire_op *checking_in; /* resumes when all ranks have said that they go on */
     uint64_t gathers;
     bool all_announced, left;
-    int bad;         /* the rank that differs; -1: none */
-    const char *why; /* in what */
+    int odd_rank;           /* the rank that differs; -1: none */
+    const char *difference; /* in what */
     uint64_t wire_count;
-    bool resting; /* broken: what NCCL had in the stream is waited for */
+    bool draining; /* broken: waits for what NCCL has left in the stream */
 
     pthread_mutex_t comm_lock;
-    struct ncclComm *comm;    /* NULL: none, or given up: */
-    struct ncclComm *revoked; /* to be aborted when nothing of it runs any more */
+    struct ncclComm *comm;    /* NULL: none, or taken away */
+    struct ncclComm *revoked; /* to be aborted once nothing of it runs */
     bool opened;
-    pthread_mutex_t abort_lock; /* held during an abort, by nobody who holds another */
+    pthread_mutex_t abort_lock; /* held during an abort; a thread that holds it takes no other */
 
-    pthread_mutex_t lock;             /* of what follows, and of a turn's end */
-    pthread_cond_t changed, stopping; /* the guard waits for the latter only */
+    pthread_mutex_t lock;             /* of the fields below, and of a turn's results */
+    pthread_cond_t changed, stopping; /* the watchdog waits for the latter only */
     kvf__turn *first, **last;
-    kvf__turn refusal; /* stands for those: */
-    size_t refusals;   /* before `first` */
+    kvf__turn refusal; /* stands in for the refusals: */
+    size_t refusals;   /* turns before `first` that this rank refuses */
     kvf_status refusal_why;
-    uint64_t turns; /* that are over */
+    uint64_t turns; /* that have ended */
     kvf_error broken;
-    bool stopped, rested; /* broken: NCCL has been told; nothing of it is in the stream any more */
+    bool stopped; /* broken: NCCL has been stopped */
+    bool quiet;   /* broken: nothing of NCCL is in the stream any more */
     bool closed, stop;
     kvf_wire *wires;
     kvf_group_counters counters;
 
-    _Atomic uint64_t deadline; /* of what is waited for; 0: nothing */
-    pthread_mutex_t driver;    /* without a thread: who drives */
-    atomic_bool wanted;        /* drives once more */
-    bool ended;                /* nobody does any more; under `driver` */
-    pthread_t thread, guard;
-    bool has_thread, has_guard;
+    _Atomic uint64_t deadline; /* for the other ranks; 0: waits for none */
+    pthread_mutex_t driver;    /* without a thread: held by the call that drives */
+    atomic_bool wanted;        /* the driver makes another round */
+    bool retired;              /* no call drives any more; under `driver` */
+    pthread_t thread, watchdog;
+    bool has_thread, has_watchdog;
 };
 
 static inline const kvf__hooks *kvf__group_hooks(const kvf_group *group) {
@@ -206,81 +208,88 @@ static inline bool kvf__turn_is_op(const kvf__turn *turn) {
     return turn->kind >= KVF__TURN_ONBOARD;
 }
 
-/* table.c: pure. */
+/* agreement.c: pure. */
 uint64_t kvf__entry_check(const kvf__entry *entry);
-/* Whether a table is the one of that gather. */
+/* Whether the table is complete and belongs to that gather. */
 bool kvf__table_is_valid(const kvf__entry *table, int ranks, uint64_t gather);
-/* The first rank that announces something else than most do, or refuses; -1: none. `*all`: every
- * rank announces something; `*left`: one leaves; `*why`: what differs. */
-int kvf__table_judge(const kvf__entry *table, int ranks, bool *all, bool *left, const char **why);
-/* The first rank whose vote is an error; -1: none. */
-int kvf__table_vote(const kvf__entry *table, int ranks);
+/* Returns the first rank that refuses or announces something other than most ranks; -1: none.
+ * `*all`: every rank announces something. `*left`: a rank leaves while others do not. `*why`: in
+ * what the rank differs. */
+int kvf__table_find_odd_rank(const kvf__entry *table, int ranks, bool *all, bool *left,
+                             const char **why);
+/* Returns the first rank whose vote is an error; -1: none. */
+int kvf__table_find_failed_vote(const kvf__entry *table, int ranks);
 uint16_t kvf__table_least_offer(const kvf__entry *table, int ranks);
 
 /* group.c */
 void kvf__group_hold(kvf_group *group);
 void kvf__group_release(kvf_group *group);
-/* Puts a turn into the queue. BROKEN or CLOSED: it is not there, and no turn is taken. */
+/* UNSUPPORTED in a build without NCCL. */
+kvf_status kvf__group_require_nccl(kvf_error *error);
+/* Appends a turn to the queue. BROKEN, CLOSED: nothing is appended and no turn is taken. */
 kvf_status kvf__group_enter(kvf_group *group, kvf__turn *turn, kvf_error *error);
-/* Takes a turn that this rank refuses; needs no memory. As enter. */
+/* Takes a turn that this rank refuses; allocates nothing. Errors: as kvf__group_enter. */
 kvf_status kvf__group_refuse(kvf_group *group, kvf_status why, kvf_error *error);
-/* Until the turn is over, or, without a thread, all of it is enqueued; or until that time. */
+/* Waits until the turn has ended, or, with `enqueued_is_enough`, until all of it is enqueued, or
+ * until `end` (kvf__now). */
 void kvf__group_wait_turn(kvf_group *group, kvf__turn *turn, bool enqueued_is_enough, uint64_t end);
-void kvf__group_nap(void); /* between looks at what is under way */
-/* Gives what is waited for the whole timeout again. */
-void kvf__group_wait_anew(kvf_group *group);
-extern const char kvf__group_late[]; /* what a group says that is broken by the deadline */
-/* Ends the group, from any thread, once. */
-void kvf__group_give_up(kvf_group *group, kvf_error error);
-/* Frees what giving up has left of the communicator; returns when no abort is under way. */
+void kvf__group_sleep(void); /* for one poll interval */
+void kvf__group_restart_timeout(kvf_group *group);
+extern const char kvf__group_timed_out[]; /* `what` of a group that a deadline has broken */
+/* Breaks the group, from any thread; only the first call counts. */
+void kvf__group_break(kvf_group *group, kvf_error error);
+/* Aborts the communicator that breaking has revoked; returns when no abort is under way. */
 void kvf__group_abort(kvf_group *group);
-/* Of a broken group: returns when all turns are over and nothing of NCCL's runs any more. */
-void kvf__group_wait_rest(kvf_group *group);
+/* Waits until all turns of a broken group have ended and nothing of NCCL runs. */
+void kvf__group_wait_quiet(kvf_group *group);
 bool kvf__group_is_broken(kvf_group *group);
 /* In the group's stream. */
 kvf_status kvf__group_copy(kvf_group *group, void *to, const void *from, size_t bytes,
                            enum cudaMemcpyKind kind, kvf_error *error);
 kvf_status kvf__group_record(kvf_group *group, cudaEvent_t event, kvf_error *error);
-/* Takes the communicator away, or the one that is revoked. */
+/* Takes `*from`, `comm` or `revoked`, out of the group. */
 struct ncclComm *kvf__group_take_comm(kvf_group *group, struct ncclComm **from);
-/* Around NCCL calls; false when the communicator is gone. */
+/* Around NCCL calls; false, without the lock, when the communicator has been taken away. */
 bool kvf__group_lock_comm(kvf_group *group);
 void kvf__group_unlock_comm(kvf_group *group);
-/* OK when what NCCL has begun stands in the stream. PENDING: not yet, or the communicator is gone.
- */
+/* OK when everything NCCL was asked for is in the stream. PENDING when it is not yet, or when the
+ * communicator has been taken away. */
 kvf_status kvf__group_settle(kvf_group *group, kvf_error *error);
 
-/* pump.c: drives the group one step; whether anything moved. The driver's. */
+/* progress.c */
+/* Drives the group one step; returns whether anything moved. The driver's. */
 bool kvf__group_step(kvf_group *group);
-/* Without a thread: drives as far as can be done now, unless another call does. */
+/* Without a thread: drives as far as possible without waiting, unless another call drives. */
 void kvf__group_drive(kvf_group *group);
 
-/* run.c; the driver's. */
-/* At submit: what a run needs. Freed by finish. */
-kvf_status kvf__op_prepare(kvf_wire_op *op, kvf_error *error);
-void kvf__op_finish(kvf_wire_op *op);
-/* Fills chunks before the ranks have agreed: the wire is this rank's own. */
+/* execute.c; the driver's, except kvf__op_prepare_run and kvf__op_free_run. */
+/* At submit: allocates what a run needs. */
+kvf_status kvf__op_prepare_run(kvf_wire_op *op, kvf_error *error);
+void kvf__op_free_run(kvf_wire_op *op);
+/* Fills chunks before the ranks have agreed, which touches only this rank's wire. */
 void kvf__op_fill_ahead(kvf_wire_op *op);
-/* Enqueues what can be enqueued now: OK when that was all, or when it is time for all ranks to say
- * that they go on; PENDING when some is left. Errors are such that the group cannot go on; the
- * operation's own are in run.failed. */
+/* Enqueues what can be enqueued now. OK when everything is, or when the ranks are due to check in;
+ * PENDING when something is left. An error means that the group cannot go on; the operation's own
+ * errors go to run.failed. */
 kvf_status kvf__op_advance(kvf_wire_op *op, bool *moved, kvf_error *error);
-/* Makes the stream wait for all that the operation writes here, and tells how that has gone so far.
- */
+/* Makes the stream wait for everything that the operation writes on this rank, and notes failures
+ * so far. */
 kvf_status kvf__op_vote(kvf_wire_op *op, kvf_error *error);
-/* Whether none of its transfers moves any more. Notes those that have failed. */
+/* Whether none of its transfers moves any more. Notes the failed ones. */
 bool kvf__op_is_quiet(kvf_wire_op *op, bool *moved);
 
-/* wire.c; the driver's. */
-/* All ranks make it, of memory of that kind at least: begins to. */
-kvf_status kvf__wire_begin(kvf_wire *wire, uint16_t offer, kvf_error *error);
-void kvf__wire_made(kvf_wire *wire);
-/* Gives back its memory. */
-void kvf__wire_end(kvf_wire *wire);
-void kvf__wires_end(kvf_group *group); /* all */
+/* wire.c */
+/* The driver's: all ranks have agreed on a wire, in memory of at least that kind. Starts to
+ * register it; kvf__wire_registered follows when NCCL has done so. */
+kvf_status kvf__wire_register(kvf_wire *wire, uint16_t offer, kvf_error *error);
+void kvf__wire_registered(kvf_wire *wire);
+/* Takes the wire out of the group and frees its tier, window and memory. */
+void kvf__wire_close(kvf_wire *wire);
+void kvf__wires_close(kvf_group *group); /* all of the group's */
 
-/* op.c */
-void kvf__op_over(kvf_wire_op *op); /* with `lock` held, after its outcome */
+/* operation.c */
+/* Sets the operation's times and stats and counts it; with `lock` held, once it has an outcome. */
+void kvf__op_conclude(kvf_wire_op *op);
 void kvf__op_release(kvf_wire_op *op);
 
 #endif

@@ -5,9 +5,9 @@
 #include <nccl.h>
 #include <string.h>
 
-_Static_assert(KVF_GROUP_ID_BYTES == NCCL_UNIQUE_ID_BYTES, "an id's size");
+_Static_assert(KVF_GROUP_ID_BYTES == NCCL_UNIQUE_ID_BYTES, "an id is NCCL's own");
 
-/* What an older library lacks; the version tells before they are called. */
+/* Functions that an older library lacks; its version is checked before they are called. */
 #define HAS_ALLOC   (NCCL_VERSION_CODE >= NCCL_VERSION(2, 19, 0))
 #define HAS_WINDOWS (NCCL_VERSION_CODE >= NCCL_VERSION(2, 27, 3))
 #define HAS_REVOKE  (NCCL_VERSION_CODE >= NCCL_VERSION(2, 28, 7))
@@ -36,8 +36,8 @@ static kvf_status status_of(ncclResult_t result) {
     }
 }
 
-/* What a call has begun is no failure; `check` tells what becomes of it. */
-static kvf_status begun(ncclResult_t result, const char *what, kvf_error *error) {
+/* A call that NCCL has only started counts as OK; `check` tells its result. */
+static kvf_status started(ncclResult_t result, const char *what, kvf_error *error) {
     kvf_status status = status_of(result);
     if (status == KVF_OK || status == KVF_PENDING)
         return KVF_OK;
@@ -46,27 +46,22 @@ static kvf_status begun(ncclResult_t result, const char *what, kvf_error *error)
                      .what = status == KVF_ERR_PEER ? "NCCL: another rank has failed" : what);
 }
 
-kvf_status kvf__nccl_is_there(kvf_error *error) {
-    (void)error;
-    return KVF_OK;
-}
-
-kvf_status kvf__nccl_id(unsigned char id[KVF_GROUP_ID_BYTES], kvf_error *error) {
+static kvf_status make_id(unsigned char id[KVF_GROUP_ID_BYTES], kvf_error *error) {
     ncclUniqueId made;
-    kvf_status status = begun(ncclGetUniqueId(&made), "ncclGetUniqueId", error);
+    kvf_status status = started(ncclGetUniqueId(&made), "ncclGetUniqueId", error);
     if (status == KVF_OK)
         memcpy(id, made.internal, KVF_GROUP_ID_BYTES);
     return status;
 }
 
-int kvf__nccl_version(void) {
+static int get_version(void) {
     int version = 0;
     return ncclGetVersion(&version) == ncclSuccess ? version : 0;
 }
 
-kvf_status kvf__nccl_who(struct ncclComm *comm, int *rank, int *ranks, kvf_error *error) {
-    kvf_status status = begun(ncclCommCount(comm, ranks), "ncclCommCount", error);
-    return status == KVF_OK ? begun(ncclCommUserRank(comm, rank), "ncclCommUserRank", error)
+static kvf_status get_rank(struct ncclComm *comm, int *rank, int *ranks, kvf_error *error) {
+    kvf_status status = started(ncclCommCount(comm, ranks), "ncclCommCount", error);
+    return status == KVF_OK ? started(ncclCommUserRank(comm, rank), "ncclCommUserRank", error)
                             : status;
 }
 
@@ -84,59 +79,62 @@ static ncclConfig_t config_of(const kvf__nccl_config *config) {
     return c;
 }
 
-kvf_status kvf__nccl_open(const unsigned char *id, int rank, int ranks,
-                          const kvf__nccl_config *config, struct ncclComm **out, kvf_error *error) {
+static kvf_status open_comm(const unsigned char *id, int rank, int ranks,
+                            const kvf__nccl_config *config, struct ncclComm **out,
+                            kvf_error *error) {
     ncclConfig_t c = config_of(config);
     ncclUniqueId unique;
     memcpy(unique.internal, id, KVF_GROUP_ID_BYTES);
-    return begun(ncclCommInitRankConfig(out, ranks, unique, rank, &c), "ncclCommInitRankConfig",
-                 error);
+    return started(ncclCommInitRankConfig(out, ranks, unique, rank, &c), "ncclCommInitRankConfig",
+                   error);
 }
 
-kvf_status kvf__nccl_check(struct ncclComm *comm, kvf_error *error) {
+static kvf_status check(struct ncclComm *comm, kvf_error *error) {
     ncclResult_t state = ncclSuccess;
-    kvf_status status = begun(ncclCommGetAsyncError(comm, &state), "ncclCommGetAsyncError", error);
+    kvf_status status =
+        started(ncclCommGetAsyncError(comm, &state), "ncclCommGetAsyncError", error);
     if (status != KVF_OK)
         return status;
-    return state == ncclInProgress ? KVF_PENDING : begun(state, "NCCL, asynchronously", error);
+    return state == ncclInProgress ? KVF_PENDING
+                                   : started(state, "NCCL: asynchronous error", error);
 }
 
-kvf_status kvf__nccl_all_gather(struct ncclComm *comm, char *all, int rank, size_t bytes,
-                                struct CUstream_st *stream, kvf_error *error) {
-    return begun(ncclAllGather(all + (size_t)rank * bytes, all, bytes, ncclChar, comm, stream),
-                 "ncclAllGather", error);
-}
-
-kvf_status kvf__nccl_broadcast(struct ncclComm *comm, char *memory, size_t bytes,
-                               struct CUstream_st *stream, kvf_error *error) {
-    return begun(ncclBroadcast(memory, memory, bytes, ncclChar, 0, comm, stream), "ncclBroadcast",
-                 error);
-}
-
-kvf_status kvf__nccl_begin(kvf_error *error) {
-    return begun(ncclGroupStart(), "ncclGroupStart", error);
-}
-
-kvf_status kvf__nccl_send(struct ncclComm *comm, const void *memory, size_t bytes, int to,
-                          struct CUstream_st *stream, kvf_error *error) {
-    return begun(ncclSend(memory, bytes, ncclChar, to, comm, stream), "ncclSend", error);
-}
-
-kvf_status kvf__nccl_receive(struct ncclComm *comm, void *memory, size_t bytes, int from,
+static kvf_status all_gather(struct ncclComm *comm, char *all, int rank, size_t bytes,
                              struct CUstream_st *stream, kvf_error *error) {
-    return begun(ncclRecv(memory, bytes, ncclChar, from, comm, stream), "ncclRecv", error);
+    return started(ncclAllGather(all + (size_t)rank * bytes, all, bytes, ncclChar, comm, stream),
+                   "ncclAllGather", error);
 }
 
-kvf_status kvf__nccl_end(kvf_status status, kvf_error *error) {
+static kvf_status broadcast(struct ncclComm *comm, char *memory, size_t bytes,
+                            struct CUstream_st *stream, kvf_error *error) {
+    return started(ncclBroadcast(memory, memory, bytes, ncclChar, 0, comm, stream), "ncclBroadcast",
+                   error);
+}
+
+static kvf_status begin_group(kvf_error *error) {
+    return started(ncclGroupStart(), "ncclGroupStart", error);
+}
+
+static kvf_status send_to(struct ncclComm *comm, const void *memory, size_t bytes, int to,
+                          struct CUstream_st *stream, kvf_error *error) {
+    return started(ncclSend(memory, bytes, ncclChar, to, comm, stream), "ncclSend", error);
+}
+
+static kvf_status receive_from(struct ncclComm *comm, void *memory, size_t bytes, int from,
+                               struct CUstream_st *stream, kvf_error *error) {
+    return started(ncclRecv(memory, bytes, ncclChar, from, comm, stream), "ncclRecv", error);
+}
+
+static kvf_status end_group(kvf_status status, kvf_error *error) {
     ncclResult_t ended = ncclGroupEnd();
-    return status == KVF_OK ? begun(ended, "ncclGroupEnd", error) : status;
+    return status == KVF_OK ? started(ended, "ncclGroupEnd", error) : status;
 }
 
 static kvf_status lacks(kvf_error *error) {
-    return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED, .what = "this NCCL cannot do it");
+    return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED, .what = "not in this version of NCCL");
 }
 
-bool kvf__nccl_can_alloc(int version) {
+static bool can_alloc(int version) {
 #if HAS_ALLOC
     return version >= NCCL_VERSION(2, 19, 0) && ncclMemAlloc && ncclMemFree;
 #else
@@ -145,7 +143,7 @@ bool kvf__nccl_can_alloc(int version) {
 #endif
 }
 
-bool kvf__nccl_can_register(int version) {
+static bool can_register(int version) {
 #if HAS_WINDOWS
     return version >= NCCL_VERSION(2, 27, 3) && ncclCommWindowRegister && ncclCommWindowDeregister;
 #else
@@ -154,9 +152,9 @@ bool kvf__nccl_can_register(int version) {
 #endif
 }
 
-kvf_status kvf__nccl_alloc(size_t bytes, void **out, kvf_error *error) {
+static kvf_status alloc_memory(size_t bytes, void **out, kvf_error *error) {
 #if HAS_ALLOC
-    return begun(ncclMemAlloc(out, bytes), "ncclMemAlloc", error);
+    return started(ncclMemAlloc(out, bytes), "ncclMemAlloc", error);
 #else
     (void)bytes;
     (void)out;
@@ -164,7 +162,7 @@ kvf_status kvf__nccl_alloc(size_t bytes, void **out, kvf_error *error) {
 #endif
 }
 
-void kvf__nccl_free(void *memory) {
+static void free_memory(void *memory) {
 #if HAS_ALLOC
     (void)ncclMemFree(memory);
 #else
@@ -172,12 +170,12 @@ void kvf__nccl_free(void *memory) {
 #endif
 }
 
-kvf_status kvf__nccl_register(struct ncclComm *comm, void *memory, size_t bytes, void **window,
-                              kvf_error *error) {
+static kvf_status register_window(struct ncclComm *comm, void *memory, size_t bytes, void **window,
+                                  kvf_error *error) {
 #if HAS_WINDOWS
-    return begun(ncclCommWindowRegister(comm, memory, bytes, (ncclWindow_t *)window,
-                                        NCCL_WIN_COLL_SYMMETRIC),
-                 "ncclCommWindowRegister", error);
+    return started(ncclCommWindowRegister(comm, memory, bytes, (ncclWindow_t *)window,
+                                          NCCL_WIN_COLL_SYMMETRIC),
+                   "ncclCommWindowRegister", error);
 #else
     (void)comm;
     (void)memory;
@@ -187,7 +185,7 @@ kvf_status kvf__nccl_register(struct ncclComm *comm, void *memory, size_t bytes,
 #endif
 }
 
-void kvf__nccl_deregister(struct ncclComm *comm, void **window) {
+static void deregister_window(struct ncclComm *comm, void **window) {
 #if HAS_WINDOWS
     if (*window)
         (void)ncclCommWindowDeregister(comm, (ncclWindow_t)*window);
@@ -197,18 +195,18 @@ void kvf__nccl_deregister(struct ncclComm *comm, void **window) {
     *window = NULL;
 }
 
-kvf_status kvf__nccl_finalize(struct ncclComm *comm, kvf_error *error) {
-    return begun(ncclCommFinalize(comm), "ncclCommFinalize", error);
+static kvf_status finalize(struct ncclComm *comm, kvf_error *error) {
+    return started(ncclCommFinalize(comm), "ncclCommFinalize", error);
 }
 
-void kvf__nccl_destroy(struct ncclComm *comm) {
+static void destroy(struct ncclComm *comm) {
     (void)ncclCommDestroy(comm);
 }
 
-kvf_status kvf__nccl_revoke(struct ncclComm *comm, int version) {
+static kvf_status revoke(struct ncclComm *comm, int version) {
 #if HAS_REVOKE
     if (version >= NCCL_VERSION(2, 28, 7) && ncclCommRevoke)
-        return begun(ncclCommRevoke(comm, 0), "ncclCommRevoke", NULL);
+        return started(ncclCommRevoke(comm, 0), "ncclCommRevoke", NULL);
 #else
     (void)comm;
     (void)version;
@@ -216,7 +214,32 @@ kvf_status kvf__nccl_revoke(struct ncclComm *comm, int version) {
     return lacks(NULL);
 }
 
-void kvf__nccl_abort(struct ncclComm *comm) {
-    if (comm)
-        (void)ncclCommAbort(comm);
+static void abort_comm(struct ncclComm *comm) {
+    (void)ncclCommAbort(comm);
 }
+
+static const kvf__nccl_functions functions = {
+    .version = get_version,
+    .make_id = make_id,
+    .open = open_comm,
+    .get_rank = get_rank,
+    .check = check,
+    .all_gather = all_gather,
+    .broadcast = broadcast,
+    .send = send_to,
+    .receive = receive_from,
+    .begin = begin_group,
+    .end = end_group,
+    .can_alloc = can_alloc,
+    .can_register = can_register,
+    .alloc = alloc_memory,
+    .free = free_memory,
+    .register_window = register_window,
+    .deregister_window = deregister_window,
+    .finalize = finalize,
+    .destroy = destroy,
+    .revoke = revoke,
+    .abort = abort_comm,
+};
+
+const kvf__nccl_functions *const kvf__nccl = &functions;

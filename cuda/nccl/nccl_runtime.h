@@ -1,8 +1,9 @@
 /*
- * NCCL behind a boundary: results translated in one place, calls that only begin told apart. There
- * are two of it, nccl_runtime.c and nccl_none.c for builds without NCCL.
+ * NCCL as a table of functions. nccl_runtime.c fills it, and is the one place that translates
+ * NCCL's results and tells started calls from finished ones. nccl_none.c replaces it in builds
+ * without NCCL and leaves the table out.
  *
- * All calls come one at a time, and but for abort on the communicator's device.
+ * Calls come one at a time and, except abort, with the communicator's device current.
  */
 #ifndef KVF_NCCL_RUNTIME_H
 #define KVF_NCCL_RUNTIME_H
@@ -10,65 +11,62 @@
 #include <kvferry/nccl.h>
 
 typedef struct kvf__nccl_config {
-    int min_ctas, max_ctas, cta_policy; /* 0: NCCL's own */
+    int min_ctas, max_ctas, cta_policy; /* 0: NCCL's default */
 } kvf__nccl_config;
 
-/* UNSUPPORTED without NCCL. */
-kvf_status kvf__nccl_is_there(kvf_error *error);
+typedef struct kvf__nccl_functions {
+    /* The version of the loaded library, such as 22809; 0 when it does not say. */
+    int (*version)(void);
+    kvf_status (*make_id)(unsigned char id[KVF_GROUP_ID_BYTES], kvf_error *error);
 
-kvf_status kvf__nccl_id(unsigned char id[KVF_GROUP_ID_BYTES], kvf_error *error);
+    /* Starts to make a communicator. `*out` is set at once and usable once `check` is OK. */
+    kvf_status (*open)(const unsigned char *id, int rank, int ranks, const kvf__nccl_config *config,
+                       struct ncclComm **out, kvf_error *error);
+    /* This process's rank in a communicator of the caller's, and its number of ranks. */
+    kvf_status (*get_rank)(struct ncclComm *comm, int *rank, int *ranks, kvf_error *error);
+    /* PENDING while a started call is under way, then OK or what went wrong, including asynchronous
+     * errors. While it is PENDING, only abort may be called. */
+    kvf_status (*check)(struct ncclComm *comm, kvf_error *error);
 
-/* Of the library that is loaded, such as 22809. */
-int kvf__nccl_version(void);
-
-/* Begins to make a communicator: `*out` is there at once, and `check` tells when it can be used. */
-kvf_status kvf__nccl_open(const unsigned char *id, int rank, int ranks,
-                          const kvf__nccl_config *config, struct ncclComm **out, kvf_error *error);
-
-/* Which rank of how many the caller's communicator has here. */
-kvf_status kvf__nccl_who(struct ncclComm *comm, int *rank, int *ranks, kvf_error *error);
-
-/* PENDING while what was begun is under way, OK, or what went wrong, also asynchronously. Nothing
- * else may be called while it is PENDING but abort. */
-kvf_status kvf__nccl_check(struct ncclComm *comm, kvf_error *error);
-
-/* Begin an operation in a stream, or answer with an error. */
-kvf_status kvf__nccl_all_gather(struct ncclComm *comm, char *all, int rank, size_t bytes,
-                                struct CUstream_st *stream, kvf_error *error);
-kvf_status kvf__nccl_broadcast(struct ncclComm *comm, char *memory, size_t bytes,
-                               struct CUstream_st *stream, kvf_error *error);
-/* Between begin and end, which ends the group whatever `status` came of the calls and returns that.
- */
-kvf_status kvf__nccl_begin(kvf_error *error);
-kvf_status kvf__nccl_send(struct ncclComm *comm, const void *memory, size_t bytes, int to,
-                          struct CUstream_st *stream, kvf_error *error);
-kvf_status kvf__nccl_receive(struct ncclComm *comm, void *memory, size_t bytes, int from,
+    /* These start an operation in a stream. */
+    kvf_status (*all_gather)(struct ncclComm *comm, char *all, int rank, size_t bytes,
                              struct CUstream_st *stream, kvf_error *error);
-kvf_status kvf__nccl_end(kvf_status status, kvf_error *error);
+    kvf_status (*broadcast)(struct ncclComm *comm, char *memory, size_t bytes,
+                            struct CUstream_st *stream, kvf_error *error);
+    kvf_status (*send)(struct ncclComm *comm, const void *memory, size_t bytes, int to,
+                       struct CUstream_st *stream, kvf_error *error);
+    kvf_status (*receive)(struct ncclComm *comm, void *memory, size_t bytes, int from,
+                          struct CUstream_st *stream, kvf_error *error);
+    /* Around sends and receives. `end` ends NCCL's group even if a call in it has failed with
+     * `status`, and returns that status then. */
+    kvf_status (*begin)(kvf_error *error);
+    kvf_status (*end)(kvf_status status, kvf_error *error);
 
-/* Whether the library that is loaded, and the header, have memory of NCCL's, and windows. */
-bool kvf__nccl_can_alloc(int version);
-bool kvf__nccl_can_register(int version);
+    /* Whether both the header and a library of this version have ncclMemAlloc, and windows. */
+    bool (*can_alloc)(int version);
+    bool (*can_register)(int version);
+    /* Device memory that NCCL can register. */
+    kvf_status (*alloc)(size_t bytes, void **out, kvf_error *error);
+    void (*free)(void *memory);
+    /* Starts to make a symmetric window, on all ranks. NCCL may write `*window` until `check` is no
+     * longer PENDING; it stays NULL where NCCL has no windows. */
+    kvf_status (*register_window)(struct ncclComm *comm, void *memory, size_t bytes, void **window,
+                                  kvf_error *error);
+    /* Does nothing but reset `*window` when it is NULL. */
+    void (*deregister_window)(struct ncclComm *comm, void **window);
 
-/* Device memory that NCCL can register. */
-kvf_status kvf__nccl_alloc(size_t bytes, void **out, kvf_error *error);
-void kvf__nccl_free(void *memory);
+    /* Starts to close a communicator on which nothing is under way; destroy follows once `check` is
+     * OK. */
+    kvf_status (*finalize)(struct ncclComm *comm, kvf_error *error);
+    void (*destroy)(struct ncclComm *comm);
+    /* Ends everything under way and frees nothing. UNSUPPORTED where this NCCL cannot. */
+    kvf_status (*revoke)(struct ncclComm *comm, int version);
+    /* Ends everything under way and frees the communicator. */
+    void (*abort)(struct ncclComm *comm);
+} kvf__nccl_functions;
 
-/* Begins to make a symmetric window; all ranks do. `*window` is written until `check` is no longer
- * PENDING, and stays NULL where NCCL has no such windows. */
-kvf_status kvf__nccl_register(struct ncclComm *comm, void *memory, size_t bytes, void **window,
-                              kvf_error *error);
-void kvf__nccl_deregister(struct ncclComm *comm, void **window);
-
-/* Lets go of a communicator on which nothing is under way; begins that, and `check` tells when
- * destroy may follow. */
-kvf_status kvf__nccl_finalize(struct ncclComm *comm, kvf_error *error);
-void kvf__nccl_destroy(struct ncclComm *comm);
-
-/* Ends whatever is under way, and frees nothing; UNSUPPORTED where that NCCL cannot. */
-kvf_status kvf__nccl_revoke(struct ncclComm *comm, int version);
-
-/* Ends whatever is under way, and frees all. NULL is fine. */
-void kvf__nccl_abort(struct ncclComm *comm);
+/* NULL in a build without NCCL. Only groups with an id or a parent use it, and their creation fails
+ * without it. */
+extern const kvf__nccl_functions *const kvf__nccl;
 
 #endif

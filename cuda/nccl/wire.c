@@ -1,8 +1,8 @@
-/* Wires: a tier of packed blocks on the device, in which chunks stand on their way. */
+/* Wires: a tier of packed blocks on the device, through which chunks pass. */
 #include "nccl/group.h"
 
-enum { USUAL_CHUNKS = 3, MOST_CHUNKS = 64 };
-static const size_t usual_chunk_bytes = (size_t)8 << 20;
+enum { DEFAULT_CHUNKS = 3, MAX_CHUNKS = 64 };
+static const size_t default_chunk_bytes = (size_t)8 << 20;
 
 static kvf_status check_options(const kvf_group *g, const kvf_wire_options *o, kvf_wire **out,
                                 kvf_error *error) {
@@ -12,44 +12,44 @@ static kvf_status check_options(const kvf_group *g, const kvf_wire_options *o, k
         return KVF__FAIL(error, .status = KVF_ERR_INVALID,
                          .what = "not a device tier of the group's engine");
     if (o->device_layout >= o->device->layout_count)
-        return KVF__FAIL(error, .status = KVF_ERR_RANGE, .what = "the tier has no such layout");
-    if (o->chunks > MOST_CHUNKS)
+        return KVF__FAIL(error, .status = KVF_ERR_RANGE,
+                         .what = "the tier has no layout of that index");
+    if (o->chunks > MAX_CHUNKS)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_EXPECTED,
-                         .expected = MOST_CHUNKS, .what = "too many chunks");
+                         .expected = MAX_CHUNKS, .what = "chunks must be at most 64");
     return KVF_OK;
 }
 
-/* How many blocks there are to be, as one product. */
 static kvf_status size_wire(kvf_wire *w, const kvf_wire_options *o, kvf_error *error) {
     const kvf_layout *layout = w->device->layouts[o->device_layout];
     w->block_bytes = kvf_layout_block_bytes(layout);
-    w->stripe = (o->chunk_bytes ? o->chunk_bytes : usual_chunk_bytes) / w->block_bytes;
+    w->stripe = (o->chunk_bytes ? o->chunk_bytes : default_chunk_bytes) / w->block_bytes;
     w->stripe += w->stripe == 0;
-    w->chunks = o->chunks ? o->chunks : USUAL_CHUNKS;
+    w->chunks = o->chunks ? o->chunks : DEFAULT_CHUNKS;
     size_t blocks;
     if (!kvf__mul(w->stripe, (size_t)w->group->options.ranks, &w->chunk) ||
         !kvf__mul(w->chunk, w->chunks, &blocks) || blocks > KVF_MAX_BLOCKS ||
         !kvf__mul(blocks, w->block_bytes, &w->bytes))
-        return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY, .what = "too large a wire");
+        return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY, .what = "the wire is too large");
     return KVF_OK;
 }
 
-/* What a rank offers; all use the least of it. */
-enum { PLAIN = 1, OF_NCCL, REGISTRABLE };
+/* The memory that a rank offers; all ranks use the least of it. */
+enum { PLAIN = 1, FROM_NCCL, REGISTRABLE };
 
 static void *allocate(kvf_wire *w, kvf_error *error) {
     const kvf_group *g = w->group;
     void *memory = NULL;
-    kvf__cuda_device_scope guard;
+    kvf__cuda_device_scope scope;
     w->turn.offer = PLAIN;
-    if (kvf__nccl_can_alloc(g->nccl_version) &&
-        kvf__cuda_enter(g->engine->options.device, &guard, NULL) == KVF_OK) {
-        w->of_nccl = kvf__nccl_alloc(w->bytes, &memory, NULL) == KVF_OK;
-        if (w->of_nccl)
-            w->turn.offer = kvf__nccl_can_register(g->nccl_version) ? REGISTRABLE : OF_NCCL;
-        kvf__cuda_leave(&guard);
+    if (g->nccl_version > 0 && kvf__nccl->can_alloc(g->nccl_version) &&
+        kvf__cuda_enter(g->engine->options.device, &scope, NULL) == KVF_OK) {
+        w->from_nccl = kvf__nccl->alloc(w->bytes, &memory, NULL) == KVF_OK;
+        if (w->from_nccl)
+            w->turn.offer = kvf__nccl->can_register(g->nccl_version) ? REGISTRABLE : FROM_NCCL;
+        kvf__cuda_leave(&scope);
     }
-    if (!w->of_nccl &&
+    if (!w->from_nccl &&
         kvf_cuda_device_alloc(g->engine->options.device, w->bytes, &memory, error) != KVF_OK)
         return NULL;
     return memory;
@@ -74,36 +74,36 @@ static kvf_status make_tier(kvf_wire *w, kvf_error *error) {
     return status;
 }
 
-kvf_status kvf__wire_begin(kvf_wire *w, uint16_t offer, kvf_error *error) {
+kvf_status kvf__wire_register(kvf_wire *w, uint16_t offer, kvf_error *error) {
     kvf_group *g = w->group;
     w->number = ++g->wire_count;
     pthread_mutex_lock(&g->lock);
     w->next = g->wires;
     g->wires = w;
     pthread_mutex_unlock(&g->lock);
-    w->explained.memory = offer >= OF_NCCL ? KVF_WIRE_NCCL : KVF_WIRE_PLAIN;
-    w->explained.reason = g->nccl_version == 0 ? "there is no communicator"
-                          : offer == PLAIN     ? "a rank has no memory of ncclMemAlloc"
-                          : offer == OF_NCCL   ? "a rank's NCCL, or its header, is before 2.27.3"
-                                               : NULL;
+    w->explanation.memory = offer >= FROM_NCCL ? KVF_WIRE_NCCL : KVF_WIRE_PLAIN;
+    w->explanation.reason = g->nccl_version == 0 ? "the group has no communicator"
+                            : offer == PLAIN     ? "a rank got no memory from ncclMemAlloc"
+                            : offer == FROM_NCCL
+                                ? "a rank's NCCL or its header is older than 2.27.3"
+                                : NULL;
     if (offer < REGISTRABLE)
         return KVF_OK;
     if (!kvf__group_lock_comm(g))
         return KVF_PENDING;
-    kvf_status status = kvf__nccl_register(g->comm, w->memory, w->bytes, &w->window, error);
+    kvf_status status = kvf__nccl->register_window(g->comm, w->memory, w->bytes, &w->window, error);
     kvf__group_unlock_comm(g);
     return status;
 }
 
-void kvf__wire_made(kvf_wire *w) {
+void kvf__wire_registered(kvf_wire *w) {
     if (w->window)
-        w->explained.memory = KVF_WIRE_WINDOW;
-    else if (!w->explained.reason)
-        w->explained.reason = "NCCL has no symmetric windows here";
+        w->explanation.memory = KVF_WIRE_WINDOW;
+    else if (!w->explanation.reason)
+        w->explanation.reason = "NCCL has no symmetric windows on this machine";
 }
 
-/* Its place in the group, the window and the memory. */
-void kvf__wire_end(kvf_wire *w) {
+void kvf__wire_close(kvf_wire *w) {
     kvf_group *g = w->group;
     pthread_mutex_lock(&g->lock);
     kvf_wire **at = &g->wires;
@@ -115,11 +115,11 @@ void kvf__wire_end(kvf_wire *w) {
     kvf_tier_destroy(w->tier);
     w->tier = NULL;
     if (w->window && kvf__group_lock_comm(g)) {
-        kvf__nccl_deregister(g->comm, &w->window);
+        kvf__nccl->deregister_window(g->comm, &w->window);
         kvf__group_unlock_comm(g);
     }
-    if (w->of_nccl && w->memory)
-        kvf__nccl_free(w->memory);
+    if (w->from_nccl && w->memory)
+        kvf__nccl->free(w->memory);
     else
         kvf_cuda_device_free(g->engine->options.device, w->memory);
     w->memory = NULL;
@@ -133,20 +133,20 @@ static void free_wire(kvf_wire *w) {
     kvf__group_release(g);
 }
 
-void kvf__wires_end(kvf_group *g) {
+void kvf__wires_close(kvf_group *g) {
     while (g->wires) {
         kvf_wire *w = g->wires;
-        kvf__wire_end(w);
-        if (w->left)
+        kvf__wire_close(w);
+        if (w->abandoned)
             free_wire(w);
     }
 }
 
-/* Takes the turn, also when this rank has failed to make it. */
+/* Takes the turn even if this rank could not make the wire. */
 static kvf_status agree(kvf_wire *w, kvf_status status, kvf_error *error) {
     kvf_group *g = w->group;
     kvf_error ignored;
-    w->turn.kind = KVF__TURN_WIRE;
+    w->turn.kind = KVF__TURN_CREATE_WIRE;
     w->turn.refused = status;
     if (w->device_layout < w->device->layout_count)
         w->turn.where = kvf_layout_digest(w->device->layouts[w->device_layout]);
@@ -183,23 +183,23 @@ kvf_status kvf_wire_create(kvf_group *group, const kvf_wire_options *options, kv
         status =
             w->from && w->to ? make_tier(w, error) : KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
     }
-    kvf__cuda_device_scope guard;
-    bool entered = kvf__cuda_enter(group->engine->options.device, &guard, NULL) == KVF_OK;
+    kvf__cuda_device_scope scope;
+    bool entered = kvf__cuda_enter(group->engine->options.device, &scope, NULL) == KVF_OK;
     status = agree(w, status, error);
     if (status == KVF_OK) {
-        w->explained.bytes = w->bytes;
-        w->explained.chunk_blocks = w->chunk;
-        w->explained.chunks = w->chunks;
-        w->explained.nccl_version = group->nccl_version;
+        w->explanation.bytes = w->bytes;
+        w->explanation.chunk_blocks = w->chunk;
+        w->explanation.chunks = w->chunks;
+        w->explanation.nccl_version = group->nccl_version;
         *out = w;
     } else {
         if (kvf__group_is_broken(group))
-            kvf__group_wait_rest(group);
-        kvf__wire_end(w);
+            kvf__group_wait_quiet(group);
+        kvf__wire_close(w);
         free_wire(w);
     }
     if (entered)
-        kvf__cuda_leave(&guard);
+        kvf__cuda_leave(&scope);
     return status;
 }
 
@@ -207,19 +207,19 @@ void kvf_wire_destroy(kvf_wire *w) {
     if (!w)
         return;
     kvf_group *g = w->group;
-    w->turn = (kvf__turn){.kind = KVF__TURN_UNWIRE, .where = w->number};
+    w->turn = (kvf__turn){.kind = KVF__TURN_DESTROY_WIRE, .where = w->number};
     kvf_status status = kvf__group_enter(g, &w->turn, NULL);
     if (status == KVF_OK)
         kvf__group_wait_turn(g, &w->turn, false, UINT64_MAX);
-    if (w->left)
+    if (w->abandoned)
         return;
-    if (w->memory) { /* the group is broken */
-        kvf__cuda_device_scope guard;
-        bool entered = kvf__cuda_enter(g->engine->options.device, &guard, NULL) == KVF_OK;
-        kvf__group_wait_rest(g);
-        kvf__wire_end(w);
+    if (w->memory) { /* broken or destroyed: the group has not closed it */
+        kvf__cuda_device_scope scope;
+        bool entered = kvf__cuda_enter(g->engine->options.device, &scope, NULL) == KVF_OK;
+        kvf__group_wait_quiet(g);
+        kvf__wire_close(w);
         if (entered)
-            kvf__cuda_leave(&guard);
+            kvf__cuda_leave(&scope);
     }
     free_wire(w);
 }
@@ -227,6 +227,6 @@ void kvf_wire_destroy(kvf_wire *w) {
 kvf_status kvf_wire_explain(const kvf_wire *w, kvf_wire_explanation *out, kvf_error *error) {
     if (!w || !out)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
-    *out = w->explained;
+    *out = w->explanation;
     return KVF_OK;
 }

@@ -4,10 +4,10 @@
 
 enum { BLOCKS = 11, HANDED = 5, STORED = 7, WAIT_US = 20 * 1000 * 1000 };
 
-/* Slots and host blocks of the operations; none is used twice. */
+/* First slots and host blocks of the operations; none is used twice. */
 enum { LOADED_AT = 0, SENT_AT = 12, RECEIVED_AT = 20, KEPT_AT = 28, STORED_AT = 40 };
 
-scenario_end scenario_ends[RIG_RANKS];
+scenario_end scenario_ends[FIXTURE_RANKS];
 
 static const scenario_options *options;
 
@@ -39,7 +39,7 @@ static void fill(fixture_rank *k) {
         fixture_fill_device(k, KEPT_AT + i, 140 + i);
 }
 
-/* Submitting. The details stay when it fails. */
+/* Submitting. Errors stay in `end`. */
 
 static void expect_refusal(kvf_status status, const kvf_wire_op *op, const kvf_error *end) {
     assert_int_equal(end->status, status);
@@ -60,22 +60,22 @@ static kvf_wire_op *onboard(fixture_rank *k, lists *l, kvf_assignments **assignm
     return op;
 }
 
-/* A ring. */
+/* Each rank hands over to the next. */
 static kvf_wire_op *hand_over(fixture_rank *k, lists *l, kvf_assignments **assignments,
                               kvf_error *end) {
     kvf_wire_op *op = NULL;
-    kvf_handover hands[RIG_RANKS];
+    kvf_handover handovers[FIXTURE_RANKS];
     run_of(l->host, HANDED, SENT_AT);
     run_of(l->slots, HANDED, RECEIVED_AT);
     fixture_hashes(l->hashes, 3, HANDED);
     *assignments = fixture_assignments(l->slots, HANDED, 3);
     for (int r = 0; r < k->fixture->ranks; r++)
-        hands[r] = (kvf_handover){r,
-                                  (r + 1) % k->fixture->ranks,
-                                  {3, HANDED, l->host, l->slots, l->hashes},
-                                  *assignments};
+        handovers[r] = (kvf_handover){r,
+                                      (r + 1) % k->fixture->ranks,
+                                      {3, HANDED, l->host, l->slots, l->hashes},
+                                      *assignments};
     kvf_status status =
-        kvf_wire_hand_over(k->wire, hands, (size_t)k->fixture->ranks, NULL, &op, end);
+        kvf_wire_hand_over(k->wire, handovers, (size_t)k->fixture->ranks, NULL, &op, end);
     expect_refusal(status, op, end);
     return op;
 }
@@ -90,9 +90,9 @@ static kvf_wire_op *offload(fixture_rank *k, lists *l, kvf_error *end) {
     return op;
 }
 
-/* The end */
+/* Results */
 
-/* Statuses that nothing but a fault explains; a submit may have been refused. */
+/* Only statuses that a fault explains. A submit may have been refused. */
 static void expect_clear(const kvf_error *end) {
     switch (end->status) {
     case KVF_OK:
@@ -133,20 +133,20 @@ static void close_assignments(kvf_assignments *assignments, const kvf_error *end
 
 static void work(fixture_rank *k) {
     scenario_end *e = &scenario_ends[k->rank];
-    lists l[ORDEAL_OPS];
-    kvf_wire_op *ops[ORDEAL_OPS];
+    lists l[SCENARIO_OPS];
+    kvf_wire_op *ops[SCENARIO_OPS];
     kvf_assignments *loaded, *received;
-    ops[ORDEAL_ONBOARD] = onboard(k, &l[0], &loaded, &e->ops[ORDEAL_ONBOARD]);
-    ops[ORDEAL_HAND_OVER] = hand_over(k, &l[1], &received, &e->ops[ORDEAL_HAND_OVER]);
-    ops[ORDEAL_OFFLOAD] = offload(k, &l[2], &e->ops[ORDEAL_OFFLOAD]);
+    ops[SCENARIO_ONBOARD] = onboard(k, &l[0], &loaded, &e->ops[SCENARIO_ONBOARD]);
+    ops[SCENARIO_HAND_OVER] = hand_over(k, &l[1], &received, &e->ops[SCENARIO_HAND_OVER]);
+    ops[SCENARIO_OFFLOAD] = offload(k, &l[2], &e->ops[SCENARIO_OFFLOAD]);
     if (options->submitted)
         options->submitted(k);
-    for (int i = 0; i < ORDEAL_OPS; i++) {
+    for (int i = 0; i < SCENARIO_OPS; i++) {
         wait_for(ops[i], &e->ops[i]);
         expect_clear(&e->ops[i]);
     }
-    close_assignments(loaded, &e->ops[ORDEAL_ONBOARD], BLOCKS);
-    close_assignments(received, &e->ops[ORDEAL_HAND_OVER], HANDED);
+    close_assignments(loaded, &e->ops[SCENARIO_ONBOARD], BLOCKS);
+    close_assignments(received, &e->ops[SCENARIO_HAND_OVER], HANDED);
 }
 
 static void body(fixture_rank *k) {
@@ -158,14 +158,14 @@ static void body(fixture_rank *k) {
         .allocator = k->rank == options->allocating ? options->allocator : NULL};
     *e = (scenario_end){0};
     fill(k);
-    fixture_meet(k);
+    fixture_barrier(k);
     if (options->before)
         options->before(k);
-    fixture_meet(k);
+    fixture_barrier(k);
     if (options->joins)
         fixture_join(k, &changes, &e->joined);
     expect_clear(&e->joined);
-    for (int i = 0; i < ORDEAL_OPS; i++)
+    for (int i = 0; i < SCENARIO_OPS; i++)
         e->ops[i] = e->joined;
     if (k->wire)
         work(k);
@@ -175,15 +175,15 @@ static void body(fixture_rank *k) {
         fixture_expect_idle(k);
 }
 
-/* What all ranks have once one of them has been told that it is there. */
+/* The blocks of an operation that was OK on some rank. */
 static void expect_content(const fixture_rank *k, scenario_op op) {
-    if (op == ORDEAL_ONBOARD)
+    if (op == SCENARIO_ONBOARD)
         for (unsigned i = 0; i < BLOCKS; i++)
             assert_true(fixture_device_is(k, LOADED_AT + i, i + 1));
-    if (op == ORDEAL_HAND_OVER)
+    if (op == SCENARIO_HAND_OVER)
         for (unsigned i = 0; i < HANDED; i++)
             assert_true(fixture_device_is(k, RECEIVED_AT + i, sent_by(neighbour(k, -1), i)));
-    if (op == ORDEAL_OFFLOAD)
+    if (op == SCENARIO_OFFLOAD)
         for (unsigned i = 0; i < STORED; i++)
             if (i % (unsigned)k->fixture->ranks == (unsigned)k->rank)
                 assert_true(fixture_host_is(k, STORED_AT + i, 140 + i));
@@ -193,7 +193,7 @@ void scenario_run(group_fixture *fixture, const scenario_options *how) {
     size_t doubtful = 0;
     options = how;
     fixture_on_all(fixture, body);
-    for (int op = 0; op < ORDEAL_OPS; op++) {
+    for (int op = 0; op < SCENARIO_OPS; op++) {
         int landed = 0;
         for (int r = 0; r < fixture->ranks; r++)
             landed += scenario_ends[r].ops[op].status == KVF_OK;
@@ -207,7 +207,7 @@ void scenario_run(group_fixture *fixture, const scenario_options *how) {
 bool scenario_went_well(const group_fixture *fixture) {
     bool well = true;
     for (int r = 0; r < fixture->ranks; r++)
-        for (int op = 0; op < ORDEAL_OPS; op++)
+        for (int op = 0; op < SCENARIO_OPS; op++)
             well &= scenario_ends[r].ops[op].status == KVF_OK;
     return well;
 }

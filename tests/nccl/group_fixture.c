@@ -28,8 +28,8 @@ static void *run_body(void *context) {
 }
 
 void fixture_on_all(group_fixture *fixture, void (*body)(fixture_rank *rank)) {
-    pthread_t threads[RIG_RANKS];
-    start starts[RIG_RANKS];
+    pthread_t threads[FIXTURE_RANKS];
+    start starts[FIXTURE_RANKS];
     for (int r = 0; r < fixture->ranks; r++) {
         starts[r] = (start){&fixture->of[r], body};
         assert_int_equal(pthread_create(&threads[r], NULL, run_body, &starts[r]), 0);
@@ -38,15 +38,15 @@ void fixture_on_all(group_fixture *fixture, void (*body)(fixture_rank *rank)) {
         assert_int_equal(pthread_join(threads[r], NULL), 0);
 }
 
-void fixture_meet(fixture_rank *k) {
+void fixture_barrier(fixture_rank *k) {
     (void)pthread_barrier_wait(&k->fixture->barrier);
 }
 
 static void open_layout(fixture_rank *k, kvf_layout **out) {
     const kvf_shape shape = {
-        .blocks = k->slots, .layers = RIG_LAYERS, .parts = 2, .bytes = RIG_PART};
-    const size_t bytes = k->slots * RIG_BLOCK, allocations = k->page_first ? 1 : RIG_LAYERS;
-    kvf_buffer buffers[RIG_LAYERS];
+        .blocks = k->slots, .layers = FIXTURE_LAYERS, .parts = 2, .bytes = FIXTURE_PART};
+    const size_t bytes = k->slots * FIXTURE_BLOCK, allocations = k->page_first ? 1 : FIXTURE_LAYERS;
+    kvf_buffer buffers[FIXTURE_LAYERS];
     kvf_error e = {0};
     for (size_t l = 0; l < allocations; l++) {
         buffers[l].bytes = bytes / allocations;
@@ -63,8 +63,9 @@ static void open_tiers(fixture_rank *k) {
     kvf_layout *near, *far;
     kvf_error e = {0};
     open_layout(k, &near);
-    ok(kvf_layout_recommend(near, KVF_USE_WHOLE_BLOCKS, RIG_SLOTS,
-                            (kvf_buffer){k->host, (size_t)RIG_SLOTS * RIG_BLOCK}, NULL, &far, &e),
+    ok(kvf_layout_recommend(near, KVF_USE_WHOLE_BLOCKS, FIXTURE_SLOTS,
+                            (kvf_buffer){k->host, (size_t)FIXTURE_SLOTS * FIXTURE_BLOCK}, NULL,
+                            &far, &e),
        &e);
     const kvf_layout *layouts[] = {near, far};
     const kvf_tier_options device = {
@@ -86,7 +87,7 @@ kvf_status fixture_join(fixture_rank *k, const kvf_group_options *changes, kvf_e
         group.id = NULL;
     group.engine = k->engine;
     group.stream = k->stream;
-    group.no_thread = o->form == RIG_NO_THREAD;
+    group.no_thread = o->form == FIXTURE_NO_THREAD;
     if (group.timeout_us == 0)
         group.timeout_us = o->timeout_us;
     group.min_ctas = o->min_ctas;
@@ -94,7 +95,7 @@ kvf_status fixture_join(fixture_rank *k, const kvf_group_options *changes, kvf_e
     group.cta_policy = o->cta_policy;
     const kvf_wire_options wire = {.device = k->device,
                                    .chunk_bytes =
-                                       (o->chunk_blocks ? o->chunk_blocks : 2) * RIG_BLOCK,
+                                       (o->chunk_blocks ? o->chunk_blocks : 2) * FIXTURE_BLOCK,
                                    .chunks = o->chunks};
     kvf_status status = kvf_group_create(&group, &k->group, error);
     return status == KVF_OK ? kvf_wire_create(k->group, &wire, &k->wire, error) : status;
@@ -111,17 +112,17 @@ static void open_rank(fixture_rank *k) {
     const fixture_options *o = &k->fixture->options;
     kvf_cuda_options engine = o->engine;
     const kvf_cuda_pinned_options pinned = {
-        .bytes = (size_t)RIG_SLOTS * RIG_BLOCK, .device = k->rank, .threads = 1};
+        .bytes = (size_t)FIXTURE_SLOTS * FIXTURE_BLOCK, .device = k->rank, .threads = 1};
     kvf_error e = {0};
     k->page_first = o->mixed && k->rank % 2 == 1;
-    k->slots = k->page_first ? RIG_SLOTS + 7 : RIG_SLOTS;
+    k->slots = k->page_first ? FIXTURE_SLOTS + 7 : FIXTURE_SLOTS;
     engine.device = k->rank;
     ok(kvf_engine_cuda_create(&engine, &k->engine, &e), &e);
     ok(kvf_cuda_pinned_create(&pinned, &k->memory, NULL, &e), &e);
     k->host = kvf_cuda_pinned_base(k->memory);
-    memset(k->host, 0, (size_t)RIG_SLOTS * RIG_BLOCK);
+    memset(k->host, 0, (size_t)FIXTURE_SLOTS * FIXTURE_BLOCK);
     open_tiers(k);
-    if (o->form == RIG_ORDERED)
+    if (o->form == FIXTURE_ORDERED)
         cuda_ok(cudaStreamCreateWithFlags(&k->stream, cudaStreamNonBlocking));
     if (!o->alone)
         ok(fixture_join(k, NULL, &e), &e);
@@ -156,7 +157,7 @@ static void close_rank(fixture_rank *k) {
     kvf_tier_destroy(k->host_tier);
     kvf_engine_destroy(k->engine);
     kvf_cuda_pinned_destroy(k->memory);
-    for (size_t l = 0; l < RIG_LAYERS; l++)
+    for (size_t l = 0; l < FIXTURE_LAYERS; l++)
         (void)cudaFree(k->layers[l]);
 }
 
@@ -182,7 +183,7 @@ void fixture_run_forms(int ranks, const fixture_options *options,
     fixture_options o = {0};
     if (options)
         o = *options;
-    for (o.form = 0; o.form < RIG_FORMS; o.form++)
+    for (o.form = 0; o.form < FIXTURE_FORMS; o.form++)
         fixture_run(ranks, &o, body);
 }
 
@@ -205,60 +206,60 @@ static char *device_address(const fixture_rank *k, size_t id, size_t piece) {
     size_t layer = piece / 2, part = piece % 2;
     char *at = (char *)k->layers[k->page_first ? 0 : layer];
     if (k->page_first)
-        at += ((part * k->slots + id) * RIG_LAYERS + layer) * RIG_PART;
+        at += ((part * k->slots + id) * FIXTURE_LAYERS + layer) * FIXTURE_PART;
     else
-        at += (2 * id + part) * RIG_PART;
+        at += (2 * id + part) * FIXTURE_PART;
     return at;
 }
 
 static char *device_part(const fixture_rank *k, size_t id, size_t piece) {
     const char *at = device_address(k, id, piece);
-    char *shadow = fakecuda_shadow(at, RIG_PART);
+    char *shadow = fakecuda_shadow(at, FIXTURE_PART);
     assert_non_null(shadow);
     return shadow;
 }
 
 void fixture_fill_host(fixture_rank *k, size_t id, unsigned position) {
-    for (size_t i = 0; i < RIG_BLOCK; i++)
-        k->host[id * RIG_BLOCK + i] = byte_of(position, i);
+    for (size_t i = 0; i < FIXTURE_BLOCK; i++)
+        k->host[id * FIXTURE_BLOCK + i] = byte_of(position, i);
 }
 
 void fixture_fill_device(fixture_rank *k, size_t id, unsigned position) {
-    for (size_t i = 0; i < RIG_BLOCK; i++)
-        device_part(k, id, i / RIG_PART)[i % RIG_PART] = byte_of(position, i);
+    for (size_t i = 0; i < FIXTURE_BLOCK; i++)
+        device_part(k, id, i / FIXTURE_PART)[i % FIXTURE_PART] = byte_of(position, i);
 }
 
 bool fixture_host_is(const fixture_rank *k, size_t id, unsigned position) {
-    for (size_t i = 0; i < RIG_BLOCK; i++)
-        if (k->host[id * RIG_BLOCK + i] != byte_of(position, i))
+    for (size_t i = 0; i < FIXTURE_BLOCK; i++)
+        if (k->host[id * FIXTURE_BLOCK + i] != byte_of(position, i))
             return false;
     return true;
 }
 
 bool fixture_device_is(const fixture_rank *k, size_t id, unsigned position) {
-    for (size_t i = 0; i < RIG_BLOCK; i++)
-        if (device_part(k, id, i / RIG_PART)[i % RIG_PART] != byte_of(position, i))
+    for (size_t i = 0; i < FIXTURE_BLOCK; i++)
+        if (device_part(k, id, i / FIXTURE_PART)[i % FIXTURE_PART] != byte_of(position, i))
             return false;
     return true;
 }
 
 void fixture_put_device(fixture_rank *k, size_t id, unsigned position) {
-    char bytes[RIG_BLOCK];
-    for (size_t i = 0; i < RIG_BLOCK; i++)
+    char bytes[FIXTURE_BLOCK];
+    for (size_t i = 0; i < FIXTURE_BLOCK; i++)
         bytes[i] = byte_of(position, i);
-    for (size_t piece = 0; piece < (size_t)2 * RIG_LAYERS; piece++)
-        cuda_ok(cudaMemcpy(device_address(k, id, piece), bytes + piece * RIG_PART, RIG_PART,
+    for (size_t piece = 0; piece < (size_t)2 * FIXTURE_LAYERS; piece++)
+        cuda_ok(cudaMemcpy(device_address(k, id, piece), bytes + piece * FIXTURE_PART, FIXTURE_PART,
                            cudaMemcpyHostToDevice));
     cuda_ok(cudaDeviceSynchronize());
 }
 
 bool fixture_got_device(const fixture_rank *k, size_t id, unsigned position) {
-    char bytes[RIG_BLOCK];
+    char bytes[FIXTURE_BLOCK];
     bool got = true;
-    for (size_t piece = 0; piece < (size_t)2 * RIG_LAYERS; piece++)
-        cuda_ok(cudaMemcpy(bytes + piece * RIG_PART, device_address(k, id, piece), RIG_PART,
+    for (size_t piece = 0; piece < (size_t)2 * FIXTURE_LAYERS; piece++)
+        cuda_ok(cudaMemcpy(bytes + piece * FIXTURE_PART, device_address(k, id, piece), FIXTURE_PART,
                            cudaMemcpyDeviceToHost));
-    for (size_t i = 0; i < RIG_BLOCK; i++)
+    for (size_t i = 0; i < FIXTURE_BLOCK; i++)
         got &= bytes[i] == byte_of(position, i);
     return got;
 }
@@ -285,14 +286,14 @@ void fixture_expect_phases(const kvf_assignments *assignments, size_t assigned, 
 }
 
 static void expect_idle(kvf_engine *engine, const kvf_tier *tier) {
-    uint64_t ids[RIG_SLOTS];
+    uint64_t ids[FIXTURE_SLOTS];
     kvf_status status = KVF_ERR_BUSY;
     kvf_error e = {0};
-    for (uint64_t i = 0; i < RIG_SLOTS; i++)
+    for (uint64_t i = 0; i < FIXTURE_SLOTS; i++)
         ids[i] = i;
     for (int tries = 0; status == KVF_ERR_BUSY && tries < 20000; tries++) {
         (void)kvf_engine_progress(engine);
-        status = kvf_tier_idle(tier, ids, RIG_SLOTS, &e);
+        status = kvf_tier_idle(tier, ids, FIXTURE_SLOTS, &e);
         if (status == KVF_ERR_BUSY)
             usleep(1000);
     }
@@ -304,20 +305,20 @@ void fixture_expect_idle(const fixture_rank *k) {
     expect_idle(k->engine, k->host_tier);
 }
 
-void fixture_end_with(kvf_wire_op *op, kvf_status expected, kvf_error *error) {
+void fixture_expect_end_with(kvf_wire_op *op, kvf_status expected, kvf_error *error) {
     *error = (kvf_error){0};
     test_expect(expected, kvf_wire_op_wait(op, 20 * 1000 * 1000, error), error);
     assert_int_equal(error->status, expected);
     kvf_wire_op_release(op);
 }
 
-void fixture_end(kvf_wire_op *op, kvf_status expected) {
+void fixture_expect_end(kvf_wire_op *op, kvf_status expected) {
     kvf_error e;
-    fixture_end_with(op, expected, &e);
+    fixture_expect_end_with(op, expected, &e);
 }
 
 kvf_wire_op *fixture_onboard(fixture_rank *k, uint64_t first, size_t count, uint64_t position) {
-    uint64_t ids[RIG_SLOTS];
+    uint64_t ids[FIXTURE_SLOTS];
     kvf_wire_op *op = NULL;
     kvf_error e = {0};
     for (size_t i = 0; i < count; i++) {

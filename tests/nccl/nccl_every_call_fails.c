@@ -1,5 +1,5 @@
-/* Everything that a rank calls fails in turn, once and for ever: NCCL, CUDA, memory. Everybody gets
- * an answer, nothing is left, nothing is stuck. */
+/* Every call of a rank fails in turn, once or from then on: NCCL, CUDA, memory. All ranks get a
+ * result, nothing leaks, nothing hangs. */
 #include "failure_scenario.h"
 #include "needs.h"
 
@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Short, since some faults are found out by the deadline only; on a slow machine others look like
- * it, which is as good. */
+/* The timeout is short, since only the deadline reveals some faults. A slow machine may exceed it
+ * for other reasons, which does no harm. */
 enum { RANKS = 3, WATCHDOG_S = 120, TIMEOUT_US = 100000 };
 
 typedef enum fault_kind { NO_FAULT, NCCL_CALL, CUDA_CALL, ALLOCATION } fault_kind;
@@ -55,8 +55,8 @@ static void *resize(void *user, void *block, size_t old_size, size_t new_size) {
 static void arm(fixture_rank *k) {
     if (k->rank != now.rank)
         return;
-    bool of_nobody = now.function && strncmp(now.function, "ncclGroup", 9) == 0;
-    if (now.kind == NCCL_CALL && of_nobody) /* these have no communicator */
+    bool has_no_comm = now.function && strncmp(now.function, "ncclGroup", 9) == 0;
+    if (now.kind == NCCL_CALL && has_no_comm)
         fakenccl_fail_call(now.function, now.nth, (ncclResult_t)now.code, now.for_ever);
     else if (now.kind == NCCL_CALL)
         fakenccl_fail_call_of(now.rank, now.function, now.nth, (ncclResult_t)now.code,
@@ -73,7 +73,7 @@ static void tell(void) {
                       now.for_ever ? ", for ever" : "");
 }
 
-/* Whether the fault has made any difference that could be seen. */
+/* Returns whether all went well in spite of the fault. */
 static bool run(const fault *f) {
     group_fixture fixture;
     const kvf_allocator allocator = {.resize = resize, .user = &heap};
@@ -81,7 +81,7 @@ static bool run(const fault *f) {
     heap = (memory){0};
     (void)alarm(WATCHDOG_S);
     tell();
-    /* Where nothing fails nobody is to be late on a slow machine either. */
+    /* Without a fault, no rank may be late even on a slow machine. */
     const int64_t timeout_us = f->kind == NO_FAULT ? 20 * (int64_t)TIMEOUT_US : TIMEOUT_US;
     fixture_open(&fixture, RANKS,
                  &(fixture_options){.alone = true,
@@ -97,7 +97,7 @@ static bool run(const fault *f) {
     scenario_run(&fixture, &how);
     bool well = scenario_went_well(&fixture);
     fakenccl_fail_nothing();
-    fakenccl_forgive(); /* it may say who waits for whom */
+    fakenccl_forgive(); /* ranks may have waited for longer than its patience */
     fakecuda_fail_nothing();
     now.kind = NO_FAULT;
     fixture_close(&fixture);
@@ -119,7 +119,7 @@ static void test_every_nccl_call_fails(void **state) {
     static const struct {
         const char *name;
         uint64_t calls;
-        bool matters; /* to what the others get */
+        bool matters; /* to the other ranks' results */
     } functions[] = {
         {"ncclCommInitRankConfig", 1, true},
         {"ncclCommGetAsyncError", 9, true},
@@ -147,7 +147,7 @@ static void test_every_nccl_call_fails(void **state) {
                 bool well = run(&f);
                 assert_false(well && functions[i].matters);
             }
-    for (int rank = 0; rank < RANKS; rank++) /* whatever it is */
+    for (int rank = 0; rank < RANKS; rank++) /* any call */
         for (uint64_t nth = 1; nth < 60; nth += 1 + nth / 8)
             run(&(fault){NCCL_CALL, rank, NULL, nth, ncclInternalError, false});
 }

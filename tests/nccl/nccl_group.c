@@ -1,4 +1,4 @@
-/* Groups: how they are made, with what communicator, and how they end. */
+/* Groups: creation, the communicator, the end. */
 #include "group_fixture.h"
 
 #include "nccl/group.h"
@@ -10,7 +10,7 @@
 enum { COUNT = 12, SHORT_US = 300000 };
 
 static void work(fixture_rank *k) {
-    fixture_end(fixture_onboard(k, 3, COUNT, 7), KVF_OK);
+    fixture_expect_end(fixture_onboard(k, 3, COUNT, 7), KVF_OK);
     assert_true(fixture_onboarded(k, 3, COUNT, 7));
 }
 
@@ -39,8 +39,8 @@ static void use_parent(fixture_rank *k, ncclComm_t parent) {
     assert_int_equal(cudaStreamSynchronize(NULL), cudaSuccess);
 }
 
-/* It carries an id, and is as before when the group has ended, or was broken by rank 1's being
- * late. */
+/* The parent carries the id, and stays usable after the group has ended, or was broken because rank
+ * 1 was late. */
 static void live_with_parent(fixture_rank *k) {
     ncclComm_t parent = NULL;
     ncclUniqueId id;
@@ -50,30 +50,30 @@ static void live_with_parent(fixture_rank *k) {
     for (int i = 0; i < 2; i++) {
         test_expect(KVF_OK, fixture_join(k, &(kvf_group_options){.parent = parent}, &e), &e);
         assert_true(k->group->comm && k->group->comm != parent);
-        fixture_meet(k);
+        fixture_barrier(k);
         use_parent(k, parent);
         work(k);
         for (int late = 0; late < 2; late++) {
-            fixture_meet(k);
+            fixture_barrier(k);
             if (i == 1 && late == (k->rank == 1))
-                fixture_end(fixture_onboard(k, 3, COUNT, 7), KVF_ERR_BROKEN);
+                fixture_expect_end(fixture_onboard(k, 3, COUNT, 7), KVF_ERR_BROKEN);
         }
         fixture_leave(k);
-        fixture_meet(k);
+        fixture_barrier(k);
         fakenccl_forgive();
         use_parent(k, parent);
     }
     assert_int_equal(ncclCommDestroy(parent), ncclSuccess);
 }
 
-/* Rank 0 gets no id to carry: all are told in time, and the parent is as before. */
+/* Rank 0 gets no id to broadcast: all ranks fail in time, and the parent stays usable. */
 static void get_no_id(fixture_rank *k) {
     ncclComm_t parent = NULL;
     ncclUniqueId id;
     kvf_error e = {0};
     memcpy(&id, k->fixture->id, sizeof id);
     assert_int_equal(ncclCommInitRank(&parent, k->fixture->ranks, id, k->rank), ncclSuccess);
-    fixture_meet(k);
+    fixture_barrier(k);
     if (k->rank == 0)
         fakenccl_fail_call("ncclGetUniqueId", 1, ncclSystemError, false);
     kvf_status status = fixture_join(k, &(kvf_group_options){.parent = parent}, &e);
@@ -82,18 +82,25 @@ static void get_no_id(fixture_rank *k) {
         test_expect(KVF_ERR_ENGINE, status, &e);
     else
         test_expect(KVF_ERR_PEER, status, &e);
-    fixture_meet(k);
+    fixture_barrier(k);
     use_parent(k, parent);
     assert_int_equal(ncclCommDestroy(parent), ncclSuccess);
 }
 
-/* Making it fails, since rank 1 does something else: all are told in time, and nothing is left. */
+/* Creation fails because of rank 1: all ranks learn of it in time, and nothing leaks. */
 
-typedef enum way { STAYS_AWAY, NCCL_FAILS, NEVER_MADE, OTHER_TIMEOUT, OTHER_RANKS, WAYS } way;
+typedef enum failure {
+    STAYS_AWAY,
+    NCCL_FAILS,
+    NEVER_MADE,
+    OTHER_TIMEOUT,
+    OTHER_RANKS,
+    FAILURES
+} failure;
 
-static way now;
+static failure now;
 
-static void join_in_vain(fixture_rank *k) {
+static void fail_to_join(fixture_rank *k) {
     static const kvf_status expected[][2] = {
         [STAYS_AWAY] = {KVF_ERR_TIMEOUT, KVF_OK},
         [NCCL_FAILS] = {KVF_ERR_TIMEOUT, KVF_ERR_ENGINE},
@@ -113,27 +120,27 @@ static void join_in_vain(fixture_rank *k) {
         (void)fixture_join(k, &o, &e);
     if (now != OTHER_RANKS)
         test_expect(expected[now][odd], e.status, &e);
-    else if (e.status != KVF_ERR_ENGINE) /* whoever comes first is right */
+    else if (e.status != KVF_ERR_ENGINE) /* the first rank to arrive sets the number */
         test_expect(KVF_ERR_TIMEOUT, e.status, &e);
     assert_true(e.what || e.status == KVF_OK);
     if (now == OTHER_TIMEOUT) {
         assert_int_equal(e.index, 1);
-        assert_string_equal(e.what, "other options");
+        assert_string_equal(e.what, "has other options");
     }
     assert_null(k->group);
     assert_true(kvf__now() - begun < UINT64_C(4000) * SHORT_US);
-    fixture_meet(k);
+    fixture_barrier(k);
     if (now == OTHER_RANKS)
         fakenccl_forgive();
 }
 
 static void test_making_it_fails(void **state) {
     (void)state;
-    for (now = 0; now < WAYS; now++)
+    for (now = 0; now < FAILURES; now++)
         fixture_run_forms(
             3,
             &(fixture_options){.alone = true, .nccl.lag_us = now == NEVER_MADE ? 2 * SHORT_US : 0},
-            join_in_vain);
+            fail_to_join);
 }
 
 static void destroy_group_first(fixture_rank *k) {
@@ -150,24 +157,24 @@ static void destroy_group_first(fixture_rank *k) {
     assert_true(fixture_onboarded(k, 3, COUNT, 7));
 }
 
-static void live_often(fixture_rank *k) {
+static void join_often(fixture_rank *k) {
     kvf_error e = {0};
     for (int i = 0; i < 10; i++) {
-        fixture_meet(k);
+        fixture_barrier(k);
         if (k->rank == 0 && k->fixture->ranks > 1) {
             fakenccl_fail_call("ncclGetUniqueId", 1, ncclSystemError, false);
             assert_int_equal(kvf_group_id_create(k->fixture->id, &e), KVF_ERR_ENGINE);
             assert_int_equal(e.native_code, ncclSystemError);
             assert_int_equal(kvf_group_id_create(k->fixture->id, &e), KVF_OK);
         }
-        fixture_meet(k);
+        fixture_barrier(k);
         test_expect(KVF_OK, fixture_join(k, NULL, &e), &e);
         (i % 2 ? work : destroy_group_first)(k);
         fixture_leave(k);
     }
 }
 
-/* To the others' next operation; after it there is no group any more. */
+/* Rank 1 leaves while the others submit: they get PEER, and the group is broken. */
 static void leave_early(fixture_rank *k) {
     kvf_error e = {0};
     if (k->rank == 1) {
@@ -175,7 +182,7 @@ static void leave_early(fixture_rank *k) {
         k->group = NULL;
         return;
     }
-    fixture_end_with(fixture_onboard(k, 3, COUNT, 7), KVF_ERR_PEER, &e);
+    fixture_expect_end_with(fixture_onboard(k, 3, COUNT, 7), KVF_ERR_PEER, &e);
     assert_int_equal(e.index, 1);
     assert_non_null(strstr(e.what, "has left"));
     while (kvf_group_check(k->group, &e) == KVF_OK)
@@ -183,26 +190,26 @@ static void leave_early(fixture_rank *k) {
     assert_int_equal(e.status, KVF_ERR_BROKEN);
 }
 
-/* Several threads of a rank submit, in the same order on all ranks: each waits for the one before
- * its own, which another has submitted, while the rank's own thread looks on. */
+/* Several threads of a rank submit, in the same order on all ranks. Each waits for the operation
+ * before its own, which another thread has submitted, while the rank's main thread polls. */
 
 enum { THREADS = 4, TURNS = 60 };
 
-typedef struct crowd {
+typedef struct submitters {
     fixture_rank *rank;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    unsigned members, turns; /* that have begun */
+    unsigned members, turns; /* that have started */
     kvf_wire_op *newest;
-} crowd;
+} submitters;
 
-static void end_turn(crowd *c, kvf_wire_op *op, unsigned turn) {
-    fixture_end(op, KVF_OK);
+static void end_turn(submitters *c, kvf_wire_op *op, unsigned turn) {
+    fixture_expect_end(op, KVF_OK);
     assert_true(fixture_onboarded(c->rank, turn % (THREADS + 1) * COUNT, COUNT, turn));
 }
 
 static void *submit_in_turn(void *context) {
-    crowd *c = context;
+    submitters *c = context;
     pthread_mutex_lock(&c->lock);
     for (unsigned turn = c->members++; turn < TURNS; turn += THREADS) {
         while (c->turns < turn)
@@ -220,7 +227,7 @@ static void *submit_in_turn(void *context) {
     return NULL;
 }
 
-static void look_on(crowd *c) {
+static void watch_progress(submitters *c) {
     kvf_group_counters counters, before = {0};
     kvf_wire_op_stats stats;
     while (before.operations_submitted < TURNS) {
@@ -240,25 +247,25 @@ static void look_on(crowd *c) {
     }
 }
 
-static void be_a_crowd(fixture_rank *k) {
-    crowd c = {k, PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, NULL};
+static void submit_from_threads(fixture_rank *k) {
+    submitters c = {k, PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, NULL};
     pthread_t threads[THREADS];
     for (int i = 0; i < THREADS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, submit_in_turn, &c), 0);
-    look_on(&c);
+    watch_progress(&c);
     for (int i = 0; i < THREADS; i++)
         assert_int_equal(pthread_join(threads[i], NULL), 0);
     end_turn(&c, c.newest, TURNS - 1);
 }
 
-typedef struct piece {
+typedef struct test_case {
     int ranks;
     fixture_options options;
     void (*body)(fixture_rank *rank);
-} piece;
+} test_case;
 
 static void run(void **state) {
-    const piece *p = *state;
+    const test_case *p = *state;
     fixture_run_forms(p->ranks, &p->options, p->body);
 }
 
@@ -269,16 +276,16 @@ int main(void) {
     const fixture_options alone = {.alone = true}, none = {0}, brief = {.timeout_us = SHORT_US};
     const fixture_options both = {.alone = true, .timeout_us = SHORT_US};
     const struct CMUnitTest tests[] = {
-        {"what collectives may take", run, NULL, NULL, &(piece){2, limited, expect_config}},
-        {"a group of one", run, NULL, NULL, &(piece){1, none, work_without_nccl}},
-        {"a parent", run, NULL, NULL, &(piece){3, both, live_with_parent}},
-        {"no id for a parent", run, NULL, NULL, &(piece){3, both, get_no_id}},
+        {"what collectives may take", run, NULL, NULL, &(test_case){2, limited, expect_config}},
+        {"a group of one", run, NULL, NULL, &(test_case){1, none, work_without_nccl}},
+        {"a parent", run, NULL, NULL, &(test_case){3, both, live_with_parent}},
+        {"no id for a parent", run, NULL, NULL, &(test_case){3, both, get_no_id}},
         cmocka_unit_test(test_making_it_fails),
-        {"many lives of 1", run, NULL, NULL, &(piece){1, alone, live_often}},
-        {"many lives of 2", run, NULL, NULL, &(piece){2, alone, live_often}},
-        {"many lives of 3", run, NULL, NULL, &(piece){3, alone, live_often}},
-        {"one leaves early", run, NULL, NULL, &(piece){3, brief, leave_early}},
-        {"many threads", run, NULL, NULL, &(piece){3, none, be_a_crowd}},
+        {"many lives of 1", run, NULL, NULL, &(test_case){1, alone, join_often}},
+        {"many lives of 2", run, NULL, NULL, &(test_case){2, alone, join_often}},
+        {"many lives of 3", run, NULL, NULL, &(test_case){3, alone, join_often}},
+        {"one leaves early", run, NULL, NULL, &(test_case){3, brief, leave_early}},
+        {"many threads", run, NULL, NULL, &(test_case){3, none, submit_from_threads}},
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

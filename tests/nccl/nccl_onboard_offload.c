@@ -1,4 +1,4 @@
-/* Sharing out: onboarding to all ranks, offloading once in the group. */
+/* Onboarding to all ranks, and offloading once in the group. */
 #include "group_fixture.h"
 
 #include "nccl/group.h"
@@ -6,20 +6,20 @@
 
 #include <string.h>
 
-enum { PLANS = 3, MOST = RIG_SLOTS, LONG_US = 1000000, COPY_US = 40000 };
+enum { PLANS = 3, MOST = FIXTURE_SLOTS, LONG_US = 1000000, COPY_US = 40000 };
 
-/* Plans of so many blocks, each from a position on. The same positions may come in several. */
-typedef struct job {
+/* Plans of so many blocks, each from a position on. Plans may share positions. */
+typedef struct task {
     kvf_share share;
     size_t plans;
     uint64_t first[PLANS];
     size_t count[PLANS];
-    bool hashed, tracked;
-} job;
+    bool hashed, with_assignments;
+} task;
 
-static job current;
+static task current;
 
-/* One rank's arrays for it. */
+/* One rank's arrays for the task. */
 typedef struct lists {
     uint64_t host[PLANS][MOST], slots[PLANS][MOST];
     kvf_hash hashes[PLANS][MOST];
@@ -41,26 +41,26 @@ static unsigned content_of(uint64_t position) {
 }
 
 static uint64_t host_id(uint64_t position) {
-    return (position * 3 + 1) % RIG_SLOTS;
+    return (position * 3 + 1) % FIXTURE_SLOTS;
 }
 
-/* Scattered slots, other ones on every rank. Ids of the host are read by their owner only, and
- * nonsense elsewhere. */
+/* Slots are scattered and differ between ranks. Host ids are valid on their owner only, since no
+ * other rank may read them. */
 static void make_lists(const fixture_rank *k, lists *l, bool offload) {
     *l = (lists){0};
     for (size_t p = 0; p < current.plans; p++) {
         for (size_t i = 0; i < current.count[p]; i++, l->pairs++) {
             uint64_t position = current.first[p] + i;
             l->host[p][i] = owns(k, position) ? host_id(position) : UINT64_MAX;
-            l->slots[p][i] = (l->pairs * 5 + (uint64_t)k->rank) % RIG_SLOTS;
+            l->slots[p][i] = (l->pairs * 5 + (uint64_t)k->rank) % FIXTURE_SLOTS;
             l->owned += owns(k, position);
         }
         fixture_hashes(l->hashes[p], current.first[p], current.count[p]);
         l->plans[p] =
             (kvf_plan){current.first[p], current.count[p], offload ? l->slots[p] : l->host[p],
                        offload ? l->host[p] : l->slots[p],
-                       current.hashed || current.tracked ? l->hashes[p] : NULL};
-        if (current.tracked)
+                       current.hashed || current.with_assignments ? l->hashes[p] : NULL};
+        if (current.with_assignments)
             l->assignments[p] =
                 fixture_assignments(l->plans[p].dst_ids, current.count[p], current.first[p]);
     }
@@ -75,9 +75,9 @@ static void expect_assignments(lists *l) {
     }
 }
 
-/* What the plans make of it, counted another way than the module counts. */
+/* The number of chunks, computed differently from the module. */
 static size_t expected_chunks(const fixture_rank *k) {
-    size_t of[RIG_RANKS] = {0}, most = 0;
+    size_t of[FIXTURE_RANKS] = {0}, most = 0;
     size_t each = k->fixture->options.chunk_blocks ? k->fixture->options.chunk_blocks : 2;
     if (current.share == KVF_SHARE_RANK_0)
         each *= (size_t)k->fixture->ranks;
@@ -89,8 +89,8 @@ static size_t expected_chunks(const fixture_rank *k) {
     return (most + each - 1) / each;
 }
 
-/* Nothing has failed but what was refused; a group that has done one operation has counted what
- * that says of itself. */
+/* Only refused operations have failed. After a single operation, the group's counters equal its
+ * stats. */
 static void expect_counters(const fixture_rank *k, const kvf_wire_op_stats *stats) {
     kvf_group_counters c;
     char text[8192];
@@ -115,13 +115,13 @@ static void expect_stats(fixture_rank *k, kvf_wire_op *op, const lists *l) {
     kvf_wire_op_stats stats;
     kvf_wire_op_stats_get(op, &stats);
     expect_counters(k, &stats);
-    assert_int_equal(stats.host_bytes, l->owned * RIG_BLOCK);
+    assert_int_equal(stats.host_bytes, l->owned * FIXTURE_BLOCK);
     assert_int_equal(stats.blocks, l->pairs);
     assert_true(stats.wait_us >= 0 && stats.run_us >= 0);
     if (k->fixture->ranks == 1)
         return;
     assert_int_equal(stats.chunks, expected_chunks(k));
-    assert_true(stats.wire_bytes >= l->pairs * RIG_BLOCK);
+    assert_true(stats.wire_bytes >= l->pairs * FIXTURE_BLOCK);
 }
 
 static void onboard(fixture_rank *k) {
@@ -134,7 +134,7 @@ static void onboard(fixture_rank *k) {
             if (owns(k, current.first[p] + i))
                 fixture_fill_host(k, l.host[p][i], content_of(current.first[p] + i));
     const kvf_wire_submit_options how = {.share = current.share,
-                                         .dst = current.tracked ? l.assignments : NULL};
+                                         .dst = current.with_assignments ? l.assignments : NULL};
     test_expect(KVF_OK,
                 kvf_wire_onboard(k->wire, k->host_tier, l.plans, current.plans, &how, &op, &e), &e);
     test_expect(KVF_OK, kvf_wire_op_wait(op, 20 * 1000 * 1000, &e), &e);
@@ -148,7 +148,7 @@ static void onboard(fixture_rank *k) {
 }
 
 static void set_plan(kvf_share share, uint64_t first, size_t count) {
-    current = (job){.share = share, .plans = 1, .first = {first}, .count = {count}};
+    current = (task){.share = share, .plans = 1, .first = {first}, .count = {count}};
 }
 
 static void test_onboard_striped(void **state) {
@@ -159,7 +159,7 @@ static void test_onboard_striped(void **state) {
     }
 }
 
-static void test_onboard_from_the_first(void **state) {
+static void test_onboard_from_rank_0(void **state) {
     (void)state;
     for (int ranks = 1; ranks <= 8; ranks += ranks < 3 ? 1 : 5) {
         set_plan(KVF_SHARE_RANK_0, 5, 23);
@@ -178,17 +178,17 @@ static void test_chunks_of_all_sizes(void **state) {
             }
 }
 
-/* Of two sequences with a common beginning, and one that is elsewhere. */
+/* Two sequences with a common prefix, and another one. */
 static void test_several_plans(void **state) {
     (void)state;
     for (int ranks = 1; ranks <= 4; ranks++)
         for (int share = KVF_SHARE_STRIPED; share <= KVF_SHARE_RANK_0; share++) {
-            current = (job){.share = (kvf_share)share,
-                            .plans = 3,
-                            .first = {0, 0, 40},
-                            .count = {20, 11, 14},
-                            .hashed = ranks == 2,
-                            .tracked = ranks != 2};
+            current = (task){.share = (kvf_share)share,
+                             .plans = 3,
+                             .first = {0, 0, 40},
+                             .count = {20, 11, 14},
+                             .hashed = ranks == 2,
+                             .with_assignments = ranks != 2};
             fixture_run_forms(ranks, NULL, onboard);
         }
 }
@@ -196,21 +196,23 @@ static void test_several_plans(void **state) {
 static void test_few_blocks_and_none(void **state) {
     (void)state;
     for (size_t count = 0; count < 4; count++) {
-        current =
-            (job){.plans = 2, .first = {0, 9}, .count = {count, count / 2}, .tracked = count > 1};
+        current = (task){.plans = 2,
+                         .first = {0, 9},
+                         .count = {count, count / 2},
+                         .with_assignments = count > 1};
         fixture_run_forms(4, NULL, onboard);
     }
-    current = (job){.plans = 0};
+    current = (task){.plans = 0};
     fixture_run_forms(3, NULL, onboard);
 }
 
-/* On the wire everybody puts in its part and no more, and there is one collective a chunk. What the
- * ranks have gathered before, making the group and wire, and 64 bytes a gather come on top. */
+/* Every rank contributes its part of the bytes and no more, in one collective per chunk. Gathers
+ * add 64 bytes each, including those of creating the group and wire. */
 static void expect_traffic(fixture_rank *k) {
     const bool striped = current.share == KVF_SHARE_STRIPED;
     const fakenccl_traffic gathered = fakenccl_traffic_of(k->rank, FAKENCCL_ALL_GATHER);
     const fakenccl_traffic cast = fakenccl_traffic_of(k->rank, FAKENCCL_BROADCAST);
-    const uint64_t all = current.count[0] * RIG_BLOCK, chunks = expected_chunks(k);
+    const uint64_t all = current.count[0] * FIXTURE_BLOCK, chunks = expected_chunks(k);
     kvf_group_counters c = {0};
     assert_int_equal(kvf_group_counters_get(k->group, &c, NULL), KVF_OK);
     assert_int_equal(gathered.operations, c.gathers + (striped ? chunks : 0));
@@ -223,9 +225,9 @@ static void expect_traffic(fixture_rank *k) {
 
 static void onboard_and_count(fixture_rank *k) {
     onboard(k);
-    fixture_meet(k);
+    fixture_barrier(k);
     expect_traffic(k);
-    fixture_meet(k);
+    fixture_barrier(k);
 }
 
 static void test_bytes_on_the_wire(void **state) {
@@ -238,7 +240,7 @@ static void test_bytes_on_the_wire(void **state) {
     }
 }
 
-/* What the wire lies in, by what NCCL has. */
+/* The memory of a wire, by what NCCL supports. */
 static kvf_wire_memory expected_memory;
 
 static void explain(fixture_rank *k) {
@@ -248,14 +250,14 @@ static void explain(fixture_rank *k) {
     assert_int_equal(!e.reason, e.memory == KVF_WIRE_WINDOW);
     assert_int_equal(e.chunks, 2);
     assert_int_equal(e.chunk_blocks, 5 * k->fixture->ranks);
-    assert_true(e.bytes >= (size_t)10 * (size_t)k->fixture->ranks * RIG_BLOCK);
+    assert_true(e.bytes >= (size_t)10 * (size_t)k->fixture->ranks * FIXTURE_BLOCK);
     assert_int_equal(e.nccl_version > 0, k->fixture->ranks > 1);
     assert_int_equal(kvf_wire_explain(NULL, &e, NULL), KVF_ERR_INVALID);
     assert_int_equal(kvf_wire_explain(k->wire, NULL, NULL), KVF_ERR_INVALID);
     onboard(k);
 }
 
-static void test_what_the_wire_lies_in(void **state) {
+static void test_wire_memory(void **state) {
     (void)state;
     static const struct {
         fakenccl_config config;
@@ -291,7 +293,7 @@ static void offload(fixture_rank *k) {
     test_expect(KVF_OK, kvf_wire_op_wait(op, 20 * 1000 * 1000, &e), &e);
     kvf_wire_op_stats_get(op, &stats);
     assert_int_equal(stats.blocks, l.owned);
-    assert_int_equal(stats.host_bytes, l.owned * RIG_BLOCK);
+    assert_int_equal(stats.host_bytes, l.owned * FIXTURE_BLOCK);
     assert_int_equal(stats.wire_bytes, 0);
     kvf_wire_op_release(op);
     for (size_t i = 0; i < current.count[0]; i++) {
@@ -310,8 +312,8 @@ static void test_offload_once_in_the_group(void **state) {
     }
 }
 
-/* The assignments are the host tier's, whose ids all ranks know. */
-static void offload_tracked(fixture_rank *k) {
+/* The assignments are those of the host tier, whose ids all ranks know. */
+static void offload_with_assignments(fixture_rank *k) {
     uint64_t slots[16], ids[16];
     kvf_hash hashes[16];
     kvf_wire_op *op = NULL;
@@ -327,25 +329,25 @@ static void offload_tracked(fixture_rank *k) {
     const kvf_wire_submit_options how = {.dst = &assignments};
     test_expect(KVF_OK, kvf_wire_offload(k->wire, k->host_tier, &plan, 1, &how, &op, &e), &e);
     assert_int_equal(kvf_assignments_staged_count(assignments), 16);
-    fixture_end(op, KVF_OK);
+    fixture_expect_end(op, KVF_OK);
     fixture_expect_phases(assignments, 16, 0);
     kvf_assignments_destroy(assignments);
 }
 
 static void test_offload_with_assignments(void **state) {
     (void)state;
-    fixture_run_forms(3, NULL, offload_tracked);
+    fixture_run_forms(3, NULL, offload_with_assignments);
 }
 
 /* Callbacks */
 
-typedef struct told {
+typedef struct seen {
     unsigned times;
     kvf_status status;
-} told;
+} seen;
 
 static void note(void *user, const kvf_error *error) {
-    told *t = user;
+    seen *t = user;
     t->times++;
     t->status = error->status;
 }
@@ -353,9 +355,9 @@ static void note(void *user, const kvf_error *error) {
 static void submit_with_callback(fixture_rank *k) {
     const uint64_t host[] = {3, 4}, slots[] = {8, 9};
     const kvf_plan plan = {0, 2, host, slots, NULL};
-    told polled = {0}, released = {0}, dropped = {0};
+    seen polled = {0}, released = {0}, dropped = {0};
     kvf_wire_op *ops[3];
-    told *all[] = {&polled, &released, &dropped};
+    seen *all[] = {&polled, &released, &dropped};
     kvf_error e = {0};
     for (size_t i = 0; i < 3; i++) {
         const kvf_wire_submit_options how = {.callback = note, .user = all[i]};
@@ -374,7 +376,7 @@ static void submit_with_callback(fixture_rank *k) {
     kvf_wire_op_release(ops[0]);
     kvf_wire_op_release(ops[1]);
     assert_int_equal(released.times, 1);
-    assert_true(dropped.times <= 1); /* only if it was over when it was released */
+    assert_true(dropped.times <= 1); /* only if it had ended when it was released */
 }
 
 static void test_callbacks(void **state) {
@@ -384,8 +386,7 @@ static void test_callbacks(void **state) {
 
 /* Released early */
 
-/* The flight returns at once, and what the group still does, it does without the assignments
- * object. */
+/* The flight returns at once, and the group finishes without the assignments. */
 static void release_early(fixture_rank *k) {
     uint64_t host[8], slots[8];
     kvf_hash hashes[8];
@@ -398,13 +399,13 @@ static void release_early(fixture_rank *k) {
     const kvf_plan plan = {0, 8, host, slots, hashes};
     const kvf_wire_submit_options how = {.dst = &assignments};
     if (k->rank == 0)
-        fixture_meet(k);
+        fixture_barrier(k);
     test_expect(KVF_OK, kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, &how, &op, &e), &e);
     kvf_wire_op_release(op);
     assert_int_equal(assignments->holders, 0);
     if (k->rank > 0) {
         fixture_expect_phases(assignments, 0, 8);
-        fixture_meet(k);
+        fixture_barrier(k);
     }
     kvf_assignments_destroy(assignments);
 }
@@ -412,11 +413,11 @@ static void release_early(fixture_rank *k) {
 static void test_release_before_the_end(void **state) {
     (void)state;
     for (int i = 0; i < 6; i++)
-        fixture_run(3, &(fixture_options){.form = i % 2 ? RIG_THREADED : RIG_NO_THREAD},
+        fixture_run(3, &(fixture_options){.form = i % 2 ? FIXTURE_THREADED : FIXTURE_NO_THREAD},
                     release_early);
 }
 
-/* An assignments object that is gone by the end is none of the operation's business any more. */
+/* An operation ends well after its assignments were destroyed. */
 static void destroy_assignments_early(fixture_rank *k) {
     const uint64_t host[] = {3, 4}, slots[] = {8, 9};
     kvf_hash hashes[2];
@@ -428,7 +429,7 @@ static void destroy_assignments_early(fixture_rank *k) {
     const kvf_wire_submit_options how = {.dst = &assignments};
     test_expect(KVF_OK, kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, &how, &op, &e), &e);
     kvf_assignments_destroy(assignments);
-    fixture_end(op, KVF_OK);
+    fixture_expect_end(op, KVF_OK);
 }
 
 static void test_assignments_destroyed_in_between(void **state) {
@@ -509,7 +510,7 @@ static void use_two_wires(fixture_rank *k) {
                          KVF_ERR_LAYOUT);
     }
     for (size_t i = 0; i < 2; i++) {
-        fixture_end(ops[i], KVF_OK);
+        fixture_expect_end(ops[i], KVF_OK);
         const char *shadow = fakecuda_shadow(p.device[i], PAGES * page_bytes[i]);
         for (size_t b = 0; b < PAGES * page_bytes[i]; b++)
             assert_int_equal(shadow[b], 7 + i);
@@ -535,8 +536,8 @@ static void refuse(fixture_rank *k, const kvf_plan *plans, size_t count,
     assert_null(op);
 }
 
-static void submit_badly(fixture_rank *k) {
-    const uint64_t good[] = {1, 2, 3}, far[] = {4, 5, RIG_SLOTS}, other[] = {7, 8, 3};
+static void submit_bad_arguments(fixture_rank *k) {
+    const uint64_t good[] = {1, 2, 3}, far[] = {4, 5, FIXTURE_SLOTS}, other[] = {7, 8, 3};
     kvf_hash hashes[3];
     kvf_error e;
     kvf_wire_op *op = NULL;
@@ -553,7 +554,7 @@ static void submit_badly(fixture_rank *k) {
     refuse(k, plans, 1, &(kvf_wire_submit_options){.share = (kvf_share)2}, KVF_ERR_INVALID, &e);
     refuse(k, plans, 1, &(kvf_wire_submit_options){.host_layout = 1}, KVF_ERR_RANGE, &e);
     refuse(k, plans, 2, NULL, KVF_ERR_RANGE, &e);
-    assert_int_equal(e.id, RIG_SLOTS);
+    assert_int_equal(e.id, FIXTURE_SLOTS);
     assert_int_equal(e.index, 1);
     assert_int_equal(e.other_index, 2);
     plans[1].dst_ids = other;
@@ -579,7 +580,7 @@ static void submit_badly(fixture_rank *k) {
     kvf_assignments_destroy(assignments[1]);
 }
 
-static void make_wires_badly(fixture_rank *k) {
+static void make_bad_wires(fixture_rank *k) {
     kvf_wire *wire = NULL;
     kvf_error e;
     const kvf_wire_options good = {.device = k->device};
@@ -605,7 +606,7 @@ static void make_wires_badly(fixture_rank *k) {
     assert_int_equal(kvf_wire_op_wait(NULL, 0, NULL), KVF_ERR_INVALID);
 }
 
-static void make_groups_badly(fixture_rank *k) {
+static void make_bad_groups(fixture_rank *k) {
     kvf_group *group = NULL;
     kvf_engine *host = NULL;
     kvf_error e = {0};
@@ -644,15 +645,15 @@ static void make_groups_badly(fixture_rank *k) {
 }
 
 static void refuse_all(fixture_rank *k) {
-    submit_badly(k);
-    make_wires_badly(k);
-    make_groups_badly(k);
+    submit_bad_arguments(k);
+    make_bad_wires(k);
+    make_bad_groups(k);
     onboard(k);
 }
 
-/* What rank 1 is refused, takes its turn: the others are told so, and the next one of all works. */
+/* A refused submit of rank 1 takes its turn: the others get PEER, and the next operation works. */
 static void refuse_one(fixture_rank *k) {
-    const uint64_t ids[] = {1, 2, 3}, twice[] = {4, 5, 4}, far[] = {4, 5, RIG_SLOTS};
+    const uint64_t ids[] = {1, 2, 3}, twice[] = {4, 5, 4}, far[] = {4, 5, FIXTURE_SLOTS};
     kvf_wire *none = NULL;
     kvf_wire_op *op = NULL;
     for (int way = 0; way < 4; way++) {
@@ -660,12 +661,12 @@ static void refuse_one(fixture_rank *k) {
         kvf_error e = {0};
         const kvf_plan plan = {0, 3, ids, odd ? (way == 0 ? twice : far) : ids, NULL};
         const kvf_wire_options wire = {.device = k->device, .device_layout = odd ? 1 : 0};
-        const kvf_handover hand = {1, 1, plan, NULL};
+        const kvf_handover handover = {1, 1, plan, NULL};
         kvf_status status;
         if (way < 2)
             status = kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, NULL, &op, &e);
         else if (way == 2)
-            status = kvf_wire_hand_over(k->wire, &hand, 1, NULL, &op, &e);
+            status = kvf_wire_hand_over(k->wire, &handover, 1, NULL, &op, &e);
         else
             status = kvf_wire_create(k->group, &wire, &none, &e);
         if (odd) {
@@ -674,7 +675,7 @@ static void refuse_one(fixture_rank *k) {
         }
         if (way < 3) {
             test_expect(KVF_OK, status, &e);
-            fixture_end_with(op, KVF_ERR_PEER, &e);
+            fixture_expect_end_with(op, KVF_ERR_PEER, &e);
         }
         assert_int_equal(e.status, KVF_ERR_PEER);
         assert_int_equal(e.index, 1);
@@ -689,9 +690,8 @@ static void test_refusals_change_nothing(void **state) {
     fixture_run_forms(3, NULL, refuse_one);
 }
 
-/* When submit returns, all of the operation stands in the caller's stream, however slowly NCCL gets
- * its calls there: what is put into it then runs after the operation, and nothing is left to wait
- * for. */
+/* When submit returns, all of the operation is in the caller's stream, however slowly NCCL enqueues
+ * its calls. Later work in the stream runs after the operation. */
 static void onboard_in_order(fixture_rank *k) {
     for (unsigned n = 0; n < 3; n++) {
         kvf_wire_op *op = fixture_onboard(k, 8 * n, 7, n);
@@ -707,12 +707,12 @@ static void onboard_in_order(fixture_rank *k) {
 
 static void test_in_the_callers_stream(void **state) {
     (void)state;
-    fixture_run(3, &(fixture_options){.form = RIG_ORDERED, .nccl = {.lag_us = 20000}},
+    fixture_run(3, &(fixture_options){.form = FIXTURE_ORDERED, .nccl = {.lag_us = 20000}},
                 onboard_in_order);
 }
 
-/* Whatever an offload leaves each rank to do, all go on at the same place of the wire, which NCCL
- * wants of windows, and the fake sees to it. */
+/* However uneven the offloads were, all ranks use the same place of the wire next. NCCL requires
+ * that of windows, and the fake checks it. */
 static void offload_unevenly(fixture_rank *k) {
     kvf_wire_op *op = NULL;
     kvf_error e = {0};
@@ -723,8 +723,8 @@ static void offload_unevenly(fixture_rank *k) {
                                                  n % 2 == 0 ? KVF_SHARE_RANK_0 : KVF_SHARE_STRIPED};
         fixture_fill_device(k, kept, n);
         test_expect(KVF_OK, kvf_wire_offload(k->wire, k->host_tier, &plan, 1, &how, &op, &e), &e);
-        fixture_end(op, KVF_OK);
-        fixture_end(fixture_onboard(k, 0, 7, n), KVF_OK);
+        fixture_expect_end(op, KVF_OK);
+        fixture_expect_end(fixture_onboard(k, 0, 7, n), KVF_OK);
         assert_true(fixture_onboarded(k, 0, 7, n));
     }
 }
@@ -734,9 +734,9 @@ static void test_the_same_place_on_all_ranks(void **state) {
     fixture_run(3, NULL, offload_unevenly);
 }
 
-/* A wire that not all destroy stays registered everywhere, and the group goes on. */
+/* A wire that only some ranks destroy stays registered on all, and the group goes on. */
 static void destroy_alone(fixture_rank *k) {
-    const kvf_wire_options options = {.device = k->device, .chunk_bytes = RIG_BLOCK};
+    const kvf_wire_options options = {.device = k->device, .chunk_bytes = FIXTURE_BLOCK};
     kvf_wire *other = NULL, *third = NULL;
     kvf_error e = {0};
     test_expect(KVF_OK, kvf_wire_create(k->group, &options, &other, &e), &e);
@@ -745,7 +745,7 @@ static void destroy_alone(fixture_rank *k) {
     else
         kvf_wire_destroy(other);
     test_expect(KVF_OK, kvf_wire_create(k->group, &options, &third, &e), &e);
-    fixture_end(fixture_onboard(k, 0, 7, 3), KVF_OK);
+    fixture_expect_end(fixture_onboard(k, 0, 7, 3), KVF_OK);
     assert_true(fixture_onboarded(k, 0, 7, 3));
     kvf_wire_destroy(third);
     fixture_leave(k);
@@ -758,25 +758,25 @@ static void test_a_wire_that_some_destroy(void **state) {
     fixture_run_forms(3, NULL, destroy_alone);
 }
 
-/* Rank 0 alone stores, for longer than the timeout; the others hear that it goes on. */
+/* Only rank 0 stores, for longer than the timeout; check-ins tell the others that it goes on. */
 static void store_for_long(fixture_rank *k) {
-    uint64_t ids[RIG_SLOTS], slots[RIG_SLOTS];
+    uint64_t ids[FIXTURE_SLOTS], slots[FIXTURE_SLOTS];
     kvf_wire_op *op = NULL;
     kvf_error e = {0};
-    for (uint64_t i = 0; i < RIG_SLOTS; i++) {
+    for (uint64_t i = 0; i < FIXTURE_SLOTS; i++) {
         ids[i] = i;
-        slots[i] = 5 * i % RIG_SLOTS; /* apart */
+        slots[i] = 5 * i % FIXTURE_SLOTS; /* apart */
     }
-    const kvf_plan plan = {0, RIG_SLOTS, slots, ids, NULL};
+    const kvf_plan plan = {0, FIXTURE_SLOTS, slots, ids, NULL};
     const kvf_wire_submit_options how = {.share = KVF_SHARE_RANK_0};
     if (k->rank == 0)
         fakecuda_delay(FAKECUDA_COPY, COPY_US);
-    fixture_meet(k);
+    fixture_barrier(k);
     uint64_t begun = kvf__now();
     test_expect(KVF_OK, kvf_wire_offload(k->wire, k->host_tier, &plan, 1, &how, &op, &e), &e);
-    fixture_end(op, KVF_OK);
+    fixture_expect_end(op, KVF_OK);
     if (k->rank == 0 && kvf__now() - begun < UINT64_C(1000) * LONG_US)
-        fail_msg("it took %d ms only", (int)((kvf__now() - begun) / 1000000));
+        fail_msg("it took only %d ms", (int)((kvf__now() - begun) / 1000000));
 }
 
 static void test_longer_than_the_timeout(void **state) {
@@ -794,12 +794,12 @@ int main(void) {
         return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_onboard_striped),
-        cmocka_unit_test(test_onboard_from_the_first),
+        cmocka_unit_test(test_onboard_from_rank_0),
         cmocka_unit_test(test_chunks_of_all_sizes),
         cmocka_unit_test(test_several_plans),
         cmocka_unit_test(test_few_blocks_and_none),
         cmocka_unit_test(test_bytes_on_the_wire),
-        cmocka_unit_test(test_what_the_wire_lies_in),
+        cmocka_unit_test(test_wire_memory),
         cmocka_unit_test(test_offload_once_in_the_group),
         cmocka_unit_test(test_offload_with_assignments),
         cmocka_unit_test(test_callbacks),

@@ -1,5 +1,5 @@
-/* Ranks as processes, one of which is killed in the middle: the others are told in time,
- * and can go their own way. Only the children use CUDA. */
+/* Ranks as processes, one of which is killed: the others learn of it in time and go on without it.
+ * Only the children use CUDA. */
 #include "group_fixture.h"
 #include "needs.h"
 
@@ -14,23 +14,24 @@
 
 enum { RANKS = 3, COUNT = 24, WATCHDOG_S = 120, TIMEOUT_US = 500000 };
 
-/* NCCL's operations: two gathers for group and wire, and in a round one, four chunks and a vote. */
+/* NCCL's operations: two gathers for group and wire; then in each round a gather, four chunks and a
+ * vote. */
 enum { FIRST_VOTE = 8, LAST_VOTE = 14 };
 
-/* What the processes of a test share. */
+/* Shared by the processes of a test. */
 typedef struct shared {
     unsigned char id[KVF_GROUP_ID_BYTES];
-    int victim;     /* -1: nobody dies */
-    uint64_t point; /* NCCL's operation at which it dies by itself; 0: before all of them */
-    bool killed;    /* by the test, so many us after its third round */
-    atomic_uint rounds[RANKS]; /* operations that went well */
-    atomic_int ended;          /* ranks that know of no more */
+    int victim;     /* -1: none */
+    uint64_t point; /* number of the NCCL operation at which it dies; 0: before the first */
+    bool killed;    /* instead, the test kills it `point` us after its third round */
+    atomic_uint rounds[RANKS]; /* successful operations */
+    atomic_int ended;          /* ranks that have finished their rounds */
 } shared;
 
 static shared *all;
 
 static uint64_t slot_of(const fixture_rank *k, unsigned i) {
-    return (i * 5 + (unsigned)k->rank) % RIG_SLOTS;
+    return (i * 5 + (unsigned)k->rank) % FIXTURE_SLOTS;
 }
 
 static void expect_blocks(const fixture_rank *k, unsigned round) {
@@ -38,7 +39,7 @@ static void expect_blocks(const fixture_rank *k, unsigned round) {
         assert_true(fixture_device_is(k, slot_of(k, i), i + round));
 }
 
-/* One round: everybody gets all blocks. */
+/* One round: every rank gets all blocks. */
 static kvf_status onboard(fixture_rank *k, unsigned round, kvf_error *e) {
     uint64_t ids[COUNT], slots[COUNT];
     kvf_hash hashes[COUNT];
@@ -64,7 +65,7 @@ static kvf_status onboard(fixture_rank *k, unsigned round, kvf_error *e) {
     return status;
 }
 
-/* One operation at most is in doubt, and whatever has landed anywhere is here, too. */
+/* At most one operation is in doubt, and blocks that have landed on any rank are on this one. */
 static void compare(const fixture_rank *k, unsigned rounds) {
     atomic_fetch_add(&all->ended, 1);
     while (atomic_load(&all->ended) < RANKS - 1)
@@ -98,8 +99,8 @@ static void work(fixture_rank *k) {
     fixture_expect_idle(k);
 }
 
-/* In a thread of its own, so that a check that fails ends the child and not the test that it is a
- * copy of. */
+/* Runs in a thread of its own, so that a failed check ends the child and not the test that it was
+ * forked from. */
 static void *live(void *context) {
     group_fixture *fixture = context;
     memcpy(fixture->id, all->id, sizeof fixture->id);

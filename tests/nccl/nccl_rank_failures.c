@@ -1,5 +1,5 @@
-/* Ranks that disagree, are late, fail or skip something: what all are told, and what becomes of
- * them. */
+/* Ranks that disagree, are late, fail or skip an operation: the results on all ranks, and whether
+ * the group goes on. */
 #include "failure_scenario.h"
 
 #include "nccl/group.h"
@@ -12,7 +12,7 @@
 
 enum { COUNT = 12, RANKS = 3, FIRST = 4, OTHER = 30, POSITION = 6 };
 
-/* Of those who live nobody may be held up for that long. */
+/* No living rank may be delayed for that long. */
 #ifdef __SANITIZE_THREAD__
 enum { SHORT_US = 1500000 };
 #else
@@ -27,10 +27,10 @@ static double now_s(void) {
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* All operations name the same rank. */
+/* All ranks get the same index. */
 static void end_as_peer(kvf_wire_op *op, const char *part) {
     kvf_error e;
-    fixture_end_with(op, KVF_ERR_PEER, &e);
+    fixture_expect_end_with(op, KVF_ERR_PEER, &e);
     assert_true((e.fields & KVF_ERROR_INDEX) != 0);
     assert_int_equal(e.index, victim);
     if (!strstr(e.what, part))
@@ -39,7 +39,7 @@ static void end_as_peer(kvf_wire_op *op, const char *part) {
 
 static void end_as_broken(kvf_wire_op *op) {
     kvf_error e;
-    fixture_end_with(op, KVF_ERR_BROKEN, &e);
+    fixture_expect_end_with(op, KVF_ERR_BROKEN, &e);
     assert_false((e.fields & KVF_ERROR_INDEX) != 0);
 }
 
@@ -50,29 +50,29 @@ static void expect_broken(fixture_rank *k) {
     assert_int_equal(kvf_wire_refuse(k->wire, KVF_ERR_CORRUPT, NULL), KVF_ERR_BROKEN);
 }
 
-/* A good operation of all, to see that the group goes on. */
+/* A valid operation of all ranks shows that the group goes on. */
 static void go_on(fixture_rank *k) {
     kvf_error e = {0};
-    fixture_meet(k);
+    fixture_barrier(k);
     test_expect(KVF_OK, kvf_group_check(k->group, &e), &e);
-    fixture_end(fixture_onboard(k, 40, COUNT, 90), KVF_OK);
+    fixture_expect_end(fixture_onboard(k, 40, COUNT, 90), KVF_OK);
     assert_true(fixture_onboarded(k, 40, COUNT, 90));
     fixture_expect_idle(k);
 }
 
-/* ... and that a new one can be made where it does not. */
-static void begin_anew(fixture_rank *k) {
+/* A new group can be made after a broken one. */
+static void make_new_group(fixture_rank *k) {
     kvf_error e = {0};
     fixture_leave(k);
-    fixture_meet(k);
+    fixture_barrier(k);
     if (k->rank == 0)
         test_expect(KVF_OK, kvf_group_id_create(k->fixture->id, &e), &e);
-    fixture_meet(k);
+    fixture_barrier(k);
     test_expect(KVF_OK, fixture_join(k, NULL, &e), &e);
     go_on(k);
 }
 
-/* Disagreement: what one rank does otherwise */
+/* Disagreement: one rank submits something else */
 
 typedef enum twist {
     OTHER_POSITION,
@@ -99,7 +99,7 @@ static void disagree(fixture_rank *k) {
     kvf_wire *other = NULL;
     kvf_error e = {0};
     uint64_t first = odd && now == OTHER_POSITION ? POSITION + 1 : POSITION;
-    const kvf_wire_options same = {.device = k->device, .chunk_bytes = (size_t)2 * RIG_BLOCK};
+    const kvf_wire_options same = {.device = k->device, .chunk_bytes = (size_t)2 * FIXTURE_BLOCK};
     for (uint64_t i = 0; i < COUNT; i++) {
         ids[i] = i;
         fixture_fill_device(k, i, 200);
@@ -122,14 +122,14 @@ static void disagree(fixture_rank *k) {
     if (odd && now == FAILS)
         ids[COUNT - 1] = ids[0];
     size_t count = odd && now == OTHER_PLANS ? 2 : 1;
-    const kvf_handover hand = {victim, victim, {0, 1, ids, &ids[1], NULL}, NULL};
+    const kvf_handover handover = {victim, victim, {0, 1, ids, &ids[1], NULL}, NULL};
     kvf_wire *wire = odd && other ? other : k->wire;
-    fixture_meet(k);
+    fixture_barrier(k);
     kvf_status status = KVF_OK;
     if (odd && now == REFUSES)
         status = kvf_wire_refuse(wire, KVF_ERR_CORRUPT, &e);
     else if (odd && now == HANDS_OVER)
-        status = kvf_wire_hand_over(wire, &hand, 1, NULL, &op, &e);
+        status = kvf_wire_hand_over(wire, &handover, 1, NULL, &op, &e);
     else if (odd && now == OTHER_KIND)
         status = kvf_wire_offload(wire, k->host_tier, plans, count, &how, &op, &e);
     else
@@ -152,12 +152,12 @@ static void disagree(fixture_rank *k) {
 static void disagree_in_all_ways(fixture_rank *k) {
     for (int odd = 0; odd < RANKS; odd++)
         for (int way = 0; way < TWISTS; way++) {
-            fixture_meet(k);
+            fixture_barrier(k);
             if (k->rank == 0) {
                 victim = odd;
                 now = (twist)way;
             }
-            fixture_meet(k);
+            fixture_barrier(k);
             disagree(k);
         }
 }
@@ -167,7 +167,7 @@ static void test_disagreement(void **state) {
     fixture_run_forms(RANKS, NULL, disagree_in_all_ways);
 }
 
-/* Lists of hand-overs that differ, in what only two of the ranks use. */
+/* Lists of hand-overs differ in a part that concerns only two of the ranks. */
 static void disagree_on_hands(fixture_rank *k) {
     for (int way = 0; way < 5; way++) {
         const uint64_t from[] = {1, 2, 3}, to[] = {11, 12, 13};
@@ -175,19 +175,19 @@ static void disagree_on_hands(fixture_rank *k) {
         kvf_wire_op *op = NULL;
         kvf_error e = {0};
         fixture_hashes(hashes, 0, 3);
-        kvf_handover hands[2] = {{1, 0, {0, 3, from, to, hashes}, NULL},
-                                 {1, 2, {0, 3, from, to, NULL}, NULL}};
+        kvf_handover handovers[2] = {{1, 0, {0, 3, from, to, hashes}, NULL},
+                                     {1, 2, {0, 3, from, to, NULL}, NULL}};
         const bool odd = k->rank == victim;
-        hands[0].plan.count -= odd && way == 0;
+        handovers[0].plan.count -= odd && way == 0;
         hashes[2].high ^= odd && way == 1 ? 4 : 0;
         if (odd && way == 2)
-            hands[0].plan.src_hashes = NULL;
+            handovers[0].plan.src_hashes = NULL;
         if (odd && way == 3)
-            hands[0].to = 2 * (hands[1].to = 0) + 2; /* the other way round */
+            handovers[0].to = 2 * (handovers[1].to = 0) + 2; /* swaps the two */
         const size_t count = odd && way == 4 ? 1 : 2;
         fixture_fill_device(k, 11, 200);
-        fixture_meet(k);
-        test_expect(KVF_OK, kvf_wire_hand_over(k->wire, hands, count, NULL, &op, &e), &e);
+        fixture_barrier(k);
+        test_expect(KVF_OK, kvf_wire_hand_over(k->wire, handovers, count, NULL, &op, &e), &e);
         end_as_peer(op, "");
         assert_true(fixture_device_is(k, 11, 200));
         go_on(k);
@@ -200,11 +200,11 @@ static void test_hands_that_differ(void **state) {
         fixture_run(RANKS, NULL, disagree_on_hands);
 }
 
-/* Ranks that create wires unlike each other's, or something else. */
+/* One rank creates a different wire, or submits an operation instead. */
 static void create_otherwise(fixture_rank *k) {
     for (int way = 0; way < 3; way++) {
         const bool odd = k->rank == victim;
-        kvf_wire_options options = {.device = k->device, .chunk_bytes = (size_t)4 * RIG_BLOCK};
+        kvf_wire_options options = {.device = k->device, .chunk_bytes = (size_t)4 * FIXTURE_BLOCK};
         kvf_wire *wire = NULL;
         kvf_wire_op *op = NULL;
         kvf_error e = {0};
@@ -230,14 +230,14 @@ static void test_wires_that_differ(void **state) {
         fixture_run(RANKS, NULL, create_otherwise);
 }
 
-/* Out of step: one rank leaves an operation out, so that its next one meets the others' first. */
+/* One rank skips an operation, so that its second meets the others' first. */
 static void skip_one(fixture_rank *k) {
     kvf_error e = {0};
     kvf_wire_op *ops[3] = {0};
     for (unsigned n = 0; n < 3; n++)
         for (unsigned i = 0; i < 5; i++)
             fixture_fill_device(k, n * 10 + i, 200);
-    fixture_meet(k);
+    fixture_barrier(k);
     for (unsigned n = 0; n < 3; n++)
         if (n > 0 || k->rank != victim)
             ops[n] = fixture_onboard(k, (uint64_t)n * 10, 5, (uint64_t)100 + n * 10);
@@ -250,12 +250,12 @@ static void skip_one(fixture_rank *k) {
         for (unsigned i = 0; i < 5; i++)
             assert_true(fixture_device_is(k, n * 10 + i, 200));
     }
-    fixture_meet(k); /* the others' last one has waited in vain */
+    fixture_barrier(k); /* the others' last operation has timed out */
     if (k->rank == victim)
         end_as_broken(fixture_onboard(k, FIRST, COUNT, 0));
     fakenccl_forgive();
     expect_broken(k);
-    begin_anew(k);
+    make_new_group(k);
 }
 
 static void test_an_operation_left_out(void **state) {
@@ -264,16 +264,16 @@ static void test_an_operation_left_out(void **state) {
         fixture_run(RANKS, &(fixture_options){.timeout_us = SHORT_US}, skip_one);
 }
 
-/* Late, and nobody knows who. What was queued ends with it. */
+/* One rank is late, and no rank can tell which. Queued operations end with the group. */
 static void be_late(fixture_rank *k) {
     const bool late = k->rank == victim;
-    fixture_meet(k);
+    fixture_barrier(k);
     if (late)
         usleep(3 * SHORT_US);
     double begun = now_s();
     kvf_wire_op *ops[] = {
         fixture_onboard(k, FIRST, COUNT, 0),
-        k->fixture->options.form == RIG_ORDERED ? NULL : fixture_onboard(k, OTHER, COUNT, 0)};
+        k->fixture->options.form == FIXTURE_ORDERED ? NULL : fixture_onboard(k, OTHER, COUNT, 0)};
     for (int i = 0; i < 2; i++)
         if (ops[i])
             end_as_broken(ops[i]);
@@ -281,14 +281,15 @@ static void be_late(fixture_rank *k) {
         assert_true((now_s() - begun) * 1e6 < 2.5 * SHORT_US);
     expect_broken(k);
     fixture_expect_idle(k);
-    fixture_meet(k);
-    fakenccl_forgive(); /* it may say who waits for whom */
-    begin_anew(k);
+    fixture_barrier(k);
+    fakenccl_forgive(); /* ranks may have waited for longer than its patience */
+    make_new_group(k);
 }
 
 static void test_a_rank_that_does_not_come_in_time(void **state) {
     (void)state;
-    for (victim = 0; victim < RANKS; victim++) { /* an NCCL that revokes, cannot, does not */
+    for (victim = 0; victim < RANKS;
+         victim++) { /* NCCL revokes; cannot revoke; revokes without effect */
         fixture_options o = {.timeout_us = SHORT_US,
                              .nccl = {.no_revoke = victim == 1, .deaf = victim == 2}};
         if (victim == 0)
@@ -298,7 +299,7 @@ static void test_a_rank_that_does_not_come_in_time(void **state) {
     }
 }
 
-/* A host copy fails: of all ranks only rank 0 copies from the host, and its copy is the first. */
+/* A host copy fails. Only rank 0 copies from the host. */
 static void fail_to_copy(fixture_rank *k) {
     uint64_t ids[COUNT];
     kvf_wire_op *op = NULL;
@@ -311,11 +312,11 @@ static void fail_to_copy(fixture_rank *k) {
     kvf_assignments *assignments = fixture_assignments(ids, COUNT, 0);
     const kvf_plan plan = {0, COUNT, ids, ids, hashes};
     const kvf_wire_submit_options how = {.share = KVF_SHARE_RANK_0, .dst = &assignments};
-    fixture_meet(k);
+    fixture_barrier(k);
     if (k->rank == 0)
         fakecuda_fail_call("cudaMemcpyAsync", 1, cudaErrorInvalidValue, false);
-    fixture_meet(k);
-    /* The gathers copy too: which copy it is that fails, is not for this test to say. */
+    fixture_barrier(k);
+    /* Gathers copy, too, so the failing copy may be one of theirs. */
     test_expect(KVF_OK, kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, &how, &op, &e), &e);
     kvf_status status = kvf_wire_op_wait(op, 20 * 1000 * 1000, &e);
     kvf_wire_op_stats_get(op, &stats);
@@ -353,7 +354,7 @@ static void die(fixture_rank *k) {
         fakecuda_lose_device(victim, cudaErrorECCUncorrectable);
 }
 
-/* All ranks are told, in time, and nobody has got anything. */
+/* All ranks learn of it in time, and no operation succeeds. */
 static void break_by(const scenario_options *how, const char *part) {
     for (victim = 0; victim < RANKS; victim++) {
         group_fixture fixture;
@@ -368,12 +369,12 @@ static void break_by(const scenario_options *how, const char *part) {
             assert_int_equal(e.status, KVF_ERR_BROKEN);
             if (r == victim && !strstr(e.what, part))
                 fail_msg("'%s' is not in: %s", part, e.what);
-            for (int op = 0; op < ORDEAL_OPS && !how->dies; op++)
+            for (int op = 0; op < SCENARIO_OPS && !how->dies; op++)
                 assert_true(scenario_ends[r].ops[op].status != KVF_OK);
         }
         fakenccl_forgive();
         if (!how->dies)
-            fixture_on_all(&fixture, begin_anew);
+            fixture_on_all(&fixture, make_new_group);
         fixture_close(&fixture);
     }
 }
@@ -381,7 +382,7 @@ static void break_by(const scenario_options *how, const char *part) {
 static void test_an_asynchronous_error(void **state) {
     (void)state;
     break_by(&(scenario_options){.before = fail_asynchronously},
-             ""); /* by whichever call is next */
+             ""); /* the next call reports it, whichever it is */
 }
 
 static void test_a_call_that_fails(void **state) {
@@ -394,10 +395,10 @@ static void test_a_device_that_dies(void **state) {
     break_by(&(scenario_options){.submitted = die, .dies = true}, "");
 }
 
-/* An engine that has to let a stream run empty, after a collective that never ends: the group's
- * thread waits for the stream, and the guard has to break off what that waits for. */
+/* The engine has to wait for a stream to run empty after a collective that never ends. That blocks
+ * the group's thread, and the watchdog has to break the group. */
 
-static uint64_t records, failing; /* calls of cudaEventRecord, and the one that fails */
+static uint64_t records, failing; /* calls of cudaEventRecord; the one that fails */
 
 static void record_in_vain(fixture_rank *k) {
     static const uint64_t ids[] = {5, 6};
@@ -405,20 +406,20 @@ static void record_in_vain(fixture_rank *k) {
     kvf_error e = {0};
     const kvf_plan plan = {0, 2, ids, ids, NULL};
     const kvf_wire_submit_options how = {.share = KVF_SHARE_RANK_0};
-    fixture_meet(k);
+    fixture_barrier(k);
     uint64_t before = fakecuda_calls("cudaEventRecord");
-    fixture_meet(k);
+    fixture_barrier(k);
     if (k->rank == 0 && failing > 0) {
         fakenccl_delay(0, 60000000);
         fakecuda_fail_call("cudaEventRecord", failing, cudaErrorInvalidValue, false);
     }
-    fixture_meet(k);
+    fixture_barrier(k);
     test_expect(KVF_OK, kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, &how, &op, &e), &e);
     kvf_status status = kvf_wire_op_wait(op, 20 * 1000 * 1000, &e);
     assert_true(kvf_wire_op_poll(op, NULL) != KVF_PENDING);
     assert_int_equal(status == KVF_OK, failing == 0);
     kvf_wire_op_release(op);
-    fixture_meet(k);
+    fixture_barrier(k);
     if (k->rank == 0 && failing == 0)
         records = fakecuda_calls("cudaEventRecord") - before;
 }

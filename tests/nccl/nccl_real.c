@@ -1,7 +1,8 @@
-/* Groups of one: what a single GPU can show of the real libraries. A communicator is opened, by id
+/* Groups of one: what a single GPU can test of the real libraries. A communicator is opened, by id
  * or by a broadcast over the caller's; announcements and votes are gathered over it; a wire is
- * registered with it. Blocks of one rank cross no wire, so their all-gather, send and receive need
- * several GPUs. On the fakes the same. With --real it is for real libraries only. */
+ * registered with it. The blocks of a single rank cross no wire, so their all-gather, send and
+ * receive need several GPUs. The same tests run on the fakes; with --real, on real libraries only.
+ */
 #include "group_fixture.h"
 #include "needs.h"
 
@@ -9,7 +10,7 @@
 
 enum { HANDED = 9 };
 
-/* To oneself, in several rounds. */
+/* To the same rank, in several chunks. */
 static void hand_over(fixture_rank *k) {
     uint64_t from[HANDED], to[HANDED];
     kvf_hash hashes[HANDED];
@@ -22,10 +23,10 @@ static void hand_over(fixture_rank *k) {
     }
     fixture_hashes(hashes, 0, HANDED);
     kvf_assignments *assignments = fixture_assignments(to, 6, 0);
-    const kvf_handover hands[] = {{.plan = {0, 6, from, to, hashes}, .dst = assignments},
-                                  {.plan = {6, 3, from + 6, to + 6, NULL}}};
-    test_expect(KVF_OK, kvf_wire_hand_over(k->wire, hands, 2, NULL, &op, &e), &e);
-    fixture_end(op, KVF_OK);
+    const kvf_handover handovers[] = {{.plan = {0, 6, from, to, hashes}, .dst = assignments},
+                                      {.plan = {6, 3, from + 6, to + 6, NULL}}};
+    test_expect(KVF_OK, kvf_wire_hand_over(k->wire, handovers, 2, NULL, &op, &e), &e);
+    fixture_expect_end(op, KVF_OK);
     fixture_expect_phases(assignments, 6, 0);
     kvf_assignments_destroy(assignments);
     for (unsigned i = 0; i < HANDED; i++)
@@ -43,7 +44,7 @@ static void onboard(fixture_rank *k) {
     }
     const kvf_plan plan = {0, HANDED, host, slots, NULL};
     test_expect(KVF_OK, kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, NULL, &op, &e), &e);
-    fixture_end(op, KVF_OK);
+    fixture_expect_end(op, KVF_OK);
     for (unsigned i = 0; i < HANDED; i++)
         assert_true(fixture_got_device(k, slots[i], i + 70));
 }
@@ -56,7 +57,7 @@ static void work(fixture_rank *k) {
     test_expect(KVF_OK, kvf_group_check(k->group, &e), &e);
 }
 
-/* What NCCL was asked for: a gather for group and wire each, two for an operation. */
+/* NCCL gathers once for the group, once for the wire and twice for each operation. */
 static void work_by_nccl(fixture_rank *k) {
     static const char *const names[] = {"plain memory", "memory of ncclMemAlloc", "a window"};
     const uint64_t before = FAKENCCL ? fakenccl_calls("ncclAllGather") : 0;
@@ -74,9 +75,9 @@ static void work_by_nccl(fixture_rank *k) {
         assert_int_equal(fakenccl_calls("ncclAllGather") - before, 3 * 2);
         assert_int_equal(wire.memory, KVF_WIRE_WINDOW);
     }
-    print_message("NCCL %d: a wire in %s%s%s; %d gathers, and no block crossed it\n",
-                  wire.nccl_version, names[wire.memory], wire.reason ? ": " : "",
-                  wire.reason ? wire.reason : "", (int)c.gathers);
+    print_message("NCCL %d: a wire in %s%s%s; %d gathers; no block crossed it\n", wire.nccl_version,
+                  names[wire.memory], wire.reason ? ": " : "", wire.reason ? wire.reason : "",
+                  (int)c.gathers);
 }
 
 static void live(fixture_rank *k) {
@@ -87,7 +88,7 @@ static void live(fixture_rank *k) {
     work_by_nccl(k);
 }
 
-/* The caller's communicator carries the id and is as before. */
+/* The caller's communicator carries the id and stays usable. */
 static void live_with_parent(fixture_rank *k) {
     ncclComm_t parent = NULL;
     ncclUniqueId id;
@@ -100,7 +101,7 @@ static void live_with_parent(fixture_rank *k) {
     assert_int_equal(ncclCommDestroy(parent), ncclSuccess);
 }
 
-/* Without either there is none. */
+/* Without id and parent there is no communicator. */
 static void live_alone(fixture_rank *k) {
     kvf_wire_explanation wire;
     kvf_error e = {0};
@@ -112,16 +113,16 @@ static void live_alone(fixture_rank *k) {
     assert_true(!FAKENCCL || fakenccl_calls(NULL) == 0);
 }
 
-/* Destroyed at once after a submit: the operation is ended first. */
+/* Destroying the group right after a submit ends the operation first. */
 static void leave_at_once(fixture_rank *k) {
     unsigned char id[KVF_GROUP_ID_BYTES];
     const uint64_t from[] = {1}, to[] = {2};
-    const kvf_handover hand = {.plan = {0, 1, from, to, NULL}};
+    const kvf_handover handover = {.plan = {0, 1, from, to, NULL}};
     kvf_wire_op *op = NULL;
     kvf_error e = {0};
     test_expect(KVF_OK, kvf_group_id_create(id, &e), &e);
     test_expect(KVF_OK, fixture_join(k, &(kvf_group_options){.ranks = 1, .id = id}, &e), &e);
-    test_expect(KVF_OK, kvf_wire_hand_over(k->wire, &hand, 1, NULL, &op, &e), &e);
+    test_expect(KVF_OK, kvf_wire_hand_over(k->wire, &handover, 1, NULL, &op, &e), &e);
     fixture_leave(k);
     assert_int_equal(kvf_wire_op_poll(op, &e), KVF_OK);
     kvf_wire_op_release(op);

@@ -1,5 +1,5 @@
-/* Random operations of all kinds, queued in one order and at another pace on every rank, against a
- * model that knows what is in every block. */
+/* Random operations of all kinds, queued in the same order but at a different pace on every rank,
+ * compared with an oracle that knows the content of every block. */
 #include "group_fixture.h"
 #include "needs.h"
 
@@ -12,33 +12,33 @@ enum {
     OPS = 6,
     PHASES = 3,
     MOST_BLOCKS = 9,
-    MOST_DEALS = 5,
-    MOST_RANKS = RIG_RANKS,
+    MOST_DELIVERIES = 5,
+    MOST_RANKS = FIXTURE_RANKS,
 };
 
 typedef enum kind { ONBOARD, OFFLOAD, HAND_OVER, KINDS } kind;
 
 /* Some blocks from one rank to another. */
-typedef struct deal {
+typedef struct delivery {
     int from, to;
     size_t count;
     uint64_t sources[MOST_BLOCKS], destinations[MOST_BLOCKS];
-} deal;
+} delivery;
 
 typedef struct operation {
     kind kind;
     kvf_share share;
-    int odd_one; /* a rank that says otherwise, -1 */
+    int odd_one; /* a rank that submits something else; -1: none */
     uint64_t first;
     size_t count;
     uint64_t host[MOST_RANKS][MOST_BLOCKS], slots[MOST_RANKS][MOST_BLOCKS];
-    size_t deal_count;
-    deal deals[MOST_DEALS];
+    size_t delivery_count;
+    delivery deliveries[MOST_DELIVERIES];
 } operation;
 
-/* Blocks that no operation of this phase has. */
+/* Blocks that no operation of this phase uses yet. */
 typedef struct pool {
-    uint64_t ids[RIG_SLOTS];
+    uint64_t ids[FIXTURE_SLOTS];
     size_t left;
 } pool;
 
@@ -47,7 +47,7 @@ typedef struct world {
     int ranks;
     size_t op_count;
     operation ops[OPS];
-    unsigned device[MOST_RANKS][RIG_SLOTS], host[MOST_RANKS][RIG_SLOTS]; /* what is in them */
+    unsigned device[MOST_RANKS][FIXTURE_SLOTS], host[MOST_RANKS][FIXTURE_SLOTS]; /* contents */
     pool free_slots[MOST_RANKS], free_hosts[MOST_RANKS];
     uint64_t pace[MOST_RANKS]; /* each rank's own random numbers */
 } world;
@@ -59,10 +59,10 @@ static size_t below(size_t bound) {
 }
 
 static void refill(pool *p) {
-    p->left = RIG_SLOTS;
-    for (size_t i = 0; i < RIG_SLOTS; i++)
+    p->left = FIXTURE_SLOTS;
+    for (size_t i = 0; i < FIXTURE_SLOTS; i++)
         p->ids[i] = i;
-    for (size_t i = RIG_SLOTS; i > 1; i--) {
+    for (size_t i = FIXTURE_SLOTS; i > 1; i--) {
         size_t j = below(i);
         uint64_t id = p->ids[i - 1];
         p->ids[i - 1] = p->ids[j];
@@ -70,7 +70,7 @@ static void refill(pool *p) {
     }
 }
 
-/* Operations are smaller where little is left. */
+/* Operations shrink when few blocks are left. */
 static size_t at_most(const pool *p, size_t count, size_t each) {
     return count * each <= p->left ? count : p->left / each;
 }
@@ -95,16 +95,16 @@ static void make_shared(operation *o) {
     for (size_t i = 0; i < o->count; i++) {
         uint64_t id = take(&w.free_hosts[owner_of(o, i)]);
         for (int r = 0; r < w.ranks; r++) {
-            o->host[r][i] = r == owner_of(o, i) ? id : RIG_SLOTS + 1; /* not looked at */
+            o->host[r][i] = r == owner_of(o, i) ? id : FIXTURE_SLOTS + 1; /* must not be read */
             o->slots[r][i] = take(&w.free_slots[r]);
         }
     }
 }
 
-static void make_deals(operation *o) {
-    o->deal_count = 1 + below(MOST_DEALS);
-    for (size_t d = 0; d < o->deal_count; d++) {
-        deal *made = &o->deals[d];
+static void make_deliveries(operation *o) {
+    o->delivery_count = 1 + below(MOST_DELIVERIES);
+    for (size_t d = 0; d < o->delivery_count; d++) {
+        delivery *made = &o->deliveries[d];
         made->from = (int)below((size_t)w.ranks);
         made->to = (int)below((size_t)w.ranks);
         made->count = at_most(&w.free_slots[made->from], below(4), 2);
@@ -127,7 +127,7 @@ static void make_phase(void) {
         operation *o = &w.ops[n];
         *o = (operation){.kind = (kind)below(KINDS), .odd_one = -1};
         if (o->kind == HAND_OVER)
-            make_deals(o);
+            make_deliveries(o);
         else
             make_shared(o);
         if (o->kind != HAND_OVER && w.ranks > 1 && below(6) == 0)
@@ -135,7 +135,7 @@ static void make_phase(void) {
     }
 }
 
-/* What has become of the blocks */
+/* The contents after a phase */
 
 static void apply_shared(const operation *o) {
     for (size_t i = 0; i < o->count; i++) {
@@ -153,22 +153,22 @@ static void apply_phase(void) {
         const operation *o = &w.ops[n];
         if (o->odd_one < 0)
             apply_shared(o);
-        for (size_t d = 0; d < o->deal_count; d++)
-            for (size_t i = 0; i < o->deals[d].count; i++)
-                w.device[o->deals[d].to][o->deals[d].destinations[i]] =
-                    w.device[o->deals[d].from][o->deals[d].sources[i]];
+        for (size_t d = 0; d < o->delivery_count; d++)
+            for (size_t i = 0; i < o->deliveries[d].count; i++)
+                w.device[o->deliveries[d].to][o->deliveries[d].destinations[i]] =
+                    w.device[o->deliveries[d].from][o->deliveries[d].sources[i]];
     }
 }
 
 static void expect_world(fixture_rank *k) {
-    for (size_t i = 0; i < RIG_SLOTS; i++) {
+    for (size_t i = 0; i < FIXTURE_SLOTS; i++) {
         assert_true(fixture_device_is(k, i, w.device[k->rank][i]));
         assert_true(fixture_host_is(k, i, w.host[k->rank][i]));
     }
 }
 
 static void fill_world(fixture_rank *k) {
-    for (size_t i = 0; i < RIG_SLOTS; i++) {
+    for (size_t i = 0; i < FIXTURE_SLOTS; i++) {
         fixture_fill_device(k, i, w.device[k->rank][i]);
         fixture_fill_host(k, i, w.host[k->rank][i]);
     }
@@ -179,7 +179,7 @@ static void fill_world(fixture_rank *k) {
 static kvf_wire_op *submit_shared(fixture_rank *k, const operation *o) {
     const uint64_t *host = o->host[k->rank], *slots = o->slots[k->rank];
     bool loads = o->kind == ONBOARD;
-    /* An odd plan keeps its owners, so that its ids are good. */
+    /* A plan that differs keeps its owners, so that its ids are valid. */
     uint64_t first = o->first + (o->odd_one == k->rank ? (uint64_t)w.ranks : 0);
     const kvf_plan plan = {first, o->count, loads ? host : slots, loads ? slots : host, NULL};
     const kvf_wire_submit_options how = {.share = o->share};
@@ -191,16 +191,17 @@ static kvf_wire_op *submit_shared(fixture_rank *k, const operation *o) {
     return op;
 }
 
-static kvf_wire_op *submit_deals(fixture_rank *k, const operation *o) {
-    kvf_handover hands[MOST_DEALS];
+static kvf_wire_op *submit_deliveries(fixture_rank *k, const operation *o) {
+    kvf_handover handovers[MOST_DELIVERIES];
     kvf_wire_op *op = NULL;
     kvf_error e = {0};
-    for (size_t n = 0; n < o->deal_count; n++) {
-        const deal *d = &o->deals[n];
-        hands[n] =
+    for (size_t n = 0; n < o->delivery_count; n++) {
+        const delivery *d = &o->deliveries[n];
+        handovers[n] =
             (kvf_handover){d->from, d->to, {n, d->count, d->sources, d->destinations, NULL}, NULL};
     }
-    test_expect(KVF_OK, kvf_wire_hand_over(k->wire, hands, o->deal_count, NULL, &op, &e), &e);
+    test_expect(KVF_OK, kvf_wire_hand_over(k->wire, handovers, o->delivery_count, NULL, &op, &e),
+                &e);
     return op;
 }
 
@@ -215,10 +216,10 @@ static void live(fixture_rank *k) {
     for (size_t n = 0; n < w.op_count; n++) {
         const operation *o = &w.ops[n];
         pause_for(&random);
-        ops[n] = o->kind == HAND_OVER ? submit_deals(k, o) : submit_shared(k, o);
+        ops[n] = o->kind == HAND_OVER ? submit_deliveries(k, o) : submit_shared(k, o);
     }
     for (size_t n = 0; n < w.op_count; n++)
-        fixture_end(ops[n], w.ops[n].odd_one >= 0 ? KVF_ERR_PEER : KVF_OK);
+        fixture_expect_end(ops[n], w.ops[n].odd_one >= 0 ? KVF_ERR_PEER : KVF_OK);
     fixture_expect_idle(k);
 }
 
@@ -226,16 +227,16 @@ static void run(uint64_t seed) {
     group_fixture fixture;
     memset(&w, 0, sizeof w);
     w.random = test_random_make(seed);
-    static const int ranks[] = {1, 2, 3, RIG_RANKS};
+    static const int ranks[] = {1, 2, 3, FIXTURE_RANKS};
     w.ranks = ranks[seed % 4];
     fixture_options options = {.chunk_blocks = 1 + below(6),
                                .chunks = 1 + below(4),
-                               .form = (fixture_form)below(RIG_FORMS)};
-    while (options.chunk_blocks * (size_t)w.ranks < 2 * MOST_DEALS)
-        options.chunk_blocks++; /* room for a rank that has all hands */
+                               .form = (fixture_form)below(FIXTURE_FORMS)};
+    while (options.chunk_blocks * (size_t)w.ranks < 2 * MOST_DELIVERIES)
+        options.chunk_blocks++; /* room for all deliveries at one rank */
     fixture_open(&fixture, w.ranks, &options);
     for (int r = 0; r < w.ranks; r++) {
-        for (size_t i = 0; i < RIG_SLOTS; i++) {
+        for (size_t i = 0; i < FIXTURE_SLOTS; i++) {
             w.device[r][i] = (unsigned)below(256);
             w.host[r][i] = (unsigned)below(256);
         }

@@ -1,4 +1,4 @@
-/* The module as it is built without NCCL: a group of one is whole, others are refused at once. */
+/* The module in a build without NCCL: a group of one works, others are refused at once. */
 #include "group_fixture.h"
 #include "needs.h"
 
@@ -23,7 +23,7 @@ static void test_ranks_are_refused(void **state) {
 }
 
 static void refuse_parent(fixture_rank *k) {
-    struct ncclComm *parent = (struct ncclComm *)k; /* never looked at */
+    struct ncclComm *parent = (struct ncclComm *)k; /* never dereferenced */
     kvf_error e = {0};
     test_expect(KVF_ERR_UNSUPPORTED, fixture_join(k, &(kvf_group_options){.parent = parent}, &e),
                 &e);
@@ -42,12 +42,12 @@ static void work(fixture_rank *k) {
     for (unsigned i = 0; i < 3; i++)
         fixture_fill_host(k, host[i], i + 1);
     test_expect(KVF_OK, kvf_wire_onboard(k->wire, k->host_tier, &plan, 1, NULL, &op, &e), &e);
-    fixture_end(op, KVF_OK);
+    fixture_expect_end(op, KVF_OK);
     for (unsigned i = 0; i < 3; i++)
         assert_true(fixture_got_device(k, slots[i], i + 1));
-    const kvf_handover hand = {.plan = {.count = 1, .src_ids = slots, .dst_ids = &host[2]}};
-    test_expect(KVF_OK, kvf_wire_hand_over(k->wire, &hand, 1, NULL, &op, &e), &e);
-    fixture_end(op, KVF_OK);
+    const kvf_handover handover = {.plan = {.count = 1, .src_ids = slots, .dst_ids = &host[2]}};
+    test_expect(KVF_OK, kvf_wire_hand_over(k->wire, &handover, 1, NULL, &op, &e), &e);
+    fixture_expect_end(op, KVF_OK);
     assert_true(fixture_got_device(k, host[2], 1));
 }
 

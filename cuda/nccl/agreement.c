@@ -1,4 +1,4 @@
-/* Tables of what ranks have said: pure arithmetic. */
+/* What the ranks' entries in a gather say together: whether all agree, and who does not. */
 #include "nccl/group.h"
 
 #define XXH_INLINE_ALL
@@ -22,8 +22,8 @@ static bool is_alike(const kvf__entry *a, const kvf__entry *b) {
            a->digest == b->digest && a->version == b->version;
 }
 
-/* What most ranks say, where most say the same (Boyer and Moore's majority vote); else rank 0's. */
-static const kvf__entry *usual(const kvf__entry *table, int ranks) {
+/* The entry of the majority, if there is one (Boyer and Moore's majority vote), else rank 0's. */
+static const kvf__entry *majority(const kvf__entry *table, int ranks) {
     const kvf__entry *candidate = table;
     int lead = 0, count = 0;
     for (int r = 0; r < ranks; r++) {
@@ -36,22 +36,24 @@ static const kvf__entry *usual(const kvf__entry *table, int ranks) {
     return 2 * count > ranks ? candidate : table;
 }
 
-static const char *difference(const kvf__entry *a, const kvf__entry *b) {
+static const char *describe_difference(const kvf__entry *a, const kvf__entry *b) {
     if (a->refused != 0)
         return kvf_status_text((kvf_status)a->refused);
     if (a->kind == KVF__TURN_LEAVE)
         return "has left";
     if (a->version != b->version)
-        return "another version of the library";
+        return "has another version of the library";
     if (a->kind != b->kind)
         return "submitted another kind of operation";
     if (a->where != b->where)
-        return a->kind == KVF__TURN_HELLO ? "other options" : "another wire, layout or share";
+        return a->kind == KVF__TURN_JOIN ? "has other options"
+                                         : "submitted another wire, layout or share";
     return "submitted another plan";
 }
 
-int kvf__table_judge(const kvf__entry *table, int ranks, bool *all, bool *left, const char **why) {
-    const kvf__entry *most = usual(table, ranks);
+int kvf__table_find_odd_rank(const kvf__entry *table, int ranks, bool *all, bool *left,
+                             const char **why) {
+    const kvf__entry *most = majority(table, ranks);
     int bad = -1, leaver = -1;
     *all = true;
     *why = NULL;
@@ -62,15 +64,15 @@ int kvf__table_judge(const kvf__entry *table, int ranks, bool *all, bool *left, 
         if (leaver < 0 && table[r].kind == KVF__TURN_LEAVE)
             leaver = r;
     }
-    *left = leaver >= 0 && bad >= 0; /* and not all of them */
+    *left = leaver >= 0 && bad >= 0; /* if all leave, none is odd */
     if (*left)
         bad = leaver;
     if (bad >= 0)
-        *why = difference(&table[bad], most);
+        *why = describe_difference(&table[bad], most);
     return bad;
 }
 
-int kvf__table_vote(const kvf__entry *table, int ranks) {
+int kvf__table_find_failed_vote(const kvf__entry *table, int ranks) {
     for (int r = 0; r < ranks; r++)
         if (table[r].vote != KVF_OK)
             return r;

@@ -1,4 +1,4 @@
-/* Operations as their owners see them: submitting, and what becomes of the flights. */
+/* Operations as their owners see them: checking, submitting, and the result. */
 #include "nccl/group.h"
 
 #include "track/idset.h"
@@ -6,23 +6,23 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-/* What is submitted: plans between the host and slots, or hand-overs. */
+/* The arguments of a submit: plans between host and slots, or hand-overs. */
 typedef struct request {
     kvf_wire *wire;
     kvf__turn_kind kind;
     kvf_tier *host;
     const kvf_plan *plans;
-    const kvf_handover *hands;
+    const kvf_handover *handovers;
     size_t count;
     const kvf_wire_submit_options *options;
 } request;
 
-static bool hands_over(const request *r) {
+static bool is_hand_over(const request *r) {
     return r->kind == KVF__TURN_HAND_OVER;
 }
 
 static const kvf_plan *plan_at(const request *r, size_t i) {
-    return hands_over(r) ? &r->hands[i].plan : &r->plans[i];
+    return is_hand_over(r) ? &r->handovers[i].plan : &r->plans[i];
 }
 
 /* Checking */
@@ -33,10 +33,12 @@ static kvf_status check_layouts(const kvf_wire *w, const kvf_tier *host, size_t 
         return KVF__FAIL(error, .status = KVF_ERR_INVALID,
                          .what = "not a host tier of the group's engine");
     if (host_layout >= host->layout_count)
-        return KVF__FAIL(error, .status = KVF_ERR_RANGE, .what = "the tier has no such layout");
+        return KVF__FAIL(error, .status = KVF_ERR_RANGE,
+                         .what = "the tier has no layout of that index");
     if (kvf_layout_digest(host->layouts[host_layout]) !=
         kvf_layout_digest(w->device->layouts[w->device_layout]))
-        return KVF__FAIL(error, .status = KVF_ERR_LAYOUT, .what = "the tiers' layouts disagree");
+        return KVF__FAIL(error, .status = KVF_ERR_LAYOUT,
+                         .what = "the tiers' layouts do not match");
     return KVF_OK;
 }
 
@@ -44,11 +46,11 @@ static kvf_status check_plan(const request *r, size_t i, kvf_error *error) {
     const kvf_plan *plan = plan_at(r, i);
     int me = r->wire->group->options.rank, ranks = r->wire->group->options.ranks;
     bool src = true, dst = true;
-    if (hands_over(r)) {
-        const kvf_handover *h = &r->hands[i];
+    if (is_hand_over(r)) {
+        const kvf_handover *h = &r->handovers[i];
         if (h->from < 0 || h->from >= ranks || h->to < 0 || h->to >= ranks)
             return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_INDEX, .index = i,
-                             .what = "no such rank");
+                             .what = "rank out of range");
         src = h->from == me;
         dst = h->to == me;
     }
@@ -57,21 +59,22 @@ static kvf_status check_plan(const request *r, size_t i, kvf_error *error) {
                          .what = "the plan has no ids");
     if (plan->count > UINT64_MAX - plan->first_position)
         return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_INDEX, .index = i,
-                         .what = "positions would pass 2^64 - 1");
+                         .what = "positions exceed 2^64 - 1");
     return KVF_OK;
 }
 
-/* All but the ids; and how many pairs there are. */
+/* Checks everything but the ids, and counts the pairs. */
 static kvf_status check_request(const request *r, size_t *pairs, kvf_error *error) {
     const kvf_wire *w = r->wire;
     const kvf_wire_submit_options *o = r->options;
     kvf_status status = KVF_OK;
-    if (hands_over(r) && r->count > w->chunk)
+    if (is_hand_over(r) && r->count > w->chunk)
         return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_EXPECTED,
-                         .expected = w->chunk, .what = "more hand-overs than blocks of a chunk");
-    if (!hands_over(r)) {
+                         .expected = w->chunk,
+                         .what = "more hand-overs than blocks in a chunk of the wire");
+    if (!is_hand_over(r)) {
         if (o->share != KVF_SHARE_STRIPED && o->share != KVF_SHARE_RANK_0)
-            return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "no such share");
+            return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "unknown share");
         status = check_layouts(w, r->host, o->host_layout, error);
     }
     for (size_t i = 0; status == KVF_OK && i < r->count; i++) {
@@ -90,30 +93,30 @@ static kvf_status check_id(uint64_t id, size_t blocks, size_t part, size_t place
                      .fields = KVF_ERROR_ID | KVF_ERROR_INDEX | KVF_ERROR_OTHER_INDEX |
                                KVF_ERROR_EXPECTED,
                      .id = id, .index = part, .other_index = place, .expected = blocks,
-                     .what = "id is past the tier's blocks");
+                     .what = "id exceeds the tier's blocks");
 }
 
-static bool is_mine(const kvf_wire_op *op, const kvf__op_part *part, size_t i) {
+static bool owns(const kvf_wire_op *op, const kvf__op_part *part, size_t i) {
     const kvf_group_options *o = &op->group->options;
     uint64_t owner =
         op->share == KVF_SHARE_RANK_0 ? 0 : (part->first_position + i) % (uint64_t)o->ranks;
     return owner == (uint64_t)o->rank;
 }
 
-/* Whether a part's ids on this side are this rank's. Sources of an onboard and destinations of an
- * offload are the host's, of which it has its own. */
-static bool has(const kvf_wire_op *op, const kvf__op_part *part, size_t i, bool dst) {
+/* Whether this rank reads a part's id on that side. Host ids are read by their owner only: sources
+ * of an onboard, destinations of an offload. An offload reads no other ids. */
+static bool has_id(const kvf_wire_op *op, const kvf__op_part *part, size_t i, bool dst) {
     switch (op->turn.kind) {
     case KVF__TURN_ONBOARD:
-        return dst || is_mine(op, part, i);
+        return dst || owns(op, part, i);
     case KVF__TURN_OFFLOAD:
-        return is_mine(op, part, i);
+        return owns(op, part, i);
     default:
         return op->group->options.rank == (dst ? part->to : part->from);
     }
 }
 
-static size_t blocks_of(const kvf_wire_op *op, bool dst) {
+static size_t tier_blocks(const kvf_wire_op *op, bool dst) {
     bool host =
         (op->turn.kind == KVF__TURN_ONBOARD && !dst) || (op->turn.kind == KVF__TURN_OFFLOAD && dst);
     return host ? op->host->blocks : op->wire->device->blocks;
@@ -125,9 +128,9 @@ static kvf_status check_part(const kvf_wire_op *op, size_t p, bool dst, kvf__ids
     const uint64_t *ids = op->ids + (dst ? op->pairs : 0) + part->first;
     for (size_t i = 0; op->ids && i < part->count; i++) {
         bool no_memory = false;
-        if (!has(op, part, i, dst))
+        if (!has_id(op, part, i, dst))
             continue;
-        kvf_status status = check_id(ids[i], blocks_of(op, dst), p, i, error);
+        kvf_status status = check_id(ids[i], tier_blocks(op, dst), p, i, error);
         if (status != KVF_OK)
             return status;
         if (!dst || kvf__idset_add(seen, &op->allocator, ids + i, 1, &no_memory) == 1)
@@ -137,25 +140,25 @@ static kvf_status check_part(const kvf_wire_op *op, size_t p, bool dst, kvf__ids
         return KVF__FAIL(error, .status = KVF_ERR_CONFLICT,
                          .fields = KVF_ERROR_ID | KVF_ERROR_INDEX | KVF_ERROR_OTHER_INDEX,
                          .id = ids[i], .index = p, .other_index = i,
-                         .what = "one destination twice");
+                         .what = "two blocks have the same destination");
     }
     return KVF_OK;
 }
 
-/* In a hand-over both sides are the device's: what a later chunk sends, an earlier one must not
- * have received. */
+/* Both sides of a hand-over are slots of the device: no chunk may send what an earlier one has
+ * received. */
 static kvf_status check_sources(const kvf_wire_op *op, const kvf__idset *received,
                                 kvf_error *error) {
     for (size_t p = 0; op->turn.kind == KVF__TURN_HAND_OVER && p < op->part_count; p++) {
         const kvf__op_part *part = &op->parts[p];
         const uint64_t *ids = op->ids + part->first;
-        bool sends = has(op, part, 0, false);
+        bool sends = has_id(op, part, 0, false);
         for (size_t i = 0; op->ids && sends && i < part->count; i++)
             if (kvf__idset_contains(received, ids[i]))
                 return KVF__FAIL(error, .status = KVF_ERR_CONFLICT,
                                  .fields = KVF_ERROR_ID | KVF_ERROR_INDEX | KVF_ERROR_OTHER_INDEX,
                                  .id = ids[i], .index = p, .other_index = i,
-                                 .what = "a slot is sent and received");
+                                 .what = "a slot is both sent and received");
     }
     return KVF_OK;
 }
@@ -174,7 +177,7 @@ static kvf_status check_parts(const kvf_wire_op *op, kvf_error *error) {
     return status;
 }
 
-/* What has to agree */
+/* Digests, which have to be equal on all ranks */
 
 static void add_number(XXH3_state_t *state, uint64_t number) {
     unsigned char bytes[8];
@@ -193,7 +196,7 @@ static void add_plan(XXH3_state_t *state, const kvf_plan *plan) {
     }
 }
 
-/* Making */
+/* Allocating and filling */
 
 static kvf_wire_op *allocate(const request *r, size_t pairs) {
     kvf_group *g = r->wire->group;
@@ -209,13 +212,13 @@ static kvf_wire_op *allocate(const request *r, size_t pairs) {
     op->wire = r->wire;
     op->host = r->host;
     op->turn.kind = r->kind;
-    op->share = hands_over(r) ? KVF_SHARE_STRIPED : o->share;
+    op->share = is_hand_over(r) ? KVF_SHARE_STRIPED : o->share;
     op->host_layout = o->host_layout;
     op->callback = o->callback;
     op->user = o->user;
     op->pairs = pairs;
     op->part_count = r->count;
-    atomic_init(&op->holds, 1);
+    atomic_init(&op->references, 1);
     op->ids = kvf__mul(pairs, 2, &room) ? kvf__alloc_zero(a, room, sizeof *op->ids) : NULL;
     op->parts = kvf__alloc_zero(a, r->count, sizeof *op->parts);
     if ((op->ids || pairs == 0) && (op->parts || r->count == 0))
@@ -224,35 +227,35 @@ static kvf_wire_op *allocate(const request *r, size_t pairs) {
     return NULL;
 }
 
-/* A plan's place among the pairs. Ids that are not this rank's stay 0. */
-static void add_part(kvf_wire_op *op, size_t index, const request *r) {
+/* Copies a plan into the pairs. Ids that this rank does not read stay 0. */
+static void fill_part(kvf_wire_op *op, size_t index, const request *r) {
     const kvf_plan *plan = plan_at(r, index);
     kvf__op_part *part = &op->parts[index];
     size_t first = index > 0 ? op->parts[index - 1].first + op->parts[index - 1].count : 0;
     part->first_position = plan->first_position;
     part->first = first;
     part->count = plan->count;
-    if (hands_over(r)) {
-        part->from = r->hands[index].from;
-        part->to = r->hands[index].to;
+    if (is_hand_over(r)) {
+        part->from = r->handovers[index].from;
+        part->to = r->handovers[index].to;
     }
     for (size_t i = 0; i < plan->count; i++) {
-        if (has(op, part, i, false))
+        if (has_id(op, part, i, false))
             op->ids[first + i] = plan->src_ids[i];
-        if (has(op, part, i, true))
+        if (has_id(op, part, i, true))
             op->ids[op->pairs + first + i] = plan->dst_ids[i];
     }
 }
 
-/* The plans, and what has to agree of them; of the wire, its layout and the share. */
-static void add_parts(kvf_wire_op *op, const request *r) {
+/* Copies the plans, and digests them together with wire, layout and share. */
+static void fill_parts(kvf_wire_op *op, const request *r) {
     const kvf_wire *w = op->wire;
     const uint64_t where[] = {w->number, kvf_layout_digest(w->device->layouts[w->device_layout]),
                               (uint64_t)op->share};
     XXH3_state_t state;
     XXH3_64bits_reset(&state);
     for (size_t i = 0; i < r->count; i++) {
-        add_part(op, i, r);
+        fill_part(op, i, r);
         add_number(&state, (uint64_t)op->parts[i].from << 32 | (uint64_t)op->parts[i].to);
         add_plan(&state, plan_at(r, i));
     }
@@ -261,11 +264,11 @@ static void add_parts(kvf_wire_op *op, const request *r) {
 }
 
 void kvf__op_release(kvf_wire_op *op) {
-    if (atomic_fetch_sub_explicit(&op->holds, 1, memory_order_acq_rel) != 1)
+    if (atomic_fetch_sub_explicit(&op->references, 1, memory_order_acq_rel) != 1)
         return;
     kvf_allocator a = op->allocator;
     kvf_group *group = op->group;
-    kvf__op_finish(op);
+    kvf__op_free_run(op);
     kvf__free(&a, op->ids, 2 * op->pairs, sizeof *op->ids);
     kvf__free(&a, op->parts, op->part_count, sizeof *op->parts);
     kvf__free(&a, op, 1, sizeof *op);
@@ -277,10 +280,10 @@ void kvf__op_release(kvf_wire_op *op) {
 static kvf_status depart(kvf_wire_op *op, size_t index, const request *r, kvf_error *error) {
     kvf__op_part *part = &op->parts[index];
     kvf_assignments *dst = NULL;
-    if (!hands_over(r))
+    if (!is_hand_over(r))
         dst = r->options->dst ? r->options->dst[index] : NULL;
     else if (part->to == op->group->options.rank)
-        dst = r->hands[index].dst;
+        dst = r->handovers[index].dst;
     if (!dst || part->count == 0)
         return KVF_OK;
     kvf_status status = kvf_flight_depart(dst, plan_at(r, index), &part->flight, error);
@@ -294,12 +297,12 @@ static kvf_status depart(kvf_wire_op *op, size_t index, const request *r, kvf_er
     return status;
 }
 
-/* Assignments are let go of here, since the last hold on the operation may be the group's, whose
+/* Releases the assignments here, since the operation's last reference may be the group's, whose
  * thread must not touch them. */
 static void resolve(kvf_wire_op *op, bool landed) {
-    if (op->settled)
+    if (op->resolved)
         return;
-    op->settled = true;
+    op->resolved = true;
     for (size_t p = 0; p < op->part_count; p++) {
         kvf__op_part *part = &op->parts[p];
         kvf_assignments *dst = part->dst;
@@ -317,14 +320,13 @@ static void resolve(kvf_wire_op *op, bool landed) {
 
 /* Submitting */
 
-/* All that can be refused has been. */
 static kvf_status enter(kvf_wire_op *op, kvf_wire_op **out, kvf_error *error) {
     kvf_group *g = op->group;
     op->submit_time = kvf__now();
-    atomic_fetch_add(&op->holds, 1);
+    atomic_fetch_add(&op->references, 1);
     kvf_status status = kvf__group_enter(g, &op->turn, error);
     if (status != KVF_OK) {
-        atomic_fetch_sub(&op->holds, 1);
+        atomic_fetch_sub(&op->references, 1);
         return status;
     }
     *out = op;
@@ -335,7 +337,7 @@ static kvf_status enter(kvf_wire_op *op, kvf_wire_op **out, kvf_error *error) {
     return KVF_OK;
 }
 
-/* Takes the turn, this way or the other. */
+/* Takes the turn in any case, with an operation or with a refusal. */
 static kvf_status submit(const request *r, kvf_wire_op **out, kvf_error *error) {
     size_t pairs = 0;
     kvf_wire_op *op = NULL;
@@ -345,13 +347,13 @@ static kvf_status submit(const request *r, kvf_wire_op **out, kvf_error *error) 
         status = op ? KVF_OK : KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
     }
     if (status == KVF_OK) {
-        add_parts(op, r);
+        fill_parts(op, r);
         status = check_parts(op, error);
     }
     for (size_t i = 0; status == KVF_OK && i < r->count; i++)
         status = depart(op, i, r, error);
     if (status == KVF_OK)
-        status = kvf__op_prepare(op, error);
+        status = kvf__op_prepare_run(op, error);
     if (status != KVF_OK)
         (void)kvf__group_refuse(r->wire->group, status, NULL);
     else if ((status = enter(op, out, error)) == KVF_OK)
@@ -363,11 +365,11 @@ static kvf_status submit(const request *r, kvf_wire_op **out, kvf_error *error) 
     return status;
 }
 
-static kvf_status take_turn(request r, bool whole, kvf_wire_op **out, kvf_error *error) {
+static kvf_status take_turn(request r, bool complete, kvf_wire_op **out, kvf_error *error) {
     const kvf_wire_submit_options none = {0};
     if (!r.wire)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
-    if (!out || !whole) {
+    if (!out || !complete) {
         (void)kvf__group_refuse(r.wire->group, KVF_ERR_INVALID, NULL);
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     }
@@ -404,22 +406,22 @@ kvf_status kvf_wire_refuse(kvf_wire *w, kvf_status why, kvf_error *error) {
     if (!w)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     if (why <= KVF_PENDING || (int)why >= KVF__STATUSES)
-        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "no error");
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "why must be an error");
     return kvf__group_refuse(w->group, why, error);
 }
 
-/* The end */
+/* Results */
 
-/* Blocks that have come to this rank: into its slots, or its host tier. */
+/* Blocks that have arrived on this rank, in its slots or its host tier. */
 static size_t landed(const kvf_wire_op *op) {
     size_t count = 0;
     for (size_t p = 0; p < op->part_count; p++)
         for (size_t i = 0; i < op->parts[p].count; i++)
-            count += has(op, &op->parts[p], i, true);
+            count += has_id(op, &op->parts[p], i, true);
     return count;
 }
 
-static void count_over(const kvf_wire_op *op) {
+static void count_ended(const kvf_wire_op *op) {
     kvf_group_counters *c = &op->group->counters;
     kvf_status status = op->turn.outcome.status;
     c->operations_succeeded += status == KVF_OK;
@@ -434,23 +436,23 @@ static void count_over(const kvf_wire_op *op) {
     c->run_ns += op->end_time - op->start_time;
 }
 
-void kvf__op_over(kvf_wire_op *op) {
+void kvf__op_conclude(kvf_wire_op *op) {
     op->end_time = kvf__now();
     op->stats = op->run.stats;
     op->stats.blocks = op->turn.outcome.status == KVF_OK ? landed(op) : 0;
-    count_over(op);
+    count_ended(op);
 }
 
 static kvf_status result(kvf_wire_op *op, kvf_error *error) {
     kvf_group *g = op->group;
     kvf__group_drive(g);
     pthread_mutex_lock(&g->lock);
-    bool over = op->turn.over;
+    bool over = op->turn.ended;
     kvf_error outcome = op->turn.outcome;
     pthread_mutex_unlock(&g->lock);
     if (!over)
         return KVF_PENDING;
-    bool first = !op->settled;
+    bool first = !op->resolved;
     resolve(op, outcome.status == KVF_OK);
     if (first && op->callback)
         op->callback(op->user, &op->turn.outcome);
@@ -483,7 +485,7 @@ void kvf_wire_op_stats_get(const kvf_wire_op *op, kvf_wire_op_stats *stats) {
     if (!op || !stats)
         return;
     pthread_mutex_lock(&op->group->lock);
-    uint64_t end = op->turn.over ? op->end_time : kvf__now();
+    uint64_t end = op->turn.ended ? op->end_time : kvf__now();
     bool started = op->start_time > 0;
     *stats = op->stats;
     stats->wait_us = microseconds(op->submit_time, started ? op->start_time : end);
