@@ -1,8 +1,8 @@
 /* What a move consists of, counted in one pass over its runs. */
 #include "cost/costs.h"
 
-#include "engine/engine_cuda.h"
 #include "move/move.h"
+#include "runtime/runtime.h"
 
 #include <stdlib.h>
 
@@ -13,10 +13,6 @@ enum {
     LENGTHS = EXACT_LENGTHS + (32 - 4) * QUARTERS,
     MOST_PIECES = 512, /* of a block that are looked at together */
 };
-
-const kvf_box_limits *kvf_cuda_limits(void) {
-    return &kvf__cuda_loop_limits;
-}
 
 static unsigned octave_of(uint64_t number) {
     return 63u - (unsigned)__builtin_clzll(number);

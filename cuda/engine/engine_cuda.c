@@ -180,7 +180,8 @@ static void cuda_close(kvf_engine *engine) {
     bool entered = kvf__cuda_enter(e->options.device, &guard, NULL) == KVF_OK;
     /* Marks may still wait for events of the caller's; destroying a stream lets it finish. */
     kvf__cuda_close_lanes(e);
-    kvf__cuda_rings_free(e);
+    kvf__cuda_upload_ring_free(&e->copying.uploads);
+    kvf__cuda_buffers_free(&e->copying);
     for (unsigned l = KVF__CUDA_MARKS; l < KVF__CUDA_MARKS + KVF__CUDA_MARK_LANES; l++)
         atomic_store(&engine->retired[l], atomic_load(&e->lanes[l].marked));
     if (entered)
@@ -190,7 +191,7 @@ static void cuda_close(kvf_engine *engine) {
 /* Undoes what init has done, as far as it got; the base is gone already. */
 static void free_parts(kvf__cuda *e, const kvf_allocator *allocator) {
     kvf__free(allocator, e->spare, e->spare_capacity, sizeof(cudaEvent_t));
-    kvf__free(allocator, e->lists, 1, sizeof *e->lists);
+    kvf__free(allocator, e->copying.lists, 1, sizeof *e->copying.lists);
     kvf_cuda_costs_destroy(e->costs);
     kvf__free(allocator, e, 1, sizeof *e);
 }
@@ -277,8 +278,8 @@ static kvf_status ask_device(kvf__cuda *e, kvf_error *error) {
                            .what = "the strategy cannot be had here");
     if (status != KVF_OK)
         return status;
-    cudaError_t code =
-        cudaDeviceGetAttribute(&e->processors, cudaDevAttrMultiProcessorCount, e->options.device);
+    cudaError_t code = cudaDeviceGetAttribute(&e->copying.processors,
+                                              cudaDevAttrMultiProcessorCount, e->options.device);
     return code == cudaSuccess ? KVF_OK : kvf__cuda_fail(code, "cudaDeviceGetAttribute", error);
 }
 
@@ -328,8 +329,12 @@ static kvf_status init_base(kvf__cuda *e, const kvf_cuda_options *o, const kvf_a
 static kvf_status init(kvf__cuda *e, const kvf_cuda_options *o, const kvf_allocator *allocator,
                        kvf_error *error) {
     set_options(e, o);
-    e->lists = kvf__alloc(allocator, 1, sizeof *e->lists);
-    if (!e->lists)
+    e->copying.allocator = &e->base.allocator;
+    e->copying.driver = &e->driver;
+    e->copying.options = &e->options;
+    e->copying.retired = e->base.retired;
+    e->copying.lists = kvf__alloc(allocator, 1, sizeof *e->copying.lists);
+    if (!e->copying.lists)
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
     kvf_status status = take_model(e, o->costs, allocator, error);
     return status == KVF_OK ? init_base(e, o, allocator, error) : status;

@@ -77,11 +77,8 @@ typedef struct kvf__cuda {
     kvf__cuda_nvtx nvtx;
     kvf_cuda_options options;
     kvf__cuda_driver driver;
-    int processors; /* of the device */
+    kvf__cuda_copy_context copying; /* under `order` */
     kvf__cuda_lane lanes[KVF__LANES];
-    kvf__cuda_lists *lists;
-    kvf__cuda_upload_ring ring;
-    kvf__cuda_buffers buffers[KVF_CUDA_DIRECTIONS];
     kvf_cuda_costs *costs; /* its own */
     atomic_bool broken;    /* the context is beyond use */
     kvf_error broken_by;   /* set before `broken` is; under `lock` */

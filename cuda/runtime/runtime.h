@@ -56,4 +56,7 @@ typedef struct kvf__cuda_driver {
 
 kvf_status kvf__cuda_load_driver(kvf__cuda_driver *driver, kvf_error *error);
 
+/* limits.c: the boxes that one cudaMemcpy*Async takes. */
+extern const kvf_box_limits kvf__cuda_loop_limits;
+
 #endif
