@@ -42,9 +42,9 @@ void kvf__cuda_choose(kvf__cuda *e, kvf_transfer *t) {
     kvf__cuda_copier *c = &j->copier;
     kvf_cuda_strategy asked = asked_for(e, t);
     unsigned all = at_hand(e, c);
-    kvf__cuda_move_profile load;
-    kvf__cuda_move_profile_of(t->move, c->direction, &load);
-    kvf__cuda_costs_choose(e->costs, c->direction, &load, all, c->computing, &j->explained);
+    kvf__cuda_move_profile profile;
+    kvf__cuda_move_profile_of(t->move, c->direction, &profile);
+    kvf__cuda_costs_choose(e->costs, c->direction, &profile, all, c->computing, &j->explained);
     if (asked != KVF_CUDA_AUTO && all & 1u << asked) {
         j->explained.chosen = asked;
         j->explained.us[KVF_CUDA_AUTO] = j->explained.us[asked];

@@ -198,7 +198,8 @@ void kvf__cuda_record_end(kvf__cuda *e, kvf_transfer *t) {
     cudaError_t code = join(e, c, &what);
     if (code == cudaSuccess) {
         what = "cudaEventRecord";
-        code = cudaEventRecord(e->lanes[t->lane].ring[t->sequence % KVF__CUDA_RING], c->stream);
+        code = cudaEventRecord(e->lanes[t->lane].events[t->sequence % KVF__CUDA_LANE_EVENTS],
+                               c->stream);
     }
     j->recorded = code == cudaSuccess;
     if (j->recorded)
