@@ -424,11 +424,11 @@ static void close_bench(bench *b) {
     kvf_cuda_device_free(b->device, b->near_memory);
 }
 
-static void set_date(kvf_cuda_costs *m) {
+static void set_date(kvf_cuda_costs *costs) {
     time_t seconds = time(NULL);
     struct tm parts;
     if (gmtime_r(&seconds, &parts))
-        (void)strftime(m->date, sizeof m->date, "%Y-%m-%dT%H:%M:%SZ", &parts);
+        (void)strftime(costs->date, sizeof costs->date, "%Y-%m-%dT%H:%M:%SZ", &parts);
 }
 
 static bool has_samples(const bench *b, kvf_cuda_strategy strategy) {
@@ -448,25 +448,25 @@ static void write_result(const bench *b, const kvf_log *log) {
              b->noise * 100, b->noise > KVF_CUDA_NOISY ? ": something else was going on" : "");
 }
 
-static kvf_status make_model(bench *b, kvf_cuda_costs **out, kvf_error *error) {
-    kvf_cuda_costs *m = kvf__cuda_costs_make(&b->allocator);
-    if (!m)
+static kvf_status make_costs(bench *b, kvf_cuda_costs **out, kvf_error *error) {
+    kvf_cuda_costs *costs = kvf__cuda_costs_make(&b->allocator);
+    if (!costs)
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
-    kvf_status status = kvf__cuda_machine_key_of(b->device, &m->key, error);
+    kvf_status status = kvf__cuda_machine_key_of(b->device, &costs->key, error);
     if (status == KVF_OK)
         status = open_bench(b, error);
     if (status == KVF_OK)
         status = measure_everything(b, error);
     if (status == KVF_OK)
-        status = kvf__cuda_costs_fit(m, b->samples, b->count, error);
+        status = kvf__cuda_costs_fit(costs, b->samples, b->count, error);
     close_bench(b);
     if (status != KVF_OK) {
-        kvf_cuda_costs_destroy(m);
+        kvf_cuda_costs_destroy(costs);
         return status;
     }
-    set_date(m);
-    m->noise_ppm = (int32_t)fmin(ceil(b->noise * 1e6), INT32_MAX);
-    *out = m;
+    set_date(costs);
+    costs->noise_ppm = (int32_t)fmin(ceil(b->noise * 1e6), INT32_MAX);
+    *out = costs;
     return KVF_OK;
 }
 
@@ -494,7 +494,7 @@ kvf_status kvf_cuda_costs_calibrate(const kvf_cuda_calibrate_options *options, k
     b->scratch = scratch;
     b->cell_bytes = kvf__min(scratch / ROOMINESS, MOST_CELL);
     b->allocator = allocator;
-    status = make_model(b, out, error);
+    status = make_costs(b, out, error);
     if (status == KVF_OK)
         write_result(b, &hooks.log);
     kvf__free(&allocator, b, 1, sizeof *b);

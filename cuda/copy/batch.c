@@ -1,7 +1,7 @@
 /* Many pieces a call, by the driver's batched copies. */
-#include "engine/engine_cuda.h"
+#include "copy/copier.h"
 
-const kvf_box_limits kvf__cuda_batch_limits = {
+static const kvf_box_limits batch_limits = {
     .src_segment = KVF_CUDA_SEGMENT,
     .dst_segment = KVF_CUDA_SEGMENT,
 };
@@ -55,12 +55,12 @@ static void shift(const kvf__cuda_copier *c, kvf__cuda_lists *l) {
 }
 
 static kvf_status flush_batch(kvf__cuda_copier *c, kvf_error *error) {
-    kvf__cuda_lists *l = c->engine->lists;
+    kvf__cuda_lists *l = c->context->lists;
     shift(c, l);
     CUmemcpyAttributes how = {.srcAccessOrder = access_order(c)};
     size_t start = 0, failed = SIZE_MAX;
-    CUresult code = c->engine->driver.batch(l->dsts, l->srcs, l->sizes, l->count, &how, &start, 1,
-                                            &failed, c->stream);
+    CUresult code = c->context->driver->batch(l->dsts, l->srcs, l->sizes, l->count, &how, &start, 1,
+                                              &failed, c->stream);
     if (code == CUDA_SUCCESS) {
         c->enqueued = true;
         return KVF_OK;
@@ -72,7 +72,7 @@ static kvf_status flush_batch(kvf__cuda_copier *c, kvf_error *error) {
 }
 
 static kvf_status flush_singly(kvf__cuda_copier *c, kvf_error *error) {
-    const kvf__cuda_lists *l = c->engine->lists;
+    const kvf__cuda_lists *l = c->context->lists;
     kvf_status status = KVF_OK;
     for (size_t i = 0; status == KVF_OK && i < l->count; i++) {
         kvf_box box = {.dst = (char *)(uintptr_t)l->dsts[i],
@@ -86,9 +86,9 @@ static kvf_status flush_singly(kvf__cuda_copier *c, kvf_error *error) {
 }
 
 static bool batch_pays(const kvf__cuda_copier *c) {
-    const kvf__cuda_lists *l = c->engine->lists;
+    const kvf__cuda_lists *l = c->context->lists;
     size_t bytes = 0;
-    if (!c->engine->driver.batch || !c->reachable || c->strategy == KVF_CUDA_BATCH)
+    if (!c->context->driver->batch || !c->reachable || c->strategy == KVF_CUDA_BATCH)
         return c->strategy == KVF_CUDA_BATCH;
     for (size_t i = 0; i < l->count; i++)
         bytes += l->sizes[i];
@@ -96,7 +96,7 @@ static bool batch_pays(const kvf__cuda_copier *c) {
 }
 
 kvf_status kvf__cuda_flush(kvf__cuda_copier *c, kvf_error *error) {
-    kvf__cuda_lists *l = c->engine->lists;
+    kvf__cuda_lists *l = c->context->lists;
     kvf_status status = l->count == 0   ? KVF_OK
                         : batch_pays(c) ? flush_batch(c, error)
                                         : flush_singly(c, error);
@@ -113,13 +113,12 @@ static void account(kvf__cuda_copier *c, size_t bytes, size_t *budget) {
 
 /* Fills the lists with the next pieces, of about `*budget` bytes. */
 static void list(kvf__cuda_copier *c, size_t end_strip, size_t *budget) {
-    kvf__cuda_lists *l = c->engine->lists;
+    kvf__cuda_lists *l = c->context->lists;
     l->count = 0;
-    while (l->count<KVF__CUDA_BATCH && * budget> 0) {
+    while (*budget > 0 && l->count < KVF__CUDA_BATCH) {
         kvf_box box;
         size_t strip = c->cursor.strip;
-        if (kvf__move_next(c->move, &kvf__cuda_batch_limits, end_strip, *budget, &c->cursor, &box,
-                           1) == 0)
+        if (kvf__move_next(c->move, &batch_limits, end_strip, *budget, &c->cursor, &box, 1) == 0)
             break;
         l->dsts[l->count] = (CUdeviceptr)(uintptr_t)box.dst;
         l->srcs[l->count] = (CUdeviceptr)(uintptr_t)box.src;
@@ -135,7 +134,7 @@ static kvf_status copy_pieces(kvf__cuda_copier *c, size_t end_strip, size_t budg
     bool more;
     do {
         list(c, end_strip, &budget);
-        more = c->engine->lists->count == KVF__CUDA_BATCH;
+        more = c->context->lists->count == KVF__CUDA_BATCH;
         status = kvf__cuda_flush(c, error);
     } while (status == KVF_OK && more);
     return status;
@@ -167,7 +166,7 @@ static CUDA_MEMCPY3D_BATCH_OP operation(const kvf__cuda_copier *c, const kvf_box
 static kvf_status call_boxes(kvf__cuda_copier *c, CUDA_MEMCPY3D_BATCH_OP *operations,
                              const size_t *strips, size_t count, kvf_error *error) {
     size_t failed = SIZE_MAX;
-    CUresult code = c->engine->driver.batch_3d(count, operations, &failed, 0, c->stream);
+    CUresult code = c->context->driver->batch_3d(count, operations, &failed, 0, c->stream);
     if (code == CUDA_SUCCESS) {
         c->enqueued = true;
         return KVF_OK;
@@ -201,9 +200,10 @@ static kvf_status copy_boxes(kvf__cuda_copier *c, size_t end_strip, size_t budge
 }
 
 static bool boxes_pay(const kvf__cuda_copier *c) {
-    return c->engine->driver.batch_3d &&
-           kvf__move_box_count(c->move, &kvf__cuda_batch_limits) / ROWS_PAY >=
-               kvf__move_box_count(c->move, &kvf__cuda_loop_limits);
+    if (!c->context->driver->batch_3d)
+        return false;
+    return kvf__move_box_count(c->move, &batch_limits) / ROWS_PAY >=
+           kvf__move_box_count(c->move, &kvf__cuda_loop_limits);
 }
 
 kvf_status kvf__cuda_batch(kvf__cuda_copier *c, size_t end_strip, size_t budget, kvf_error *error) {

@@ -1,8 +1,8 @@
-#include "engine/engine_cuda.h"
+#include "copy/copier.h"
 
 static kvf_status make_pairs(kvf__cuda_copier *c, kvf_error *error) {
     const kvf__runs *runs = &c->move->runs;
-    c->pairs = kvf__alloc(&c->engine->base.allocator, runs->pairs, sizeof *c->pairs);
+    c->pairs = kvf__alloc(c->context->allocator, runs->pairs, sizeof *c->pairs);
     if (!c->pairs)
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
     kvf__cuda_pair *out = c->pairs;
@@ -33,14 +33,14 @@ kvf_status kvf__cuda_copier_prepare(kvf__cuda_copier *c, kvf_error *error) {
 void kvf__cuda_copier_finish(kvf__cuda_copier *c) {
     if (!c->pairs)
         return;
-    const kvf_allocator *a = &c->engine->base.allocator;
+    const kvf_allocator *a = c->context->allocator;
     kvf__cuda_packing *p = &c->packing;
     size_t n = c->move->strip_count;
     kvf__free(a, c->pairs, c->move->runs.pairs, sizeof *c->pairs);
     kvf__free(a, c->pieces, n, sizeof *c->pieces);
     kvf__free(a, p->order, n, sizeof *p->order);
-    kvf__free(a, p->slots, n, sizeof *p->slots);
-    kvf__free(a, p->hosts, n, sizeof *p->hosts);
+    kvf__free(a, p->packed, n, sizeof *p->packed);
+    kvf__free(a, p->host_strips, n, sizeof *p->host_strips);
     kvf__free(a, p->offsets, n, sizeof *p->offsets);
     kvf__free(a, p->bands, n, sizeof *p->bands);
     c->pairs = NULL;

@@ -1,5 +1,5 @@
 /* Copies by a kernel, which reads or writes pinned host memory itself. */
-#include "engine/engine_cuda.h"
+#include "copy/copier.h"
 
 #include <string.h>
 
@@ -110,7 +110,7 @@ static kvf_status start_many(const launch *l, kvf_error *error) {
 
 /* With lists that were put into the ring. */
 static kvf_status start_listed(const launch *l, char *lists, kvf_error *error) {
-    const kvf__cuda_upload_ring *ring = &l->copier->engine->ring;
+    const kvf__cuda_upload_ring *ring = &l->copier->context->uploads;
     char *there = ring->device + (lists - ring->host);
     size_t units = units_of(l->pieces, l->piece_count) * l->pair_count;
     kvf__cuda_work work = {
@@ -152,9 +152,9 @@ static kvf_status start_one(const launch *l, kvf_error *error) {
     const kvf__cuda_copier *c = l->copier;
     if (list_bytes(l) <= KVF__CUDA_FEW)
         return start_few(l, error);
-    if (list_bytes(l) <= KVF__CUDA_MANY && c->engine->driver.many_parameters)
+    if (list_bytes(l) <= KVF__CUDA_MANY && c->context->driver->many_parameters)
         return start_many(l, error);
-    char *lists = kvf__cuda_upload_ring_take(c->engine, list_bytes(l), c->lane, c->sequence);
+    char *lists = kvf__cuda_upload_ring_take(c->context, list_bytes(l), c->user);
     return lists ? start_listed(l, lists, error) : start_in_parts(l, error);
 }
 
@@ -201,7 +201,7 @@ bool kvf__cuda_kernel_fits(const kvf__cuda_copier *c) {
 }
 
 kvf_status kvf__cuda_kernel_prepare(kvf__cuda_copier *c, kvf_error *error) {
-    const kvf_allocator *a = &c->engine->base.allocator;
+    const kvf_allocator *a = c->context->allocator;
     c->pieces = kvf__alloc(a, c->move->strip_count, sizeof *c->pieces);
     if (!c->pieces)
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
@@ -213,10 +213,9 @@ kvf_status kvf__cuda_kernel_prepare(kvf__cuda_copier *c, kvf_error *error) {
 }
 
 static unsigned link_ctas(const kvf__cuda_copier *c) {
-    const kvf__cuda *e = c->engine;
     if (c->direction == KVF_CUDA_ON_DEVICE)
-        return 2 * (unsigned)e->processors;
-    return e->options.ctas ? e->options.ctas : USUAL_CTAS;
+        return 2 * (unsigned)c->context->processors;
+    return c->context->options->ctas ? c->context->options->ctas : USUAL_CTAS;
 }
 
 kvf_status kvf__cuda_kernel(kvf__cuda_copier *c, size_t end_strip, size_t budget,
@@ -224,7 +223,7 @@ kvf_status kvf__cuda_kernel(kvf__cuda_copier *c, size_t end_strip, size_t budget
     size_t first = c->cursor.strip, bytes = 0, pairs = c->move->runs.pairs;
     for (size_t i = first; i < end_strip; i++)
         bytes += c->move->strips[i].width * c->move->strips[i].rows;
-    /* No span is empty. NOLINTNEXTLINE(clang-analyzer-core.DivideZero) */
+    /* No strip is empty. NOLINTNEXTLINE(clang-analyzer-core.DivideZero) */
     size_t left = pairs - c->pair, count = budget / bytes + (budget < bytes);
     count = kvf__min(count, left);
     kvf_status status = kvf__cuda_launch(c, c->stream, c->pieces + first, end_strip - first,

@@ -1,12 +1,5 @@
 /* A copy call for every box. */
-#include "engine/engine_cuda.h"
-
-const kvf_box_limits kvf__cuda_loop_limits = {
-    .max_pitch = INT32_MAX,
-    .slices = true,
-    .src_segment = KVF_CUDA_SEGMENT,
-    .dst_segment = KVF_CUDA_SEGMENT,
-};
+#include "copy/copier.h"
 
 /* So that the windows of background work leave room in a stream, which takes about 1,000 entries.
  */

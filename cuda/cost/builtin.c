@@ -89,15 +89,15 @@ kvf_status kvf_cuda_costs_builtin(const kvf_allocator *allocator, kvf_cuda_costs
                                   kvf_error *error) {
     if (!out)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
-    kvf_cuda_costs *m = kvf__cuda_costs_make(allocator);
-    if (!m)
+    kvf_cuda_costs *costs = kvf__cuda_costs_make(allocator);
+    if (!costs)
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
-    m->link[KVF_CUDA_TO_DEVICE] = m->link[KVF_CUDA_FROM_DEVICE] = LINK;
-    m->link[KVF_CUDA_ON_DEVICE] = INSIDE;
-    fill_link(m->cost[KVF_CUDA_TO_DEVICE], CURVE(kernel_to));
-    fill_link(m->cost[KVF_CUDA_FROM_DEVICE], CURVE(kernel_from));
-    fill_inside(m->cost[KVF_CUDA_ON_DEVICE]);
-    kvf__cuda_costs_seal(m);
-    *out = m;
+    costs->link[KVF_CUDA_TO_DEVICE] = costs->link[KVF_CUDA_FROM_DEVICE] = LINK;
+    costs->link[KVF_CUDA_ON_DEVICE] = INSIDE;
+    fill_link(costs->cost[KVF_CUDA_TO_DEVICE], CURVE(kernel_to));
+    fill_link(costs->cost[KVF_CUDA_FROM_DEVICE], CURVE(kernel_from));
+    fill_inside(costs->cost[KVF_CUDA_ON_DEVICE]);
+    kvf__cuda_costs_seal(costs);
+    *out = costs;
     return KVF_OK;
 }

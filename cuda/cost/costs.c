@@ -105,58 +105,60 @@ static double all_of(const kvf__cuda_curve *curve, const kvf__cuda_tally *tally)
     return ns;
 }
 
-static double copies(const kvf__cuda_cost *cost, const kvf__cuda_move_profile *load) {
-    double ns = all_of(&cost->piece, &load->pieces);
+static double copies(const kvf__cuda_cost *cost, const kvf__cuda_move_profile *profile) {
+    double ns = all_of(&cost->piece, &profile->pieces);
     if (cost->row.count == 0)
-        return ns + all_of(&cost->piece, &load->rows);
-    return ns + cost->row_call_ns * (double)load->row_calls + all_of(&cost->row, &load->rows);
+        return ns + all_of(&cost->piece, &profile->rows);
+    return ns + cost->row_call_ns * (double)profile->row_calls + all_of(&cost->row, &profile->rows);
 }
 
 /* The copies between the packed chunks and the host, by the quicker of what does them. */
-static double host_copies(const kvf_cuda_costs *m, kvf_cuda_direction direction,
-                          const kvf__cuda_move_profile *load, double chunks) {
-    double count = fmax((double)load->host_boxes, chunks), bytes = (double)load->bytes / count;
-    double loop = kvf__cuda_curve_at(&m->cost[direction][KVF_CUDA_LOOP].piece, bytes);
-    double batch = kvf__cuda_curve_at(&m->cost[direction][KVF_CUDA_BATCH].piece, bytes);
+static double host_copies(const kvf_cuda_costs *costs, kvf_cuda_direction direction,
+                          const kvf__cuda_move_profile *profile, double chunks) {
+    double count = fmax((double)profile->host_boxes, chunks),
+           bytes = (double)profile->bytes / count;
+    double loop = kvf__cuda_curve_at(&costs->cost[direction][KVF_CUDA_LOOP].piece, bytes);
+    double batch = kvf__cuda_curve_at(&costs->cost[direction][KVF_CUDA_BATCH].piece, bytes);
     return count * fmin(loop, batch);
 }
 
-static double staged(const kvf_cuda_costs *m, kvf_cuda_direction direction,
-                     const kvf__cuda_move_profile *load, double wire) {
-    const kvf__cuda_cost *cost = &m->cost[direction][KVF_CUDA_STAGED];
+static double staged(const kvf_cuda_costs *costs, kvf_cuda_direction direction,
+                     const kvf__cuda_move_profile *profile, double wire) {
+    const kvf__cuda_cost *cost = &costs->cost[direction][KVF_CUDA_STAGED];
     if (direction == KVF_CUDA_ON_DEVICE)
         return NAN; /* there is nothing to pack for */
-    if (load->bytes == 0)
+    if (profile->bytes == 0)
         return 0;
-    double chunks = fmax(ceil((double)load->bytes / KVF__CUDA_CHUNK), load->layers);
-    double pack = all_of(&cost->piece, &load->lines);
-    double copy = fmax(wire, host_copies(m, direction, load, chunks));
+    double chunks = fmax(ceil((double)profile->bytes / KVF__CUDA_CHUNK), profile->layers);
+    double pack = all_of(&cost->piece, &profile->lines);
+    double copy = fmax(wire, host_copies(costs, direction, profile, chunks));
     return cost->chunk_ns * chunks + fmax(pack, copy) + fmin(pack, copy) / chunks;
 }
 
-static double predict(const kvf_cuda_costs *m, kvf_cuda_direction direction,
-                      kvf_cuda_strategy strategy, const kvf__cuda_move_profile *load, double wire) {
-    const kvf__cuda_cost *cost = &m->cost[direction][strategy];
+static double predict(const kvf_cuda_costs *costs, kvf_cuda_direction direction,
+                      kvf_cuda_strategy strategy, const kvf__cuda_move_profile *profile,
+                      double wire) {
+    const kvf__cuda_cost *cost = &costs->cost[direction][strategy];
     double ns = NAN;
     if (cost->piece.count == 0)
         return NAN;
     if (strategy == KVF_CUDA_LOOP || strategy == KVF_CUDA_BATCH)
-        ns = fmax(wire, copies(cost, load));
+        ns = fmax(wire, copies(cost, profile));
     else if (strategy == KVF_CUDA_KERNEL)
-        ns = fmax(wire, all_of(&cost->piece, &load->lines));
+        ns = fmax(wire, all_of(&cost->piece, &profile->lines));
     else if (strategy == KVF_CUDA_STAGED)
-        ns = staged(m, direction, load, wire);
-    double behind_first = load->layers > 1 ? load->layers - 1 : 0;
+        ns = staged(costs, direction, profile, wire);
+    double behind_first = profile->layers > 1 ? profile->layers - 1 : 0;
     return cost->fixed_ns + cost->layer_ns * behind_first + ns;
 }
 
 void kvf__cuda_costs_predict(const kvf_cuda_costs *costs, kvf_cuda_direction direction,
-                             const kvf__cuda_move_profile *load, double us[KVF_CUDA_STRATEGIES],
+                             const kvf__cuda_move_profile *profile, double us[KVF_CUDA_STRATEGIES],
                              double *wire_us) {
-    double wire = (double)load->bytes / costs->link[direction];
+    double wire = (double)profile->bytes / costs->link[direction];
     us[KVF_CUDA_AUTO] = NAN;
     for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++)
-        us[s] = predict(costs, direction, s, load, wire) / 1e3;
+        us[s] = predict(costs, direction, s, profile, wire) / 1e3;
     *wire_us = wire / 1e3;
 }
 
@@ -207,17 +209,17 @@ static void choose(unsigned at_hand, bool computing, kvf_cuda_explanation *out) 
 }
 
 void kvf__cuda_costs_choose(const kvf_cuda_costs *costs, kvf_cuda_direction direction,
-                            const kvf__cuda_move_profile *load, unsigned at_hand, bool computing,
+                            const kvf__cuda_move_profile *profile, unsigned at_hand, bool computing,
                             kvf_cuda_explanation *out) {
     *out = (kvf_cuda_explanation){
         .calibrated = costs->calibrated,
-        .bytes = load->bytes,
-        .boxes = load->pieces.count + load->row_calls,
-        .fragments = load->pieces.count + load->rows.count,
-        .host_boxes = load->host_boxes,
+        .bytes = profile->bytes,
+        .boxes = profile->pieces.count + profile->row_calls,
+        .fragments = profile->pieces.count + profile->rows.count,
+        .host_boxes = profile->host_boxes,
         .measured_us = NAN,
     };
-    kvf__cuda_costs_predict(costs, direction, load, out->us, &out->wire_us);
+    kvf__cuda_costs_predict(costs, direction, profile, out->us, &out->wire_us);
     for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++)
         if (!(at_hand & 1u << s))
             out->us[s] = NAN;
@@ -235,8 +237,8 @@ kvf_status kvf_cuda_costs_explain(const kvf_cuda_costs *costs, const kvf_move *m
     unsigned all = 1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_BATCH | 1u << KVF_CUDA_KERNEL;
     if (direction != KVF_CUDA_ON_DEVICE)
         all |= 1u << KVF_CUDA_STAGED;
-    kvf__cuda_move_profile load;
-    kvf__cuda_move_profile_of(move, direction, &load);
-    kvf__cuda_costs_choose(costs, direction, &load, all, false, out);
+    kvf__cuda_move_profile profile;
+    kvf__cuda_move_profile_of(move, direction, &profile);
+    kvf__cuda_costs_choose(costs, direction, &profile, all, false, out);
     return KVF_OK;
 }

@@ -2,7 +2,7 @@
  * What a move costs. Nothing here but key, calibrate and file touches the world outside; the rest
  * is arithmetic:
  *
- *     move -> load (what it consists of, counted) \
+ *     move -> profile (what it consists of, counted) \
  *                                                  cost table -> microseconds a strategy
  *     samples (what was measured) -> fit          /
  *
@@ -61,7 +61,7 @@ typedef struct kvf__cuda_move_profile {
  * lengths of runs that differ; with moves lowered for other limits, strips times runs. `host_boxes`
  * is an estimate: it takes the runs in the move's order. */
 void kvf__cuda_move_profile_of(const kvf_move *move, kvf_cuda_direction direction,
-                               kvf__cuda_move_profile *load);
+                               kvf__cuda_move_profile *profile);
 
 /* cost tables */
 
@@ -109,7 +109,7 @@ void kvf__cuda_costs_seal(kvf_cuda_costs *costs);
 
 /* Microseconds by strategy, NaN for what the cost table does not know; AUTO is NaN. */
 void kvf__cuda_costs_predict(const kvf_cuda_costs *costs, kvf_cuda_direction direction,
-                             const kvf__cuda_move_profile *load, double us[KVF_CUDA_STRATEGIES],
+                             const kvf__cuda_move_profile *profile, double us[KVF_CUDA_STRATEGIES],
                              double *wire_us);
 
 /* The cheapest of the strategies at hand: bit 1 << KVF_CUDA_LOOP, ... of `at_hand`, which is not
@@ -118,7 +118,7 @@ void kvf__cuda_costs_predict(const kvf_cuda_costs *costs, kvf_cuda_direction dir
  * last. Fills in everything of the explanation; the caller changes `chosen`, `reason` and us[AUTO]
  * where something else decides. */
 void kvf__cuda_costs_choose(const kvf_cuda_costs *costs, kvf_cuda_direction direction,
-                            const kvf__cuda_move_profile *load, unsigned at_hand, bool computing,
+                            const kvf__cuda_move_profile *profile, unsigned at_hand, bool computing,
                             kvf_cuda_explanation *out);
 
 /* Fitting */

@@ -84,30 +84,31 @@ static json_t *cost_to_json(const kvf__cuda_cost *c) {
     return complete(object, ok);
 }
 
-static json_t *direction_to_json(const kvf_cuda_costs *m, size_t direction) {
+static json_t *direction_to_json(const kvf_cuda_costs *costs, size_t direction) {
     json_t *object = json_object();
-    bool ok = put(object, "link_bytes_per_us", whole(m->link[direction]));
+    bool ok = put(object, "link_bytes_per_us", whole(costs->link[direction]));
     for (kvf_cuda_strategy s = KVF_CUDA_LOOP; ok && s < KVF_CUDA_STRATEGIES; s++)
-        ok = put(object, kvf_cuda_strategy_name(s), cost_to_json(&m->cost[direction][s]));
+        ok = put(object, kvf_cuda_strategy_name(s), cost_to_json(&costs->cost[direction][s]));
     return complete(object, ok);
 }
 
-static json_t *noise_to_json(const kvf_cuda_costs *m) {
-    return m->noise_ppm < 0 ? json_null() : json_integer(m->noise_ppm);
+static json_t *noise_to_json(const kvf_cuda_costs *costs) {
+    return costs->noise_ppm < 0 ? json_null() : json_integer(costs->noise_ppm);
 }
 
-static json_t *to_json(const kvf_cuda_costs *m) {
+static json_t *to_json(const kvf_cuda_costs *costs) {
     json_t *root = json_object();
-    bool ok =
-        put(root, "kind", json_string(kind)) && put(root, "schema_version", json_integer(SCHEMA)) &&
-        put(root, "library", json_string(KVF_VERSION_STRING)) &&
-        put(root, "date", json_string(m->date)) &&
-        put(root, "calibrated", json_boolean(m->calibrated)) &&
-        put(root, "noise_ppm", noise_to_json(m)) && put(root, "gpu", json_string(m->key.gpu)) &&
-        put(root, "driver", json_integer(m->key.driver)) &&
-        put(root, "link", json_string(m->key.link));
+    bool ok = put(root, "kind", json_string(kind)) &&
+              put(root, "schema_version", json_integer(SCHEMA)) &&
+              put(root, "library", json_string(KVF_VERSION_STRING)) &&
+              put(root, "date", json_string(costs->date)) &&
+              put(root, "calibrated", json_boolean(costs->calibrated)) &&
+              put(root, "noise_ppm", noise_to_json(costs)) &&
+              put(root, "gpu", json_string(costs->key.gpu)) &&
+              put(root, "driver", json_integer(costs->key.driver)) &&
+              put(root, "link", json_string(costs->key.link));
     for (size_t d = 0; ok && d < KVF_CUDA_DIRECTIONS; d++)
-        ok = put(root, directions[d], direction_to_json(m, d));
+        ok = put(root, directions[d], direction_to_json(costs, d));
     return complete(root, ok);
 }
 
@@ -273,18 +274,20 @@ static void read_cost(reading *r, const json_t *json, kvf_cuda_strategy strategy
         read_curve(r, row, &c->row);
 }
 
-static void read_direction(reading *r, const json_t *json, kvf_cuda_costs *m, size_t direction) {
+static void read_direction(reading *r, const json_t *json, kvf_cuda_costs *costs,
+                           size_t direction) {
     object(r, json, KVF_CUDA_STRATEGIES);
-    m->link[direction] = (double)member(r, json, "link_bytes_per_us", 1, MOST_LINK) / 1e3;
+    costs->link[direction] = (double)member(r, json, "link_bytes_per_us", 1, MOST_LINK) / 1e3;
     for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++)
-        read_cost(r, json_object_get(json, kvf_cuda_strategy_name(s)), s, &m->cost[direction][s]);
+        read_cost(r, json_object_get(json, kvf_cuda_strategy_name(s)), s,
+                  &costs->cost[direction][s]);
 }
 
 static bool is_text(const json_t *json, const char *wanted) {
     return json_is_string(json) && strcmp(json_string_value(json), wanted) == 0;
 }
 
-static void read_model(reading *r, const json_t *root, kvf_cuda_costs *m) {
+static void read_costs(reading *r, const json_t *root, kvf_cuda_costs *costs) {
     char library[32];
     const json_t *calibrated = json_object_get(root, "calibrated");
     if (!is_text(json_object_get(root, "kind"), kind)) {
@@ -295,22 +298,23 @@ static void read_model(reading *r, const json_t *root, kvf_cuda_costs *m) {
         complain(r, "the file is of another version of kvferry");
     object(r, root, 9 + KVF_CUDA_DIRECTIONS);
     text(r, root, "library", library, sizeof library);
-    text(r, root, "date", m->date, sizeof m->date);
-    text(r, root, "gpu", m->key.gpu, sizeof m->key.gpu);
-    text(r, root, "link", m->key.link, sizeof m->key.link);
-    m->key.driver = (int)member(r, root, "driver", 0, INT32_MAX);
-    m->calibrated = json_is_true(calibrated);
+    text(r, root, "date", costs->date, sizeof costs->date);
+    text(r, root, "gpu", costs->key.gpu, sizeof costs->key.gpu);
+    text(r, root, "link", costs->key.link, sizeof costs->key.link);
+    costs->key.driver = (int)member(r, root, "driver", 0, INT32_MAX);
+    costs->calibrated = json_is_true(calibrated);
     if (!json_is_null(json_object_get(root, "noise_ppm")))
-        m->noise_ppm = (int32_t)member(r, root, "noise_ppm", 0, INT32_MAX);
+        costs->noise_ppm = (int32_t)member(r, root, "noise_ppm", 0, INT32_MAX);
     if (!json_is_boolean(calibrated))
         complain(r, "the file does not say whether it was calibrated");
     for (size_t d = 0; d < KVF_CUDA_DIRECTIONS; d++)
-        read_direction(r, json_object_get(root, directions[d]), m, d);
+        read_direction(r, json_object_get(root, directions[d]), costs, d);
     if (!r->wrong)
-        kvf__cuda_costs_seal(m);
+        kvf__cuda_costs_seal(costs);
 }
 
-static kvf_status parse(const char *content, size_t length, kvf_cuda_costs *m, kvf_error *error) {
+static kvf_status parse(const char *content, size_t length, kvf_cuda_costs *costs,
+                        kvf_error *error) {
     json_error_t details;
     reading r = {NULL};
     json_t *root = json_loadb(content, length, JSON_REJECT_DUPLICATES, &details);
@@ -320,7 +324,7 @@ static kvf_status parse(const char *content, size_t length, kvf_cuda_costs *m, k
     if (!root)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_POSITION,
                          .position = (uint64_t)details.position, .what = "the file is no JSON");
-    read_model(&r, root, m);
+    read_costs(&r, root, costs);
     json_decref(root);
     if (r.wrong)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = r.wrong);
@@ -342,8 +346,8 @@ static size_t read_file(const char *path, char *content, size_t size) {
     return length;
 }
 
-static kvf_status read_and_parse(const char *path, kvf_cuda_costs *m, kvf_error *error) {
-    const kvf_allocator allocator = m->allocator;
+static kvf_status read_and_parse(const char *path, kvf_cuda_costs *costs, kvf_error *error) {
+    const kvf_allocator allocator = costs->allocator;
     char *content = kvf__alloc(&allocator, LONGEST_FILE, 1);
     if (!content)
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
@@ -354,7 +358,7 @@ static kvf_status read_and_parse(const char *path, kvf_cuda_costs *m, kvf_error 
     else if (length == LONGEST_FILE)
         status = KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "the file is too long");
     else
-        status = parse(content, length, m, error);
+        status = parse(content, length, costs, error);
     kvf__free(&allocator, content, LONGEST_FILE, 1);
     return status;
 }
@@ -380,15 +384,15 @@ kvf_status kvf_cuda_costs_load(const char *path, int device, const kvf_allocator
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     if (device < -1)
         return KVF__FAIL(error, .status = KVF_ERR_RANGE, .what = "no such device");
-    kvf_cuda_costs *m = kvf__cuda_costs_make(allocator);
-    if (!m)
+    kvf_cuda_costs *costs = kvf__cuda_costs_make(allocator);
+    if (!costs)
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
-    kvf_status status = read_and_parse(path, m, error);
+    kvf_status status = read_and_parse(path, costs, error);
     if (status == KVF_OK && device >= 0)
-        status = check_key(&m->key, device, error);
+        status = check_key(&costs->key, device, error);
     if (status == KVF_OK)
-        *out = m;
+        *out = costs;
     else
-        kvf_cuda_costs_destroy(m);
+        kvf_cuda_costs_destroy(costs);
     return status;
 }

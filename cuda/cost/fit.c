@@ -170,22 +170,23 @@ static void fit_packing(fitting *f, kvf_cuda_direction direction) {
     fit_terms(f, &cost->fixed_ns, &cost->piece);
 }
 
-static void load_of(const kvf__cuda_sample *s, kvf__cuda_move_profile *load) {
-    *load = (kvf__cuda_move_profile){
+static void profile_of(const kvf__cuda_sample *s, kvf__cuda_move_profile *profile) {
+    *profile = (kvf__cuda_move_profile){
         .bytes = s->bytes * s->pieces,
         .row_calls = s->row_calls,
         .host_boxes = s->layers,
         .layers = s->layers,
     };
-    kvf__cuda_tally_add(s->row_calls > 0 ? &load->rows : &load->pieces, s->pieces, load->bytes);
-    kvf__cuda_tally_add(&load->lines, s->pieces, load->bytes);
+    kvf__cuda_tally_add(s->row_calls > 0 ? &profile->rows : &profile->pieces, s->pieces,
+                        profile->bytes);
+    kvf__cuda_tally_add(&profile->lines, s->pieces, profile->bytes);
 }
 
 static double unexplained(const fitting *f, const kvf__cuda_sample *s) {
-    kvf__cuda_move_profile load;
+    kvf__cuda_move_profile profile;
     double us[KVF_CUDA_STRATEGIES], wire_us;
-    load_of(s, &load);
-    kvf__cuda_costs_predict(f->costs, s->direction, &load, us, &wire_us);
+    profile_of(s, &profile);
+    kvf__cuda_costs_predict(f->costs, s->direction, &profile, us, &wire_us);
     return s->ns - us[s->strategy] * 1e3;
 }
 

@@ -1,8 +1,8 @@
 /* What a move consists of, counted in one pass over its runs. */
 #include "cost/costs.h"
 
-#include "engine/engine_cuda.h"
 #include "move/move.h"
+#include "runtime/runtime.h"
 
 #include <stdlib.h>
 
@@ -13,10 +13,6 @@ enum {
     LENGTHS = EXACT_LENGTHS + (32 - 4) * QUARTERS,
     MOST_PIECES = 512, /* of a block that are looked at together */
 };
-
-const kvf_box_limits *kvf_cuda_limits(void) {
-    return &kvf__cuda_loop_limits;
-}
 
 static unsigned octave_of(uint64_t number) {
     return 63u - (unsigned)__builtin_clzll(number);
@@ -53,7 +49,7 @@ typedef struct host_ids {
 typedef struct counting {
     const kvf_move *move;
     kvf_cuda_direction direction;
-    kvf__cuda_move_profile *load;
+    kvf__cuda_move_profile *profile;
     host_ids host;
     run_class classes[2][LENGTHS]; /* [steps to the next neighbour] */
 } counting;
@@ -96,7 +92,7 @@ static void count_run(counting *c, const kvf__run *run) {
 }
 
 /* Boxes of `strips` strips like this one and of runs like class->first. */
-static void add_boxes(kvf__cuda_move_profile *load, const kvf__strip *strip, uint64_t strips,
+static void add_boxes(kvf__cuda_move_profile *profile, const kvf__strip *strip, uint64_t strips,
                       const run_class *class) {
     kvf_box box = kvf__move_box(strip, class->first);
     uint64_t runs = class->runs * strips, blocks = class->blocks * strips;
@@ -112,10 +108,10 @@ static void add_boxes(kvf__cuda_move_profile *load, const kvf__strip *strip, uin
             box.rows = 1;
     }
     if (box.rows == 1 && box.slices == 1) {
-        kvf__cuda_tally_add(&load->pieces, rows, bytes);
+        kvf__cuda_tally_add(&profile->pieces, rows, bytes);
     } else {
-        kvf__cuda_tally_add(&load->rows, rows, bytes);
-        load->row_calls += calls;
+        kvf__cuda_tally_add(&profile->rows, rows, bytes);
+        profile->row_calls += calls;
     }
 }
 
@@ -136,18 +132,18 @@ static bool is_for_loop(const kvf_box_limits *l) {
 static void add_strip(counting *c, const kvf__strip *strip, uint64_t strips) {
     const kvf__runs *runs = &c->move->runs;
     uint64_t lines = runs->pairs * strips * strip->rows;
-    kvf__cuda_tally_add(&c->load->lines, lines, lines * strip->width);
+    kvf__cuda_tally_add(&c->profile->lines, lines, lines * strip->width);
     if (!is_for_loop(&c->move->limits)) {
         for (size_t i = 0; i < runs->count; i++) {
             const run_class one = {&runs->items[i], 1, runs->items[i].count};
-            add_boxes(c->load, strip, strips, &one);
+            add_boxes(c->profile, strip, strips, &one);
         }
         return;
     }
     for (size_t i = 0; i < LENGTHS; i++)
         for (size_t next = 0; next < 2; next++)
             if (c->classes[next][i].runs > 0)
-                add_boxes(c->load, strip, strips, &c->classes[next][i]);
+                add_boxes(c->profile, strip, strips, &c->classes[next][i]);
 }
 
 /* The host's side */
@@ -231,12 +227,12 @@ static uint64_t count_host_boxes(const counting *c) {
 /* All */
 
 void kvf__cuda_move_profile_of(const kvf_move *move, kvf_cuda_direction direction,
-                               kvf__cuda_move_profile *load) {
-    *load = (kvf__cuda_move_profile){.layers = move->by_layer ? move->layer_count : 1};
-    counting c = {.move = move, .direction = direction, .load = load};
+                               kvf__cuda_move_profile *profile) {
+    *profile = (kvf__cuda_move_profile){.layers = move->by_layer ? move->layer_count : 1};
+    counting c = {.move = move, .direction = direction, .profile = profile};
     if (move->runs.pairs == 0)
         return;
-    load->bytes = (uint64_t)move->block_bytes * move->runs.pairs;
+    profile->bytes = (uint64_t)move->block_bytes * move->runs.pairs;
     for (size_t i = 0; i < move->runs.count; i++)
         count_run(&c, &move->runs.items[i]);
     for (size_t i = 0, end; i < move->strip_count; i = end) {
@@ -249,5 +245,5 @@ void kvf__cuda_move_profile_of(const kvf_move *move, kvf_cuda_direction directio
     /* Sources are not in order, but may be all there are between the first and the last. */
     if (c.host.highest - c.host.lowest + 1 == move->runs.pairs)
         c.host.runs = 1;
-    load->host_boxes = count_host_boxes(&c);
+    profile->host_boxes = count_host_boxes(&c);
 }

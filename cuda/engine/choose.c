@@ -16,8 +16,8 @@ bool kvf__cuda_offers(const kvf__cuda *e, kvf_cuda_strategy strategy) {
     }
 }
 
-static bool can(const kvf__cuda_copier *c, kvf_cuda_strategy strategy) {
-    if (c->excluded & 1u << strategy || !kvf__cuda_offers(c->engine, strategy))
+static bool can(const kvf__cuda *e, const kvf__cuda_copier *c, kvf_cuda_strategy strategy) {
+    if (c->excluded & 1u << strategy || !kvf__cuda_offers(e, strategy))
         return false;
     return strategy == KVF_CUDA_BATCH    ? c->reachable
            : strategy == KVF_CUDA_KERNEL ? kvf__cuda_kernel_fits(c)
@@ -26,10 +26,10 @@ static bool can(const kvf__cuda_copier *c, kvf_cuda_strategy strategy) {
 }
 
 /* What can be had for this move, a bit each. */
-static unsigned at_hand(const kvf__cuda_copier *c) {
+static unsigned at_hand(const kvf__cuda *e, const kvf__cuda_copier *c) {
     unsigned all = 0;
     for (unsigned s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++)
-        all |= can(c, (kvf_cuda_strategy)s) ? 1u << s : 0;
+        all |= can(e, c, (kvf_cuda_strategy)s) ? 1u << s : 0;
     return all;
 }
 
@@ -41,10 +41,10 @@ void kvf__cuda_choose(kvf__cuda *e, kvf_transfer *t) {
     kvf__cuda_job *j = kvf__cuda_job_of(t);
     kvf__cuda_copier *c = &j->copier;
     kvf_cuda_strategy asked = asked_for(e, t);
-    unsigned all = at_hand(c);
-    kvf__cuda_move_profile load;
-    kvf__cuda_move_profile_of(t->move, c->direction, &load);
-    kvf__cuda_costs_choose(e->costs, c->direction, &load, all, c->computing, &j->explained);
+    unsigned all = at_hand(e, c);
+    kvf__cuda_move_profile profile;
+    kvf__cuda_move_profile_of(t->move, c->direction, &profile);
+    kvf__cuda_costs_choose(e->costs, c->direction, &profile, all, c->computing, &j->explained);
     if (asked != KVF_CUDA_AUTO && all & 1u << asked) {
         j->explained.chosen = asked;
         j->explained.us[KVF_CUDA_AUTO] = j->explained.us[asked];
@@ -135,7 +135,7 @@ kvf_status kvf_cuda_stats_get(kvf_engine *engine, kvf_cuda_stats *out, kvf_error
     *out = (kvf_cuda_stats){0};
     pthread_mutex_lock(&engine->order);
     for (size_t d = 0; d < KVF_CUDA_DIRECTIONS; d++)
-        out->packing_bytes[d] = e->buffers[d].count * kvf__cuda_buffer_bytes(e);
+        out->packing_bytes[d] = e->copying.buffers[d].count * kvf__cuda_buffer_bytes(&e->copying);
     pthread_mutex_unlock(&engine->order);
     pthread_mutex_lock(&engine->lock);
     for (size_t s = 0; s < KVF_CUDA_STRATEGIES; s++)

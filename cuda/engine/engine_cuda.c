@@ -51,23 +51,23 @@ static kvf_status check_submit(kvf__cuda *e, const kvf_transfer *t, kvf_error *e
     if (t->src->memory != KVF_MEMORY_DEVICE && t->dst->memory != KVF_MEMORY_DEVICE)
         return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
                          .what = "neither tier is in device memory");
-    if (t->sequence - retired >= KVF__CUDA_RING)
+    if (t->sequence - retired >= KVF__CUDA_LANE_EVENTS)
         return KVF__FAIL(error, .status = KVF_ERR_AGAIN, .what = "the lane is full");
     return kvf__cuda_check_broken(e, error);
 }
 
-static const kvf__cuda_reach *place_of(const kvf_tier *tier, const kvf_layout *layout) {
-    const kvf__cuda_reach *places = tier->places;
+static const kvf__cuda_reach *reach_of(const kvf_tier *tier, const kvf_layout *layout) {
+    const kvf__cuda_reach *reaches = tier->places;
     size_t i = 0;
     while (tier->layouts[i] != layout)
         i++;
-    return &places[i];
+    return &reaches[i];
 }
 
 /* What has to be known of the tiers, which may be gone once a background transfer begins. */
 static void note_tiers(const kvf_transfer *t, kvf__cuda_copier *c) {
-    const kvf__cuda_reach *src = place_of(t->src, t->src_layout);
-    const kvf__cuda_reach *dst = place_of(t->dst, t->dst_layout);
+    const kvf__cuda_reach *src = reach_of(t->src, t->src_layout);
+    const kvf__cuda_reach *dst = reach_of(t->dst, t->dst_layout);
     c->direction = direction_of(t);
     c->reachable = src->reachable && dst->reachable;
     c->src_shift = src->shift;
@@ -117,15 +117,15 @@ static kvf_status enqueue(kvf__cuda *e, kvf_transfer *t, bool cancelled, kvf_err
 }
 
 static kvf_status try_submit(kvf__cuda *e, kvf_transfer *t, bool cancelled, kvf_error *error) {
-    kvf__cuda_device_scope guard;
+    kvf__cuda_device_scope scope;
     kvf_status status = check_submit(e, t, error);
     if (status == KVF_OK)
-        status = kvf__cuda_enter(e->options.device, &guard, error);
+        status = kvf__cuda_enter(e->options.device, &scope, error);
     if (status != KVF_OK)
         return status;
     note_tiers(t, &kvf__cuda_job_of(t)->copier);
     status = enqueue(e, t, cancelled, error);
-    kvf__cuda_leave(&guard);
+    kvf__cuda_leave(&scope);
     return status;
 }
 
@@ -157,17 +157,17 @@ static void cuda_wake(kvf_engine *engine) {
 }
 
 static kvf_status cuda_accept(kvf_engine *engine, const kvf_layout *layout, kvf_memory memory,
-                              void *place, kvf_error *error) {
+                              void *reach, kvf_error *error) {
     kvf__cuda *e = kvf__cuda_of(engine);
     if (memory == KVF_MEMORY_HOST)
         return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
                          .what = "the CUDA engine needs pinned host memory");
-    kvf__cuda_device_scope guard;
-    kvf_status status = kvf__cuda_enter(e->options.device, &guard, error);
+    kvf__cuda_device_scope scope;
+    kvf_status status = kvf__cuda_enter(e->options.device, &scope, error);
     if (status != KVF_OK)
         return status;
-    status = kvf__cuda_check_layout(e, layout, memory, place, error);
-    kvf__cuda_leave(&guard);
+    status = kvf__cuda_check_layout(e, layout, memory, reach, error);
+    kvf__cuda_leave(&scope);
     return status;
 }
 
@@ -175,22 +175,23 @@ static kvf_status cuda_accept(kvf_engine *engine, const kvf_layout *layout, kvf_
 
 static void cuda_close(kvf_engine *engine) {
     kvf__cuda *e = kvf__cuda_of(engine);
-    kvf__cuda_device_scope guard;
+    kvf__cuda_device_scope scope;
     kvf__cuda_stop_thread(e);
-    bool entered = kvf__cuda_enter(e->options.device, &guard, NULL) == KVF_OK;
+    bool entered = kvf__cuda_enter(e->options.device, &scope, NULL) == KVF_OK;
     /* Marks may still wait for events of the caller's; destroying a stream lets it finish. */
     kvf__cuda_close_lanes(e);
-    kvf__cuda_rings_free(e);
+    kvf__cuda_upload_ring_free(&e->copying.uploads);
+    kvf__cuda_buffers_free(&e->copying);
     for (unsigned l = KVF__CUDA_MARKS; l < KVF__CUDA_MARKS + KVF__CUDA_MARK_LANES; l++)
         atomic_store(&engine->retired[l], atomic_load(&e->lanes[l].marked));
     if (entered)
-        kvf__cuda_leave(&guard);
+        kvf__cuda_leave(&scope);
 }
 
 /* Undoes what init has done, as far as it got; the base is gone already. */
 static void free_parts(kvf__cuda *e, const kvf_allocator *allocator) {
     kvf__free(allocator, e->spare, e->spare_capacity, sizeof(cudaEvent_t));
-    kvf__free(allocator, e->lists, 1, sizeof *e->lists);
+    kvf__free(allocator, e->copying.lists, 1, sizeof *e->copying.lists);
     kvf_cuda_costs_destroy(e->costs);
     kvf__free(allocator, e, 1, sizeof *e);
 }
@@ -262,7 +263,7 @@ static void set_options(kvf__cuda *e, const kvf_cuda_options *o) {
         e->lanes[lane].tail = &e->lanes[lane].head;
 }
 
-static kvf_status take_model(kvf__cuda *e, const kvf_cuda_costs *costs,
+static kvf_status take_costs(kvf__cuda *e, const kvf_cuda_costs *costs,
                              const kvf_allocator *allocator, kvf_error *error) {
     if (!costs)
         return kvf_cuda_costs_builtin(allocator, &e->costs, error);
@@ -277,13 +278,13 @@ static kvf_status ask_device(kvf__cuda *e, kvf_error *error) {
                            .what = "the strategy cannot be had here");
     if (status != KVF_OK)
         return status;
-    cudaError_t code =
-        cudaDeviceGetAttribute(&e->processors, cudaDevAttrMultiProcessorCount, e->options.device);
+    cudaError_t code = cudaDeviceGetAttribute(&e->copying.processors,
+                                              cudaDevAttrMultiProcessorCount, e->options.device);
     return code == cudaSuccess ? KVF_OK : kvf__cuda_fail(code, "cudaDeviceGetAttribute", error);
 }
 
 static kvf_status open_device(kvf__cuda *e, kvf_error *error) {
-    kvf__cuda_device_scope guard;
+    kvf__cuda_device_scope scope;
     int devices = 0;
     cudaError_t code = cudaGetDeviceCount(&devices);
     if (code != cudaSuccess)
@@ -291,11 +292,11 @@ static kvf_status open_device(kvf__cuda *e, kvf_error *error) {
     if (e->options.device < 0 || e->options.device >= devices)
         return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_EXPECTED,
                          .expected = (uint64_t)devices, .what = "no such device");
-    kvf_status status = kvf__cuda_enter(e->options.device, &guard, error);
+    kvf_status status = kvf__cuda_enter(e->options.device, &scope, error);
     if (status != KVF_OK)
         return status;
     status = ask_device(e, error);
-    kvf__cuda_leave(&guard);
+    kvf__cuda_leave(&scope);
     return status;
 }
 
@@ -328,10 +329,14 @@ static kvf_status init_base(kvf__cuda *e, const kvf_cuda_options *o, const kvf_a
 static kvf_status init(kvf__cuda *e, const kvf_cuda_options *o, const kvf_allocator *allocator,
                        kvf_error *error) {
     set_options(e, o);
-    e->lists = kvf__alloc(allocator, 1, sizeof *e->lists);
-    if (!e->lists)
+    e->copying.allocator = &e->base.allocator;
+    e->copying.driver = &e->driver;
+    e->copying.options = &e->options;
+    e->copying.retired = e->base.retired;
+    e->copying.lists = kvf__alloc(allocator, 1, sizeof *e->copying.lists);
+    if (!e->copying.lists)
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
-    kvf_status status = take_model(e, o->costs, allocator, error);
+    kvf_status status = take_costs(e, o->costs, allocator, error);
     return status == KVF_OK ? init_base(e, o, allocator, error) : status;
 }
 

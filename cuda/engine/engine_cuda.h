@@ -30,7 +30,7 @@ enum {
     KVF__CUDA_BACKGROUND = 18, /* + 4 * direction */
     KVF__CUDA_MARKS = 28,
     KVF__CUDA_MARK_LANES = 4,
-    KVF__CUDA_RING = 256,
+    KVF__CUDA_LANE_EVENTS = 256,
     KVF__CUDA_LENGTHS = 8,   /* classes of how long transfers are expected to take */
     KVF__CUDA_WINDOWS = 2,   /* of background work in its streams at a time, each way */
     KVF__CUDA_PATIENCE = 64, /* failures in a row to ask for progress before the engine gives up */
@@ -40,7 +40,7 @@ typedef struct kvf__cuda_lane {
     cudaStream_t stream;    /* NULL: no such lane yet; under `order` */
     cudaStream_t side;      /* NULL: not needed yet; under `order` */
     cudaEvent_t fork, join; /* between the two */
-    cudaEvent_t ring[KVF__CUDA_RING];
+    cudaEvent_t events[KVF__CUDA_LANE_EVENTS];
     kvf_transfer *head, **tail; /* not retired; under `lock` */
     size_t count;
     uint64_t since;          /* when the last to retire was over, or about; under `lock` */
@@ -77,11 +77,8 @@ typedef struct kvf__cuda {
     kvf__cuda_nvtx nvtx;
     kvf_cuda_options options;
     kvf__cuda_driver driver;
-    int processors; /* of the device */
+    kvf__cuda_copy_context copying; /* under `order` */
     kvf__cuda_lane lanes[KVF__LANES];
-    kvf__cuda_lists *lists;
-    kvf__cuda_upload_ring ring;
-    kvf__cuda_buffers buffers[KVF_CUDA_DIRECTIONS];
     kvf_cuda_costs *costs; /* its own */
     atomic_bool broken;    /* the context is beyond use */
     kvf_error broken_by;   /* set before `broken` is; under `lock` */
@@ -108,18 +105,18 @@ typedef struct kvf__cuda {
     kvf__cuda_pace pace[KVF_CUDA_DIRECTIONS][KVF_CUDA_STRATEGIES][KVF__CUDA_LENGTHS]; /* too */
 } kvf__cuda;
 
-typedef enum kvf__cuda_state {
+typedef enum kvf__cuda_job_state {
     KVF__CUDA_WAITING,   /* in the background: nothing is enqueued yet */
     KVF__CUDA_ENQUEUING, /* whoever holds `order` has it */
     KVF__CUDA_ENQUEUED,
     KVF__CUDA_REFUSED, /* submit failed: nothing was enqueued, but it keeps its place */
-} kvf__cuda_state;
+} kvf__cuda_job_state;
 
 /* A transfer's state here; under `lock`, but that whoever holds `order` alone has it until it is
  * enqueued. */
 typedef struct kvf__cuda_job {
     kvf_transfer *next; /* in its lane */
-    kvf__cuda_state state;
+    kvf__cuda_job_state state;
     bool recorded;       /* its event in the ring is its own */
     kvf_error failed;    /* behind the first copy */
     cudaEvent_t *layers; /* by layer; NULL unless by layer */
@@ -157,7 +154,7 @@ KVF__MODULES kvf__cuda *kvf__cuda_of(kvf_engine *engine);
 
 /* ranges.c: whether a layout's bytes are all in memory of that kind that the engine reaches. */
 kvf_status kvf__cuda_check_layout(const kvf__cuda *engine, const kvf_layout *layout,
-                                  kvf_memory memory, kvf__cuda_reach *place, kvf_error *error);
+                                  kvf_memory memory, kvf__cuda_reach *reach, kvf_error *error);
 
 /* lanes.c; with `order` held, on the engine's device. */
 kvf_status kvf__cuda_open_lane(kvf__cuda *engine, unsigned lane, kvf_error *error);

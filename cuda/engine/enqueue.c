@@ -41,6 +41,18 @@ static kvf_status wait_events(kvf_transfer *t, cudaStream_t stream, kvf_error *e
     return status;
 }
 
+static kvf_status prepare(kvf__cuda *e, kvf__cuda_copier *c, kvf_error *error) {
+    kvf_status status = kvf__cuda_copier_prepare(c, error);
+    if (status != KVF_OK || c->strategy != KVF_CUDA_STAGED)
+        return status;
+    status = kvf__cuda_open_side(e, c->user.lane, error);
+    if (status != KVF_OK)
+        kvf__cuda_copier_finish(c);
+    c->side = e->lanes[c->user.lane].side;
+    c->fork = e->lanes[c->user.lane].fork;
+    return status;
+}
+
 /* Chooses a strategy that can do this, and readies it. */
 static kvf_status ready_copier(kvf__cuda *e, kvf_transfer *t, kvf_error *error) {
     kvf__cuda_copier *c = &kvf__cuda_job_of(t)->copier;
@@ -49,7 +61,7 @@ static kvf_status ready_copier(kvf__cuda *e, kvf_transfer *t, kvf_error *error) 
     c->forked = false;
     do {
         kvf__cuda_choose(e, t);
-        status = kvf__cuda_copier_prepare(c, error);
+        status = prepare(e, c, error);
         c->excluded |= 1u << c->strategy;
     } while (status == KVF_ERR_UNSUPPORTED);
     return status;
@@ -66,15 +78,14 @@ kvf_status kvf__cuda_begin(kvf__cuda *e, kvf_transfer *t, kvf_error *error) {
     kvf__cuda_copier *c = &j->copier;
     uint64_t after[KVF__LANES];
     memcpy(after, t->after, sizeof after);
-    c->engine = e;
+    c->context = &e->copying;
     c->move = t->move;
-    c->lane = t->lane;
-    c->sequence = t->sequence;
+    c->user = (kvf__cuda_user){t->lane, t->sequence};
     c->stream = e->lanes[t->lane].stream;
     bool fired = have_fired(t, j), marks = kvf__cuda_has_marks(e);
     c->settled = fired && kvf__engine_reached(&e->base, t->after);
     c->computing = !fired || marks;
-    c->beside_compute = !c->settled || marks;
+    c->holds_long = !c->settled || marks;
     kvf_status status = demand_layers(e, t, error);
     if (status == KVF_OK && t->move->runs.pairs > 0)
         status = ready_copier(e, t, error);
@@ -101,13 +112,25 @@ static kvf__cuda_copy_fn *const copy_by[KVF_CUDA_STRATEGIES] = {
     [KVF_CUDA_STAGED] = kvf__cuda_staged,
 };
 
-static kvf_status copy_layers(kvf__cuda_job *j, size_t budget, kvf_error *error) {
+/* Makes the copier's next buffer available to it. */
+static kvf_status wait_for_user(kvf__cuda *e, const kvf__cuda_copier *c, kvf_error *error) {
+    uint64_t after[KVF__LANES] = {0};
+    after[c->blocked.user.lane] = c->blocked.user.sequence;
+    return kvf__cuda_wait_after(e, after, c->blocked.filler, error);
+}
+
+static kvf_status copy_layers(kvf__cuda *e, kvf__cuda_job *j, size_t budget, kvf_error *error) {
     kvf__cuda_copier *c = &j->copier;
     const uint64_t start = c->copied;
     while (c->cursor.strip < c->move->strip_count && c->copied - start < budget) {
         size_t end = end_of_layer(c->move, c->cursor.strip);
         size_t left = budget == SIZE_MAX ? budget : budget - (size_t)(c->copied - start);
         kvf_status status = copy_by[c->strategy](c, end, left, error);
+        if (status == KVF_PENDING) {
+            status = wait_for_user(e, c, error);
+            if (status == KVF_OK)
+                continue;
+        }
         if (status != KVF_OK)
             return status;
         if (c->cursor.strip < end)
@@ -130,13 +153,13 @@ kvf_status kvf__cuda_copy_some(kvf__cuda *e, kvf_transfer *t, size_t budget, boo
     kvf_error details = {.status = KVF_ERR_ENGINE};
     *done = t->move->runs.pairs == 0;
     kvf__range_begin(&e->base.hooks, KVF__RANGE_COPY);
-    kvf_status status = *done ? KVF_OK : copy_layers(j, budget, &details);
+    kvf_status status = *done ? KVF_OK : copy_layers(e, j, budget, &details);
     while (status == KVF_ERR_NO_MEMORY && c->strategy == KVF_CUDA_STAGED && !c->enqueued) {
         kvf__cuda_copier_finish(c); /* no room to pack in: another way then */
         kvf__cuda_note_gave_way(e, KVF_CUDA_AUTO);
         status = ready_copier(e, t, &details);
         if (status == KVF_OK)
-            status = copy_layers(j, budget, &details);
+            status = copy_layers(e, j, budget, &details);
     }
     kvf__range_end(&e->base.hooks);
     *done = *done || c->cursor.strip == t->move->strip_count;
@@ -150,7 +173,7 @@ kvf_status kvf__cuda_copy_some(kvf__cuda *e, kvf_transfer *t, size_t budget, boo
 
 /* Makes the stream wait for the side. */
 static cudaError_t join(kvf__cuda *e, kvf__cuda_copier *c, const char **what) {
-    kvf__cuda_lane *l = &e->lanes[c->lane];
+    kvf__cuda_lane *l = &e->lanes[c->user.lane];
     if (!c->forked)
         return cudaSuccess;
     *what = "cudaEventRecord";
@@ -175,7 +198,8 @@ void kvf__cuda_record_end(kvf__cuda *e, kvf_transfer *t) {
     cudaError_t code = join(e, c, &what);
     if (code == cudaSuccess) {
         what = "cudaEventRecord";
-        code = cudaEventRecord(e->lanes[t->lane].ring[t->sequence % KVF__CUDA_RING], c->stream);
+        code = cudaEventRecord(e->lanes[t->lane].events[t->sequence % KVF__CUDA_LANE_EVENTS],
+                               c->stream);
     }
     j->recorded = code == cudaSuccess;
     if (j->recorded)

@@ -45,8 +45,8 @@ static void close_side(kvf__cuda_lane *l) {
 }
 
 static void close_lane(kvf__cuda_lane *l) {
-    for (size_t i = 0; i < KVF__CUDA_RING; i++)
-        drop_event(&l->ring[i]);
+    for (size_t i = 0; i < KVF__CUDA_LANE_EVENTS; i++)
+        drop_event(&l->events[i]);
     drop_stream(&l->stream);
     close_side(l);
 }
@@ -56,8 +56,8 @@ kvf_status kvf__cuda_open_lane(kvf__cuda *e, unsigned lane, kvf_error *error) {
     if (l->stream)
         return KVF_OK;
     kvf_status status = make_stream(&l->stream, error);
-    for (size_t i = 0; status == KVF_OK && i < KVF__CUDA_RING; i++)
-        status = make_event(&l->ring[i], error);
+    for (size_t i = 0; status == KVF_OK && i < KVF__CUDA_LANE_EVENTS; i++)
+        status = make_event(&l->events[i], error);
     if (status != KVF_OK)
         close_lane(l);
     return status;

@@ -51,7 +51,8 @@ kvf_status kvf__cuda_wait_after(kvf__cuda *e, uint64_t after[KVF__LANES], cudaSt
         const kvf__cuda_lane *l = &e->lanes[lane];
         if (after[lane] <= atomic_load(&e->base.retired[lane]) || l->stream == stream)
             continue;
-        cudaError_t code = cudaStreamWaitEvent(stream, l->ring[after[lane] % KVF__CUDA_RING], 0);
+        cudaError_t code =
+            cudaStreamWaitEvent(stream, l->events[after[lane] % KVF__CUDA_LANE_EVENTS], 0);
         if (code != cudaSuccess)
             return kvf__cuda_fail(code, "cudaStreamWaitEvent", error);
     }
@@ -111,8 +112,8 @@ kvf_status kvf_cuda_wait_slots(kvf_tier *tier, const uint64_t *ids, size_t count
     kvf_status status = check_slots(tier, ids, count, &e, error);
     if (status != KVF_OK)
         return status;
-    kvf__cuda_device_scope guard;
-    status = kvf__cuda_enter(e->options.device, &guard, error);
+    kvf__cuda_device_scope scope;
+    status = kvf__cuda_enter(e->options.device, &scope, error);
     if (status != KVF_OK)
         return status;
     uint64_t after[KVF__LANES] = {0};
@@ -124,7 +125,7 @@ kvf_status kvf_cuda_wait_slots(kvf_tier *tier, const uint64_t *ids, size_t count
     if (status == KVF_OK)
         status = kvf__cuda_wait_after(e, after, stream, error);
     pthread_mutex_unlock(&e->base.order);
-    kvf__cuda_leave(&guard);
+    kvf__cuda_leave(&scope);
     return status;
 }
 
@@ -137,7 +138,7 @@ static kvf_status mark(kvf__cuda *e, kvf_tier *tier, const uint64_t *ids, size_t
         return status;
     kvf__cuda_lane *l = &e->lanes[lane];
     uint64_t sequence = e->base.submitted[lane] + 1, after[KVF__LANES] = {0};
-    if (sequence - atomic_load(&e->base.retired[lane]) >= KVF__CUDA_RING)
+    if (sequence - atomic_load(&e->base.retired[lane]) >= KVF__CUDA_LANE_EVENTS)
         return KVF__FAIL(error, .status = KVF_ERR_AGAIN, .what = "too many marks outstanding");
     if (!kvf__slots_prepare(&tier->slots, &e->base.allocator, lane))
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
@@ -149,7 +150,7 @@ static kvf_status mark(kvf__cuda *e, kvf_tier *tier, const uint64_t *ids, size_t
         return status;
     cudaError_t code = cudaStreamWaitEvent(l->stream, event, 0);
     if (code == cudaSuccess)
-        code = cudaEventRecord(l->ring[sequence % KVF__CUDA_RING], l->stream);
+        code = cudaEventRecord(l->events[sequence % KVF__CUDA_LANE_EVENTS], l->stream);
     if (code != cudaSuccess)
         return kvf__cuda_fail(code, "marking slots", error);
     e->base.submitted[lane] = sequence;
@@ -167,8 +168,8 @@ kvf_status kvf_cuda_mark_slots(kvf_tier *tier, const uint64_t *ids, size_t count
         status = KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "the event is NULL");
     if (status != KVF_OK)
         return status;
-    kvf__cuda_device_scope guard;
-    status = kvf__cuda_enter(e->options.device, &guard, error);
+    kvf__cuda_device_scope scope;
+    status = kvf__cuda_enter(e->options.device, &scope, error);
     if (status != KVF_OK)
         return status;
     pthread_mutex_lock(&e->base.order);
@@ -176,7 +177,7 @@ kvf_status kvf_cuda_mark_slots(kvf_tier *tier, const uint64_t *ids, size_t count
     if (status == KVF_OK)
         status = mark(e, tier, ids, count, written, event, error);
     pthread_mutex_unlock(&e->base.order);
-    kvf__cuda_leave(&guard);
+    kvf__cuda_leave(&scope);
     return status;
 }
 
@@ -188,7 +189,7 @@ static cudaEvent_t event_of(kvf__cuda *e, kvf_transfer *t, uint32_t layer) {
     uint32_t k = layer - t->first_layer;
     return j->layers && k < atomic_load(&j->layers_recorded)
                ? j->layers[k]
-               : e->lanes[t->lane].ring[t->sequence % KVF__CUDA_RING];
+               : e->lanes[t->lane].events[t->sequence % KVF__CUDA_LANE_EVENTS];
 }
 
 static kvf_status wait_layer(kvf__cuda *e, kvf_transfer *t, uint32_t layer, cudaStream_t stream,
@@ -218,11 +219,11 @@ kvf_status kvf_cuda_wait_layer(kvf_transfer *t, uint32_t layer, struct CUstream_
     kvf_status status = kvf__cuda_check_broken(e, error);
     if (status != KVF_OK)
         return status;
-    kvf__cuda_device_scope guard;
-    status = kvf__cuda_enter(e->options.device, &guard, error);
+    kvf__cuda_device_scope scope;
+    status = kvf__cuda_enter(e->options.device, &scope, error);
     if (status != KVF_OK)
         return status;
     status = wait_layer(e, t, layer, stream, error);
-    kvf__cuda_leave(&guard);
+    kvf__cuda_leave(&scope);
     return status;
 }

@@ -29,7 +29,8 @@ static bool is_through(kvf__cuda *e, kvf_transfer *t) {
     if (!j->recorded)
         return atomic_load(&e->broken) || kvf__engine_reached(&e->base, t->after);
     kvf_error failed = {.status = KVF_OK};
-    bool fired = has_fired(e, e->lanes[t->lane].ring[t->sequence % KVF__CUDA_RING], &failed);
+    bool fired =
+        has_fired(e, e->lanes[t->lane].events[t->sequence % KVF__CUDA_LANE_EVENTS], &failed);
     if (failed.status != KVF_OK)
         kvf__cuda_fail_job(j, &failed);
     return fired;
@@ -95,7 +96,7 @@ static bool advance_marks(kvf__cuda *e, unsigned lane) {
     kvf_error failed;
     bool any = false;
     while (atomic_load(retired) < atomic_load(&l->marked) &&
-           has_fired(e, l->ring[(atomic_load(retired) + 1) % KVF__CUDA_RING], &failed)) {
+           has_fired(e, l->events[(atomic_load(retired) + 1) % KVF__CUDA_LANE_EVENTS], &failed)) {
         atomic_fetch_add(retired, 1);
         l->since = kvf__now();
         any = true;
@@ -143,13 +144,13 @@ bool kvf__cuda_progress(kvf_engine *engine) {
     kvf__cuda *e = kvf__cuda_of(engine);
     if (atomic_load(&engine->open) == 0 && !kvf__cuda_has_marks(e))
         return false;
-    kvf__cuda_device_scope guard;
+    kvf__cuda_device_scope scope;
     kvf_error failed;
-    bool entered = kvf__cuda_enter(e->options.device, &guard, &failed) == KVF_OK;
+    bool entered = kvf__cuda_enter(e->options.device, &scope, &failed) == KVF_OK;
     bool any = land(e, entered, &failed);
     if (entered || atomic_load(&e->broken))
         any |= enqueue_more(e);
     if (entered)
-        kvf__cuda_leave(&guard);
+        kvf__cuda_leave(&scope);
     return any;
 }

@@ -92,7 +92,7 @@ static bool find_shift(uintptr_t start, uintptr_t end, ptrdiff_t *shift) {
 }
 
 kvf_status kvf__cuda_check_layout(const kvf__cuda *e, const kvf_layout *layout, kvf_memory memory,
-                                  kvf__cuda_reach *place, kvf_error *error) {
+                                  kvf__cuda_reach *reach, kvf_error *error) {
     kvf__cuda_reach found = {.reachable = true};
     for (size_t i = 0; i < layout->count; i++) {
         const kvf_region *r = &layout->regions[i];
@@ -106,6 +106,6 @@ kvf_status kvf__cuda_check_layout(const kvf__cuda *e, const kvf_layout *layout, 
         found.reachable &= find_shift(start, end, &shift) && (i == 0 || shift == found.shift);
         found.shift = shift;
     }
-    *place = found;
+    *reach = found;
     return KVF_OK;
 }

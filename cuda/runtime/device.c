@@ -6,8 +6,8 @@
 kvf_status kvf_cuda_device_alloc(int device, size_t bytes, void **out, kvf_error *error) {
     if (!out || bytes == 0)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument or no bytes");
-    kvf__cuda_device_scope guard;
-    kvf_status status = kvf__cuda_enter(device, &guard, error);
+    kvf__cuda_device_scope scope;
+    kvf_status status = kvf__cuda_enter(device, &scope, error);
     if (status != KVF_OK)
         return status;
     void *memory = NULL;
@@ -16,17 +16,17 @@ kvf_status kvf_cuda_device_alloc(int device, size_t bytes, void **out, kvf_error
         *out = memory;
     else
         status = kvf__cuda_fail(code, "cudaMalloc", error);
-    kvf__cuda_leave(&guard);
+    kvf__cuda_leave(&scope);
     return status;
 }
 
 void kvf_cuda_device_free(int device, void *memory) {
-    kvf__cuda_device_scope guard;
+    kvf__cuda_device_scope scope;
     if (!memory)
         return;
-    bool entered = kvf__cuda_enter(device, &guard, NULL) == KVF_OK;
+    bool entered = kvf__cuda_enter(device, &scope, NULL) == KVF_OK;
     (void)cudaFree(memory);
     (void)cudaGetLastError();
     if (entered)
-        kvf__cuda_leave(&guard);
+        kvf__cuda_leave(&scope);
 }

@@ -215,8 +215,8 @@ static void fill(kvf_cuda_pinned *p, const kvf_cuda_pinned_options *o, kvf_cuda_
 
 static kvf_status map_and_register(kvf_cuda_pinned *p, const kvf_cuda_pinned_options *o,
                                    kvf_cuda_pinned_info *info, kvf_error *error) {
-    kvf__cuda_device_scope guard;
-    kvf_status status = kvf__cuda_enter(p->device, &guard, error);
+    kvf__cuda_device_scope scope;
+    kvf_status status = kvf__cuda_enter(p->device, &scope, error);
     if (status != KVF_OK)
         return status;
     if (o) {
@@ -231,7 +231,7 @@ static kvf_status map_and_register(kvf_cuda_pinned *p, const kvf_cuda_pinned_opt
     if (status == KVF_OK)
         status = register_all(p, &info->segments, error);
     info->register_seconds = seconds_now() - start;
-    kvf__cuda_leave(&guard);
+    kvf__cuda_leave(&scope);
     return status;
 }
 
@@ -280,10 +280,10 @@ size_t kvf_cuda_pinned_bytes(const kvf_cuda_pinned *p) {
 void kvf_cuda_pinned_destroy(kvf_cuda_pinned *p) {
     if (!p)
         return;
-    kvf__cuda_device_scope guard;
-    bool entered = kvf__cuda_enter(p->device, &guard, NULL) == KVF_OK;
+    kvf__cuda_device_scope scope;
+    bool entered = kvf__cuda_enter(p->device, &scope, NULL) == KVF_OK;
     unregister(p);
     if (entered)
-        kvf__cuda_leave(&guard);
+        kvf__cuda_leave(&scope);
     unmake(p);
 }

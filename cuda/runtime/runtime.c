@@ -69,29 +69,29 @@ kvf_status kvf__cuda_query(cudaEvent_t event, kvf_error *error) {
     return KVF_PENDING;
 }
 
-kvf_status kvf__cuda_enter(int device, kvf__cuda_device_scope *guard, kvf_error *error) {
-    cudaError_t code = cudaGetDevice(&guard->device);
+kvf_status kvf__cuda_enter(int device, kvf__cuda_device_scope *scope, kvf_error *error) {
+    cudaError_t code = cudaGetDevice(&scope->device);
     if (code != cudaSuccess)
         return kvf__cuda_fail(code, "cudaGetDevice", error);
-    guard->own = device;
-    if (guard->device != device)
+    scope->own = device;
+    if (scope->device != device)
         code = cudaSetDevice(device);
     if (code != cudaSuccess)
         return kvf__cuda_fail(code, "cudaSetDevice", error);
-    guard->mode = cudaStreamCaptureModeRelaxed;
-    code = cudaThreadExchangeStreamCaptureMode(&guard->mode);
+    scope->mode = cudaStreamCaptureModeRelaxed;
+    code = cudaThreadExchangeStreamCaptureMode(&scope->mode);
     if (code == cudaSuccess)
         return KVF_OK;
-    if (guard->device != device)
-        (void)cudaSetDevice(guard->device);
+    if (scope->device != device)
+        (void)cudaSetDevice(scope->device);
     return kvf__cuda_fail(code, "cudaThreadExchangeStreamCaptureMode", error);
 }
 
-void kvf__cuda_leave(const kvf__cuda_device_scope *guard) {
-    enum cudaStreamCaptureMode mode = guard->mode;
+void kvf__cuda_leave(const kvf__cuda_device_scope *scope) {
+    enum cudaStreamCaptureMode mode = scope->mode;
     bool left = cudaThreadExchangeStreamCaptureMode(&mode) == cudaSuccess;
-    if (guard->device != guard->own)
-        left &= cudaSetDevice(guard->device) == cudaSuccess;
+    if (scope->device != scope->own)
+        left &= cudaSetDevice(scope->device) == cudaSuccess;
     if (!left)
         (void)cudaGetLastError();
 }

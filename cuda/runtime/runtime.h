@@ -34,9 +34,9 @@ typedef struct kvf__cuda_device_scope {
     enum cudaStreamCaptureMode mode;
 } kvf__cuda_device_scope;
 
-KVF__MODULES kvf_status kvf__cuda_enter(int device, kvf__cuda_device_scope *guard,
+KVF__MODULES kvf_status kvf__cuda_enter(int device, kvf__cuda_device_scope *scope,
                                         kvf_error *error);
-KVF__MODULES void kvf__cuda_leave(const kvf__cuda_device_scope *guard);
+KVF__MODULES void kvf__cuda_leave(const kvf__cuda_device_scope *scope);
 
 /* Driver functions, asked for by version; NULL where the driver has none. */
 typedef CUresult kvf__cuda_batch_fn(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes,
@@ -55,5 +55,8 @@ typedef struct kvf__cuda_driver {
 } kvf__cuda_driver;
 
 kvf_status kvf__cuda_load_driver(kvf__cuda_driver *driver, kvf_error *error);
+
+/* limits.c: the boxes that one cudaMemcpy*Async takes. */
+extern const kvf_box_limits kvf__cuda_loop_limits;
 
 #endif

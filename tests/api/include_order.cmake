@@ -156,7 +156,7 @@ function(check_internal tree path other)
   endif()
 endfunction()
 
-foreach(tree src bench)
+foreach(tree src cuda bench)
   file(GLOB_RECURSE files RELATIVE ${ROOT}/${tree} ${ROOT}/${tree}/*.c ${ROOT}/${tree}/*.h ${ROOT}/${tree}/*.cu)
   if(NOT files)
     complain("there is nothing in ${tree}/")

@@ -186,6 +186,41 @@ static void test_a_runtime_that_does_not_tell(void **state) {
         give_up_under((kvf_cuda_strategy)s);
 }
 
+/* A packing buffer whose last use has no event is filled again only once its transfer has ended. */
+static void test_a_buffer_without_an_event(void **state) {
+    (void)state;
+    enum { BUFFERS = 4 };
+    const kvf_cuda_options options = {.strategy = KVF_CUDA_STAGED,
+                                      .no_thread = true,
+                                      .packing_bytes = RIG_RING,
+                                      .packing_limit = RIG_RING};
+    device_fixture fixture;
+    cudaStream_t compute;
+    cudaEvent_t event;
+    fixture_open(&fixture, &options);
+    fill(&fixture);
+    assert_int_equal(cudaStreamCreateWithFlags(&compute, cudaStreamNonBlocking), cudaSuccess);
+    assert_int_equal(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), cudaSuccess);
+    fakecuda_hold(compute);
+    assert_int_equal(cudaEventRecord(event, compute), cudaSuccess);
+    const kvf_submit_options gated = {.events = (void *const[]){event}, .event_count = 1};
+    enum { DRAINED = 3 }; /* after the side's start and the buffer's being filled */
+    fakecuda_fail_call("cudaEventRecord", DRAINED, cudaErrorInvalidValue, false);
+    kvf_transfer *first = fixture_submit(fixture.device, fixture.pinned, some, others, 1, &gated);
+    kvf_transfer *second =
+        fixture_submit(fixture.device, fixture.pinned, some + 1, others + 1, BUFFERS, NULL);
+    fakecuda_settle();
+    assert_int_equal(kvf_transfer_poll(second, NULL), KVF_PENDING);
+    fakecuda_release(compute);
+    fixture_finish(second, KVF_OK);
+    fixture_finish(first, KVF_ERR_ENGINE);
+    for (unsigned i = 1; i <= BUFFERS; i++)
+        assert_true(fixture_host_is(&fixture, others[i], i + 1));
+    (void)cudaEventDestroy(event);
+    (void)cudaStreamDestroy(compute);
+    fixture_close(&fixture);
+}
+
 int main(void) {
     if (!needs_fake())
         return NEEDS_SKIPPED;
@@ -194,6 +229,7 @@ int main(void) {
         cmocka_unit_test(test_no_device_memory_to_pack_in),
         cmocka_unit_test(test_tiers_destroyed_under_transfers),
         cmocka_unit_test(test_a_runtime_that_does_not_tell),
+        cmocka_unit_test(test_a_buffer_without_an_event),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

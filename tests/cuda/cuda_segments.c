@@ -10,6 +10,7 @@
 #include "copy/loop.c"        // NOLINT(bugprone-suspicious-include)
 #include "engine/reachable.c" // NOLINT(bugprone-suspicious-include)
 #include "copy/staged.c"      // NOLINT(bugprone-suspicious-include)
+#include "runtime/limits.c"   // NOLINT(bugprone-suspicious-include)
 
 #include "fakecuda.h"
 #include "needs.h"
