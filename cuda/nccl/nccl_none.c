@@ -2,7 +2,7 @@
  * made. */
 #include "nccl/nccl_runtime.h"
 
-#include "base/memory.h"
+#include "base/allocator.h"
 
 static kvf_status none(kvf_error *error) {
     return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,

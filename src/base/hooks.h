@@ -4,7 +4,7 @@
 
 #include <kvferry/hooks.h>
 
-#include "base/memory.h"
+#include "base/allocator.h"
 
 typedef struct kvf__hooks {
     kvf_log log;       /* `write` NULL: none */
