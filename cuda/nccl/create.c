@@ -20,7 +20,7 @@ static void *drive(void *context) {
     kvf__cuda_device_scope guard;
     kvf_error error;
     bool entered = kvf__cuda_enter(g->engine->options.device, &guard, &error) == KVF_OK;
-    (void)kvf__timers_be_exact();
+    (void)kvf__timer_slack_lower();
     if (!entered)
         kvf__group_give_up(g, error);
     pthread_mutex_lock(&g->lock);
