@@ -22,7 +22,7 @@
 
 #include <kvferry/cuda.h>
 
-#include "base/memory.h"
+#include "base/allocator.h"
 
 enum {
     KVF__CUDA_AGAIN = 32,      /* samples that are measured twice, at most */

@@ -10,7 +10,7 @@
  */
 #include "engine/engine_cuda.h"
 
-#include "base/threads.h"
+#include "base/cap.h"
 
 #include <string.h>
 
@@ -128,23 +128,17 @@ static double cap_of(const kvf__cuda *e, kvf_cuda_direction d) {
                                        : 0;
 }
 
-/* What was enqueued past the cap counts on it, too. */
-static void charge(kvf__cuda *e, kvf_cuda_direction d, uint64_t bytes, uint64_t now) {
-    double cap = cap_of(e, d), ns = cap > 0 ? (double)bytes / cap : 0;
-    uint64_t from = kvf__max(e->next_window[d], now);
-    e->next_window[d] = from + (ns < 1e18 ? (uint64_t)ns : UINT64_C(1000000000000000000));
-}
-
 /* Enqueues about `budget` bytes of a transfer that has begun. false: it has ended. */
 static bool copy(kvf__cuda *e, kvf_transfer *t, size_t budget) {
     kvf__cuda_job *j = kvf__cuda_job_of(t);
+    const kvf_cuda_direction d = direction_of(t->lane);
     kvf_error error = {.status = KVF_ERR_CANCELLED};
     bool done = false;
     const uint64_t before = j->copier.copied, now = kvf__now();
     kvf_status status = KVF_ERR_CANCELLED;
     if (!atomic_load(&t->cancelled))
         status = kvf__cuda_copy_some(e, t, budget, &done, &error);
-    charge(e, direction_of(t->lane), j->copier.copied - before, now);
+    kvf__cap_charge(&e->next_window[d], cap_of(e, d), j->copier.copied - before, now);
     if (status != KVF_OK) {
         end_here(e, t, &error);
         return false;
@@ -276,40 +270,21 @@ bool kvf__cuda_background(kvf__cuda *e) {
     return any;
 }
 
-/* The thread */
-
-static void *run(void *context) {
-    kvf__cuda *e = context;
-    (void)kvf__timers_be_exact();
+void *kvf__cuda_thread(void *engine) {
+    kvf__cuda *e = engine;
+    (void)kvf__timer_slack_lower();
     pthread_mutex_lock(&e->base.lock);
-    while (!e->stop) {
+    while (!e->base.stop) {
         if (atomic_load(&e->waiting) == 0) {
-            pthread_cond_wait(&e->work, &e->base.lock);
+            pthread_cond_wait(&e->base.work, &e->base.lock);
             continue;
         }
         pthread_mutex_unlock(&e->base.lock);
         bool any = kvf__cuda_progress(&e->base);
         pthread_mutex_lock(&e->base.lock);
-        if (!any && !e->stop)
-            kvf__cond_wait_until(&e->work, &e->base.lock, kvf__now() + NAP_NS);
+        if (!any && !e->base.stop)
+            kvf__cond_wait_until(&e->base.work, &e->base.lock, kvf__now() + NAP_NS);
     }
     pthread_mutex_unlock(&e->base.lock);
     return NULL;
-}
-
-kvf_status kvf__cuda_start_thread(kvf__cuda *e, kvf_error *error) {
-    kvf_status status = kvf__start_thread(&e->thread, run, e, error);
-    e->has_thread = status == KVF_OK;
-    return status;
-}
-
-void kvf__cuda_stop_thread(kvf__cuda *e) {
-    if (!e->has_thread)
-        return;
-    pthread_mutex_lock(&e->base.lock);
-    e->stop = true;
-    pthread_cond_broadcast(&e->work);
-    pthread_mutex_unlock(&e->base.lock);
-    pthread_join(e->thread, NULL);
-    e->has_thread = false;
 }

@@ -146,14 +146,14 @@ static kvf_status cuda_submit(kvf_engine *engine, kvf_transfer *t, kvf_error *er
     if (status != KVF_OK && t->background)
         atomic_fetch_sub(&e->waiting, 1);
     if (t->background)
-        pthread_cond_signal(&e->work);
+        pthread_cond_signal(&engine->work);
     pthread_mutex_unlock(&engine->lock);
     return status;
 }
 
 /* With `lock` held. Whoever waits has a look soon; the thread may sleep. */
 static void cuda_wake(kvf_engine *engine) {
-    pthread_cond_signal(&kvf__cuda_of(engine)->work);
+    pthread_cond_signal(&engine->work);
 }
 
 static kvf_status cuda_accept(kvf_engine *engine, const kvf_layout *layout, kvf_memory memory,
@@ -176,7 +176,7 @@ static kvf_status cuda_accept(kvf_engine *engine, const kvf_layout *layout, kvf_
 static void cuda_close(kvf_engine *engine) {
     kvf__cuda *e = kvf__cuda_of(engine);
     kvf__cuda_device_scope scope;
-    kvf__cuda_stop_thread(e);
+    kvf__engine_stop_threads(engine);
     bool entered = kvf__cuda_enter(e->options.device, &scope, NULL) == KVF_OK;
     /* Marks may still wait for events of the caller's; destroying a stream lets it finish. */
     kvf__cuda_close_lanes(e);
@@ -199,7 +199,6 @@ static void free_parts(kvf__cuda *e, const kvf_allocator *allocator) {
 static void cuda_free(kvf_engine *engine) {
     kvf__cuda *e = kvf__cuda_of(engine);
     kvf_allocator allocator = engine->allocator;
-    pthread_cond_destroy(&e->work);
     kvf__engine_fini(engine);
     free_parts(e, &allocator);
 }
@@ -312,17 +311,11 @@ static kvf_status init_base(kvf__cuda *e, const kvf_cuda_options *o, const kvf_a
     status = kvf__engine_init(&e->base, &cuda_ops, allocator, &hooks, most, error);
     if (status != KVF_OK)
         return status;
-    if (!kvf__cond_init(&e->work)) {
-        kvf__engine_fini(&e->base);
-        return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
-    }
     status = open_device(e, error);
     if (status == KVF_OK && !o->no_thread)
-        status = kvf__cuda_start_thread(e, error);
-    if (status != KVF_OK) {
-        pthread_cond_destroy(&e->work);
+        status = kvf__engine_start_threads(&e->base, 1, kvf__cuda_thread, error);
+    if (status != KVF_OK)
         kvf__engine_fini(&e->base);
-    }
     return status;
 }
 

@@ -96,11 +96,6 @@ typedef struct kvf__cuda {
     uint64_t next_window[KVF_CUDA_DIRECTIONS]; /* when the cap allows it */
     atomic_size_t waiting;                     /* transfers that are not enqueued whole */
 
-    /* Its thread. */
-    pthread_t thread;
-    bool has_thread, stop; /* under `lock` */
-    pthread_cond_t work;   /* there may be something to do; with `lock` */
-
     kvf__cuda_score scores[KVF_CUDA_STRATEGIES]; /* AUTO: all; under `lock` */
     kvf__cuda_pace pace[KVF_CUDA_DIRECTIONS][KVF_CUDA_STRATEGIES][KVF__CUDA_LENGTHS]; /* too */
 } kvf__cuda;
@@ -215,8 +210,8 @@ kvf_status kvf__cuda_gate(kvf__cuda *engine, kvf_transfer *transfer, kvf_error *
 void kvf__cuda_require(kvf__cuda *engine, const uint64_t after[KVF__LANES]);
 /* Enqueues what windows, caps and priorities allow. false: nothing. */
 bool kvf__cuda_background(kvf__cuda *engine);
-kvf_status kvf__cuda_start_thread(kvf__cuda *engine, kvf_error *error);
-void kvf__cuda_stop_thread(kvf__cuda *engine);
+/* The engine's thread. */
+void *kvf__cuda_thread(void *engine);
 
 /* progress.c: the seam's. */
 bool kvf__cuda_progress(kvf_engine *engine);

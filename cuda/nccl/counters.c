@@ -1,6 +1,8 @@
 /* A group's counters: snapshots and their text. */
 #include "nccl/group.h"
 
+#include "base/counters.h"
+
 kvf_status kvf_group_counters_get(kvf_group *g, kvf_group_counters *out, kvf_error *error) {
     if (!g || !out)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");

@@ -20,7 +20,7 @@ static void *run_thread(void *context) {
     kvf__cuda_device_scope scope;
     kvf_error error;
     bool entered = kvf__cuda_enter(g->engine->options.device, &scope, &error) == KVF_OK;
-    (void)kvf__timers_be_exact();
+    (void)kvf__timer_slack_lower();
     if (!entered)
         kvf__group_break(g, error);
     pthread_mutex_lock(&g->lock);

@@ -1,6 +1,6 @@
 #include "nccl/nccl_runtime.h"
 
-#include "base/memory.h"
+#include "base/allocator.h"
 
 #include <nccl.h>
 #include <string.h>

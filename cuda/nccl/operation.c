@@ -468,10 +468,8 @@ kvf_status kvf_wire_op_poll(kvf_wire_op *op, kvf_error *error) {
 kvf_status kvf_wire_op_wait(kvf_wire_op *op, int64_t timeout_us, kvf_error *error) {
     if (!op)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
-    bool forever = timeout_us < 0 || timeout_us > INT64_MAX / 2000;
     kvf__range_begin(kvf__group_hooks(op->group), KVF__RANGE_WAIT);
-    kvf__group_wait_turn(op->group, &op->turn, false,
-                         forever ? UINT64_MAX : kvf__now() + (uint64_t)timeout_us * 1000);
+    kvf__group_wait_turn(op->group, &op->turn, false, kvf__deadline(kvf__now(), timeout_us));
     kvf__range_end(kvf__group_hooks(op->group));
     kvf_status status = result(op, error);
     return status == KVF_PENDING ? KVF__FAIL(error, .status = KVF_ERR_TIMEOUT) : status;

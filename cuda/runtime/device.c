@@ -1,7 +1,7 @@
 /* Device memory. */
 #include "runtime/runtime.h"
 
-#include "base/memory.h"
+#include "base/allocator.h"
 
 kvf_status kvf_cuda_device_alloc(int device, size_t bytes, void **out, kvf_error *error) {
     if (!out || bytes == 0)

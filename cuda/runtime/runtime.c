@@ -1,6 +1,6 @@
 #include "runtime/runtime.h"
 
-#include "base/memory.h"
+#include "base/allocator.h"
 
 static kvf_status status_of(cudaError_t code) {
     switch (code) {

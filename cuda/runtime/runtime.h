@@ -5,7 +5,7 @@
 #ifndef KVF_CUDA_RUNTIME_H
 #define KVF_CUDA_RUNTIME_H
 
-#include "base/memory.h"
+#include "base/allocator.h"
 
 #include <kvferry/cuda.h>
 

@@ -4,7 +4,7 @@
 
 #include <kvferry/hooks.h>
 
-#include "base/memory.h"
+#include "base/allocator.h"
 
 typedef struct kvf__hooks {
     kvf_log log;       /* `write` NULL: none */
@@ -53,31 +53,5 @@ static inline void kvf__range_end(const kvf__hooks *hooks) {
     if (hooks->ranges.begin)
         hooks->ranges.end(hooks->ranges.user);
 }
-
-/* Counters as text */
-
-enum { KVF__NS_PER_S = 1000000000 };
-
-/* How a member of the caller's struct is printed: one for each, in its order. Those of one metric
- * stand together, and the first has its text. */
-typedef struct kvf__counter {
-    uint64_t per; /* how many of the member are one of the metric */
-    const char *metric, *label, *text;
-} kvf__counter;
-
-/* One engine or group to be printed. */
-typedef struct kvf__counted {
-    const uint64_t *numbers; /* the caller's struct, which has nothing else */
-    const kvf_label *labels;
-    size_t label_count;
-} kvf__counted;
-
-/* The i-th of the caller's list. */
-typedef kvf__counted kvf__counted_at(const void *sets, size_t i);
-
-/* See kvf_counters_print. */
-KVF__MODULES int kvf__counters_print(const kvf__counter *counters, size_t counter_count,
-                                     kvf__counted_at *at, const void *sets, size_t set_count,
-                                     char *text, size_t size);
 
 #endif

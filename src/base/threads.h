@@ -2,7 +2,7 @@
 #ifndef KVF_THREADS_H
 #define KVF_THREADS_H
 
-#include "base/memory.h"
+#include "base/allocator.h"
 
 #include <pthread.h>
 

@@ -27,6 +27,7 @@
 #include <kvferry/engine.h>
 
 #include "base/hooks.h"
+#include "base/time.h"
 #include "move/layout.h"
 #include "move/move.h"
 #include "engine/slots.h"
@@ -95,6 +96,8 @@ typedef struct kvf__note {
     void *about;
 } kvf__note;
 
+enum { KVF__ENGINE_THREADS = 64 };
+
 struct kvf_engine {
     const kvf__engine_ops *ops;
     kvf_allocator allocator;
@@ -112,6 +115,10 @@ struct kvf_engine {
     kvf__note *notes, **notes_end; /* under `lock` */
     size_t calling;                /* threads that make callbacks or write notes; under `lock` */
     kvf_counters counters;         /* under `lock` */
+    pthread_cond_t work; /* there may be something to do for the engine's threads; with `lock` */
+    pthread_t threads[KVF__ENGINE_THREADS];
+    unsigned thread_count;
+    bool stop; /* the threads end; under `lock` */
 };
 
 struct kvf_tier {
@@ -139,6 +146,13 @@ KVF__MODULES kvf_status kvf__engine_init(kvf_engine *engine, const kvf__engine_o
 /* Undoes it. */
 KVF__MODULES void kvf__engine_fini(kvf_engine *engine);
 
+/* Starts the engine's threads; each gets the engine. ENGINE: a thread cannot be started; then none
+ * runs. */
+KVF__MODULES kvf_status kvf__engine_start_threads(kvf_engine *engine, unsigned count,
+                                                  void *(*run)(void *engine), kvf_error *error);
+/* Has them end, by `stop` and `work`, and waits for that. */
+KVF__MODULES void kvf__engine_stop_threads(kvf_engine *engine);
+
 KVF__MODULES void kvf__engine_hold(kvf_engine *engine);
 KVF__MODULES void kvf__engine_release(kvf_engine *engine);
 
@@ -160,35 +174,7 @@ KVF__MODULES void kvf__engine_write_notes(kvf_engine *engine);
 /* A submit was refused. */
 void kvf__engine_count_refusal(kvf_engine *engine, kvf_status status);
 
-/* What a wait waits for. */
-typedef struct kvf__wait {
-    bool (*done)(void *context); /* with `lock` held */
-    void *context;
-    const kvf_transfer *transfer; /* ... and that is this share of a transfer; NULL: of none */
-    double share;
-} kvf__wait;
-
-/* Steps, and sleeps in between, until it is done or the time is over. false for the latter. */
-bool kvf__engine_wait(kvf_engine *engine, const kvf__wait *wait, int64_t timeout_us);
-
-/* The time until which a wait that has taken `waited` so far may sleep; `now` means look again at
- * once. `rest` is the next nap where nothing is expected. */
-uint64_t kvf__nap_until(uint64_t now, uint64_t waited, kvf__expectation expected, uint64_t rest);
-
-/* Lowers the calling thread's timer slack, usually 50 us, to 1 us; returns the argument for
- * kvf__timers_be_as_before. Permanent in the library's own threads, only for naps in the caller's.
- */
-KVF__MODULES int kvf__timers_be_exact(void);
-void kvf__timers_be_as_before(int slack);
-
 /* Whether every lane has retired what after[] asks for. */
 KVF__MODULES bool kvf__engine_reached(const kvf_engine *engine, const uint64_t after[KVF__LANES]);
-
-/* Monotonic time in nanoseconds. */
-KVF__MODULES uint64_t kvf__now(void);
-
-/* A condition variable on that clock, and waiting on it until that time. */
-KVF__MODULES bool kvf__cond_init(pthread_cond_t *cond);
-KVF__MODULES void kvf__cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t time);
 
 #endif

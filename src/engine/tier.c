@@ -1,49 +1,6 @@
-/* Tiers, and how they and their engines end: what is open is cancelled and drained. */
 #include "engine/integrity.h"
 #include "engine/transfer.h"
-
-#include <inttypes.h>
-
-/* With `lock` held: no transfer is open, and no callback outstanding or under way. */
-static bool nothing_left(void *context) {
-    const kvf_engine *engine = context;
-    return atomic_load(&engine->open) == 0 && !engine->due && !engine->notes &&
-           engine->calling == 0;
-}
-
-/* Cancels the open transfers that touch a tier; any tier for NULL. */
-static void cancel_all(kvf_engine *engine, const kvf_tier *tier) {
-    pthread_mutex_lock(&engine->lock);
-    for (kvf_transfer *t = engine->first; t; t = t->next_open)
-        if (!tier || t->src == tier || t->dst == tier)
-            kvf__transfer_cancel(t);
-    pthread_mutex_unlock(&engine->lock);
-}
-
-static void write_end(kvf_engine *engine) {
-    kvf_counters c;
-    if (!engine->hooks.log.write)
-        return;
-    kvf__engine_write_notes(engine);
-    kvf_engine_counters_get(engine, &c, NULL);
-    kvf__log(&engine->hooks.log, KVF_LOG_INFO,
-             "engine %s ended: %" PRIu64 " transfers, of which %" PRIu64 " failed and %" PRIu64
-             " were cancelled",
-             engine->ops->name, c.transfers_submitted, c.transfers_failed, c.transfers_cancelled);
-}
-
-void kvf_engine_destroy(kvf_engine *engine) {
-    if (!engine)
-        return;
-    pthread_mutex_lock(&engine->order); /* no submit is under way past this */
-    atomic_store(&engine->closed, true);
-    pthread_mutex_unlock(&engine->order);
-    cancel_all(engine, NULL);
-    kvf__engine_wait(engine, &(kvf__wait){.done = nothing_left, .context = engine}, -1);
-    engine->ops->close(engine);
-    write_end(engine);
-    kvf__engine_release(engine);
-}
+#include "engine/wait.h"
 
 static kvf_status check_tier(kvf_engine *engine, const kvf_tier_options *options,
                              kvf_error *error) {
@@ -135,7 +92,7 @@ static bool tier_unused(void *context) {
 void kvf_tier_destroy(kvf_tier *tier) {
     if (!tier)
         return;
-    cancel_all(tier->engine, tier);
+    kvf__transfers_cancel(tier->engine, tier);
     kvf__engine_wait(tier->engine, &(kvf__wait){.done = tier_unused, .context = tier}, -1);
     free_tier(tier);
 }

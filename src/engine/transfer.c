@@ -1,4 +1,5 @@
 #include "engine/transfer.h"
+#include "engine/wait.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -164,6 +165,14 @@ void kvf__transfer_cancel(kvf_transfer *t) {
     if (!t->begun)
         kvf__transfer_over(t, &(kvf_error){.status = KVF_ERR_CANCELLED});
     t->engine->ops->wake(t->engine);
+}
+
+void kvf__transfers_cancel(kvf_engine *engine, const kvf_tier *tier) {
+    pthread_mutex_lock(&engine->lock);
+    for (kvf_transfer *t = engine->first; t; t = t->next_open)
+        if (!tier || t->src == tier || t->dst == tier)
+            kvf__transfer_cancel(t);
+    pthread_mutex_unlock(&engine->lock);
 }
 
 /* The move */

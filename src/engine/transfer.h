@@ -78,6 +78,9 @@ KVF__MODULES void kvf__transfer_retire(kvf_transfer *transfer);
 /* Asks it to stop; over at once when it has not begun. */
 void kvf__transfer_cancel(kvf_transfer *transfer);
 
+/* Without the lock: cancels the open transfers that touch a tier; any tier for NULL. */
+void kvf__transfers_cancel(kvf_engine *engine, const kvf_tier *tier);
+
 static inline bool kvf__transfer_is_over(const kvf_transfer *transfer) {
     return atomic_load_explicit(&transfer->status, memory_order_acquire) != KVF_PENDING;
 }

@@ -12,6 +12,7 @@
  * the cap if that is ordered.
  */
 #include "host/chunks.h"
+#include "base/cap.h"
 #include "base/threads.h"
 
 #include <assert.h>
@@ -21,7 +22,6 @@ enum {
     LANES = ORDERED_LANES + KVF_PRIORITIES,
     CHUNK_BYTES = 1 << 20,
     USUAL_THREADS = 8,
-    MOST_THREADS = 64,
     USUAL_TRANSFERS = 1024,
 };
 static const double LEAST_GBPS = 1e-3;
@@ -41,11 +41,7 @@ typedef kvf__chunk chunk;
 typedef struct host {
     kvf_engine base;
     kvf_host_options options;
-    pthread_t threads[MOST_THREADS];
-    unsigned thread_count;
     kvf__copy *streaming;
-    bool stop;           /* under `lock`, as everything below */
-    pthread_cond_t work; /* there may be something to take; who takes some wakes the next */
     pthread_cond_t link; /* something was cancelled, which need not wait for the link */
     uint64_t submitted;
     struct {
@@ -84,7 +80,7 @@ static void leave(host *h, kvf_transfer *t, kvf_transfer **left) {
     kvf__transfer_retire(t);
     j->next = *left;
     *left = t;
-    pthread_cond_broadcast(&h->work);
+    pthread_cond_broadcast(&h->base.work);
 }
 
 /* Behind verifying: drops what is corrupt. Lets go of the lock meanwhile. */
@@ -122,7 +118,7 @@ static size_t chunk_units(const host *h, const kvf_transfer *t) {
     const job *j = job_of((kvf_transfer *)t);
     size_t left = j->units - j->taken, bytes = kvf__phase_unit_bytes(t, j->phase, j->taken);
     /* Small transfers are shared out too, but not below what pays for a thread's waking up. */
-    size_t share = left / (h->thread_count + 1) + 1, least = CHUNK_BYTES / 4 / bytes + 1;
+    size_t share = left / (h->base.thread_count + 1) + 1, least = CHUNK_BYTES / 4 / bytes + 1;
     size_t most = CHUNK_BYTES / bytes + 1;
     size_t count = kvf__min(kvf__max(share, least), most);
     if (j->phase == KVF__COPY) {
@@ -132,23 +128,14 @@ static size_t chunk_units(const host *h, const kvf_transfer *t) {
     return kvf__min(count, left);
 }
 
-/* At most some 30 years, so that times can be added up. */
-static uint64_t nanoseconds(size_t bytes, double gbps) {
-    double ns = (double)bytes / gbps;
-    return ns < 1e18 ? (uint64_t)ns : UINT64_C(1000000000000000000);
-}
-
 /* Accounts for a chunk on the cap and the imitated link. */
 static void charge(host *h, chunk *c, size_t bytes, uint64_t now) {
     if (c->phase != KVF__COPY)
         return;
-    if (c->transfer->background && h->options.background_gbps > 0)
-        h->background_next =
-            kvf__max(h->background_next, now) + nanoseconds(bytes, h->options.background_gbps);
-    if (h->options.imitate_gbps > 0) {
-        h->link_next = kvf__max(h->link_next, now) + nanoseconds(bytes, h->options.imitate_gbps);
-        c->due = h->link_next;
-    }
+    if (c->transfer->background)
+        kvf__cap_charge(&h->background_next, h->options.background_gbps, bytes, now);
+    kvf__cap_charge(&h->link_next, h->options.imitate_gbps, bytes, now);
+    c->due = h->link_next;
 }
 
 static void take_chunk(host *h, kvf_transfer *t, chunk *c, uint64_t now) {
@@ -228,7 +215,7 @@ static bool take_from(host *h, kvf_transfer *t, bool inherited, search *s) {
     }
     take_chunk(h, t, s->found, s->now);
     if (j->taken < j->units)
-        pthread_cond_signal(&h->work);
+        pthread_cond_signal(&h->base.work);
     return true;
 }
 
@@ -293,7 +280,7 @@ static bool has_landed(const chunk *c) {
 static void *worker(void *context) {
     host *h = context;
     pthread_mutex_lock(&h->base.lock);
-    while (!h->stop) {
+    while (!h->base.stop) {
         chunk c = {0};
         search s = {.now = kvf__now(), .wake = UINT64_MAX, .found = &c};
         bool found = search_all(h, &s);
@@ -308,9 +295,9 @@ static void *worker(void *context) {
         if (release_left(h, &s) || found)
             continue;
         if (s.wake == UINT64_MAX)
-            pthread_cond_wait(&h->work, &h->base.lock);
+            pthread_cond_wait(&h->base.work, &h->base.lock);
         else if (s.wake > s.now)
-            kvf__cond_wait_until(&h->work, &h->base.lock, s.wake);
+            kvf__cond_wait_until(&h->base.work, &h->base.lock, s.wake);
     }
     pthread_mutex_unlock(&h->base.lock);
     return NULL;
@@ -337,7 +324,7 @@ static bool step(host *h) {
 
 static bool host_progress(kvf_engine *engine) {
     host *h = (host *)engine;
-    if (h->thread_count > 0)
+    if (h->base.thread_count > 0)
         return false;
     bool moved = false;
     pthread_mutex_lock(&engine->lock);
@@ -397,31 +384,20 @@ static kvf_status host_submit(kvf_engine *engine, kvf_transfer *t, kvf_error *er
     h->lanes[t->lane].tail = &j->next;
     h->lanes[t->lane].count++;
     kvf__transfer_accepted(t, t->submitted_time);
-    pthread_cond_signal(&h->work);
+    pthread_cond_signal(&h->base.work);
     pthread_mutex_unlock(&engine->lock);
     return KVF_OK;
 }
 
 static void host_wake(kvf_engine *engine) {
     host *h = (host *)engine;
-    pthread_cond_broadcast(&h->work);
+    pthread_cond_broadcast(&h->base.work);
     pthread_cond_broadcast(&h->link);
-}
-
-static void host_close(kvf_engine *engine) {
-    host *h = (host *)engine;
-    pthread_mutex_lock(&engine->lock);
-    h->stop = true;
-    pthread_cond_broadcast(&h->work);
-    pthread_mutex_unlock(&engine->lock);
-    for (unsigned i = 0; i < h->thread_count; i++)
-        pthread_join(h->threads[i], NULL);
 }
 
 static void host_free(kvf_engine *engine) {
     host *h = (host *)engine;
     kvf_allocator allocator = engine->allocator;
-    pthread_cond_destroy(&h->work);
     pthread_cond_destroy(&h->link);
     kvf__engine_fini(engine);
     kvf__free(&allocator, h, 1, sizeof *h);
@@ -438,7 +414,7 @@ static const kvf__engine_ops host_ops = {
     .submit = host_submit,
     .wake = host_wake,
     .progress = host_progress,
-    .close = host_close,
+    .close = kvf__engine_stop_threads,
     .free = host_free,
 };
 
@@ -458,25 +434,16 @@ static kvf_status check_options(const kvf_host_options *o, kvf_error *error) {
             return KVF__FAIL(error, .status = KVF_ERR_INVALID,
                              .what = "a speed or latency is negative, absurd or too slow");
     }
-    if (o->threads > MOST_THREADS || (o->no_threads && o->threads > 0))
+    if (o->threads > KVF__ENGINE_THREADS || (o->no_threads && o->threads > 0))
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_EXPECTED,
-                         .expected = o->no_threads ? 0 : MOST_THREADS, .what = "too many threads");
+                         .expected = o->no_threads ? 0 : KVF__ENGINE_THREADS,
+                         .what = o->no_threads ? "threads must be 0 with no_threads"
+                                               : "too many threads");
     return KVF_OK;
 }
 
 static unsigned threads_wanted(const kvf_host_options *o) {
     return o->no_threads || o->threads > 0 ? o->threads : kvf__usable_cpus(USUAL_THREADS);
-}
-
-static kvf_status start_threads(host *h, unsigned wanted, kvf_error *error) {
-    kvf_status status = KVF_OK;
-    while (status == KVF_OK && h->thread_count < wanted) {
-        status = kvf__start_thread(&h->threads[h->thread_count], worker, h, error);
-        h->thread_count += status == KVF_OK;
-    }
-    if (status != KVF_OK)
-        host_close(&h->base);
-    return status;
 }
 
 static kvf_status init(host *h, const kvf_host_options *o, const kvf_allocator *allocator,
@@ -488,12 +455,7 @@ static kvf_status init(host *h, const kvf_host_options *o, const kvf_allocator *
         status = kvf__engine_init(&h->base, &host_ops, allocator, &hooks, most, error);
     if (status != KVF_OK)
         return status;
-    bool work = kvf__cond_init(&h->work), link = kvf__cond_init(&h->link);
-    if (!work || !link) {
-        if (work)
-            pthread_cond_destroy(&h->work);
-        if (link)
-            pthread_cond_destroy(&h->link);
+    if (!kvf__cond_init(&h->link)) {
         kvf__engine_fini(&h->base);
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
     }
@@ -512,7 +474,7 @@ static void write_beginning(const host *h) {
     kvf__log(&h->base.hooks.log, KVF_LOG_INFO,
              "engine host: %u threads, %zu transfers at a time, background at %g GB/s, imitating "
              "%g GB/s and %g us (0: no limit)",
-             h->thread_count, h->base.max_open, o->background_gbps, o->imitate_gbps,
+             h->base.thread_count, h->base.max_open, o->background_gbps, o->imitate_gbps,
              o->imitate_latency_us);
 }
 
@@ -534,7 +496,7 @@ kvf_status kvf_engine_host_create(const kvf_host_options *options, kvf_engine **
         kvf__free(&allocator, h, 1, sizeof *h);
         return status;
     }
-    status = start_threads(h, threads_wanted(o), error);
+    status = kvf__engine_start_threads(&h->base, threads_wanted(o), worker, error);
     if (status != KVF_OK) {
         host_free(&h->base);
         return status;

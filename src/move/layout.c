@@ -1,6 +1,6 @@
 #include "move/layout.h"
 
-#include "base/memory.h"
+#include "base/allocator.h"
 
 #include <stdlib.h>
 #define XXH_INLINE_ALL

@@ -1,6 +1,6 @@
 /* The named layouts, and the packed ones that pair with any. */
 #include "move/layout.h"
-#include "base/memory.h"
+#include "base/allocator.h"
 
 /* A shape with its defaults filled in, and its regions in the making. Once the buffers were found
  * large enough, nothing that is computed from it wraps: it is less than what they hold. */

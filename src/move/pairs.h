@@ -9,7 +9,7 @@
 
 #include <kvferry/plan.h>
 
-#include "base/memory.h"
+#include "base/allocator.h"
 
 /* Block src + i * src_step goes to dst + i * dst_step, 0 <= i < count. dst_step is positive, unless
  * count is 1: then both steps are 1. */

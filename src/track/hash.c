@@ -1,5 +1,5 @@
 #include "track/hash.h"
-#include "base/memory.h"
+#include "base/allocator.h"
 
 #include <inttypes.h>
 #include <stdio.h>

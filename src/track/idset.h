@@ -10,7 +10,7 @@
 #ifndef KVF_IDSET_H
 #define KVF_IDSET_H
 
-#include "base/memory.h"
+#include "base/allocator.h"
 
 typedef struct kvf__idset_entry {
     uint64_t key, bits;

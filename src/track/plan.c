@@ -1,6 +1,6 @@
 #include <kvferry/plan.h>
 
-#include "base/memory.h"
+#include "base/allocator.h"
 
 static uint64_t end_of(kvf_view view) {
     return view.first_position + view.count;

@@ -10,7 +10,7 @@
 #ifndef KVF_SEGMENTS_H
 #define KVF_SEGMENTS_H
 
-#include "base/memory.h"
+#include "base/allocator.h"
 
 typedef struct kvf__segment {
     uint64_t flight; /* 0: the caller's own blocks */

@@ -17,7 +17,7 @@ file(READ ${ROOT}/src/CMakeLists.txt text)
 string(REGEX MATCH "set\\(KVF_SOURCES([^)]*)\\)" text "${text}")
 string(REGEX MATCHALL "[a-z0-9_/]+\\.c" order_src "${CMAKE_MATCH_1}")
 list(TRANSFORM order_src REPLACE "\\.c$" "")
-list(PREPEND order_src base/memory)
+list(PREPEND order_src base/arithmetic)
 set(order_cuda runtime/ cost/ copy/ engine/ calibrate nccl/)
 set(below_cuda src)
 set(order_bench base/ output/ gpu/ engines/ tiers/
@@ -25,7 +25,7 @@ set(order_bench base/ output/ gpu/ engines/ tiers/
 set(below_bench)
 set(below_src)
 
-# The names in a file's include lines, with their quotes: "base/memory.h" <stdio.h>
+# The names in a file's include lines, with their quotes: "base/allocator.h" <stdio.h>
 function(read_includes path out)
   file(STRINGS ${path} lines REGEX "^[ \t]*#[ \t]*include")
   list(TRANSFORM lines REPLACE "^[ \t]*#[ \t]*include[ \t]*([<\"][^>\"]*[>\"]).*" "\\1")

@@ -1,7 +1,7 @@
 /* When a wait looks and when it sleeps. */
 #include "support/support.h"
 
-#include "engine/engine.h"
+#include "engine/wait.h"
 
 #include <sys/prctl.h>
 
@@ -72,14 +72,14 @@ static void test_long_overdue(void **state) {
 static void test_timers(void **state) {
     (void)state;
     assert_int_equal(prctl(PR_SET_TIMERSLACK, 70000UL), 0);
-    int slack = kvf__timers_be_exact();
+    int slack = kvf__timer_slack_lower();
     assert_int_equal(prctl(PR_GET_TIMERSLACK), 1000);
-    kvf__timers_be_as_before(slack);
+    kvf__timer_slack_restore(slack);
     assert_int_equal(prctl(PR_GET_TIMERSLACK), 70000);
     assert_int_equal(prctl(PR_SET_TIMERSLACK, 500UL), 0); /* better than that stays */
-    slack = kvf__timers_be_exact();
+    slack = kvf__timer_slack_lower();
     assert_int_equal(prctl(PR_GET_TIMERSLACK), 500);
-    kvf__timers_be_as_before(slack);
+    kvf__timer_slack_restore(slack);
     assert_int_equal(prctl(PR_GET_TIMERSLACK), 500);
 }
 
