@@ -1,5 +1,5 @@
 /* kvferry advise: how to lay a model's KV cache out, and what moving it takes. */
-#include "advise/advise_rows.h"
+#include "advise/advice.h"
 #include "base/command.h"
 #include "advise/llm_config.h"
 #include "base/options.h"
@@ -98,7 +98,7 @@ static void set_patterns(advise_options *chosen, const char *list, const struct 
     option_names(list, &chosen->pattern_names);
     chosen->patterns = must_grow(chosen->patterns, names->count, sizeof *chosen->patterns);
     for (size_t i = 0; i < names->count; i++)
-        option_pattern(state, "pattern", names->names[i], &chosen->patterns[i]);
+        id_pattern_option(state, "pattern", names->names[i], &chosen->patterns[i]);
 }
 
 static void parse_layers(advise_options *chosen, const char *name, const struct argp_state *state) {
@@ -138,7 +138,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         set_patterns(chosen, argument, state);
         return 0;
     case KEY_HOST_PATTERN:
-        option_pattern(state, "host-pattern", argument, &chosen->host_pattern);
+        id_pattern_option(state, "host-pattern", argument, &chosen->host_pattern);
         return 0;
     case KEY_KV_DTYPE:
         if (!llm_config_is_dtype(argument))
@@ -158,14 +158,14 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 
 /* What the model keeps */
 
-typedef struct facts {
+typedef struct model {
     llm_config config;
     rank_share share;
     kv_blocks kv;
-} facts;
+} model;
 
 /* Within what can be laid out: the context's blocks, and a stride's gaps between them. */
-static bool fits(const advise_options *chosen, const facts *facts) {
+static bool fits(const advise_options *chosen, const model *model) {
     size_t block = 0, bytes = 0;
     size_t count =
         (size_t)((context_tokens[CONTEXT_LONG] + chosen->block_tokens - 1) / chosen->block_tokens);
@@ -174,69 +174,69 @@ static bool fits(const advise_options *chosen, const facts *facts) {
         size_t blocks = id_pattern_blocks(&chosen->patterns[i], count);
         widest = blocks > widest ? blocks : widest;
     }
-    return !__builtin_mul_overflow(facts->share.token_bytes, chosen->block_tokens, &block) &&
-           !__builtin_mul_overflow(block, widest, &bytes) && bytes <= LAID_OUT_MOST &&
+    return !__builtin_mul_overflow(model->share.token_bytes, chosen->block_tokens, &block) &&
+           !__builtin_mul_overflow(block, widest, &bytes) && bytes <= PAPER_LAYOUTS_MOST_BYTES &&
            widest <= KVF_MAX_BLOCKS;
 }
 
-static facts find_facts(const advise_options *chosen) {
-    facts facts;
+static model read_model(const advise_options *chosen) {
+    model model;
     char message[512];
-    if (!llm_config_read(chosen->config, chosen->kv_dtype, chosen->layers, &facts.config, message,
+    if (!llm_config_read(chosen->config, chosen->kv_dtype, chosen->layers, &model.config, message,
                          sizeof message))
         fail(EXIT_USAGE, "%s", message);
-    if (!llm_config_share(&facts.config, chosen->tp, &facts.share, message, sizeof message))
+    if (!llm_config_share(&model.config, chosen->tp, &model.share, message, sizeof message))
         fail(EXIT_USAGE, "%s: --tp %" PRIu64 ": %s", chosen->config, chosen->tp, message);
-    if (!fits(chosen, &facts)) {
+    if (!fits(chosen, &model)) {
         fail(EXIT_USAGE, "%s: a context of %" PRIu64 " tokens is more than can be laid out",
              chosen->config, context_tokens[CONTEXT_LONG]);
     }
-    facts.kv = (kv_blocks){.layers = (size_t)facts.config.layers.value,
-                           .parts = (size_t)facts.share.parts,
-                           .part_bytes = (size_t)(facts.share.part_bytes * chosen->block_tokens),
+    model.kv = (kv_blocks){.layers = (size_t)model.config.layers.value,
+                           .parts = (size_t)model.share.parts,
+                           .part_bytes = (size_t)(model.share.part_bytes * chosen->block_tokens),
                            .tokens = (size_t)chosen->block_tokens,
-                           .heads = (size_t)facts.share.kv_heads};
-    return facts;
+                           .heads = (size_t)model.share.kv_heads};
+    return model;
 }
 
 static void put_number(json_t *object, const char *key, const config_number *number) {
-    json_t *fact = json_object();
-    row_count(fact, "value", number->value);
-    row_text(fact, "from", number->from);
-    json_object_set_new(object, key, fact);
+    json_t *entry = json_object();
+    row_count(entry, "value", number->value);
+    row_text(entry, "from", number->from);
+    json_object_set_new(object, key, entry);
 }
 
-static void put_sizes(const advise_options *chosen, const facts *facts, json_t *object) {
+static void put_sizes(const advise_options *chosen, const model *model, json_t *object) {
     static const char *const names[CONTEXTS][2] = {{"rank_32k_bytes", "total_32k_bytes"},
                                                    {"rank_1m_bytes", "total_1m_bytes"}};
-    row_count(object, "token_bytes", facts->share.token_bytes);
-    row_count(object, "layer_bytes", facts->share.layer_bytes * chosen->block_tokens);
-    row_count(object, "block_bytes", facts->share.token_bytes * chosen->block_tokens);
+    row_count(object, "token_bytes", model->share.token_bytes);
+    row_count(object, "layer_bytes", model->share.layer_bytes * chosen->block_tokens);
+    row_count(object, "block_bytes", model->share.token_bytes * chosen->block_tokens);
     for (size_t i = 0; i < CONTEXTS; i++) {
-        uint64_t bytes = facts->share.token_bytes * context_tokens[i];
+        uint64_t bytes = model->share.token_bytes * context_tokens[i];
         row_count(object, names[i][0], bytes);
         row_count(object, names[i][1], bytes * chosen->tp);
     }
 }
 
-/* The facts for the JSON, in the context. */
-static void put_facts(const advise_options *chosen, const facts *facts, json_t *context) {
+/* The model for the JSON, in the context. */
+static void put_model(const advise_options *chosen, const model *model, json_t *context) {
     json_t *object = json_object();
     json_t *notes = json_array();
     row_text(object, "file", chosen->config);
-    row_text(object, "kind", facts->config.kind[0] != '\0' ? facts->config.kind : NULL);
-    row_flag(object, "mla", facts->config.mla);
-    put_number(object, "layers", &facts->config.layers);
-    put_number(object, "kv_heads", &facts->config.kv_heads);
-    put_number(object, "head_dim", &facts->config.head_dim);
-    put_number(object, "element_bytes", &facts->config.element);
+    row_text(object, "kind", model->config.kind[0] != '\0' ? model->config.kind : NULL);
+    row_flag(object, "mla", model->config.mla);
+    put_number(object, "layers", &model->config.layers);
+    put_number(object, "kv_heads", &model->config.kv_heads);
+    put_number(object, "head_dim", &model->config.head_dim);
+    put_number(object, "element_bytes", &model->config.element);
     row_count(object, "tp", chosen->tp);
     row_count(object, "block_tokens", chosen->block_tokens);
-    row_count(object, "rank_kv_heads", facts->share.kv_heads);
-    row_count(object, "copies", facts->share.copies);
-    put_sizes(chosen, facts, object);
-    for (size_t i = 0; i < facts->config.note_count; i++)
-        json_array_append_new(notes, json_string(facts->config.notes[i]));
+    row_count(object, "rank_kv_heads", model->share.kv_heads);
+    row_count(object, "copies", model->share.copies);
+    put_sizes(chosen, model, object);
+    for (size_t i = 0; i < model->config.note_count; i++)
+        json_array_append_new(notes, json_string(model->config.notes[i]));
     json_object_set_new(object, "notes", notes);
     json_object_set_new(context, "config", object);
 }
@@ -245,17 +245,17 @@ static void print_number(const char *what, const config_number *number) {
     printf("%-14s  %" PRIu64 "  (%s)\n", what, number->value, number->from);
 }
 
-static void print_contexts(const advise_options *chosen, const facts *facts) {
+static void print_contexts(const advise_options *chosen, const model *model) {
     for (size_t i = 0; i < CONTEXTS; i++) {
-        double gib = (double)facts->share.token_bytes * (double)context_tokens[i] / (1 << 30);
+        double gib = (double)model->share.token_bytes * (double)context_tokens[i] / (1 << 30);
         printf("%-7" PRIu64 " tokens  %.2f GiB a rank, %.2f GiB on all ranks\n", context_tokens[i],
                gib, gib * (double)chosen->tp);
     }
 }
 
-static void print_facts(const advise_options *chosen, const facts *facts) {
-    const llm_config *config = &facts->config;
-    const rank_share *share = &facts->share;
+static void print_model(const advise_options *chosen, const model *model) {
+    const llm_config *config = &model->config;
+    const rank_share *share = &model->share;
     printf("%s: %s\n", chosen->config, config->kind[0] != '\0' ? config->kind : "(no model_type)");
     print_number("layers", &config->layers);
     print_number("KV heads", &config->kv_heads);
@@ -269,7 +269,7 @@ static void print_facts(const advise_options *chosen, const facts *facts) {
     printf("a block         %" PRIu64 " tokens: %" PRIu64 " bytes a rank, %" PRIu64 " a layer\n",
            chosen->block_tokens, share->token_bytes * chosen->block_tokens,
            share->layer_bytes * chosen->block_tokens);
-    print_contexts(chosen, facts);
+    print_contexts(chosen, model);
     if (config->positions > 0 && config->positions < context_tokens[CONTEXT_LONG]) {
         printf("The model says it has %" PRIu64 " positions (max_position_embeddings).\n",
                config->positions);
@@ -280,9 +280,9 @@ static void print_facts(const advise_options *chosen, const facts *facts) {
 
 /* What is predicted by */
 
-static const char *describe_stored(const stored *stored) {
-    return stored_is_imitated(stored) ? "results of an imitation: no machine's"
-           : stored_is_host(stored)
+static const char *describe_results(const stored_results *results) {
+    return stored_results_is_imitated(results) ? "results of an imitation: no machine's"
+           : stored_results_is_host(results)
                ? "results of engine host: copies within host memory, and no GPU's link"
                : "results of a GPU's link";
 }
@@ -295,8 +295,8 @@ static const char *describe_forecast(const forecast *forecast) {
 
 static void put_source(const advise_options *chosen, const advice_source *source, char *text,
                        size_t size, json_t *context) {
-    if (source->stored) {
-        snprintf(text, size, "%s (%s)", chosen->results, describe_stored(source->stored));
+    if (source->results) {
+        snprintf(text, size, "%s (%s)", chosen->results, describe_results(source->results));
     } else if (source->forecast) {
         snprintf(text, size, "%s (%s)", forecast_from(source->forecast),
                  describe_forecast(source->forecast));
@@ -342,8 +342,8 @@ static void say_best(const verdict *best, const verdict *worst, char *text, size
 }
 
 /* Ranks that keep the same can each bring a share in and exchange them: arithmetic, and said so. */
-static void say_striped(const facts *facts, const verdict *best, char *text, size_t size) {
-    uint64_t copies = facts->share.copies;
+static void say_striped(const model *model, const verdict *best, char *text, size_t size) {
+    uint64_t copies = model->share.copies;
     if (copies < 2)
         return;
     append(text, size,
@@ -389,29 +389,29 @@ static void note_columns(output *output) {
                         "with nothing else on the link; a rank has its own");
 }
 
-static void advise(const advise_options *chosen, const facts *facts, const advice_source *source) {
+static void advise(const advise_options *chosen, const model *model, const advice_source *source) {
     char choice[512] = "", striped[512] = "", by[512];
     verdict best, worst;
     size_t count;
     output *output = output_open(&chosen->output, "advise", NULL);
-    advice *advice = advice_make(&facts->kv, chosen->patterns, chosen->pattern_names.count,
+    advice *advice = advice_make(&model->kv, chosen->patterns, chosen->pattern_names.count,
                                  &chosen->host_pattern, source, &count);
     bool has_text = !chosen->output.json || strcmp(chosen->output.json, "-") != 0;
     json_t *context = output_context(output);
-    put_facts(chosen, facts, context);
+    put_model(chosen, model, context);
     put_source(chosen, source, by, sizeof by, context);
     for (size_t i = 0; i < count; i++)
-        advice_row(&advice[i], &facts->kv, output_row(output));
+        advice_row(&advice[i], &model->kv, output_row(output));
     advice_best(advice, count, NULL, &best, &worst);
     say_best(&best, &worst, choice, sizeof(choice));
-    say_striped(facts, &best, striped, sizeof striped);
+    say_striped(model, &best, striped, sizeof striped);
     row_text(context, "choose_device", best.worst->pair.device);
     row_text(context, "choose_host", best.worst->pair.host);
     row_text(context, "choose", choice);
     row_text(context, "striped", striped[0] != '\0' ? striped : NULL);
     output_begin(output);
     if (has_text) {
-        print_facts(chosen, facts);
+        print_model(chosen, model);
         printf("Predicted by %s.\n\n", by);
     }
     note_columns(output);
@@ -427,20 +427,20 @@ int advise_main(int argc, char **argv) {
         .options = options, .parser = parse, .doc = doc, .children = children};
     advise_options chosen = {.tp = 1, .block_tokens = 16};
     char message[512];
-    stored *stored = NULL;
+    stored_results *results = NULL;
     id_pattern_parse("contiguous", &chosen.host_pattern);
     argp_parse(&argp, argc, argv, 0, NULL, &chosen);
-    facts facts = find_facts(&chosen);
+    model model = read_model(&chosen);
     if (chosen.results) {
-        stored = stored_read(chosen.results, message, sizeof message);
-        if (!stored)
+        results = stored_results_read(chosen.results, message, sizeof message);
+        if (!results)
             fail(EXIT_USAGE, "%s", message);
     }
-    forecast *forecast = !stored ? forecast_open(&chosen.forecast) : NULL;
-    advice_source source = {.forecast = forecast, .stored = stored};
-    advise(&chosen, &facts, &source);
+    forecast *forecast = results ? NULL : forecast_open(&chosen.forecast);
+    advice_source source = {.forecast = forecast, .results = results};
+    advise(&chosen, &model, &source);
     forecast_close(forecast);
-    stored_close(stored);
+    stored_results_close(results);
     free(chosen.patterns);
     option_names_free(&chosen.pattern_names);
     return 0;

@@ -27,7 +27,7 @@ const kvf_box_limits *forecast_limits(void) {
     return NULL;
 }
 
-expected forecast_move(const forecast *forecast, const kvf_move *move, bool to_device) {
+prediction forecast_move(const forecast *forecast, const kvf_move *move, bool to_device) {
     (void)forecast, (void)move, (void)to_device;
-    return (expected){.us = NAN};
+    return (prediction){.us = NAN};
 }

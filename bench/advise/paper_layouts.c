@@ -115,7 +115,7 @@ static bool is_pair(const kv_blocks *kv, unsigned device, unsigned host) {
            (host != HOST_TURNED || (device == 0 && kv->heads > 1 && kv->tokens > 1));
 }
 
-layout_pair layout_pair_at(const kv_blocks *kv, size_t number) {
+layout_pair paper_layouts_pair(const kv_blocks *kv, size_t number) {
     for (unsigned i = 0; i < MAKERS * HOSTS; i++) {
         unsigned device = i / HOSTS, host = i % HOSTS;
         if (is_pair(kv, device, host) && number-- == 0) {
@@ -155,8 +155,8 @@ static kvf_layout *lay_out_host(const kv_blocks *kv, const layout_pair *pair, si
     return layout;
 }
 
-static kvf_move *lower(const paper_layout_move *wanted, const kvf_layout *device,
-                       const kvf_layout *host, const kvf_box_limits *limits) {
+static kvf_move *lower(const paper_move *wanted, const kvf_layout *device, const kvf_layout *host,
+                       const kvf_box_limits *limits) {
     uint64_t *device_ids = id_pattern_make(wanted->device_ids, wanted->count, SEED);
     uint64_t *host_ids = id_pattern_make(wanted->host_ids, wanted->count, SEED + 1);
     bool to_device = wanted->to_device;
@@ -176,8 +176,8 @@ static kvf_move *lower(const paper_layout_move *wanted, const kvf_layout *device
     return move;
 }
 
-kvf_move *paper_layout_lower(const kv_blocks *kv, const paper_layout_move *wanted,
-                             const kvf_box_limits *limits, size_t *regions) {
+kvf_move *paper_layouts_lower(const kv_blocks *kv, const paper_move *wanted,
+                              const kvf_box_limits *limits, size_t *regions) {
     kvf_layout *device =
         lay_out_device(kv, wanted->pair->device_number,
                        id_pattern_blocks(wanted->device_ids, wanted->count), DEVICE_BASE);

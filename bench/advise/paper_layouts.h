@@ -15,7 +15,7 @@ typedef struct kv_blocks {
 } kv_blocks;
 
 /* Bytes of all that is laid out, at most: addresses have to do for it. */
-#define LAID_OUT_MOST (UINT64_C(1) << 44)
+#define PAPER_LAYOUTS_MOST_BYTES (UINT64_C(1) << 44)
 
 /* A pair of layouts, by number: pair 0 is the first, NULL names behind the last. */
 typedef struct layout_pair {
@@ -23,20 +23,20 @@ typedef struct layout_pair {
     unsigned device_number, host_number;
 } layout_pair;
 
-layout_pair layout_pair_at(const kv_blocks *kv, size_t number);
+layout_pair paper_layouts_pair(const kv_blocks *kv, size_t number);
 
 /* What to move between a pair: `count` blocks. */
-typedef struct paper_layout_move {
+typedef struct paper_move {
     const layout_pair *pair;
     const id_pattern *device_ids, *host_ids;
     size_t count;
     bool to_device;
     bool first_layer; /* alone */
-} paper_layout_move;
+} paper_move;
 
 /* The move, lowered within `limits` (NULL: everything goes); ends the program when the library
  * refuses. `regions` (may be NULL) gets how many the device layout has. */
-kvf_move *paper_layout_lower(const kv_blocks *kv, const paper_layout_move *wanted,
-                             const kvf_box_limits *limits, size_t *regions);
+kvf_move *paper_layouts_lower(const kv_blocks *kv, const paper_move *wanted,
+                              const kvf_box_limits *limits, size_t *regions);
 
 #endif

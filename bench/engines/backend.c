@@ -29,7 +29,7 @@ static const struct argp_option engine_options[] = {
     {0},
 };
 
-static const struct argp_option model_options[] = {
+static const struct argp_option cost_options[] = {
     {"costs", KEY_COSTS, "FILE", 0,
      "Let engine cuda choose strategies by this cost table (default: what `kvferry calibrate` left "
      "in "
@@ -95,7 +95,7 @@ static error_t parse_engine(int key, char *argument, struct argp_state *state) {
     }
 }
 
-static error_t parse_model(int key, char *argument, struct argp_state *state) {
+static error_t parse_costs(int key, char *argument, struct argp_state *state) {
     backend_options *options = state->input;
     switch (key) {
     case KEY_COSTS:
@@ -115,7 +115,7 @@ static error_t parse_imitate(int key, char *argument, struct argp_state *state) 
     return option_set(imitate_options, imitate_rules, key, argument, state);
 }
 
-const struct argp costs_argp = {.options = model_options, .parser = parse_model};
+const struct argp costs_argp = {.options = cost_options, .parser = parse_costs};
 
 static const struct argp_child engine_children[] = {{&costs_argp, 0, NULL, 80}, {0}};
 

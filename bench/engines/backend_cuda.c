@@ -47,7 +47,7 @@ static void cuda_open(backend *backend, const backend_options *options) {
         .link_bytes = options->link_bytes > 0 ? options->link_bytes : USUAL_LINK_BYTES,
     };
     device_open(&own->device, options->device);
-    kvf_cuda_costs *costs = costs_choose(options, own->device.name, &own->costs_from);
+    kvf_cuda_costs *costs = cost_cache_choose(options, own->device.name, &own->costs_from);
     kvf_cuda_options chosen = {.device = options->device, .costs = costs};
     must(kvf_engine_cuda_create(&chosen, &backend->engine, &error), &error, "opening the engine");
     own->costs_noise = kvf_cuda_costs_noise(costs);

@@ -26,7 +26,7 @@ static void make_name(const char *gpu, char *out) {
     *at = '\0';
 }
 
-char *costs_cache_path(const char *gpu) {
+char *cost_cache_path(const char *gpu) {
     const char *cache = getenv("XDG_CACHE_HOME");
     const char *home = getenv("HOME");
     bool has_cache = cache && cache[0] == '/'; /* relative ones are to be ignored */
@@ -42,7 +42,7 @@ char *costs_cache_path(const char *gpu) {
     return path;
 }
 
-bool costs_make_folders(const char *path) {
+bool cost_cache_make_folders(const char *path) {
     char *folder = copy_text(path);
     bool made = true;
     for (char *at = strchr(folder + 1, '/'); made && at; at = strchr(at + 1, '/')) {
@@ -92,10 +92,10 @@ static kvf_cuda_costs *load_cached(const char *path, int device) {
     return NULL;
 }
 
-kvf_cuda_costs *costs_choose(const backend_options *options, const char *gpu, char **from) {
+kvf_cuda_costs *cost_cache_choose(const backend_options *options, const char *gpu, char **from) {
     if (options->costs)
         return load(options->costs, options->device, from);
-    char *path = options->builtin_costs ? NULL : costs_cache_path(gpu);
+    char *path = options->builtin_costs ? NULL : cost_cache_path(gpu);
     kvf_cuda_costs *costs = path ? load_cached(path, options->device) : NULL;
     if (costs) {
         *from = path;

@@ -10,14 +10,14 @@
 
 /* $XDG_CACHE_HOME/kvferry/cuda-NAME.json, with ~/.cache for a variable that is not set and the
  * GPU's name in NAME; the caller frees it. NULL where there is no home either. */
-char *costs_cache_path(const char *gpu);
+char *cost_cache_path(const char *gpu);
 
 /* Makes the folders on the way to a file. false with errno where that fails. */
-bool costs_make_folders(const char *path);
+bool cost_cache_make_folders(const char *path);
 
 /* The cost table that the options choose, and where it is from: a path or "built-in" (the caller
  * frees it). A file that was asked for must be there and be one of this device; of the cache's, one
  * that is not only gets a warning. */
-kvf_cuda_costs *costs_choose(const backend_options *options, const char *gpu, char **from);
+kvf_cuda_costs *cost_cache_choose(const backend_options *options, const char *gpu, char **from);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-typedef struct gpu_info {
+typedef struct nvml_info {
     char driver[96];          /* "580.65.06"; empty when unknown */
     unsigned pcie_generation; /* of the link as it is now: an idle one is slower; 0 when unknown */
     unsigned pcie_width;      /* lanes */
@@ -15,9 +15,9 @@ typedef struct gpu_info {
     unsigned power_mw, power_limit_mw; /* drawn now, and enforced */
     int persistence;                   /* 0, 1; -1 when unknown */
     const char *virtualisation;        /* static text; NULL when unknown */
-} gpu_info;
+} nvml_info;
 
 /* `bus_id` as "0000:01:00.0". What cannot be found out stays empty. */
-void gpu_info_get(const char *bus_id, gpu_info *out);
+void nvml_get(const char *bus_id, nvml_info *out);
 
 #endif

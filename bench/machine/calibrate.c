@@ -97,10 +97,10 @@ static bool can_be_made(const char *path) {
 
 /* Where the cost table goes; the caller frees it. */
 static char *choose_path(const calibrate_options *chosen, const char *gpu) {
-    char *path = chosen->file ? strdup(chosen->file) : costs_cache_path(gpu);
+    char *path = chosen->file ? strdup(chosen->file) : cost_cache_path(gpu);
     if (!path)
         fail(EXIT_USAGE, "there is no cache directory: set HOME or XDG_CACHE_HOME, or --output");
-    if (!chosen->file && !costs_make_folders(path))
+    if (!chosen->file && !cost_cache_make_folders(path))
         fail(EXIT_USAGE, "%s: cannot make its directory: %s", path, strerror(errno));
     if (!can_be_made(path))
         fail(EXIT_USAGE, "%s: cannot be written: %s", path, strerror(errno));

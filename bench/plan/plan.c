@@ -78,10 +78,10 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 }
 
 /* Returns whether the operation did what it should. */
-static bool measure_op(const plan_options *chosen, const plan_op *op, plan_stage *stage,
-                       size_t blocks, json_t *row) {
-    plan_result result = plan_op_measure(op, stage, chosen->samples);
-    double tokens = (double)(blocks * PLAN_BLOCK_TOKENS);
+static bool measure_op(const plan_options *chosen, const op *op, ops_bench *bench, size_t blocks,
+                       json_t *row) {
+    ops_result result = ops_measure(op, bench, chosen->samples);
+    double tokens = (double)(blocks * OPS_BLOCK_TOKENS);
     row_text(row, "op", op->name);
     row_count(row, "blocks", blocks);
     row_text(row, "ids", op->uses_ids ? id_orders[chosen->ids] : NULL);
@@ -95,17 +95,17 @@ static bool measure_op(const plan_options *chosen, const plan_op *op, plan_stage
 /* Returns how many operations went wrong. */
 static size_t measure_all(const plan_options *chosen, backend *backend, output *output) {
     progress progress = {.what = "operations"};
-    size_t ops = 0, done = 0, wrong = 0;
-    while (plan_ops[ops].name)
-        ops++;
+    size_t op_count = 0, done = 0, wrong = 0;
+    while (ops[op_count].name)
+        op_count++;
     for (size_t i = 0; i < chosen->blocks.count; i++) {
         size_t blocks = (size_t)chosen->blocks.values[i];
-        plan_stage *stage = plan_stage_open(blocks, chosen->ids, backend);
-        for (size_t j = 0; j < ops; j++) {
-            progress_step(&progress, done++, ops * chosen->blocks.count);
-            wrong += !measure_op(chosen, &plan_ops[j], stage, blocks, output_row(output));
+        ops_bench *bench = ops_bench_open(blocks, chosen->ids, backend);
+        for (size_t j = 0; j < op_count; j++) {
+            progress_step(&progress, done++, op_count * chosen->blocks.count);
+            wrong += !measure_op(chosen, &ops[j], bench, blocks, output_row(output));
         }
-        plan_stage_close(stage);
+        ops_bench_close(bench);
     }
     progress_end(&progress);
     return wrong;

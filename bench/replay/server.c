@@ -12,12 +12,12 @@
 typedef enum source {
     FROM_DEVICE,
     FROM_HOST,
-    FROM_COSTS, /* computed */
+    FROM_COMPUTE, /* computed */
 } source;
 
 /* A stretch of a prompt over which both trackers are of their form, assigned and then pending:
  *
- *     device   | FROM_DEVICE | FROM_HOST FROM_MODEL |     source never falls
+ *     device   | FROM_DEVICE | FROM_HOST FROM_COMPUTE |     source never falls
  *     host     | there             | missing        |     missing never falls
  *
  * Nearly always the whole prompt. */
@@ -161,7 +161,7 @@ static bool look_up(server *server, size_t count, bool prefix) {
         if (host != LRU_NONE)
             lru_pin(server->host_blocks, host);
         prefix = prefix && (device != LRU_NONE || host != LRU_NONE);
-        server->sources[i] = !prefix ? FROM_COSTS : device != LRU_NONE ? FROM_DEVICE : FROM_HOST;
+        server->sources[i] = !prefix ? FROM_COMPUTE : device != LRU_NONE ? FROM_DEVICE : FROM_HOST;
         server->missing[i] = host == LRU_NONE;
         server->device_ids[i] = device;
         server->host_ids[i] = host;
@@ -188,19 +188,20 @@ static void release_slots(server *server, size_t count) {
 }
 
 /* A tracker over `count` slots at a position, of which the first `there` have their content. */
-static kvf_assignments *track(const uint64_t *ids, const kvf_hash *hashes, size_t there,
-                              size_t count, uint64_t position) {
+static kvf_assignments *make_assignments(const uint64_t *ids, const kvf_hash *hashes, size_t there,
+                                         size_t count, uint64_t position) {
     kvf_assignments_options options = {.offset = position};
-    kvf_assignments *tracker = NULL;
+    kvf_assignments *assignments = NULL;
     kvf_error error = {0};
-    must(kvf_assignments_create(&options, &tracker, &error), &error, "making a tracker");
-    must(kvf_assignments_extend_assigned(tracker, ids, hashes, there, &error), &error, "tracking");
-    must(kvf_assignments_extend_block_ids(tracker, ids, count, &error), &error, "tracking");
-    return tracker;
+    must(kvf_assignments_create(&options, &assignments, &error), &error, "making a tracker");
+    must(kvf_assignments_extend_assigned(assignments, ids, hashes, there, &error), &error,
+         "tracking");
+    must(kvf_assignments_extend_block_ids(assignments, ids, count, &error), &error, "tracking");
+    return assignments;
 }
 
 /* Cuts the chunk into stretches and makes their trackers; returns how many. */
-static size_t make_trackers(server *server, size_t count, uint64_t position) {
+static size_t make_stretches(server *server, size_t count, uint64_t position) {
     size_t stretches = 0;
     for (size_t first = 0, end; first < count; first = end) {
         size_t on_device = 0, on_host = 0;
@@ -214,16 +215,16 @@ static size_t make_trackers(server *server, size_t count, uint64_t position) {
         server->stretches[stretches++] = (stretch){
             .first = first,
             .count = end - first,
-            .device = track(server->device_ids + first, server->hashes + first, on_device,
-                            end - first, position + first),
-            .host = track(server->host_ids + first, server->hashes + first, on_host, end - first,
-                          position + first),
+            .device = make_assignments(server->device_ids + first, server->hashes + first,
+                                       on_device, end - first, position + first),
+            .host = make_assignments(server->host_ids + first, server->hashes + first, on_host,
+                                     end - first, position + first),
         };
     }
     return stretches;
 }
 
-static void drop_trackers(server *server, size_t stretches) {
+static void drop_stretches(server *server, size_t stretches) {
     for (size_t i = 0; i < stretches; i++) {
         kvf_assignments_destroy(server->stretches[i].device);
         kvf_assignments_destroy(server->stretches[i].host);
@@ -287,7 +288,7 @@ static bool to_onboard(const server *server, size_t index) {
 }
 
 static bool to_compute(const server *server, size_t index) {
-    return server->sources[index] == FROM_COSTS;
+    return server->sources[index] == FROM_COMPUTE;
 }
 
 static bool to_offload(const server *server, size_t index) {
@@ -362,7 +363,7 @@ static void count_hits(server *server, size_t count) {
     for (size_t i = 0; i < count; i++) {
         server->counts.device_hits += server->sources[i] == FROM_DEVICE;
         server->counts.host_hits += server->sources[i] == FROM_HOST;
-        server->counts.computed += server->sources[i] == FROM_COSTS;
+        server->counts.computed += server->sources[i] == FROM_COMPUTE;
     }
     server->counts.blocks += count;
 }
@@ -378,11 +379,11 @@ void server_serve(server *server, const uint64_t *ids, size_t count) {
         prefix = look_up(server, length, prefix);
         take_slots(server, length);
         count_hits(server, length);
-        size_t stretches = make_trackers(server, length, first);
+        size_t stretches = make_stretches(server, length, first);
         onboard(server, length, stretches);
         compute(server, length, stretches);
         offload(server, length, stretches);
-        drop_trackers(server, stretches);
+        drop_stretches(server, stretches);
         release_slots(server, length);
     }
     server->counts.requests++;

@@ -34,8 +34,8 @@ bool id_pattern_parse(const char *text, id_pattern *pattern) {
     return true;
 }
 
-void option_pattern(const struct argp_state *state, const char *option, const char *text,
-                    id_pattern *pattern) {
+void id_pattern_option(const struct argp_state *state, const char *option, const char *text,
+                       id_pattern *pattern) {
     if (!id_pattern_parse(text, pattern)) {
         argp_error(state,
                    "--%s: unknown pattern '%s' (contiguous, run:K, stride:K or random, with K from "

@@ -17,8 +17,8 @@ typedef struct id_pattern {
 bool id_pattern_parse(const char *text, id_pattern *pattern);
 
 /* Ends the program through argp for a text that is no pattern. */
-void option_pattern(const struct argp_state *state, const char *option, const char *text,
-                    id_pattern *pattern);
+void id_pattern_option(const struct argp_state *state, const char *option, const char *text,
+                       id_pattern *pattern);
 
 /* How many blocks a tier needs for `count` ids. */
 size_t id_pattern_blocks(const id_pattern *pattern, size_t count);

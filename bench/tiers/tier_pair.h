@@ -21,16 +21,15 @@ typedef struct tier_pair {
 } tier_pair;
 
 /* Makes both tiers and fills the source's blocks. Ends the program when they cannot be had. */
-void tier_pair_open(tier_pair *tier_pair, backend *backend, const tier_pair_spec *spec);
-void tier_pair_close(tier_pair *tier_pair);
+void tier_pair_open(tier_pair *pair, backend *backend, const tier_pair_spec *spec);
+void tier_pair_close(tier_pair *pair);
 
 /* Poisons the destination's first `count` blocks; counts those that are not the source's. */
-void tier_pair_poison(tier_pair *tier_pair, size_t count);
-size_t tier_pair_check(tier_pair *tier_pair, size_t count);
+void tier_pair_poison(tier_pair *pair, size_t count);
+size_t tier_pair_check(tier_pair *pair, size_t count);
 
 /* Submits the first `count` blocks; waits and releases. They end the program on failure. */
-kvf_transfer *tier_pair_submit(tier_pair *tier_pair, size_t count,
-                               const kvf_submit_options *options);
+kvf_transfer *tier_pair_submit(tier_pair *pair, size_t count, const kvf_submit_options *options);
 void tier_pair_finish(kvf_transfer *transfer);
 
 #endif

@@ -7,7 +7,7 @@
 #include "tiers/tier_pair.h"
 
 typedef struct transfer_case {
-    tier_pair_spec tier_pair;
+    tier_pair_spec pair;
     const unsigned *strategies; /* [strategy_count], by the engine's numbers */
     size_t strategy_count;
     size_t samples;
@@ -29,9 +29,9 @@ typedef struct transfer_result {
     double opposing_gbps;
     double first_layer_ns;   /* of a transfer by layer, from its submit */
     double first_block_ns;   /* of a transfer of one block */
-    double beside_ns;        /* beside the computation */
+    double overlapped_ns;    /* beside the computation */
     double compute_alone_ns; /* the computation without transfers, and beside them */
-    double compute_beside_ns;
+    double compute_overlapped_ns;
     size_t corrupt_blocks; /* in all samples */
 } transfer_result;
 

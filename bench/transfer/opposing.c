@@ -33,7 +33,7 @@ typedef struct turn {
 } turn;
 
 struct opposing {
-    tier_pair *tier_pair;
+    tier_pair *pair;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -77,7 +77,7 @@ static void submit(opposing *opposing, flight *flight) {
     options.user = flight;
     atomic_store(&flight->ended, 0);
     flight->submitted = clock_ns();
-    flight->transfer = tier_pair_submit(opposing->tier_pair, opposing->tier_pair->count, &options);
+    flight->transfer = tier_pair_submit(opposing->pair, opposing->pair->count, &options);
 }
 
 static void add_turn(opposing *opposing, uint64_t submitted, uint64_t end) {
@@ -125,9 +125,9 @@ static void *work(void *argument) {
     }
 }
 
-opposing *opposing_open(tier_pair *tier_pair) {
+opposing *opposing_open(tier_pair *pair) {
     opposing *opened = must_grow(NULL, 1, sizeof *opened);
-    *opened = (opposing){.tier_pair = tier_pair, .stage = RESTING};
+    *opened = (opposing){.pair = pair, .stage = RESTING};
     pthread_mutex_init(&opened->lock, NULL);
     pthread_cond_init(&opened->changed, NULL);
     int failed = pthread_create(&opened->thread, NULL, work, opened);
@@ -157,5 +157,5 @@ double opposing_end(opposing *opposing, uint64_t from, uint64_t to) {
     wait_while(opposing, ENDING);
     for (size_t i = 0; i < opposing->count; i++)
         turns += part_within(opposing->turns[i].begin, opposing->turns[i].end, from, to);
-    return turns * (double)opposing->tier_pair->bytes / (double)(to - from);
+    return turns * (double)opposing->pair->bytes / (double)(to - from);
 }

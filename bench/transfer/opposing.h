@@ -8,7 +8,7 @@ typedef struct opposing opposing;
 
 /* A thread for it, which waits. The pair of tiers and the options of its submits must outlive it.
  */
-opposing *opposing_open(tier_pair *tier_pair);
+opposing *opposing_open(tier_pair *pair);
 void opposing_close(opposing *opposing);
 
 /* Begins; on return the first transfer is submitted. The options are read until the end. */

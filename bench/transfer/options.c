@@ -140,7 +140,7 @@ static void check_patterns(const char *option, const name_list *list,
                            const struct argp_state *state) {
     id_pattern pattern;
     for (size_t i = 0; i < list->count; i++)
-        option_pattern(state, option, list->names[i], &pattern);
+        id_pattern_option(state, option, list->names[i], &pattern);
 }
 
 static void check(const transfer_options *chosen, const struct argp_state *state) {
@@ -254,21 +254,21 @@ size_t transfer_options_cells(const transfer_options *chosen) {
 
 transfer_case transfer_options_cell(const transfer_options *chosen, size_t number) {
     transfer_case cell = chosen->common;
-    tier_pair_spec *tier_pair = &cell.tier_pair;
-    id_pattern_parse(take_name(&number, &chosen->patterns), &tier_pair->pattern);
-    id_pattern_parse(take_name(&number, &chosen->host_patterns), &tier_pair->host_pattern);
+    tier_pair_spec *pair = &cell.pair;
+    id_pattern_parse(take_name(&number, &chosen->patterns), &pair->pattern);
+    id_pattern_parse(take_name(&number, &chosen->host_patterns), &pair->host_pattern);
     uint64_t fragments = 0;
     if (chosen->counts.count > 0)
         fragments = chosen->counts.values[take(&number, chosen->counts.count)];
-    tier_pair->fragment_bytes =
+    pair->fragment_bytes =
         (size_t)chosen->fragment_bytes.values[take(&number, chosen->fragment_bytes.count)];
-    tier_pair->regions = (size_t)chosen->regions.values[take(&number, chosen->regions.count)];
-    tier_pair->host_layout = arrangement_find(take_name(&number, &chosen->host_layouts));
-    tier_pair->direction = *chosen->found[take(&number, chosen->directions.count)];
+    pair->regions = (size_t)chosen->regions.values[take(&number, chosen->regions.count)];
+    pair->host_layout = arrangement_find(take_name(&number, &chosen->host_layouts));
+    pair->direction = *chosen->found[take(&number, chosen->directions.count)];
     if (fragments == 0)
-        fragments = chosen->bytes / tier_pair->fragment_bytes;
-    tier_pair->blocks = (size_t)fragments / tier_pair->regions;
-    tier_pair->blocks += tier_pair->blocks == 0 || fragments % tier_pair->regions != 0;
+        fragments = chosen->bytes / pair->fragment_bytes;
+    pair->blocks = (size_t)fragments / pair->regions;
+    pair->blocks += pair->blocks == 0 || fragments % pair->regions != 0;
     cell.strategies = chosen->strategy_numbers;
     cell.strategy_count = chosen->strategy_count;
     return cell;

@@ -23,14 +23,14 @@ static double gbps(uint64_t bytes, double ns) {
 
 static void fill_case(const run *run, const transfer_case *one, json_t *row) {
     row_text(row, "engine", run->backend.type->name);
-    row_text(row, "direction", one->tier_pair.direction.name);
-    row_count(row, "fragment_bytes", one->tier_pair.fragment_bytes);
-    row_count(row, "fragments", one->tier_pair.blocks * one->tier_pair.regions);
-    row_count(row, "blocks", one->tier_pair.blocks);
-    row_count(row, "regions", one->tier_pair.regions);
-    row_text(row, "host_layout", arrangement_name(one->tier_pair.host_layout));
-    row_text(row, "pattern", one->tier_pair.pattern.name);
-    row_text(row, "host_pattern", one->tier_pair.host_pattern.name);
+    row_text(row, "direction", one->pair.direction.name);
+    row_count(row, "fragment_bytes", one->pair.fragment_bytes);
+    row_count(row, "fragments", one->pair.blocks * one->pair.regions);
+    row_count(row, "blocks", one->pair.blocks);
+    row_count(row, "regions", one->pair.regions);
+    row_text(row, "host_layout", arrangement_name(one->pair.host_layout));
+    row_text(row, "pattern", one->pair.pattern.name);
+    row_text(row, "host_pattern", one->pair.host_pattern.name);
     row_flag(row, "both_ways", one->both_ways);
     row_flag(row, "polled", one->poll);
 }
@@ -53,7 +53,7 @@ static void fill_costs(const transfer_case *one, const transfer_result *result, 
     double error = result->ns.median / 1000 / result->moved_by.predicted_us - 1;
     row_real(row, "prediction_error", one->both_ways ? NAN : error); /* of a link that is free */
     row_real(row, "submit_us", result->submit_ns / 1000);
-    row_real(row, "submit_ns_per_block", result->submit_ns / (double)one->tier_pair.blocks);
+    row_real(row, "submit_ns_per_block", result->submit_ns / (double)one->pair.blocks);
     row_real(row, "cpu_us", result->cpu_ns / 1000);
     row_real(row, "first_layer_us", result->first_layer_ns / 1000);
     row_real(row, "first_block_us", result->first_block_ns / 1000);
@@ -62,8 +62,8 @@ static void fill_costs(const transfer_case *one, const transfer_result *result, 
 static void fill_compute(const run *run, const transfer_result *result, json_t *row) {
     row_text(row, "compute", run->computation);
     row_real(row, "compute_us", result->compute_alone_ns / 1000);
-    row_real(row, "compute_slowdown", result->compute_beside_ns / result->compute_alone_ns);
-    row_real(row, "transfer_slowdown", result->beside_ns / result->ns.median);
+    row_real(row, "compute_slowdown", result->compute_overlapped_ns / result->compute_alone_ns);
+    row_real(row, "transfer_slowdown", result->overlapped_ns / result->ns.median);
 }
 
 static void fill_row(const run *run, const transfer_case *one, size_t at,

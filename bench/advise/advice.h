@@ -1,9 +1,10 @@
 /* What `kvferry advise` says of each pair of layouts, and which it prefers. */
-#ifndef KVF_BENCH_ADVISE_ROWS_H
-#define KVF_BENCH_ADVISE_ROWS_H
+#ifndef KVF_BENCH_ADVICE_H
+#define KVF_BENCH_ADVICE_H
 
 #include "advise/forecast.h"
 #include "advise/paper_layouts.h"
+#include "advise/stored_results.h"
 #include "output/output.h"
 
 /* Tokens of the contexts that are looked at. */
@@ -11,17 +12,17 @@ enum { CONTEXT_SHORT, CONTEXT_LONG, CONTEXTS };
 extern const uint64_t context_tokens[CONTEXTS];
 
 typedef struct advice_source {
-    const forecast *forecast; /* NULL: none */
-    const stored *stored;     /* NULL: none; goes before the forecast */
+    const forecast *forecast;      /* NULL: none */
+    const stored_results *results; /* NULL: none; goes before the forecast */
 } advice_source;
 
 /* A pair of layouts under one pattern of block ids. */
 typedef struct advice {
     layout_pair pair;
     const id_pattern *pattern;
-    size_t regions;                          /* of the device layout */
-    kvf_move_summary moved;                  /* what bringing in the short context amounts to */
-    expected in[CONTEXTS], out, first_layer; /* `out` and first_layer: of the short context */
+    size_t regions;                            /* of the device layout */
+    kvf_move_summary moved;                    /* what bringing in the short context amounts to */
+    prediction in[CONTEXTS], out, first_layer; /* `out` and first_layer: of the short context */
     double out_gbps, in_gbps;
 } advice;
 
