@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AS_GOOD 1.02
+/* Costs within this factor are equal. */
+#define TIE 1.02
 
 const uint64_t context_tokens[CONTEXTS] = {32768, 1048576};
 
@@ -111,7 +112,7 @@ static bool all_predicted(const advice *advice, size_t count) {
     return count > 0;
 }
 
-/* The pair that begins at `at`, whose patterns stand together. */
+/* Judges the pair at `at`. The patterns of a pair are adjacent. Returns the next pair's index. */
 static size_t judge(const advice *advice, size_t count, size_t at, bool predicted, verdict *out) {
     size_t i = at;
     *out = (verdict){.worst = &advice[at], .cost = -1, .predicted = predicted};
@@ -135,7 +136,7 @@ bool advice_best(const advice *advice, size_t count, const char *device, verdict
         i = judge(advice, count, i, predicted, &one);
         if (device && strcmp(one.worst->pair.device, device) != 0)
             continue;
-        *best = !found || one.cost * AS_GOOD < best->cost ? one : *best;
+        *best = !found || one.cost * TIE < best->cost ? one : *best;
         *worst = !found || one.cost > worst->cost ? one : *worst;
         found = true;
     }

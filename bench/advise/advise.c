@@ -1,4 +1,4 @@
-/* kvferry advise: how to lay a model's KV cache out, and what moving it takes. */
+/* kvferry advise: recommends layouts for a model's KV cache, and predicts transfer times. */
 #include "advise/advice.h"
 #include "base/command.h"
 #include "advise/llm_config.h"
@@ -29,7 +29,7 @@ typedef struct advise_options {
     layer_choice layers;
     uint64_t tp, block_tokens;
     name_list pattern_names;
-    id_pattern *patterns; /* one for each name */
+    id_pattern *patterns; /* one per name */
     id_pattern host_pattern;
     forecast_options forecast;
     output_options output;
@@ -37,54 +37,55 @@ typedef struct advise_options {
 
 static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "The model:", 1},
-    {"model-config", KEY_CONFIG, "FILE", 0, "Its Hugging Face config.json", 1},
-    {"tp", KEY_TP, "N", 0, "Ranks that share its heads (default 1)", 1},
-    {"block-tokens", KEY_BLOCK_TOKENS, "N", 0, "Tokens of a block (default 16)", 1},
+    {"model-config", KEY_CONFIG, "FILE", 0, "The model's Hugging Face config.json (required)", 1},
+    {"tp", KEY_TP, "N", 0, "Tensor-parallel ranks that share the heads (default 1)", 1},
+    {"block-tokens", KEY_BLOCK_TOKENS, "N", 0, "Tokens per block (default 16)", 1},
     {"kv-dtype", KEY_KV_DTYPE, "TYPE", 0,
-     "What the cache keeps: auto (the model's own, the default), fp8, bf16, fp16, fp32", 1},
+     "Data type of the cache: auto (the model's own; default), fp8, bf16, fp16 or fp32", 1},
     {"layers", KEY_LAYERS, "WHICH", 0,
-     "Layers, of models with windows: all (as if none had one, the default), or full (those "
-     "without)",
+     "Layers to count in models with sliding windows: all (as if none had a window; default) or "
+     "full (those without a window)",
      1},
-    {NULL, 0, NULL, 0, "Where blocks lie:", 2},
+    {NULL, 0, NULL, 0, "Block ids:", 2},
     {"pattern", KEY_PATTERN, "LIST", 0,
-     "How block ids of the device side advance: contiguous, run:K, stride:K, random (default "
-     "contiguous,random)",
+     "How block ids advance on the device side: contiguous, run:K (runs of K ids in random order), "
+     "stride:K or random (default contiguous,random)",
      2},
     {"host-pattern", KEY_HOST_PATTERN, "PATTERN", 0,
-     "How block ids of the host side advance, as --pattern (default contiguous)", 2},
-    {NULL, 0, NULL, 0, "What to predict by:", 3},
+     "One pattern like those of --pattern, for the host side (default contiguous)", 2},
+    {NULL, 0, NULL, 0, "What to predict from:", 3},
     {"costs", KEY_COSTS, "FILE", 0,
-     "A cost table that `kvferry calibrate` wrote, here or elsewhere (default: what is in the "
-     "cache "
-     "directory for the GPU, else the built-in one; without a GPU none)",
+     "A cost table that `kvferry calibrate` wrote, on any machine (default: the one in the cache "
+     "directory for the GPU, else the built-in one; without a GPU: none)",
      3},
     {"built-in-costs", KEY_BUILTIN_COSTS, NULL, 0,
-     "The library's own cost table, of published figures, also without a GPU", 3},
-    {"results", KEY_RESULTS, "FILE", 0, "What `kvferry bench transfer --json FILE` measured", 3},
-    {"device", KEY_DEVICE, "N", 0, "The GPU (default 0)", 3},
+     "The library's built-in cost table, from published figures; needs no GPU", 3},
+    {"results", KEY_RESULTS, "FILE", 0, "Results of `kvferry bench transfer --json FILE`", 3},
+    {"device", KEY_DEVICE, "N", 0, "Number of the GPU (default 0)", 3},
     {NULL, 0, NULL, 0, "Output:", 90},
     {0},
 };
 
 static const char doc[] =
-    "Say how to lay a model's KV cache out, and how long moving it takes."
+    "Recommend layouts for a model's KV cache, and predict how long moving it takes."
     "\v"
-    "Nothing is copied: the library lowers moves of 32,768 and 1,048,576 tokens between layouts at "
-    "made-up addresses, and a cost table, or stored results, say how long these "
-    "take.\n"
+    "Nothing is copied. The library lowers moves of 32,768 and 1,048,576 tokens between layouts at "
+    "made-up addresses. A cost table or stored results predict their times.\n"
     "\n"
-    "Layouts of the device:\n"
-    "  k_v_apart    a buffer for K and one for V of each layer\n"
-    "  layer_k_v    a buffer a layer, all blocks' K before all V\n"
-    "  layer_block  a buffer a layer, block by block, K then V\n"
-    "  layer_mla    a buffer a layer, of MLA's vectors\n"
-    "  contiguous   whole blocks, all layers of one together\n"
+    "Device layouts:\n"
+    "  k_v_apart    two buffers per layer, for K and for V\n"
+    "  layer_k_v    a buffer per layer: K of all blocks, then V of all blocks\n"
+    "  layer_block  a buffer per layer, block by block: K, then V\n"
+    "  layer_mla    a buffer per layer, of MLA vectors\n"
+    "  contiguous   whole blocks: all layers of a block together\n"
     "  page_first   K of whole blocks, then V of whole blocks\n"
-    "  token_first  as page_first, token by token\n"
+    "  token_first  like page_first, token by token\n"
     "\n"
-    "Of the host: whole and layer (the library's recommendations), same (as on the device), "
-    "whole_turned (whole blocks, but heads outermost where the device has tokens).\n"
+    "Host layouts:\n"
+    "  whole         recommended by the library for whole blocks\n"
+    "  layer         recommended by the library for moves by layer\n"
+    "  same          the device's layout\n"
+    "  whole_turned  whole blocks, heads outermost instead of tokens\n"
     "\n"
     "Examples:\n"
     "  kvferry advise --model-config config.json --tp 8\n"
@@ -103,14 +104,14 @@ static void set_patterns(advise_options *chosen, const char *list, const struct 
 
 static void parse_layers(advise_options *chosen, const char *name, const struct argp_state *state) {
     if (strcmp(name, "all") != 0 && strcmp(name, "full") != 0)
-        argp_error(state, "--layers: '%s' is neither all nor full", name);
+        argp_error(state, "--layers: unknown value '%s' (expected all or full)", name);
     chosen->layers = strcmp(name, "all") == 0 ? LAYERS_ALL : LAYERS_FULL;
 }
 
 static void finish(advise_options *chosen, const struct argp_state *state) {
     const forecast_options *forecast = &chosen->forecast;
     if (!chosen->config)
-        argp_error(state, "--model-config is missing: the model's config.json");
+        argp_error(state, "--model-config is required: the model's config.json");
     if ((forecast->costs != NULL) + forecast->builtin_costs + (chosen->results != NULL) > 1)
         argp_error(state, "--costs, --built-in-costs and --results are mutually exclusive");
     if (chosen->pattern_names.count == 0)
@@ -142,7 +143,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return 0;
     case KEY_KV_DTYPE:
         if (!llm_config_is_dtype(argument))
-            argp_error(state, "--kv-dtype: '%s' is none of auto, fp8, bf16, fp16, fp32", argument);
+            argp_error(state,
+                       "--kv-dtype: unknown type '%s' (expected auto, fp8, bf16, fp16 or fp32)",
+                       argument);
         chosen->kv_dtype = argument;
         return 0;
     case KEY_LAYERS:
@@ -156,7 +159,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     }
 }
 
-/* What the model keeps */
+/* The model */
 
 typedef struct model {
     llm_config config;
@@ -164,7 +167,7 @@ typedef struct model {
     kv_blocks kv;
 } model;
 
-/* Within what can be laid out: the context's blocks, and a stride's gaps between them. */
+/* Whether addresses suffice for the long context's blocks, with the gaps of a stride. */
 static bool fits(const advise_options *chosen, const model *model) {
     size_t block = 0, bytes = 0;
     size_t count =
@@ -188,7 +191,7 @@ static model read_model(const advise_options *chosen) {
     if (!llm_config_share(&model.config, chosen->tp, &model.share, message, sizeof message))
         fail(EXIT_USAGE, "%s: --tp %" PRIu64 ": %s", chosen->config, chosen->tp, message);
     if (!fits(chosen, &model)) {
-        fail(EXIT_USAGE, "%s: a context of %" PRIu64 " tokens is more than can be laid out",
+        fail(EXIT_USAGE, "%s: a context of %" PRIu64 " tokens is too large to be laid out",
              chosen->config, context_tokens[CONTEXT_LONG]);
     }
     model.kv = (kv_blocks){.layers = (size_t)model.config.layers.value,
@@ -219,7 +222,7 @@ static void put_sizes(const advise_options *chosen, const model *model, json_t *
     }
 }
 
-/* The model for the JSON, in the context. */
+/* Adds the model to the context. */
 static void put_model(const advise_options *chosen, const model *model, json_t *context) {
     json_t *object = json_object();
     json_t *notes = json_array();
@@ -248,8 +251,8 @@ static void print_number(const char *what, const config_number *number) {
 static void print_contexts(const advise_options *chosen, const model *model) {
     for (size_t i = 0; i < CONTEXTS; i++) {
         double gib = (double)model->share.token_bytes * (double)context_tokens[i] / (1 << 30);
-        printf("%-7" PRIu64 " tokens  %.2f GiB a rank, %.2f GiB on all ranks\n", context_tokens[i],
-               gib, gib * (double)chosen->tp);
+        printf("%-7" PRIu64 " tokens  %.2f GiB per rank, %.2f GiB on all ranks\n",
+               context_tokens[i], gib, gib * (double)chosen->tp);
     }
 }
 
@@ -263,33 +266,34 @@ static void print_model(const advise_options *chosen, const model *model) {
     print_number("element bytes", &config->element);
     printf("ranks           %" PRIu64 ", each with %" PRIu64 " %s", chosen->tp, share->kv_heads,
            config->mla ? "whole vector" : "KV heads");
-    printf(share->copies > 1 ? ", always %" PRIu64 " with the same\n" : "\n", share->copies);
-    printf("a token         %" PRIu64 " bytes a rank, %" PRIu64 " a layer\n", share->token_bytes,
-           share->layer_bytes);
-    printf("a block         %" PRIu64 " tokens: %" PRIu64 " bytes a rank, %" PRIu64 " a layer\n",
+    printf(share->copies > 1 ? "; each part is on %" PRIu64 " ranks\n" : "\n", share->copies);
+    printf("a token         %" PRIu64 " bytes per rank, %" PRIu64 " per layer\n",
+           share->token_bytes, share->layer_bytes);
+    printf("a block         %" PRIu64 " tokens: %" PRIu64 " bytes per rank, %" PRIu64
+           " per layer\n",
            chosen->block_tokens, share->token_bytes * chosen->block_tokens,
            share->layer_bytes * chosen->block_tokens);
     print_contexts(chosen, model);
     if (config->positions > 0 && config->positions < context_tokens[CONTEXT_LONG]) {
-        printf("The model says it has %" PRIu64 " positions (max_position_embeddings).\n",
+        printf("The model supports only %" PRIu64 " positions (max_position_embeddings).\n",
                config->positions);
     }
     for (size_t i = 0; i < config->note_count; i++)
         printf("Note: %s.\n", config->notes[i]);
 }
 
-/* What is predicted by */
+/* What predictions come from */
 
 static const char *describe_results(const stored_results *results) {
-    return stored_results_is_imitated(results) ? "results of an imitation: no machine's"
+    return stored_results_is_imitated(results) ? "results of an imitated link"
            : stored_results_is_host(results)
-               ? "results of engine host: copies within host memory, and no GPU's link"
+               ? "results of engine host: copies within host memory, no GPU's link"
                : "results of a GPU's link";
 }
 
 static const char *describe_forecast(const forecast *forecast) {
     return strcmp(forecast_from(forecast), "built-in") == 0
-               ? "the built-in cost table: published figures, and not this machine's"
+               ? "the built-in cost table: published figures, not this machine's"
                : "a calibrated cost table";
 }
 
@@ -302,8 +306,8 @@ static void put_source(const advise_options *chosen, const advice_source *source
                  describe_forecast(source->forecast));
     } else {
         snprintf(text, size,
-                 "nothing: there is neither a GPU nor --costs nor --results, so no "
-                 "speed is predicted");
+                 "nothing: without a GPU, --costs, --built-in-costs or --results, no speed is "
+                 "predicted");
     }
     row_text(context, "predicted_by", text);
     row_text(context, "limits", forecast_limits() ? "cuda" : NULL);
@@ -326,29 +330,32 @@ static void say_best(const verdict *best, const verdict *worst, char *text, size
     const advice *one = best->worst, *other = worst->worst;
     append(text, size, "device %s, host %s: ", one->pair.device, one->pair.host);
     if (best->predicted) {
-        append(text, size,
-               "32768 tokens in %.2f ms at worst (%s ids, pieces of %zu bytes, %.1f GB/s); the "
-               "slowest, device %s and host %s, takes %.1f times as long (pieces of %zu bytes)",
-               best->cost / 1000, one->pattern->name, one->moved.median_fragment, one->in_gbps,
-               other->pair.device, other->pair.host, worst->cost / best->cost,
-               other->moved.median_fragment);
+        append(
+            text, size,
+            "32768 tokens in at most %.2f ms (%s ids, pieces of %zu bytes, %.1f GB/s); the slowest "
+            "pair, device %s and host %s, takes %.1f times as long (pieces of %zu bytes)",
+            best->cost / 1000, one->pattern->name, one->moved.median_fragment, one->in_gbps,
+            other->pair.device, other->pair.host, worst->cost / best->cost,
+            other->moved.median_fragment);
     } else {
-        append(text, size,
-               "fewest pieces, not a measured or predicted speed: %.4g a block at worst (%s ids); "
-               "device %s and host %s has %.4g",
-               best->cost / (double)one->moved.blocks, one->pattern->name, other->pair.device,
-               other->pair.host, worst->cost / (double)other->moved.blocks);
+        append(
+            text, size,
+            "fewest pieces (no speed is measured or predicted): at most %.4g per block (%s ids); "
+            "device %s and host %s have %.4g",
+            best->cost / (double)one->moved.blocks, one->pattern->name, other->pair.device,
+            other->pair.host, worst->cost / (double)other->moved.blocks);
     }
 }
 
-/* Ranks that keep the same can each bring a share in and exchange them: arithmetic, and said so. */
+/* Ranks that keep the same blocks can each onboard a share and exchange it. Pure arithmetic. */
 static void say_striped(const model *model, const verdict *best, char *text, size_t size) {
     uint64_t copies = model->share.copies;
     if (copies < 2)
         return;
     append(text, size,
-           "%" PRIu64 " ranks keep the same: each can bring in 1/%" PRIu64 " over its own link and "
-           "exchange it with the others (`kvferry bench collective` measures it)",
+           "%" PRIu64 " ranks keep the same blocks: each can onboard 1/%" PRIu64
+           " over its own link and exchange it with the others (`kvferry bench collective` "
+           "measures that)",
            copies, copies);
     if (best->predicted) {
         append(text, size,
@@ -357,7 +364,7 @@ static void say_striped(const model *model, const verdict *best, char *text, siz
     }
 }
 
-/* By device layout, for those who cannot choose that one. */
+/* The best host layout for each device layout, for runtimes that cannot change theirs. */
 static void print_each(const advice *advice, size_t count) {
     for (size_t i = 0; i < count; i++) {
         const char *device = advice[i].pair.device;
@@ -365,8 +372,8 @@ static void print_each(const advice *advice, size_t count) {
         if (i > 0 && strcmp(advice[i - 1].pair.device, device) == 0)
             continue;
         if (advice_best(advice, count, device, &best, &worst)) {
-            printf("  where the device has %-11s  host %s", device, best.worst->pair.host);
-            printf(best.predicted ? ", %.2f ms\n" : ", %.4g pieces a block\n",
+            printf("  if the device has %-11s  host %s", device, best.worst->pair.host);
+            printf(best.predicted ? ", %.2f ms\n" : ", %.4g pieces per block\n",
                    best.predicted ? best.cost / 1000
                                   : best.cost / (double)best.worst->moved.blocks);
         }
@@ -382,11 +389,10 @@ static void print_choice(const char *choice, const char *striped, const advice *
 }
 
 static void note_columns(output *output) {
-    output_note(output,
-                "piece_bytes: median of what is contiguous on both sides; copies_per_block: "
-                "calls of a copy with rows; onboard: host to device");
+    output_note(output, "piece_bytes: median of the pieces that are contiguous on both sides; "
+                        "copies_per_block: strided copies; onboard: host to device");
     output_note(output, "gbps, first_layer_ms: of 32768 tokens; gbps = bytes / time, 10^9 bytes/s, "
-                        "with nothing else on the link; a rank has its own");
+                        "on a link per rank, with nothing else on it");
 }
 
 static void advise(const advise_options *chosen, const model *model, const advice_source *source) {

@@ -1,36 +1,33 @@
-/* How fast a move will be: by a cost table of what transfers cost, or by what was measured
- * elsewhere. */
+/* Predictions of moves from a cost table. Without the CUDA module there are none. */
 #ifndef KVF_BENCH_FORECAST_H
 #define KVF_BENCH_FORECAST_H
 
 #include <kvferry/kvferry.h>
 
-/* What is expected of a move. */
+/* A predicted move. */
 typedef struct prediction {
-    double us;      /* NaN: nothing can be said */
-    const char *by; /* the strategy; NULL where there is only one, or nothing is said */
-    bool held;      /* pieces are larger than any measured: the largest one's speed is taken */
+    double us;      /* NaN: no prediction */
+    const char *by; /* the strategy; NULL if there is only one, or no prediction */
+    bool held;      /* pieces are larger than any measured: the largest one's speed is used */
 } prediction;
 
-/* By a cost table: of the CUDA module, where the tool has it. */
-
 typedef struct forecast_options {
-    const char *costs;  /* a file of `kvferry calibrate`, of whatever machine; NULL: none given */
-    bool builtin_costs; /* asked for */
+    const char *costs;  /* a cost table's file, from any machine; NULL: none given */
+    bool builtin_costs; /* use the built-in cost table */
     int device;
 } forecast_options;
 
 typedef struct forecast forecast;
 
-/* The cost table asked for; without one the cache's for the GPU here, or else the built-in one;
- * without a GPU none: NULL. Ends the program when what was asked for cannot be had. */
+/* Opens the cost table that the options name; by default the cached one for the GPU here, else the
+ * built-in one. Returns NULL without a GPU. Ends the program if a named table cannot be used. */
 forecast *forecast_open(const forecast_options *options);
-void forecast_close(forecast *forecast); /* NULL is fine */
+void forecast_close(forecast *forecast); /* does nothing for NULL */
 
-/* Where it is from: a path, or "built-in". */
+/* The cost table's path, or "built-in". */
 const char *forecast_from(const forecast *forecast);
 
-/* What moves are to be lowered for; NULL without the CUDA module: everything goes. */
+/* The limits to lower moves for; NULL (no limits) without the CUDA module. */
 const kvf_box_limits *forecast_limits(void);
 
 prediction forecast_move(const forecast *forecast, const kvf_move *move, bool to_device);

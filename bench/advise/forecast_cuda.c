@@ -13,7 +13,7 @@ struct forecast {
     char *from;
 };
 
-/* Of whatever machine it is: a file that was named is taken as it is. */
+/* A named file may be of any machine. */
 static kvf_cuda_costs *load(const char *path, char **from) {
     kvf_cuda_costs *costs = NULL;
     kvf_error error = {0};
@@ -26,7 +26,7 @@ static kvf_cuda_costs *load(const char *path, char **from) {
     return costs;
 }
 
-/* The cost table for the GPU here; NULL without one. */
+/* The cost table for the GPU here; NULL without a GPU. */
 static kvf_cuda_costs *find(int device, char **from) {
     backend_options options = {.device = device};
     struct cudaDeviceProp properties;
@@ -34,7 +34,7 @@ static kvf_cuda_costs *find(int device, char **from) {
     if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0)
         return NULL;
     if (device >= count || cudaGetDeviceProperties(&properties, device) != cudaSuccess)
-        fail(EXIT_USAGE, "--device: there is no GPU %d, they are 0 to %d", device, count - 1);
+        fail(EXIT_USAGE, "--device: there is no GPU %d (expected 0 to %d)", device, count - 1);
     return cost_cache_choose(&options, properties.name, from);
 }
 
@@ -73,6 +73,6 @@ prediction forecast_move(const forecast *forecast, const kvf_move *move, bool to
     must(kvf_cuda_costs_explain(forecast->costs, move,
                                 to_device ? KVF_CUDA_TO_DEVICE : KVF_CUDA_FROM_DEVICE, &said,
                                 &error),
-         &error, "asking the cost table");
+         &error, "predicting a move");
     return (prediction){.us = said.us[said.chosen], .by = kvf_cuda_strategy_name(said.chosen)};
 }

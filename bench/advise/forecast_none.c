@@ -1,4 +1,4 @@
-/* Without the CUDA module there are no cost tables. */
+/* Without the CUDA module there are no cost tables, and no predictions from them. */
 #include "advise/forecast.h"
 
 #include "base/base.h"
@@ -8,8 +8,8 @@
 forecast *forecast_open(const forecast_options *options) {
     if (options->costs || options->builtin_costs) {
         fail(EXIT_USAGE,
-             "this kvferry was built without engine cuda, and knows no cost tables: it can "
-             "go by --results");
+             "this kvferry was built without engine cuda: --costs and --built-in-costs need it, "
+             "--results does not");
     }
     return NULL;
 }

@@ -6,17 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A row that can be gone by. Texts are the document's. */
+/* A usable row. Its texts belong to the document. */
 typedef struct point {
     const char *direction, *pattern;
-    const char *strategy; /* as asked for: "auto", ...; "" for an engine with one way */
-    const char *taken;    /* NULL: not said */
+    const char *strategy; /* as requested: "auto", ...; "" if the engine has only one */
+    const char *taken;    /* NULL: unknown */
     double fragment_bytes, bytes, gbps;
 } point;
 
 struct stored_results {
     results file;
-    point *points; /* by fragment bytes */
+    point *points; /* sorted by fragment bytes */
     size_t count;
     bool host, imitated;
 };
@@ -31,9 +31,9 @@ static const char *text(const json_t *row, const char *key) {
 }
 
 /*
- * Only rows whose pieces are as large as they say: with whole blocks on the host and several
- * regions on the device none are joined. Rows that something else slowed down are out, and what did
- * not arrive as it was.
+ * Only rows whose pieces have the size of a fragment: with whole blocks on the host and several
+ * regions on the device none are joined. Excludes rows with opposing transfers and rows that failed
+ * verification.
  */
 static bool is_usable(const json_t *row, const point *point) {
     const char *layout = text(row, "host_layout");
@@ -76,10 +76,11 @@ stored_results *stored_results_take(results file, char *message, size_t size) {
     for (size_t i = 0; i < json_array_size(file.rows); i++)
         add(read, json_array_get(file.rows, i));
     if (read->count == 0) {
-        snprintf(message, size,
-                 "%s: no row with whole blocks on the host, several regions and the link for "
-                 "itself",
-                 file.name);
+        snprintf(
+            message, size,
+            "%s: no row is usable: predictions need whole blocks on the host, several regions and "
+            "no --both-ways",
+            file.name);
         stored_results_close(read);
         return NULL;
     }
@@ -109,14 +110,14 @@ bool stored_results_is_imitated(const stored_results *results) {
     return results->imitated;
 }
 
-/* Of two rows of one size the one that moved more, then the slower one. */
+/* Of two rows of the same size, prefers the one that moved more, then the slower one. */
 static bool is_better(const point *a, const point *b) {
     return !b || a->bytes > b->bytes || (a->bytes == b->bytes && a->gbps < b->gbps);
 }
 
-/* The points of a curve around a size. */
+/* The points of a curve next to a size. */
 typedef struct around {
-    const point *below, *above; /* at most, at least that large; NULL: none */
+    const point *below, *above; /* at most, and at least, that size; NULL: none */
 } around;
 
 static bool is_on(const point *point, const char *direction, const char *pattern,

@@ -29,7 +29,7 @@ static void make_name(const char *gpu, char *out) {
 char *cost_cache_path(const char *gpu) {
     const char *cache = getenv("XDG_CACHE_HOME");
     const char *home = getenv("HOME");
-    bool has_cache = cache && cache[0] == '/'; /* relative ones are to be ignored */
+    bool has_cache = cache && cache[0] == '/'; /* the specification says to ignore relative paths */
     const char *root = has_cache ? cache : home;
     if (!root || root[0] == '\0')
         return NULL;
@@ -62,7 +62,7 @@ static kvf_cuda_costs *builtin(char **from) {
     return costs;
 }
 
-/* What was asked for by name. */
+/* A file that an option names: errors end the program. */
 static kvf_cuda_costs *load(const char *path, int device, char **from) {
     kvf_cuda_costs *costs = NULL;
     kvf_error error = {0};
@@ -76,7 +76,7 @@ static kvf_cuda_costs *load(const char *path, int device, char **from) {
     return costs;
 }
 
-/* What the cache has, or NULL. */
+/* The cached table. NULL, after a warning if there is a file, when it cannot be used. */
 static kvf_cuda_costs *load_cached(const char *path, int device) {
     kvf_cuda_costs *costs = NULL;
     kvf_error error = {0};
@@ -87,7 +87,7 @@ static kvf_cuda_costs *load_cached(const char *path, int device) {
     kvf_error_format(&error, text, sizeof text);
     fprintf(
         stderr,
-        "kvferry: %s: %s; going by the built-in cost table (`kvferry calibrate` makes another)\n",
+        "kvferry: %s: %s; using the built-in cost table (`kvferry calibrate` makes a new one)\n",
         path, text);
     return NULL;
 }

@@ -6,7 +6,7 @@
 
 enum { LINK_SAMPLES = 5 };
 
-/* "13.0" of 13000; the runtime's way to number versions. */
+/* "13.0" from 13000, as the runtime encodes versions. */
 static json_t *version_text(int version) {
     return version > 0 ? json_sprintf("%d.%d", version / 1000, version % 1000 / 10) : json_null();
 }
@@ -19,7 +19,7 @@ static json_t *link_text(unsigned generation, unsigned width) {
 /* The median of some large copies, in 10^9 bytes/s. */
 static json_t *measure_way(link_limit *link, bool to_device) {
     double samples[LINK_SAMPLES];
-    link_sample_ns(link, to_device, false); /* the first one wakes it */
+    link_sample_ns(link, to_device, false); /* wakes the link */
     for (size_t i = 0; i < LINK_SAMPLES; i++)
         samples[i] = link_sample_ns(link, to_device, false);
     return json_real(1 / median(samples, LINK_SAMPLES));
@@ -38,7 +38,7 @@ static json_t *known(unsigned number) {
     return number > 0 ? json_integer(number) : json_null();
 }
 
-/* Right after the link was measured: an idle GPU's clocks are low. */
+/* Called right after the link is measured: an idle GPU lowers its clocks. */
 static void describe_state(const nvml_info *info, json_t *context) {
     json_object_set_new(context, "sm_clock_mhz", known(info->sm_mhz));
     json_object_set_new(context, "sm_clock_most_mhz", known(info->most_sm_mhz));

@@ -5,12 +5,12 @@
 
 static const unsigned threads_a_block = 256, most_blocks = 1024;
 
-// A piece of a block, of which a thread takes every blockDim.x'th word.
+// A piece of a block. Each thread takes every blockDim.x'th word of it.
 struct extent {
     char *at;
     size_t bytes;
     uint64_t seed;
-    bool words; // it can be touched in words of 8 bytes
+    bool words; // aligned to 8 bytes, so that words can be accessed
 };
 
 static __device__ extent find_extent(const kernel_blocks &blocks, uint64_t n) {
@@ -28,7 +28,7 @@ static __device__ char byte_of(uint64_t seed, size_t at) {
     return static_cast<char>(pattern_word(seed, at / 8) >> (at % 8 * 8));
 }
 
-// How many whole words of a piece are touched as such, and where its single bytes begin.
+// The number of words accessed as such. Single bytes follow.
 static __device__ size_t word_count(const extent &p) {
     return p.words ? p.bytes / 8 : 0;
 }
@@ -68,7 +68,7 @@ extern "C" __global__ void kvferry_bench_check(kernel_blocks blocks) {
         for (size_t i = words * 8 + threadIdx.x; i < p.bytes; i += blockDim.x)
             wrong |= p.at[i] != byte_of(p.seed, i);
         if (wrong)
-            blocks.wrong[n / blocks.piece_count] = 1; // whoever writes writes the same
+            blocks.wrong[n / blocks.piece_count] = 1; // every thread writes the same value
     }
 }
 

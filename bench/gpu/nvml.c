@@ -4,7 +4,7 @@
 
 #include <dlfcn.h>
 
-/* The parts of nvml.h that are used; the toolkit need not have it. */
+/* The parts of nvml.h in use, since a toolkit may lack it. */
 typedef struct nvmlDevice_st *nvml_device;
 typedef int number_fn(nvml_device device, unsigned *out);
 typedef int clock_fn(nvml_device device, int clock, unsigned *mhz);

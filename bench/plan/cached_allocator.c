@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The smallest power of two that holds `size`, and a link: 16 bytes at least. */
+/* The exponent of the smallest power of two that holds `size`; at least 16 bytes, for a link. */
 static unsigned class_of(size_t size) {
     return size <= 16 ? 4 : (unsigned)(64 - __builtin_clzll(size - 1));
 }

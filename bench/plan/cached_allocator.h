@@ -1,5 +1,5 @@
-/* An allocator that keeps its memory, so that what is timed is the library and not the kernel's
- * handing out of fresh pages. */
+/* An allocator that reuses its memory, so that the library is timed and not the kernel's delivery
+ * of new pages. */
 #ifndef KVF_BENCH_CACHED_ALLOCATOR_H
 #define KVF_BENCH_CACHED_ALLOCATOR_H
 
@@ -9,7 +9,7 @@
 
 #define CACHED_ALLOCATOR_CLASSES 64
 
-/* Any thread may use it. Pass &cache.allocator to the library. */
+/* Thread-safe. Pass &cache.allocator to the library. */
 typedef struct cached_allocator {
     kvf_allocator allocator;
     pthread_mutex_t lock;
@@ -19,7 +19,7 @@ typedef struct cached_allocator {
 
 void cached_allocator_open(cached_allocator *cache);
 
-/* Everything must be given back before. */
+/* All memory must have been freed before. */
 void cached_allocator_close(cached_allocator *cache);
 
 #endif

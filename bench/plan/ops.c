@@ -7,31 +7,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Trackers prepared for one sample at most. */
+/* The most assignments prepared for one sample. */
 #define MANY 16
 
-/* For op's `spent`: as many blocks as caches hold, so that what is timed is not memory; far
- * more for what takes but nanoseconds, whatever the count; and never more than one instance. */
+/* Values of op.spent: as many blocks as CPU caches hold, so that memory is not what is timed; far
+ * more for operations that take nanoseconds whatever the count; and only one instance. */
 #define CACHED ((size_t)1 << 16)
 #define LARGE  ((size_t)1 << 20)
 #define SINGLE ((size_t)1)
 
 /* Regions of the layouts that moves are lowered for: 32 layers of K and V in one buffer, which
- * merge into one piece a block. */
+ * merge into one piece per block. */
 #define REGIONS 64
 
 struct ops_bench {
     size_t blocks;
     cached_allocator cache;
-    uint64_t *ids, *absent;       /* of trackers: absent ones are in none */
-    uint64_t *rising, *random[2]; /* block ids of the two tiers, in order and not */
+    uint64_t *ids, *absent;       /* block ids for assignments; no assignments hold absent ones */
+    uint64_t *rising, *random[2]; /* block ids of the two tiers, in order and shuffled */
     uint32_t *tokens;
-    kvf_sequence *sequence; /* of all tokens; lends its hashes to everything else */
+    kvf_sequence *sequence; /* of all tokens; its hashes serve everything else */
     kvf_assignments *assignments[MANY];
     kvf_assignments *source; /* all blocks assigned */
     store src, dst;
     kvf_transfer *transfer;
-    kvf_plan zipped; /* by the last run */
+    kvf_plan zipped; /* the plan that the last run made */
 };
 
 static void check(kvf_status status, const kvf_error *error) {
@@ -59,7 +59,7 @@ static void run_hash(void *context, size_t instance) {
           &error);
 }
 
-/* Trackers. Their memory comes from the cache: what is timed has growth in it, but no new pages. */
+/* Assignments. Their memory is cached: samples include growth, but no new pages. */
 
 static void prepare_empty(void *context, size_t instance) {
     ops_bench *bench = context;
@@ -101,7 +101,7 @@ static void look_for(const ops_bench *bench, const uint64_t *ids, size_t expecte
     for (size_t i = 0; i < bench->blocks; i++)
         found += kvf_assignments_contains(bench->assignments[0], ids[i]);
     if (found != expected)
-        fail(EXIT_CHECK, "a tracker has %zu of the ids it should have %zu of", found, expected);
+        fail(EXIT_CHECK, "assignments contain %zu of the ids (expected %zu)", found, expected);
 }
 
 static void run_contains_hit(void *context, size_t instance) {
@@ -165,7 +165,7 @@ static void run_lifecycle(void *context, size_t instance) {
     bench->assignments[instance] = NULL;
 }
 
-/* Moves. */
+/* Moves */
 
 static kvf_move *make_move(ops_bench *bench, const uint64_t *src_ids, const uint64_t *dst_ids) {
     kvf_plan plan = {.count = bench->blocks, .src_ids = src_ids, .dst_ids = dst_ids};
@@ -195,7 +195,7 @@ static void run_lower_random(void *context, size_t instance) {
     lower(bench, bench->random[0], bench->random[1]);
 }
 
-/* Waits for the transfer of the sample before: only submitting is timed. */
+/* Waits for the previous sample's transfer: only submitting is timed. */
 static void prepare_submit(void *context, size_t instance) {
     ops_bench *bench = context;
     kvf_error error = {0};
@@ -228,9 +228,9 @@ static void run_submit_random(void *context, size_t instance) {
     submit(bench, bench->random[0], bench->random[1]);
 }
 
-/* Checks of what the last run on instance 0 left, or of the same once more; not timed. */
+/* Checks, not timed, of the result of the last run on instance 0, or of another run */
 
-/* Hashed anew, block by block, by the functions that hash_sequence is not made of. */
+/* Hashes block by block again, by functions that kvf_sequence_extend does not use. */
 static bool check_hash(ops_bench *bench) {
     const kvf_hash_layout layout = kvf_sequence_hash_layout(bench->sequence);
     uint64_t parent = 0;
@@ -247,7 +247,7 @@ static bool check_hash(ops_bench *bench) {
     return right;
 }
 
-/* A phase of the tracker has all ids in order, with their hashes if it has any. */
+/* Whether a phase has all ids in order, and the right hashes if it has hashes. */
 static bool has_all(const ops_bench *bench, kvf_view view) {
     bool right = view.count == bench->blocks && view.first_position == 0 &&
                  memcmp(view.ids, bench->ids, bench->blocks * sizeof *bench->ids) == 0;
@@ -277,7 +277,7 @@ static bool check_assigned(ops_bench *bench) {
            kvf_assignments_staged_count(bench->assignments[0]) == 0;
 }
 
-/* Every run has counted what it found, and has ended the program unless that was right. */
+/* Every run has counted the ids found, and has ended the program if that was wrong. */
 static bool check_contains(ops_bench *bench) {
     look_for(bench, bench->ids, bench->blocks);
     look_for(bench, bench->absent, 0);
@@ -291,7 +291,7 @@ static bool check_zipped(ops_bench *bench) {
            memcmp(plan->dst_ids, bench->ids, bytes) == 0;
 }
 
-/* The tracker is destroyed: what it was zipped from is looked at before that. */
+/* A run destroys the assignments. Checks the steps before that. */
 static bool check_lifecycle(ops_bench *bench) {
     prepare_empty(bench, 0);
     run_extend(bench, 0);
@@ -300,7 +300,7 @@ static bool check_lifecycle(ops_bench *bench) {
     return check_assigned(bench) && check_zipped(bench);
 }
 
-/* Bytes that blocks are known by: those of the source's, poison in the destination's. */
+/* Fills the source's blocks with distinct bytes, and poisons the destination's. */
 static void set_bytes(ops_bench *bench) {
     const backend_type *type = bench->src.backend->type;
     type->fill(bench->src.backend, bench->src.side, bench->src.layout, bench->rising, bench->rising,
@@ -309,8 +309,9 @@ static void set_bytes(ops_bench *bench) {
                  bench->blocks);
 }
 
-/* Whether block src_ids[i] of the source has come to dst_ids[i] of the destination, for all. */
-static bool have_come(ops_bench *bench, const uint64_t *src_ids, const uint64_t *dst_ids) {
+/* Whether each block src_ids[i] of the source has arrived in block dst_ids[i] of the destination.
+ */
+static bool have_arrived(ops_bench *bench, const uint64_t *src_ids, const uint64_t *dst_ids) {
     const store *dst = &bench->dst;
     return dst->backend->type->check(dst->backend, dst->side, dst->layout, dst_ids, src_ids,
                                      bench->blocks) == 0;
@@ -338,7 +339,7 @@ static bool check_lowered(ops_bench *bench, const uint64_t *src_ids, const uint6
     set_bytes(bench);
     copy_boxes(move);
     kvf_move_destroy(move);
-    return have_come(bench, src_ids, dst_ids);
+    return have_arrived(bench, src_ids, dst_ids);
 }
 
 static bool check_lower_contiguous(ops_bench *bench) {
@@ -354,7 +355,7 @@ static bool check_submitted(ops_bench *bench, const uint64_t *src_ids, const uin
     set_bytes(bench);
     submit(bench, src_ids, dst_ids);
     prepare_submit(bench, 0);
-    return have_come(bench, src_ids, dst_ids);
+    return have_arrived(bench, src_ids, dst_ids);
 }
 
 static bool check_submit(ops_bench *bench) {
@@ -399,7 +400,7 @@ ops_result ops_measure(const op *op, ops_bench *bench, size_t samples) {
         op->prepare(bench, 0);
     ops_result result = {.ns = measure(&measured, samples)};
     result.right = op->check(bench);
-    prepare_submit(bench, 0); /* what is in flight would be in the next operation's way */
+    prepare_submit(bench, 0); /* nothing in flight may disturb the next operation */
     return result;
 }
 
@@ -415,7 +416,7 @@ static uint64_t *ids_in_order(size_t count, uint64_t first, id_order order, uint
     if (order == IDS_SHUFFLED)
         shuffle(ids, count, state);
     for (size_t i = 0; i < count && order == IDS_SPARSE; i++)
-        ids[i] = mix64(ids[i] + 1); /* one to one: still different */
+        ids[i] = mix64(ids[i] + 1); /* mix64 is one to one: ids stay distinct */
     return ids;
 }
 
@@ -438,7 +439,7 @@ static void make_source(ops_bench *bench) {
           &error);
 }
 
-/* Blocks of a byte a region: copying them is nothing beside submitting it. */
+/* One byte per region: copying takes little compared with submitting. */
 static void make_stores(ops_bench *bench, backend *backend) {
     store_spec spec = {
         .blocks = bench->blocks,

@@ -16,7 +16,7 @@ static void open_side(backend *backend, const tier_pair_spec *spec, side side, s
     store_open(store, backend, &made);
 }
 
-/* The two sides' ids must not advance alike, or a random pair of them would be one in sequence. */
+/* Different seeds: with equal ones, two random sides would have equal ids. */
 static uint64_t *make_ids(const tier_pair_spec *spec, side side) {
     const id_pattern *pattern = side == SIDE_DEVICE ? &spec->pattern : &spec->host_pattern;
     return id_pattern_make(pattern, spec->blocks, SEED + (side == SIDE_HOST));

@@ -6,12 +6,12 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* The computation is to run for so many times the transfer, and no less than this. */
+/* The computation lasts so many times as long as the transfer, and at least COMPUTE_NS. */
 #define COMPUTE_TIMES 4
 #define COMPUTE_NS    5e6
 #define MOST_UNITS    256
 
-/* The samples of one strategy, [samples] each. */
+/* The samples of one strategy, in nanoseconds, [samples] each. */
 typedef struct series {
     kvf_submit_options options;
     double *times, *submits, *cpus, *opposing, *layers, *blocks, *compute_alone,
@@ -20,12 +20,12 @@ typedef struct series {
     size_t transfers_overlapped_count;
 } series;
 
-/* Everything of a case while it is measured. */
+/* A case that is being measured. */
 typedef struct bench {
     backend *backend;
     const transfer_case *chosen;
     tier_pair pair, back;
-    opposing *opposing; /* over `back`; NULL unless both ways */
+    opposing *opposing; /* over `back`; NULL unless both_ways */
     double *links;      /* [ways][samples] */
     unsigned ways;
     size_t units; /* of the computation */
@@ -96,8 +96,8 @@ static void close_bench(bench *bench) {
     free(bench->links);
 }
 
-/* Every timed copy begins with the destination poisoned, the link's own as well: what is in the
- * caches is the same for both. */
+/* Poisons the destination before every timed copy, including those of the link, so that CPU caches
+ * hold the same for both. */
 static void poison(bench *bench, size_t count) {
     if (bench->chosen->verify)
         tier_pair_poison(&bench->pair, count);
@@ -105,7 +105,7 @@ static void poison(bench *bench, size_t count) {
         tier_pair_poison(&bench->back, bench->back.count);
 }
 
-/* `back` is only looked at when something went that way. */
+/* `back`: whether anything moved in the opposite direction. */
 static void check(bench *bench, size_t strategy, size_t count, bool back) {
     size_t *corrupt = &bench->results[strategy].corrupt_blocks;
     if (bench->chosen->verify)
@@ -148,7 +148,7 @@ static void wait(const bench *bench, kvf_transfer *transfer) {
     must(status, &error, "transfer failed");
 }
 
-/* The transfer itself, to its end, and what went the other way meanwhile. */
+/* Times the transfer, and measures what moved in the opposite direction during it. */
 static void time_transfer(bench *bench, size_t strategy, size_t sample) {
     series *series = &bench->series[strategy];
     uint64_t cpu = cpu_ns();
@@ -174,7 +174,7 @@ static void sample_transfer(bench *bench, size_t strategy, size_t sample) {
     check(bench, strategy, bench->pair.count, bench->opposing != NULL);
 }
 
-/* How long the first layer takes to be there when layers are moved in order. */
+/* Times the arrival of the first layer when layers move in order. */
 static void sample_layer(bench *bench, size_t strategy, size_t sample) {
     series *series = &bench->series[strategy];
     kvf_submit_options options = series->options;
@@ -212,8 +212,8 @@ static void add_overlapped(series *series, double ns) {
     series->transfers_overlapped[series->transfers_overlapped_count++] = ns;
 }
 
-/* The computation alone, then with one transfer behind the other until it ends. A transfer counts
- * when the computation outlasts it. */
+/* Times the computation alone, then with transfers one after the other until it ends. A transfer
+ * counts if the computation outlasts it. */
 static void sample_compute(bench *bench, size_t strategy, size_t sample) {
     const computation *computation = bench->backend->type->computation;
     series *series = &bench->series[strategy];
@@ -234,7 +234,7 @@ static void sample_compute(bench *bench, size_t strategy, size_t sample) {
     check(bench, strategy, bench->pair.count, false);
 }
 
-/* So many units that the slowest of the transfers fits in several times. */
+/* Chooses the units so that the computation lasts several times as long as the slowest transfer. */
 static void choose_units(bench *bench) {
     const computation *computation = bench->backend->type->computation;
     double slowest = 0;
@@ -248,8 +248,8 @@ static void choose_units(bench *bench) {
     bench->units = units < MOST_UNITS ? (size_t)units : MOST_UNITS;
 }
 
-/* Another begins each time, and the order is reversed every other time: none always comes after the
- * same one. */
+/* Strategies start in turn, in reversed order every other time, so that none always follows the
+ * same other. */
 static size_t whose_turn(size_t turn, size_t sample, size_t count) {
     size_t side = sample % 2 == 0 ? turn : count - 1 - turn;
     return (side + sample / 2) % count;
@@ -270,7 +270,7 @@ static void take_samples(bench *bench, size_t sample) {
     }
 }
 
-/* The best way's median. */
+/* The median of the fastest way. */
 static double best_link(bench *bench) {
     size_t samples = bench->chosen->samples;
     double best = INFINITY;

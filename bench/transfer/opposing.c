@@ -9,25 +9,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* At a time, one behind the other, so that the link never waits for the next submit. */
+/* Transfers in flight, one queued after the other, so that the link never waits for a submit. */
 enum { DEPTH = 2 };
 
 typedef enum stage {
     RESTING,
-    WANTED,  /* to begin */
+    WANTED,  /* asked to start */
     RUNNING, /* at least one was submitted */
     ENDING,
     CLOSING,
 } stage;
 
-/* A transfer on its way. */
+/* A transfer in flight. */
 typedef struct flight {
     kvf_transfer *transfer; /* NULL: none */
     uint64_t submitted;
-    _Atomic uint64_t ended; /* set by whichever thread notices it */
+    _Atomic uint64_t ended; /* set by the thread that notices it */
 } flight;
 
-/* When a transfer had the link: not before the one in front of it was over. */
+/* When a transfer had the link: from the end of the previous one. */
 typedef struct turn {
     uint64_t begin, end;
 } turn;
@@ -95,7 +95,7 @@ static void finish(opposing *opposing, flight *flight) {
         return;
     tier_pair_finish(flight->transfer);
     flight->transfer = NULL;
-    while (atomic_load(&flight->ended) == 0) /* the other thread is about to say it */
+    while (atomic_load(&flight->ended) == 0) /* another thread is about to set it */
         sched_yield();
     add_turn(opposing, flight->submitted, atomic_load(&flight->ended));
 }
