@@ -16,17 +16,17 @@ typedef struct command {
     int (*run)(int argc, char **argv);
 } command;
 
-/* A set of commands and what is said of them. */
+/* A set of commands and its help text. */
 typedef struct menu {
     const char *doc;
-    const command *commands; /* up to one without a name */
+    const command *commands; /* ends with a NULL name */
 } menu;
 
-/* What was found on the command line. */
+/* The command that the command line names. */
 typedef struct choice {
     const menu *menu;
     const command *command; /* NULL: none yet */
-    int at;                 /* its place in argv */
+    int at;                 /* its index in argv */
 } choice;
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
@@ -37,8 +37,8 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         for (const command *c = choice->menu->commands; c->name; c++)
             choice->command = strcmp(c->name, argument) == 0 ? c : choice->command;
         if (!choice->command)
-            argp_error(state, "there is no command '%s'", argument);
-        state->next = state->argc; /* the rest is the command's */
+            argp_error(state, "unknown command '%s'", argument);
+        state->next = state->argc; /* the command parses the rest */
         return 0;
     case ARGP_KEY_NO_ARGS:
         argp_usage(state);
@@ -48,7 +48,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     }
 }
 
-/* Runs the command that the arguments name, under a name that has the menu's before it. */
+/* Runs the command that the arguments name, as "MENU COMMAND". */
 static int choose(const menu *menu, int argc, char **argv) {
     char name[64];
     choice choice = {.menu = menu};
@@ -71,10 +71,10 @@ static int bench_main(int argc, char **argv) {
     static const menu menu = {
         "Measure parts of kvferry.\v"
         "Commands:\n"
-        "  plan        bookkeeping: hashes, assignments, plans, moves; ns a block\n"
-        "  transfer    copies, compared with the machine's own best\n"
+        "  plan        bookkeeping (hashes, assignments, plans, moves), in ns per block\n"
+        "  transfer    transfers, compared with the machine's fastest plain copy\n"
         "  pinned      how long pinning host memory takes\n"
-        "  collective  the same blocks to all GPUs of a group, compared with their links\n"
+        "  collective  onboarding the same blocks to all GPUs of a group\n"
         "\n"
         "Examples:\n"
         "  kvferry bench plan --blocks 1024,65536\n"
@@ -86,9 +86,8 @@ static int bench_main(int argc, char **argv) {
 
 #ifndef KVF_BENCH_CUDA
 static int without_cuda(void) {
-    fail(EXIT_USAGE,
-         "this kvferry was built without engine cuda, which needs the CUDA toolkit with "
-         "nvcc");
+    fail(EXIT_USAGE, "this kvferry was built without engine cuda: building it needs the CUDA "
+                     "toolkit with nvcc");
 }
 
 int calibrate_main(int argc, char **argv) {
@@ -105,8 +104,8 @@ int bench_pinned_main(int argc, char **argv) {
 #ifndef KVF_BENCH_NCCL
 int bench_collective_main(int argc, char **argv) {
     (void)argc, (void)argv;
-    fail(EXIT_USAGE, "this kvferry was built without groups of GPUs, which need the CUDA toolkit "
-                     "with nvcc, and NCCL's header and library");
+    fail(EXIT_USAGE, "this kvferry was built without groups of GPUs: building them needs the CUDA "
+                     "toolkit with nvcc, and NCCL's header and library");
 }
 #endif
 
@@ -116,54 +115,54 @@ int main(int argc, char **argv) {
         {"advise", advise_main}, {"report", report_main}, {0},
     };
     static const menu menu = {
-        "Measure transfers of KV-cache blocks between memory tiers, and replay traces of requests "
-        "over them.\v"
+        "Measure how fast KV-cache blocks move between memory tiers, such as GPU and host memory.\v"
         "Commands:\n"
         "  replay            serve a request trace over two tiers and verify every byte\n"
-        "  bench plan        measure bookkeeping\n"
-        "  bench transfer    measure copies\n"
+        "  bench plan        measure bookkeeping: hashes, assignments, plans, moves\n"
+        "  bench transfer    measure transfers from submit to completion\n"
         "  bench pinned      measure how long pinning host memory takes\n"
         "  bench collective  measure how fast the same blocks reach all GPUs of a group\n"
-        "  calibrate         measure what transfers cost on a GPU, and keep it\n"
-        "  advise            recommend a KV-cache layout and predict how long moving it takes\n"
-        "  report            show results as a page for a browser\n"
+        "  calibrate         measure what transfers cost on a GPU and store that\n"
+        "  advise            recommend KV-cache layouts and predict transfer times\n"
+        "  report            show results as an HTML page\n"
         "\n"
         "Arguments:\n"
-        "A LIST is one or more values, separated by commas. Whole numbers may end in K, "
-        "M or G: times 1024, 1024^2 or 1024^3.\n"
+        "A LIST is one or more values separated by commas. Whole numbers may end in K, M or G: "
+        "times 1024, 1024^2 or 1024^3.\n"
         "\n"
         "Output:\n"
-        "A table, after the machine, link, driver and build. --json=FILE writes the same as one "
+        "The machine, link, driver and build, then a table. --json=FILE writes the same as one "
         "JSON object:\n"
         "\n"
         "  schema_version  2\n"
         "  command         \"replay\", \"bench transfer\", ...\n"
-        "  context         what was run, on which machine, link, driver and build\n"
+        "  context         command line, machine, link, driver and build\n"
         "  rows            an object for each row of the table\n"
-        "  noise           the bound for spread; how many rows there are, and how many are noisy\n"
+        "  noise           the bound for spread, the number of rows and of noisy rows\n"
         "  compare         with --compare: both runs of each row, ratio and verdict\n"
         "\n"
         "Keys end in the unit: _ns, _us, _ms, _s, _bytes, _gbps (10^9 bytes/s). null means not "
-        "measured or not applicable. Every measured row (calibrate and advise have none) has\n"
+        "measured or not applicable. Every measured row (calibrate and advise have none) has:\n"
         "\n"
-        "  samples         how many\n"
+        "  samples         the number of samples\n"
         "  median_UNIT     in ns (bench plan), s (bench pinned) or us (the others)\n"
         "  p10_UNIT        and p90_UNIT, p99_UNIT: percentiles; p99 needs 100 samples\n"
         "  max_UNIT        the slowest\n"
         "  spread          (p90 - p10) / median; null for a single sample and in replay\n"
-        "  noisy           whether spread is above the bound; null with spread\n"
+        "  noisy           whether spread exceeds the bound; null if spread is null\n"
         "  verified        whether every check passed; null if nothing was checked\n"
         "\n"
         "Limits:\n"
-        "A number out of range is refused with a message that gives the range. The largest are\n"
+        "A number out of range is an error that names the range. The largest values are:\n"
         "\n"
-        "  sizes           2^32 - 1 bytes a block or fragment, 2^48 in all\n"
-        "  blocks          2^31 - 1 a tier, 2^24 in bench plan; 65536 regions a block\n"
+        "  sizes           2^32 - 1 bytes per block or fragment, 2^48 bytes in total\n"
+        "  blocks          2^31 - 1 per tier, 2^24 in bench plan\n"
+        "  regions         65536 per block\n"
         "  samples         1000000, 1000 in bench pinned\n"
         "  patterns        4096 for K of run:K and stride:K\n"
         "  ranks           4096\n"
-        "  traces          16M bytes a line and 2^20 blocks a request\n"
-        "  results         32M bytes and 10000 rows a file\n"
+        "  traces          16M bytes per line and 2^20 blocks per request\n"
+        "  results         32M bytes and 10000 rows per file\n"
         "\n"
         "Exit status:\n"
         "  0  success\n"
@@ -171,14 +170,14 @@ int main(int argc, char **argv) {
         "  2  bad usage or input\n"
         "\n"
         "Environment:\n"
-        "  XDG_CACHE_HOME  where the cache directory is (default: .cache in HOME)\n"
+        "  XDG_CACHE_HOME  the directory of cached files (default: .cache in HOME)\n"
         "\n"
-        "bench collective reads a launcher's variables too, see its --help.\n"
+        "bench collective also reads the variables of launchers, see its --help.\n"
         "\n"
         "Files:\n"
         "  $XDG_CACHE_HOME/kvferry/cuda-NAME.json\n"
-        "                    what transfers cost on the GPU of that name: written by\n"
-        "                    calibrate, read by the other commands on such a GPU\n"
+        "                    the cost table of the GPU of that name, which calibrate\n"
+        "                    writes and the other commands read\n"
         "\n"
         "Examples:\n"
         "  kvferry replay --synthetic\n"
@@ -187,9 +186,10 @@ int main(int argc, char **argv) {
         "  kvferry bench plan --help\n",
         commands};
     argp_err_exit_status = EXIT_USAGE;
-    signal(SIGPIPE, SIG_IGN); /* a closed pipe is a failed write, and reported as one */
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe is reported as a failed write */
+    /* The next file to be opened would become standard output. */
     if (fcntl(STDOUT_FILENO, F_GETFD) < 0)
-        fail(EXIT_CHECK, "standard output is closed"); /* its number would go to some file */
+        fail(EXIT_CHECK, "standard output is closed");
     atexit(close_stdout);
     if (argc > 0)
         argv[0] = "kvferry";

@@ -13,7 +13,7 @@ struct forecast {
     char *from;
 };
 
-/* Of whatever machine it is: a file that was named is taken as it is. */
+/* A named file may be of any machine. */
 static kvf_cuda_costs *load(const char *path, char **from) {
     kvf_cuda_costs *costs = NULL;
     kvf_error error = {0};
@@ -26,7 +26,7 @@ static kvf_cuda_costs *load(const char *path, char **from) {
     return costs;
 }
 
-/* The cost table for the GPU here; NULL without one. */
+/* The cost table for the GPU here; NULL without a GPU. */
 static kvf_cuda_costs *find(int device, char **from) {
     backend_options options = {.device = device};
     struct cudaDeviceProp properties;
@@ -34,15 +34,15 @@ static kvf_cuda_costs *find(int device, char **from) {
     if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0)
         return NULL;
     if (device >= count || cudaGetDeviceProperties(&properties, device) != cudaSuccess)
-        fail(EXIT_USAGE, "--device: there is no GPU %d, they are 0 to %d", device, count - 1);
-    return costs_choose(&options, properties.name, from);
+        fail(EXIT_USAGE, "--device: there is no GPU %d (expected 0 to %d)", device, count - 1);
+    return cost_cache_choose(&options, properties.name, from);
 }
 
 forecast *forecast_open(const forecast_options *options) {
     backend_options builtin = {.builtin_costs = true};
     char *from = NULL;
     kvf_cuda_costs *costs = options->costs           ? load(options->costs, &from)
-                            : options->builtin_costs ? costs_choose(&builtin, "", &from)
+                            : options->builtin_costs ? cost_cache_choose(&builtin, "", &from)
                                                      : find(options->device, &from);
     if (!costs)
         return NULL;
@@ -67,12 +67,12 @@ const kvf_box_limits *forecast_limits(void) {
     return kvf_cuda_limits();
 }
 
-expected forecast_move(const forecast *forecast, const kvf_move *move, bool to_device) {
+prediction forecast_move(const forecast *forecast, const kvf_move *move, bool to_device) {
     kvf_cuda_explanation said;
     kvf_error error = {0};
     must(kvf_cuda_costs_explain(forecast->costs, move,
                                 to_device ? KVF_CUDA_TO_DEVICE : KVF_CUDA_FROM_DEVICE, &said,
                                 &error),
-         &error, "asking the cost table");
-    return (expected){.us = said.us[said.chosen], .by = kvf_cuda_strategy_name(said.chosen)};
+         &error, "predicting a move");
+    return (prediction){.us = said.us[said.chosen], .by = kvf_cuda_strategy_name(said.chosen)};
 }

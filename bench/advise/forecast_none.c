@@ -1,4 +1,4 @@
-/* Without the CUDA module there are no cost tables. */
+/* Without the CUDA module there are no cost tables, and no predictions from them. */
 #include "advise/forecast.h"
 
 #include "base/base.h"
@@ -8,8 +8,8 @@
 forecast *forecast_open(const forecast_options *options) {
     if (options->costs || options->builtin_costs) {
         fail(EXIT_USAGE,
-             "this kvferry was built without engine cuda, and knows no cost tables: it can "
-             "go by --results");
+             "this kvferry was built without engine cuda: --costs and --built-in-costs need it, "
+             "--results does not");
     }
     return NULL;
 }
@@ -27,7 +27,7 @@ const kvf_box_limits *forecast_limits(void) {
     return NULL;
 }
 
-expected forecast_move(const forecast *forecast, const kvf_move *move, bool to_device) {
+prediction forecast_move(const forecast *forecast, const kvf_move *move, bool to_device) {
     (void)forecast, (void)move, (void)to_device;
-    return (expected){.us = NAN};
+    return (prediction){.us = NAN};
 }

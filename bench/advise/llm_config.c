@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Of every number in the file: far above any model's, and small enough for what is added up. */
+/* The most that any number may be: far above that of any model, and small enough for the sums. */
 #define MOST        (UINT64_C(1) << 24)
 #define MOST_LAYERS 4096
 
@@ -42,7 +42,7 @@ static void note(llm_config *config, const char *format, ...) {
     va_end(arguments);
 }
 
-/* NULL for what is not there, or null. */
+/* NULL for a key that is missing or null. */
 static const json_t *look(const json_t *object, const char *key) {
     const json_t *value = json_object_get(object, key);
     return json_is_null(value) ? NULL : value;
@@ -63,7 +63,7 @@ static bool take(const reader *reader, const json_t *object, const char *prefix,
     return true;
 }
 
-/* The first of the keys that is there; 0 where none is. */
+/* The value of the first key that is present; 0 if none is. */
 static bool take_any(const reader *reader, const char *const *keys, config_number *out) {
     *out = (config_number){0};
     for (; *keys; keys++)
@@ -76,9 +76,7 @@ static bool take_one(const reader *reader, const char *const *keys, config_numbe
     if (!take_any(reader, keys, out))
         return false;
     return out->value > 0 ||
-           refuse(reader,
-                  "there is no %s%s%s%s, and what the model's class would take is not "
-                  "known here",
+           refuse(reader, "there is no %s%s%s%s, and the default of the model's class is unknown",
                   reader->inside, keys[0], keys[1] ? " or " : "", keys[1] ? keys[1] : "");
 }
 
@@ -89,7 +87,7 @@ static const char *const hidden_keys[] = {"hidden_size", "n_embd", "d_model", NU
 static const char *const dim_keys[] = {"head_dim", "kv_channels", NULL};
 static const char *const kv_keys[] = {"num_key_value_heads", "num_kv_heads", "n_head_kv", NULL};
 
-/* Models of text and images have the language model's object inside. */
+/* In models of text and images, the language model is a nested object. */
 static void find_object(reader *reader) {
     static const char *const inside[][2] = {{"text_config", "text_config."},
                                             {"llm_config", "llm_config."},
@@ -107,7 +105,7 @@ static void find_object(reader *reader) {
     }
 }
 
-/* What would make the count of bytes a wrong one. */
+/* Refuses models whose bytes would be counted wrong. */
 static bool refuse_unknown(const reader *reader) {
     static const char *const unknown[] = {"attn_layer_period",  "attn_layer_indices",
                                           "attn_type_list",     "hybrid_override_pattern",
@@ -116,19 +114,18 @@ static bool refuse_unknown(const reader *reader) {
                                           "global_head_dim",    "num_global_key_value_heads"};
     for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++) {
         if (look(reader->at, unknown[i])) {
-            return refuse(reader, "%s%s: layers that differ in this way are not known here",
+            return refuse(reader, "%s%s: layers that differ in this way are not supported",
                           reader->inside, unknown[i]);
         }
     }
     const json_t *shared = look(reader->at, "num_kv_shared_layers");
     if (shared && !(json_is_integer(shared) && json_integer_value(shared) == 0)) {
-        return refuse(reader,
-                      "%snum_kv_shared_layers: layers without blocks of their own are not "
-                      "known here",
-                      reader->inside);
+        return refuse(
+            reader, "%snum_kv_shared_layers: layers without blocks of their own are not supported",
+            reader->inside);
     }
     return !is_set(reader, "is_encoder_decoder") ||
-           refuse(reader, "is_encoder_decoder: only decoders are known here");
+           refuse(reader, "is_encoder_decoder: only decoders are supported");
 }
 
 /* Layers */
@@ -159,7 +156,7 @@ static bool count_type(const reader *reader, const char *key, const json_t *type
             return true;
         }
     }
-    return refuse(reader, "%s%s has a layer of type '%.40s', which is not known here",
+    return refuse(reader, "%s%s has a layer of type '%.40s', which is not supported",
                   reader->inside, key, name ? name : "(not a text)");
 }
 
@@ -176,7 +173,7 @@ static bool count_list(const reader *reader, const char *key, uint64_t layers,
     return true;
 }
 
-/* Every so many layers one is full: the rest have a window, or no blocks. */
+/* One layer in `key` is full. The others have a window, or no blocks. */
 static bool count_every(const reader *reader, const char *key, uint64_t layers, uint64_t *others,
                         layer_counts *counts) {
     config_number every;
@@ -203,7 +200,7 @@ static bool count_windows(const reader *reader, uint64_t layers, layer_counts *c
     return true;
 }
 
-/* `from` is the key that told of them. */
+/* `from` gets the key that the counts are from. */
 static bool count_layers(const reader *reader, uint64_t layers, const char **from,
                          layer_counts *counts) {
     static const char *const lists[] = {"layer_types", "layers_block_type"};
@@ -227,20 +224,20 @@ static void note_layers(const reader *reader, layer_choice choice, const char *f
                         const layer_counts *counts) {
     if (counts->windowed > 0 && choice == LAYERS_ALL) {
         note(reader->out,
-             "%" PRIu64 " layers with a window (%s) are taken to keep all tokens: an "
-             "upper bound; --layers full leaves them out",
+             "%" PRIu64
+             " layers with a window (%s) are counted as if they kept all tokens: an upper "
+             "bound; --layers full leaves them out",
              counts->windowed, from);
     }
     if (counts->windowed > 0 && choice == LAYERS_FULL) {
         note(reader->out,
-             "%" PRIu64 " layers with a window (%s) are left out, though they keep "
-             "their last tokens",
+             "%" PRIu64
+             " layers with a window (%s) are left out, although they keep the last tokens",
              counts->windowed, from);
     }
     if (counts->without > 0) {
         note(reader->out,
-             "%" PRIu64 " layers without a KV cache (%s) are left out, and so is "
-             "their state",
+             "%" PRIu64 " layers without a KV cache (%s) are left out, including their state",
              counts->without, from);
     }
 }
@@ -269,7 +266,7 @@ static bool read_layers(const reader *reader, layer_choice choice) {
 
 /* Heads */
 
-/* Falcon's multi_query holds unless it is of the newer kind, whatever num_kv_heads says. */
+/* Falcon: multi_query overrides num_kv_heads, except in the new architecture. */
 static bool read_kv_heads(const reader *reader) {
     config_number *kv_heads = &reader->out->kv_heads;
     const json_t *attention = look(reader->at, "attn_config");
@@ -285,7 +282,7 @@ static bool read_kv_heads(const reader *reader) {
         return false;
     if (kv_heads->value == 0) {
         kv_heads->value = reader->out->heads.value;
-        snprintf(kv_heads->from, sizeof kv_heads->from, "%.40s, there being no %.40s",
+        snprintf(kv_heads->from, sizeof kv_heads->from, "%.40s, without %.40s",
                  reader->out->heads.from, kv_keys[0]);
     }
     return true;
@@ -300,8 +297,8 @@ static bool read_head_dim(const reader *reader) {
     if (!take_one(reader, hidden_keys, &hidden))
         return false;
     if (hidden.value % heads->value != 0) {
-        return refuse(reader, "there is no %shead_dim, and %s is no multiple of %s", reader->inside,
-                      hidden.from, heads->from);
+        return refuse(reader, "there is no %shead_dim, and %s is not a multiple of %s",
+                      reader->inside, hidden.from, heads->from);
     }
     dim->value = hidden.value / heads->value;
     snprintf(dim->from, sizeof dim->from, "%.40s / %.40s", hidden.from, heads->from);
@@ -316,15 +313,15 @@ static bool read_heads(const reader *reader) {
         !read_head_dim(reader) || !take_any(reader, value_keys, &values))
         return false;
     if (out->heads.value % out->kv_heads.value != 0)
-        return refuse(reader, "%s is no multiple of %s", out->heads.from, out->kv_heads.from);
+        return refuse(reader, "%s is not a multiple of %s", out->heads.from, out->kv_heads.from);
     if (values.value > 0 && values.value != out->head_dim.value) {
-        return refuse(reader, "%s is not %s: K and V that differ in size are not known here",
+        return refuse(reader, "%s differs from %s: K and V of different sizes are not supported",
                       values.from, out->head_dim.from);
     }
     return true;
 }
 
-/* The latent vector and the part of the keys that has positions, as DeepSeek's have it. */
+/* DeepSeek's MLA: the latent vector, and the part of the keys with positions. */
 static bool read_mla(const reader *reader) {
     static const char *const rope_keys[] = {"qk_rope_head_dim", NULL};
     llm_config *out = reader->out;
@@ -376,8 +373,8 @@ static bool read_dtype_of(const reader *reader, const json_t *object, const char
     size_t skip = name && strncmp(name, "torch.", 6) == 0 ? 6 : 0;
     const dtype *found = name ? find_dtype(name + skip, false) : NULL;
     if (!found) {
-        return refuse(reader, "%s%s: '%.40s' is no type that is known here; give --kv-dtype",
-                      prefix, key, name ? name : "(not a text)");
+        return refuse(reader, "%s%s: unknown type '%.40s'; give --kv-dtype", prefix, key,
+                      name ? name : "(not a text)");
     }
     element->value = found->bytes;
     snprintf(element->from, sizeof element->from, "%s%s %s", prefix, key, found->name);
@@ -394,7 +391,7 @@ static bool read_dtype(const reader *reader, const char *kv_dtype) {
     }
     const json_t *quantization = look(reader->root, "quantization_config");
     if (look(quantization, "kv_cache_scheme"))
-        note(reader->out, "quantization_config.kv_cache_scheme is not followed: see --kv-dtype");
+        note(reader->out, "quantization_config.kv_cache_scheme is ignored: see --kv-dtype");
     for (size_t i = 0; i < 2; i++)
         if (look(reader->at, keys[i]))
             return read_dtype_of(reader, reader->at, reader->inside, keys[i]);
@@ -412,8 +409,8 @@ static bool read_rest(const reader *reader) {
     if (json_is_integer(positions) && json_integer_value(positions) > 0)
         reader->out->positions = (uint64_t)json_integer_value(positions);
     if (json_is_integer(predicting) && json_integer_value(predicting) > 0) {
-        note(reader->out, "the layers that predict further tokens (num_nextn_predict_layers) are "
-                          "not counted");
+        note(reader->out,
+             "layers that predict further tokens (num_nextn_predict_layers) are not counted");
     }
     return true;
 }
@@ -424,7 +421,7 @@ bool llm_config_parse(const json_t *root, const char *kv_dtype, layer_choice lay
     reader reader = {
         .at = root, .root = root, .inside = "", .out = &read, .message = message, .size = size};
     if (!json_is_object(root))
-        return refuse(&reader, "it is no JSON object");
+        return refuse(&reader, "not a JSON object");
     find_object(&reader);
     bool is_mla = look(reader.at, "kv_lora_rank") != NULL;
     if (!refuse_unknown(&reader) || !read_layers(&reader, layers) ||
@@ -459,13 +456,14 @@ static bool divide(const llm_config *config, uint64_t tp, rank_share *out, char 
     }
     if (heads % tp != 0) {
         snprintf(message, size,
-                 "%" PRIu64 " attention heads cannot be divided among %" PRIu64 " ranks", heads,
-                 tp);
+                 "%" PRIu64 " attention heads cannot be divided evenly among %" PRIu64 " ranks",
+                 heads, tp);
         return false;
     }
     if (kv_heads >= tp ? kv_heads % tp != 0 : tp % kv_heads != 0) {
-        snprintf(message, size, "%" PRIu64 " KV heads do not come out even among %" PRIu64 " ranks",
-                 kv_heads, tp);
+        snprintf(message, size,
+                 "%" PRIu64 " KV heads cannot be divided evenly among %" PRIu64 " ranks", kv_heads,
+                 tp);
         return false;
     }
     *out = (rank_share){.kv_heads = kv_heads >= tp ? kv_heads / tp : 1,
@@ -483,7 +481,7 @@ bool llm_config_share(const llm_config *config, uint64_t tp, rank_share *out, ch
         __builtin_mul_overflow(share.part_bytes, config->head_dim.value, &share.part_bytes) ||
         __builtin_mul_overflow(share.part_bytes, share.parts, &share.layer_bytes) ||
         __builtin_mul_overflow(share.layer_bytes, config->layers.value, &share.token_bytes)) {
-        snprintf(message, size, "the bytes of a token are more than there can be");
+        snprintf(message, size, "the bytes of a token overflow 64 bits");
         return false;
     }
     *out = share;

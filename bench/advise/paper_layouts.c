@@ -4,11 +4,11 @@
 
 #include <stdlib.h>
 
-/* Layouts are looked at and not through: nothing is at these addresses. */
+/* Made-up addresses: the memory is never accessed. */
 #define DEVICE_BASE ((uintptr_t)1 << 45)
 #define HOST_BASE   ((uintptr_t)1 << 46)
 
-/* Buffers begin at huge pages, as allocators of a device give large ones. */
+/* Buffers start at huge pages, as device allocators return large ones. */
 #define PAGE ((size_t)2 << 20)
 
 static kvf_shape shape_of(const kv_blocks *kv, size_t blocks, kvf_tile_order order) {
@@ -26,7 +26,7 @@ static kvf_buffer whole(const kvf_shape *shape, uintptr_t base) {
                         .bytes = shape->blocks * shape->layers * shape->parts * shape->bytes};
 }
 
-/* A buffer for each layer, or for each part of it: `count` in all. */
+/* `count` buffers: one per layer, or one per part of a layer. */
 static kvf_buffer *cut(const kvf_shape *shape, uintptr_t base, size_t count) {
     kvf_buffer *buffers = must_grow(NULL, count, sizeof *buffers);
     size_t bytes = whole(shape, base).bytes / count;
@@ -90,8 +90,8 @@ typedef struct maker {
 } maker;
 
 static const maker makers[] = {
-    {"k_v_apart", per_part, true, false},         /* a buffer for each of them and layer */
-    {"layer_k_v", parts_apart, true, false},      /* a buffer a layer: all K, then all V */
+    {"k_v_apart", per_part, true, false},         /* a buffer per layer and part */
+    {"layer_k_v", parts_apart, true, false},      /* a buffer per layer: all K, then all V */
     {"layer_block", parts_together, true, false}, /* ... block by block, K then V */
     {"layer_mla", mla, false, true},
     {"contiguous", contiguous, true, true},
@@ -108,14 +108,14 @@ static const char *const host_names[HOSTS] = {[HOST_WHOLE] = "whole",
                                               [HOST_SAME] = "same",
                                               [HOST_TURNED] = "whole_turned"};
 
-/* Tokens outermost on the device, heads on the host: once is enough to see what it costs. */
+/* HOST_TURNED is paired with one device layout only: that shows its cost. */
 static bool is_pair(const kv_blocks *kv, unsigned device, unsigned host) {
     bool is_mla = kv->parts == 1;
     return (is_mla ? makers[device].with_mla : makers[device].with_k_and_v) &&
            (host != HOST_TURNED || (device == 0 && kv->heads > 1 && kv->tokens > 1));
 }
 
-layout_pair layout_pair_at(const kv_blocks *kv, size_t number) {
+layout_pair paper_layouts_pair(const kv_blocks *kv, size_t number) {
     for (unsigned i = 0; i < MAKERS * HOSTS; i++) {
         unsigned device = i / HOSTS, host = i % HOSTS;
         if (is_pair(kv, device, host) && number-- == 0) {
@@ -133,7 +133,7 @@ static kvf_layout *lay_out_device(const kv_blocks *kv, unsigned number, size_t b
     kvf_shape shape = shape_of(kv, blocks, KVF_ORDER_NHD);
     kvf_layout *layout = NULL;
     kvf_error error = {0};
-    must(makers[number].make(&shape, base, &layout, &error), &error, "laying out blocks");
+    must(makers[number].make(&shape, base, &layout, &error), &error, "making a device layout");
     return layout;
 }
 
@@ -146,17 +146,17 @@ static kvf_layout *lay_out_host(const kv_blocks *kv, const layout_pair *pair, si
     if (pair->host_number == HOST_SAME)
         return lay_out_device(kv, pair->device_number, blocks, HOST_BASE);
     if (pair->host_number == HOST_TURNED) {
-        must(contiguous(&shape, HOST_BASE, &layout, &error), &error, "laying out a host tier");
+        must(contiguous(&shape, HOST_BASE, &layout, &error), &error, "making a host layout");
         return layout;
     }
     kvf_layout_use use = pair->host_number == HOST_LAYER ? KVF_USE_BY_LAYER : KVF_USE_WHOLE_BLOCKS;
     must(kvf_layout_recommend(device, use, blocks, buffer, NULL, &layout, &error), &error,
-         "laying out a host tier");
+         "making a host layout");
     return layout;
 }
 
-static kvf_move *lower(const paper_layout_move *wanted, const kvf_layout *device,
-                       const kvf_layout *host, const kvf_box_limits *limits) {
+static kvf_move *lower(const paper_move *wanted, const kvf_layout *device, const kvf_layout *host,
+                       const kvf_box_limits *limits) {
     uint64_t *device_ids = id_pattern_make(wanted->device_ids, wanted->count, SEED);
     uint64_t *host_ids = id_pattern_make(wanted->host_ids, wanted->count, SEED + 1);
     bool to_device = wanted->to_device;
@@ -176,8 +176,8 @@ static kvf_move *lower(const paper_layout_move *wanted, const kvf_layout *device
     return move;
 }
 
-kvf_move *paper_layout_lower(const kv_blocks *kv, const paper_layout_move *wanted,
-                             const kvf_box_limits *limits, size_t *regions) {
+kvf_move *paper_layouts_lower(const kv_blocks *kv, const paper_move *wanted,
+                              const kvf_box_limits *limits, size_t *regions) {
     kvf_layout *device =
         lay_out_device(kv, wanted->pair->device_number,
                        id_pattern_blocks(wanted->device_ids, wanted->count), DEVICE_BASE);

@@ -1,5 +1,5 @@
-/* The usual layouts of a model's blocks, over addresses at which nothing is, and moves between
- * them: what the library makes of them is what counts, and none of it is computed here. */
+/* Common layouts of a model's blocks, at made-up addresses, and moves between them. The library
+ * lowers the moves; nothing is computed here. */
 #ifndef KVF_BENCH_PAPER_LAYOUTS_H
 #define KVF_BENCH_PAPER_LAYOUTS_H
 
@@ -7,36 +7,37 @@
 
 #include <kvferry/kvferry.h>
 
-/* What a block holds. A part is K or V, or MLA's vectors. */
+/* What a block holds. A part is K, V or MLA's vectors. */
 typedef struct kv_blocks {
     size_t layers, parts;
     size_t part_bytes; /* of one part of one layer of a block */
     size_t tokens, heads;
 } kv_blocks;
 
-/* Bytes of all that is laid out, at most: addresses have to do for it. */
-#define LAID_OUT_MOST (UINT64_C(1) << 44)
+/* The most bytes of one layout, so that addresses suffice. */
+#define PAPER_LAYOUTS_MOST_BYTES (UINT64_C(1) << 44)
 
-/* A pair of layouts, by number: pair 0 is the first, NULL names behind the last. */
+/* A pair of layouts. */
 typedef struct layout_pair {
-    const char *device, *host; /* static text; NULL: there are no more */
+    const char *device, *host; /* static text */
     unsigned device_number, host_number;
 } layout_pair;
 
-layout_pair layout_pair_at(const kv_blocks *kv, size_t number);
+/* Pair `number`, from 0 on. Its names are NULL after the last one. */
+layout_pair paper_layouts_pair(const kv_blocks *kv, size_t number);
 
-/* What to move between a pair: `count` blocks. */
-typedef struct paper_layout_move {
+/* A move of `count` blocks between a pair of layouts. */
+typedef struct paper_move {
     const layout_pair *pair;
     const id_pattern *device_ids, *host_ids;
     size_t count;
     bool to_device;
-    bool first_layer; /* alone */
-} paper_layout_move;
+    bool first_layer; /* only the first layer */
+} paper_move;
 
-/* The move, lowered within `limits` (NULL: everything goes); ends the program when the library
- * refuses. `regions` (may be NULL) gets how many the device layout has. */
-kvf_move *paper_layout_lower(const kv_blocks *kv, const paper_layout_move *wanted,
-                             const kvf_box_limits *limits, size_t *regions);
+/* Lowers a move within `limits` (NULL: no limits). `regions` (may be NULL) gets the device layout's
+ * number of regions. Ends the program on failure. */
+kvf_move *paper_layouts_lower(const kv_blocks *kv, const paper_move *wanted,
+                              const kvf_box_limits *limits, size_t *regions);
 
 #endif

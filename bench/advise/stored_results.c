@@ -1,4 +1,4 @@
-#include "advise/forecast.h"
+#include "advise/stored_results.h"
 
 #include "base/base.h"
 
@@ -6,17 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A row that can be gone by. Texts are the document's. */
+/* A usable row. Its texts belong to the document. */
 typedef struct point {
     const char *direction, *pattern;
-    const char *strategy; /* as asked for: "auto", ...; "" for an engine with one way */
-    const char *taken;    /* NULL: not said */
+    const char *strategy; /* as requested: "auto", ...; "" if the engine has only one */
+    const char *taken;    /* NULL: unknown */
     double fragment_bytes, bytes, gbps;
 } point;
 
-struct stored {
-    results results;
-    point *points; /* by fragment bytes */
+struct stored_results {
+    results file;
+    point *points; /* sorted by fragment bytes */
     size_t count;
     bool host, imitated;
 };
@@ -31,9 +31,9 @@ static const char *text(const json_t *row, const char *key) {
 }
 
 /*
- * Only rows whose pieces are as large as they say: with whole blocks on the host and several
- * regions on the device none are joined. Rows that something else slowed down are out, and what did
- * not arrive as it was.
+ * Only rows whose pieces have the size of a fragment: with whole blocks on the host and several
+ * regions on the device none are joined. Excludes rows with opposing transfers and rows that failed
+ * verification.
  */
 static bool is_usable(const json_t *row, const point *point) {
     const char *layout = text(row, "host_layout");
@@ -46,7 +46,7 @@ static bool is_usable(const json_t *row, const point *point) {
            point->bytes >= 1 && point->gbps > 0 && isfinite(point->gbps);
 }
 
-static void add(stored *stored, const json_t *row) {
+static void add(stored_results *results, const json_t *row) {
     const char *strategy = text(row, "strategy");
     point point = {
         .direction = text(row, "direction"),
@@ -58,10 +58,10 @@ static void add(stored *stored, const json_t *row) {
         .gbps = number(row, "gbps"),
     };
     if (is_usable(row, &point)) {
-        stored->points = must_grow(stored->points, stored->count + 1, sizeof *stored->points);
-        stored->points[stored->count++] = point;
-        stored->imitated |= json_is_true(json_object_get(row, "imitated"));
-        stored->host |= strcmp(point.direction, "h2h") == 0;
+        results->points = must_grow(results->points, results->count + 1, sizeof *results->points);
+        results->points[results->count++] = point;
+        results->imitated |= json_is_true(json_object_get(row, "imitated"));
+        results->host |= strcmp(point.direction, "h2h") == 0;
     }
 }
 
@@ -70,53 +70,54 @@ static int compare(const void *a, const void *b) {
     return (x->fragment_bytes > y->fragment_bytes) - (x->fragment_bytes < y->fragment_bytes);
 }
 
-stored *stored_take(results results, char *message, size_t size) {
-    stored *read = must_grow(NULL, 1, sizeof *read);
-    *read = (stored){.results = results};
-    for (size_t i = 0; i < json_array_size(results.rows); i++)
-        add(read, json_array_get(results.rows, i));
+stored_results *stored_results_take(results file, char *message, size_t size) {
+    stored_results *read = must_grow(NULL, 1, sizeof *read);
+    *read = (stored_results){.file = file};
+    for (size_t i = 0; i < json_array_size(file.rows); i++)
+        add(read, json_array_get(file.rows, i));
     if (read->count == 0) {
-        snprintf(message, size,
-                 "%s: no row with whole blocks on the host, several regions and the link for "
-                 "itself",
-                 results.name);
-        stored_close(read);
+        snprintf(
+            message, size,
+            "%s: no row is usable: predictions need whole blocks on the host, several regions and "
+            "no --both-ways",
+            file.name);
+        stored_results_close(read);
         return NULL;
     }
     qsort(read->points, read->count, sizeof *read->points, compare);
     return read;
 }
 
-stored *stored_read(const char *path, char *message, size_t size) {
-    results results;
-    bool read = results_read(path, "bench transfer", &results, message, size);
-    return read ? stored_take(results, message, size) : NULL;
+stored_results *stored_results_read(const char *path, char *message, size_t size) {
+    results file;
+    bool read = results_read(path, "bench transfer", &file, message, size);
+    return read ? stored_results_take(file, message, size) : NULL;
 }
 
-void stored_close(stored *stored) {
-    if (stored) {
-        results_free(&stored->results);
-        free(stored->points);
-        free(stored);
+void stored_results_close(stored_results *results) {
+    if (results) {
+        results_free(&results->file);
+        free(results->points);
+        free(results);
     }
 }
 
-bool stored_is_host(const stored *stored) {
-    return stored->host;
+bool stored_results_is_host(const stored_results *results) {
+    return results->host;
 }
 
-bool stored_is_imitated(const stored *stored) {
-    return stored->imitated;
+bool stored_results_is_imitated(const stored_results *results) {
+    return results->imitated;
 }
 
-/* Of two rows of one size the one that moved more, then the slower one. */
+/* Of two rows of the same size, prefers the one that moved more, then the slower one. */
 static bool is_better(const point *a, const point *b) {
     return !b || a->bytes > b->bytes || (a->bytes == b->bytes && a->gbps < b->gbps);
 }
 
-/* The points of a curve around a size. */
+/* The points of a curve next to a size. */
 typedef struct around {
-    const point *below, *above; /* at most, at least that large; NULL: none */
+    const point *below, *above; /* at most, and at least, that size; NULL: none */
 } around;
 
 static bool is_on(const point *point, const char *direction, const char *pattern,
@@ -125,11 +126,11 @@ static bool is_on(const point *point, const char *direction, const char *pattern
            strcmp(point->strategy, strategy) == 0;
 }
 
-static around find(const stored *stored, const char *direction, const char *pattern,
+static around find(const stored_results *results, const char *direction, const char *pattern,
                    const char *strategy, double bytes) {
     around found = {0};
-    for (size_t i = 0; i < stored->count; i++) {
-        const point *p = &stored->points[i];
+    for (size_t i = 0; i < results->count; i++) {
+        const point *p = &results->points[i];
         if (!is_on(p, direction, pattern, strategy))
             continue;
         if (p->fragment_bytes <= bytes &&
@@ -152,26 +153,27 @@ static double between(const around *points, double bytes) {
     return a->gbps + share * (b->gbps - a->gbps);
 }
 
-static expected by_strategy(const stored *stored, const char *direction, const char *pattern,
-                            const char *strategy, double piece_bytes, double bytes) {
-    around points = find(stored, direction, pattern, strategy, piece_bytes);
+static prediction by_strategy(const stored_results *results, const char *direction,
+                              const char *pattern, const char *strategy, double piece_bytes,
+                              double bytes) {
+    around points = find(results, direction, pattern, strategy, piece_bytes);
     if (!points.below)
-        return (expected){.us = NAN};
+        return (prediction){.us = NAN};
     const char *taken = points.below->taken ? points.below->taken : strategy;
-    return (expected){.us = bytes / (1000 * between(&points, piece_bytes)),
-                      .by = taken[0] != '\0' ? taken : NULL,
-                      .held = !points.above};
+    return (prediction){.us = bytes / (1000 * between(&points, piece_bytes)),
+                        .by = taken[0] != '\0' ? taken : NULL,
+                        .held = !points.above};
 }
 
-expected stored_move(const stored *stored, bool to_device, const char *pattern, double piece_bytes,
-                     double bytes) {
-    const char *direction = stored->host ? "h2h" : to_device ? "h2d" : "d2h";
-    expected best = by_strategy(stored, direction, pattern, "auto", piece_bytes, bytes);
+prediction stored_results_move(const stored_results *results, bool to_device, const char *pattern,
+                               double piece_bytes, double bytes) {
+    const char *direction = results->host ? "h2h" : to_device ? "h2d" : "d2h";
+    prediction best = by_strategy(results, direction, pattern, "auto", piece_bytes, bytes);
     if (!isnan(best.us))
         return best; /* the engine's own choice */
-    for (size_t i = 0; i < stored->count; i++) {
-        expected one =
-            by_strategy(stored, direction, pattern, stored->points[i].strategy, piece_bytes, bytes);
+    for (size_t i = 0; i < results->count; i++) {
+        prediction one = by_strategy(results, direction, pattern, results->points[i].strategy,
+                                     piece_bytes, bytes);
         best = isnan(best.us) || one.us < best.us ? one : best;
     }
     return best;

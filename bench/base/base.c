@@ -8,13 +8,13 @@
 #include <string.h>
 #include <unistd.h>
 
-/* In one piece: several ranks may share the terminal. */
+/* A single write: several ranks may share the terminal. */
 void fail(int code, const char *format, ...) {
     va_list arguments;
     char *text = NULL;
     va_start(arguments, format);
     bool made = vasprintf(&text, format, arguments) >= 0;
-    fprintf(stderr, "kvferry: %s\n", made ? text : "out of memory for saying what is wrong");
+    fprintf(stderr, "kvferry: %s\n", made ? text : "out of memory for an error message");
     va_end(arguments);
     if (made)
         free(text);
@@ -46,7 +46,7 @@ unsigned usable_cpus(unsigned most) {
     return count < 1 ? 1 : count < most ? (unsigned)count : most;
 }
 
-/* ISO C has no cast from void * to a function; POSIX promises that the bytes are the same. */
+/* ISO C cannot cast void * to a function pointer. POSIX promises equal representations. */
 bool find_function(void *library, const char *name, void *function) {
     void *found = dlsym(library, name);
     memcpy(function, &found, sizeof found);

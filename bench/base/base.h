@@ -1,4 +1,4 @@
-/* What every part of the tool needs: ending with a message, memory or the end, random numbers. */
+/* What every part of the tool uses: error exits, memory, random numbers. */
 #ifndef KVF_BENCH_BASE_H
 #define KVF_BENCH_BASE_H
 
@@ -17,35 +17,35 @@ enum {
 /* Prints "kvferry: ..." and ends the program. */
 _Noreturn void fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Goes on when `status` is KVF_OK; else ends the program with the error's text. */
+/* Ends the program with the error's text unless `status` is KVF_OK. `doing` names the action. */
 void must(kvf_status status, const kvf_error *error, const char *doing);
 
-/* An array of `count` elements, grown from `block` (NULL for none); ends the program for lack of
- * memory. Never NULL, not even for none. */
+/* Resizes `block` (NULL: a new one) to `count` elements of `size` bytes. Never returns NULL, not
+ * even for a count of 0. Ends the program when memory runs out. */
 void *must_grow(void *block, size_t count, size_t size);
 
-/* Ids and contents are generated from it, so that equal runs do equal work. */
+/* The seed of generated ids and contents: equal runs do equal work. */
 enum { SEED = 1 };
 
-/* How many CPUs the calling thread may run on, at most `most`: as the library counts them for its
- * own threads. */
+/* The number of CPUs that the calling thread may run on, capped at `most`. Counted as the library
+ * counts them for its own threads. */
 unsigned usable_cpus(unsigned most);
 
-/* Makes `function`, a pointer to a function pointer, point to what a library has by that name; NULL
- * and false when it has nothing. */
+/* Looks up a function of a library. `function` points to a function pointer, which is set to NULL
+ * when the library lacks the function; then returns false. */
 bool find_function(void *library, const char *name, void *function);
 
-/* splitmix64, the generator made of mix64. */
+/* splitmix64, the generator based on mix64. */
 static inline uint64_t random_next(uint64_t *state) {
     return mix64(*state += UINT64_C(0x9e3779b97f4a7c15));
 }
 
-/* Below `bound`, which is more than 0 and far below 2^64. */
+/* A number below `bound`, which must be above 0 and far below 2^64. */
 static inline uint64_t random_below(uint64_t *state, uint64_t bound) {
     return random_next(state) % bound;
 }
 
-/* Puts the elements into a random order. */
+/* Puts the values into random order. */
 void shuffle(uint64_t *values, size_t count, uint64_t *state);
 
 #endif

@@ -1,5 +1,5 @@
-/* The subcommands. Each takes its own arguments, argv[0] being its name, and returns an exit code;
- * usage errors end the program. */
+/* The commands. Each takes its own arguments, with its name in argv[0], and returns an exit code.
+ * Usage errors end the program. */
 #ifndef KVF_BENCH_COMMAND_H
 #define KVF_BENCH_COMMAND_H
 
@@ -9,11 +9,11 @@ int bench_transfer_main(int argc, char **argv);
 int advise_main(int argc, char **argv);
 int report_main(int argc, char **argv);
 
-/* Where the tool has engine cuda: KVF_BENCH_CUDA. */
+/* Only with engine cuda (KVF_BENCH_CUDA). */
 int bench_pinned_main(int argc, char **argv);
 int calibrate_main(int argc, char **argv);
 
-/* Where it has groups of GPUs, too: KVF_BENCH_NCCL. */
+/* Only with groups of GPUs (KVF_BENCH_NCCL). */
 int bench_collective_main(int argc, char **argv);
 
 #endif

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* How far to shift for a suffix; -1 for one that does not exist. */
+/* The left shift that a suffix stands for; -1 for an unknown suffix. */
 static int suffix_shift(const char *suffix) {
     static const char names[] = "KMG";
     if (suffix[0] == '\0')
@@ -47,7 +47,7 @@ double option_real(const struct argp_state *state, const char *option, const cha
     char *end = NULL;
     double number = strtod(text, &end);
     if (end == text || *end != '\0' || !isfinite(number) || number < 0)
-        argp_error(state, "--%s: '%s' is not a number of 0 or more", option, text);
+        argp_error(state, "--%s: '%s' is not a number of at least 0", option, text);
     return number;
 }
 

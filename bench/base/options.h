@@ -1,4 +1,4 @@
-/* Reading option values. */
+/* Parsing of option values. */
 #ifndef KVF_BENCH_OPTIONS_H
 #define KVF_BENCH_OPTIONS_H
 
@@ -15,16 +15,16 @@ typedef struct number_list {
 
 /* A list of names, as "loop,batch". */
 typedef struct name_list {
-    char *text; /* the list, cut in place */
+    char *text; /* the list, split in place */
     const char **names;
     size_t count;
 } name_list;
 
-/* What an option sets: a member of the parser's input. Numbers have bounds. */
+/* The member of the parser's input that an option sets. Numbers have bounds. */
 typedef struct option_rule {
     int key;
     enum {
-        OPTION_FLAG, /* becomes true */
+        OPTION_FLAG, /* sets it to true */
         OPTION_TEXT,
         OPTION_REAL,
         OPTION_INT, /* or unsigned */
@@ -51,30 +51,30 @@ typedef struct option_rule {
         number_list: OPTION_NUMBERS,                                                               \
         name_list: OPTION_NAMES)
 
-/* A parser for the options of `rules`, which end with {0}; ARGP_ERR_UNKNOWN for other keys. */
+/* Parses one option by `rules`, which end with {0}. Returns ARGP_ERR_UNKNOWN for other keys. */
 error_t option_set(const struct argp_option *options, const option_rule *rules, int key,
                    char *argument, const struct argp_state *state);
 
-/* Digits, then perhaps K, M or G (times 1024, 1024^2, 1024^3). false for anything else, and for
- * what does not fit. */
+/* Parses digits with an optional suffix K, M or G (times 1024, 1024^2, 1024^3). Returns false for
+ * anything else and for overflow. */
 bool parse_number(const char *text, uint64_t *number);
 
-/* As parse_number, but ends the program through argp unless least <= number <= most. */
+/* Like parse_number, but a usage error unless least <= number <= most. */
 uint64_t option_number(const struct argp_state *state, const char *option, const char *text,
                        uint64_t least, uint64_t most);
 
-/* A finite number, 0 or more. */
+/* Parses a finite number of at least 0. */
 double option_real(const struct argp_state *state, const char *option, const char *text);
 
-/* A list of one or more numbers within bounds; replaces what `list` held. */
+/* Parses a list of one or more numbers within bounds. Replaces what `list` holds. */
 void option_list(const struct argp_state *state, const char *option, const char *text,
                  uint64_t least, uint64_t most, number_list *list);
 
-/* Replaces what `list` held. */
+/* Parses a list of names. Replaces what `list` holds. */
 void option_names(const char *text, name_list *list);
 void option_names_free(name_list *list);
 
-/* Splits "a,b,c" in place; returns the next piece or NULL at the end. */
+/* Splits "a,b,c" in place. Returns the next piece, or NULL at the end. */
 char *next_piece(char **rest);
 
 #endif

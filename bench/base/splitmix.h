@@ -1,4 +1,4 @@
-/* Numbers that the processor and a GPU must make alike. */
+/* Pseudo-random numbers that CPU and GPU compute alike. */
 #ifndef KVF_BENCH_SPLITMIX_H
 #define KVF_BENCH_SPLITMIX_H
 
@@ -19,8 +19,8 @@ MIX_BOTH static inline uint64_t mix64(uint64_t x) {
     return x ^ (x >> 31);
 }
 
-/* Word i of a pattern, little-endian in memory: as fast as memory, and no two places of one stream
- * are equal. */
+/* Word i of a pattern, little-endian in memory. As fast as memory; no two words of one seed are
+ * equal. */
 MIX_BOTH static inline uint64_t pattern_word(uint64_t seed, uint64_t i) {
     return seed + i * UINT64_C(0x9e3779b97f4a7c15);
 }
@@ -30,7 +30,7 @@ MIX_BOTH static inline uint64_t pattern_piece_seed(uint64_t seed, uint64_t index
     return mix64(seed + index);
 }
 
-/* A bfloat16, which is the upper half of a float, from random bits: even between -1 and 1. */
+/* A bfloat16 (the upper half of a float) from random bits, uniform between -1 and 1. */
 static inline uint16_t mix_bf16(uint64_t random) {
     float number = (float)((int32_t)(random >> 40) - (1 << 23)) / (float)(1 << 23);
     uint32_t bits;
@@ -38,7 +38,7 @@ static inline uint16_t mix_bf16(uint64_t random) {
     return (uint16_t)(bits >> 16);
 }
 
-/* Poison for destinations; never what a pattern holds but by chance. */
+/* Poison for destinations. A pattern holds it only by chance. */
 #define PATTERN_POISON 0xa5
 
 #endif

@@ -141,7 +141,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         set_modes(chosen, argument, state);
         return 0;
     case KEY_PATTERN:
-        option_pattern(state, "pattern", argument, &chosen->pattern);
+        id_pattern_option(state, "pattern", argument, &chosen->pattern);
         return 0;
     case KEY_NO_VERIFY:
         chosen->common.verify = false;

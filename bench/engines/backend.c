@@ -22,30 +22,28 @@ static const backend_type *const types[] = {
 };
 
 static const struct argp_option engine_options[] = {
-    {"engine", KEY_ENGINE, "NAME", 0, "What copies: host (the default) or cuda", 80},
+    {"engine", KEY_ENGINE, "NAME", 0, "The engine: host (default) or cuda", 80},
     {"threads", KEY_THREADS, "N", 0,
-     "Threads of engine host (default: one for each CPU that the tool may run on, 8 at most)", 80},
-    {"device", KEY_DEVICE, "N", 0, "The GPU of engine cuda (default 0)", 80},
+     "Threads of engine host (default: one per CPU that the tool may run on, at most 8)", 80},
+    {"device", KEY_DEVICE, "N", 0, "Number of the GPU of engine cuda (default 0)", 80},
     {0},
 };
 
-static const struct argp_option model_options[] = {
+static const struct argp_option cost_options[] = {
     {"costs", KEY_COSTS, "FILE", 0,
-     "Let engine cuda choose strategies by this cost table (default: what `kvferry calibrate` left "
-     "in "
-     "the cache directory for this GPU, else the built-in one)",
+     "The cost table by which engine cuda chooses strategies (default: the one that `kvferry "
+     "calibrate` stored in the cache directory for this GPU, else the built-in one)",
      80},
-    {"built-in-costs", KEY_BUILTIN_COSTS, NULL, 0,
-     "Let engine cuda choose strategies by the library's built-in cost table", 80},
+    {"built-in-costs", KEY_BUILTIN_COSTS, NULL, 0, "Use the library's built-in cost table", 80},
     {0},
 };
 
 static const struct argp_option imitate_options[] = {
     {"imitate-gbps", KEY_IMITATE_GBPS, "GBPS", 0,
-     "Imitate a link of this speed, in 10^9 bytes/s; its results are marked", 81},
+     "Imitate a link of this speed, in 10^9 bytes/s (engine host only; marks the results)", 81},
     {"imitate-latency-us", KEY_IMITATE_LATENCY, "US", 0,
-     "Imitate a link of this delay before a transfer begins, in microseconds; its results are "
-     "marked",
+     "Imitate a link with this delay, in microseconds, before each transfer (engine host only; "
+     "marks the results)",
      81},
     {0},
 };
@@ -75,10 +73,10 @@ static void parse_engine_name(backend_options *options, const char *name,
     if (backend_find(name))
         return;
     if (strcmp(name, "cuda") == 0) {
-        argp_error(state, "--engine: this kvferry was built without engine cuda, which needs the "
-                          "CUDA toolkit with nvcc");
+        argp_error(state, "--engine: this kvferry was built without engine cuda: building it needs "
+                          "the CUDA toolkit with nvcc");
     }
-    argp_error(state, "--engine: there is no engine '%s'", name);
+    argp_error(state, "--engine: unknown engine '%s' (expected host or cuda)", name);
 }
 
 static error_t parse_engine(int key, char *argument, struct argp_state *state) {
@@ -95,7 +93,7 @@ static error_t parse_engine(int key, char *argument, struct argp_state *state) {
     }
 }
 
-static error_t parse_model(int key, char *argument, struct argp_state *state) {
+static error_t parse_costs(int key, char *argument, struct argp_state *state) {
     backend_options *options = state->input;
     switch (key) {
     case KEY_COSTS:
@@ -115,7 +113,7 @@ static error_t parse_imitate(int key, char *argument, struct argp_state *state) 
     return option_set(imitate_options, imitate_rules, key, argument, state);
 }
 
-const struct argp costs_argp = {.options = model_options, .parser = parse_model};
+const struct argp costs_argp = {.options = cost_options, .parser = parse_costs};
 
 static const struct argp_child engine_children[] = {{&costs_argp, 0, NULL, 80}, {0}};
 

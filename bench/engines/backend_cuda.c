@@ -1,4 +1,4 @@
-/* The CUDA engine: a tier in a GPU's memory, the other in pinned host memory. */
+/* The CUDA engine: one tier in a GPU's memory, the other in pinned host memory. */
 #include "engines/backend.h"
 
 #include "gpu/compute.h"
@@ -19,24 +19,24 @@
 
 enum { MOST_PINNED = 8 };
 
-/* Its own part of a backend. */
+/* The private part of a backend. */
 typedef struct cuda {
     device device;
     char *costs_from;
     double costs_noise;
     size_t link_bytes;
-    link_limit *link; /* made when first asked for */
+    link_limit *link; /* created on first use */
     compute *compute;
     device_contents *contents;
-    kvf_cuda_pinned *pinned[MOST_PINNED]; /* what was allocated and not released */
-    uint64_t pinned_bytes, huge_bytes;    /* all that ever was */
+    kvf_cuda_pinned *pinned[MOST_PINNED]; /* allocated and not released */
+    uint64_t pinned_bytes, huge_bytes;    /* of all allocations so far */
 } cuda;
 
 static void check_options(const backend_options *options) {
     if (options->imitate_gbps > 0 || options->imitate_latency_us > 0)
-        fail(EXIT_USAGE, "engine cuda cannot imitate a link");
+        fail(EXIT_USAGE, "--imitate-gbps and --imitate-latency-us need engine host");
     if (options->threads > 0)
-        fail(EXIT_USAGE, "engine cuda has no --threads to choose");
+        fail(EXIT_USAGE, "--threads needs engine host");
 }
 
 static void cuda_open(backend *backend, const backend_options *options) {
@@ -47,7 +47,7 @@ static void cuda_open(backend *backend, const backend_options *options) {
         .link_bytes = options->link_bytes > 0 ? options->link_bytes : USUAL_LINK_BYTES,
     };
     device_open(&own->device, options->device);
-    kvf_cuda_costs *costs = costs_choose(options, own->device.name, &own->costs_from);
+    kvf_cuda_costs *costs = cost_cache_choose(options, own->device.name, &own->costs_from);
     kvf_cuda_options chosen = {.device = options->device, .costs = costs};
     must(kvf_engine_cuda_create(&chosen, &backend->engine, &error), &error, "opening the engine");
     own->costs_noise = kvf_cuda_costs_noise(costs);
@@ -184,7 +184,7 @@ static json_t *real_or_null(double value) {
     return isfinite(value) ? json_real(value) : json_null();
 }
 
-/* What the engine did by each strategy, and how wrong its predictions were. */
+/* How much the engine moved by each strategy, and how wrong its predictions were. */
 static json_t *describe_strategies(kvf_engine *engine) {
     kvf_cuda_stats stats;
     kvf_error error = {0};
@@ -220,11 +220,11 @@ static void cuda_conclude(backend *backend, json_t *context) {
 static const direction cuda_directions[] = {
     {"h2d", SIDE_HOST, SIDE_DEVICE}, {"d2h", SIDE_DEVICE, SIDE_HOST}, {0}};
 
-/* By the numbers of kvf_cuda_strategy. */
+/* Indexed by kvf_cuda_strategy. */
 static const char *const cuda_strategies[] = {"auto", "loop", "batch", "kernel", "staged", NULL};
 
 _Static_assert(sizeof cuda_strategies / sizeof cuda_strategies[0] == KVF_CUDA_STRATEGIES + 1,
-               "every strategy has its name");
+               "every strategy has a name");
 
 static const computation cuda_computation = {
     .open = cuda_compute_open,
@@ -249,10 +249,9 @@ const backend_type backend_cuda = {
     .check = cuda_check,
     .link_ways = cuda_link_ways,
     .link_ns = cuda_link_ns,
-    .link_formula =
-        "link_gbps: the median of large copies in the row's direction, from or to memory that is "
-        "pinned as the tiers' is, timed by events, queued while their stream is held, in turn with "
-        "the row's samples; --both-ways: with twice as much going the other way",
+    .link_formula = "link_gbps: the median speed of large copies in the row's direction, between "
+                    "memory like the tiers', timed by events, taken in turn with the row's "
+                    "samples; with --both-ways while twice as much moves in the opposite direction",
     .moved_by = cuda_moved_by,
     .describe = cuda_describe,
     .conclude = cuda_conclude,

@@ -10,10 +10,10 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-/* Its own part of a backend: the yardstick's threads, as many as the engine's. */
+/* The private part of a backend: as many threads for plain copies as the engine has. */
 typedef struct host {
     unsigned threads;
-    copy_pool *pool; /* made when first asked for */
+    copy_pool *pool; /* created on first use */
 } host;
 
 static void host_open(backend *backend, const backend_options *options) {
@@ -25,7 +25,7 @@ static void host_open(backend *backend, const backend_options *options) {
     };
     must(kvf_engine_host_create(&chosen, &backend->engine, &error), &error, "opening the engine");
     host *own = must_grow(NULL, 1, sizeof *own);
-    /* By default as many as the engine then takes. */
+    /* By default as many as the engine starts. */
     *own = (host){.threads = options->threads > 0 ? options->threads : usable_cpus(8)};
     backend->own = own;
     backend->imitated = options->imitate_gbps > 0 || options->imitate_latency_us > 0;
@@ -43,7 +43,7 @@ static void *host_allocate(backend *backend, side side, size_t bytes) {
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         return NULL;
-    madvise(memory, bytes, MADV_HUGEPAGE); /* only faster with it: failure is fine */
+    madvise(memory, bytes, MADV_HUGEPAGE); /* failure only costs speed */
     return memory;
 }
 
@@ -79,7 +79,7 @@ static unsigned host_link_ways(const backend *backend) {
     return ((const host *)backend->own)->threads;
 }
 
-/* Way w is w + 1 threads. */
+/* Way w uses w + 1 threads. */
 static double host_link_ns(backend *backend, const link_copy *copy) {
     host *own = backend->own;
     if (copy->opposed)
@@ -117,9 +117,9 @@ const backend_type backend_host = {
     .link_ways = host_link_ways,
     .link_ns = host_link_ns,
     .link_formula =
-        "link_gbps = bytes / the best median, over 1 to T threads (T those of the engine), of "
-        "memcpy of the same total in T large pieces, between the same buffers, in turn "
-        "with the row's samples",
+        "link_gbps = bytes / the best median over 1 to T threads (T: those of the engine) of "
+        "memcpy of the same total in as many pieces, between the same buffers, taken in turn with "
+        "the row's samples",
     .moved_by = host_moved_by,
     .describe = host_describe,
 };

@@ -6,12 +6,12 @@
 #include <pthread.h>
 #include <string.h>
 
-/* One more thread for each of these bytes: less is not worth starting one. */
+/* One thread per so many bytes: fewer are not worth starting one. */
 #define THREAD_BYTES ((size_t)4 << 20)
 
 enum { MOST_THREADS = 16 };
 
-/* One contiguous piece of a block, the index'th of it. */
+/* A contiguous piece of a block: number `index` of it. */
 typedef struct piece {
     char *at;
     size_t bytes;
@@ -20,13 +20,13 @@ typedef struct piece {
 
 typedef bool visit_fn(piece piece, uint64_t seed);
 
-/* A part of the blocks, done by one thread. */
+/* The part of the blocks that one thread handles. */
 typedef struct part {
     const kvf_layout *layout;
-    const uint64_t *ids, *seeds; /* seeds: NULL where they do not matter */
+    const uint64_t *ids, *seeds; /* seeds: may be NULL */
     size_t count;
     visit_fn *visit;
-    size_t failed; /* blocks of which a visit returned false */
+    size_t failed; /* blocks for which `visit` returned false */
 } part;
 
 static piece piece_of(const kvf_region *region, uint64_t id, size_t row, uint64_t index) {
@@ -34,7 +34,7 @@ static piece piece_of(const kvf_region *region, uint64_t id, size_t row, uint64_
     return (piece){.at = at, .bytes = region->bytes, .index = index};
 }
 
-/* Hands every piece of a block to `visit` until it returns false; whether it never did. */
+/* Calls `visit` for each piece of a block. Stops and returns false when a call returns false. */
 static bool each_piece(const kvf_layout *layout, uint64_t id, uint64_t seed, visit_fn *visit) {
     size_t count;
     uint64_t index = 0;
@@ -79,7 +79,7 @@ static size_t threads_for(const part *all) {
     return useful < most ? useful : most;
 }
 
-/* The nth of `threads` parts, nearly equal ones. */
+/* Part n of `threads` nearly equal parts. */
 static part cut_part(const part *all, size_t n, size_t threads) {
     part cut = *all;
     size_t first = all->count * n / threads;
@@ -89,7 +89,7 @@ static part cut_part(const part *all, size_t n, size_t threads) {
     return cut;
 }
 
-/* Returns how many blocks failed. */
+/* Returns the number of blocks that failed. */
 static size_t run(const part *all) {
     pthread_t threads[MOST_THREADS];
     part parts[MOST_THREADS];
@@ -102,7 +102,7 @@ static size_t run(const part *all) {
             fail(EXIT_CHECK, "cannot start a thread: %s", strerror(code));
     }
     if (count > 0)
-        run_part(&parts[count - 1]); /* the last one here */
+        run_part(&parts[count - 1]); /* the last part in this thread */
     for (size_t i = 0; i < count; i++) {
         if (i + 1 < count)
             pthread_join(threads[i], NULL);

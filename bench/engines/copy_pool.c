@@ -12,7 +12,7 @@ typedef struct worker {
     unsigned part; /* part 0 is the caller's */
 } worker;
 
-/* One job at a time. A job's number going up starts it; `running` going to 0 ends it. */
+/* One job at a time. Incrementing `job` starts it. It has ended when `running` is 0. */
 struct copy_pool {
     pthread_mutex_t lock;
     pthread_cond_t started, ended;

@@ -1,4 +1,4 @@
-/* Plain memcpy by several threads: the yardstick beside an engine's own copies. */
+/* Plain memcpy by several threads, to compare an engine's copies with. */
 #ifndef KVF_BENCH_COPY_POOL_H
 #define KVF_BENCH_COPY_POOL_H
 
@@ -6,11 +6,12 @@
 
 typedef struct copy_pool copy_pool;
 
-/* Up to `threads` (1 or more) threads, the caller's included. Ends the program on failure. */
+/* A pool of `threads` threads (at least 1), including the caller's. Ends the program on failure. */
 copy_pool *copy_pool_create(unsigned threads);
 void copy_pool_destroy(copy_pool *pool);
 
-/* Copies in `threads` equal parts, each by one thread and one memcpy. */
+/* Copies `bytes` bytes in `threads` nearly equal parts, each by one memcpy in a thread of its own.
+ */
 void copy_pool_run(copy_pool *pool, void *dst, const void *src, size_t bytes, unsigned threads);
 
 #endif

@@ -26,10 +26,10 @@ static void make_name(const char *gpu, char *out) {
     *at = '\0';
 }
 
-char *costs_cache_path(const char *gpu) {
+char *cost_cache_path(const char *gpu) {
     const char *cache = getenv("XDG_CACHE_HOME");
     const char *home = getenv("HOME");
-    bool has_cache = cache && cache[0] == '/'; /* relative ones are to be ignored */
+    bool has_cache = cache && cache[0] == '/'; /* the specification says to ignore relative paths */
     const char *root = has_cache ? cache : home;
     if (!root || root[0] == '\0')
         return NULL;
@@ -42,7 +42,7 @@ char *costs_cache_path(const char *gpu) {
     return path;
 }
 
-bool costs_make_folders(const char *path) {
+bool cost_cache_make_folders(const char *path) {
     char *folder = copy_text(path);
     bool made = true;
     for (char *at = strchr(folder + 1, '/'); made && at; at = strchr(at + 1, '/')) {
@@ -62,7 +62,7 @@ static kvf_cuda_costs *builtin(char **from) {
     return costs;
 }
 
-/* What was asked for by name. */
+/* A file that an option names: errors end the program. */
 static kvf_cuda_costs *load(const char *path, int device, char **from) {
     kvf_cuda_costs *costs = NULL;
     kvf_error error = {0};
@@ -76,7 +76,7 @@ static kvf_cuda_costs *load(const char *path, int device, char **from) {
     return costs;
 }
 
-/* What the cache has, or NULL. */
+/* The cached table. NULL, after a warning if there is a file, when it cannot be used. */
 static kvf_cuda_costs *load_cached(const char *path, int device) {
     kvf_cuda_costs *costs = NULL;
     kvf_error error = {0};
@@ -87,15 +87,15 @@ static kvf_cuda_costs *load_cached(const char *path, int device) {
     kvf_error_format(&error, text, sizeof text);
     fprintf(
         stderr,
-        "kvferry: %s: %s; going by the built-in cost table (`kvferry calibrate` makes another)\n",
+        "kvferry: %s: %s; using the built-in cost table (`kvferry calibrate` makes a new one)\n",
         path, text);
     return NULL;
 }
 
-kvf_cuda_costs *costs_choose(const backend_options *options, const char *gpu, char **from) {
+kvf_cuda_costs *cost_cache_choose(const backend_options *options, const char *gpu, char **from) {
     if (options->costs)
         return load(options->costs, options->device, from);
-    char *path = options->builtin_costs ? NULL : costs_cache_path(gpu);
+    char *path = options->builtin_costs ? NULL : cost_cache_path(gpu);
     kvf_cuda_costs *costs = path ? load_cached(path, options->device) : NULL;
     if (costs) {
         *from = path;

@@ -1,6 +1,4 @@
-/* Which cost table of what transfers cost the CUDA engine goes by, and where a calibrated one is
- * kept.
- */
+/* Chooses the CUDA engine's cost table, and locates calibrated ones in the cache directory. */
 #ifndef KVF_BENCH_COST_CACHE_H
 #define KVF_BENCH_COST_CACHE_H
 
@@ -8,16 +6,17 @@
 
 #include <kvferry/cuda.h>
 
-/* $XDG_CACHE_HOME/kvferry/cuda-NAME.json, with ~/.cache for a variable that is not set and the
- * GPU's name in NAME; the caller frees it. NULL where there is no home either. */
-char *costs_cache_path(const char *gpu);
+/* $XDG_CACHE_HOME/kvferry/cuda-NAME.json, where NAME is made from the GPU's name. Without the
+ * variable,
+ * ~/.cache replaces it. Returns NULL without a home directory. The caller frees the path. */
+char *cost_cache_path(const char *gpu);
 
-/* Makes the folders on the way to a file. false with errno where that fails. */
-bool costs_make_folders(const char *path);
+/* Creates the folders of a file's path. Returns false, with errno set, on failure. */
+bool cost_cache_make_folders(const char *path);
 
-/* The cost table that the options choose, and where it is from: a path or "built-in" (the caller
- * frees it). A file that was asked for must be there and be one of this device; of the cache's, one
- * that is not only gets a warning. */
-kvf_cuda_costs *costs_choose(const backend_options *options, const char *gpu, char **from);
+/* The cost table that the options choose. `from` gets its path, or "built-in"; the caller frees it.
+ * A file that the options name must be a cost table of this device, or the program ends. A cached
+ * file that is not gets a warning. */
+kvf_cuda_costs *cost_cache_choose(const backend_options *options, const char *gpu, char **from);
 
 #endif

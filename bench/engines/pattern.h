@@ -1,4 +1,4 @@
-/* Contents that can be checked: every piece of every block is a stream of its own seed. */
+/* Contents that can be checked: the bytes of each piece of a block follow from its seed. */
 #ifndef KVF_BENCH_PATTERN_H
 #define KVF_BENCH_PATTERN_H
 
@@ -8,7 +8,7 @@
 
 void pattern_fill(void *bytes, size_t count, uint64_t seed);
 
-/* Whether every byte is that of pattern_fill with this seed. */
+/* Whether all bytes are those that pattern_fill writes for this seed. */
 bool pattern_matches(const void *bytes, size_t count, uint64_t seed);
 
 #endif

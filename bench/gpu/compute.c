@@ -5,23 +5,23 @@
 
 #include <stdlib.h>
 
-/* The kernel of our own: keeps every multiprocessor busy for far longer than its launch takes. */
+/* The tool's own kernel keeps every multiprocessor busy for far longer than a launch takes. */
 enum { NUMBERS_A_PROCESSOR = 8192, ROUNDS = 16384, BLOCKS_A_PROCESSOR = 8 };
 
-/* A queue takes some 1,000 entries and then blocks who fills it. */
+/* A stream holds some 1,000 entries; then queueing blocks. */
 enum { MOST_UNITS = 256 };
 
 struct compute {
     const device *device;
     cudaStream_t stream;
     cudaEvent_t begin, end;
-    matmul *matmul; /* NULL: the kernel of our own */
+    matmul *matmul; /* NULL: the tool's own kernel */
     float *numbers;
     size_t count;
     unsigned rounds;
 };
 
-/* On a fake GPU, arithmetic is the processor's. */
+/* A fake GPU computes on the CPU: less work there. */
 static void open_own(compute *compute) {
     compute->count = compute->device->imitated
                          ? 1024

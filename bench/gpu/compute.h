@@ -1,5 +1,5 @@
-/* A computation to run during transfers: a matrix product of cuBLAS where it can be loaded, else a
- * kernel of the tool's own. */
+/* A computation to run during transfers: a matrix product of cuBLAS if that can be loaded, else a
+ * kernel of the tool. */
 #ifndef KVF_BENCH_COMPUTE_H
 #define KVF_BENCH_COMPUTE_H
 
@@ -10,10 +10,10 @@ typedef struct compute compute;
 compute *compute_open(const device *device);
 void compute_close(compute *compute);
 
-/* What one unit of it is. Valid as long as `compute`. */
+/* Describes one unit of it. Valid as long as `compute`. */
 const char *compute_name(const compute *compute);
 
-/* Begins `units` units, one behind the other; whether they still run; waits for their end and
+/* Starts `units` units, one after the other; tells whether they still run; waits for their end and
  * returns the nanoseconds they took on the device. */
 void compute_begin(compute *compute, size_t units);
 bool compute_running(const compute *compute);

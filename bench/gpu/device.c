@@ -17,14 +17,14 @@ int device_count(void) {
     int count = 0;
     cudaError_t code = cudaGetDeviceCount(&count);
     if (code != cudaSuccess)
-        fail(EXIT_CHECK, "there is no GPU to use: %s", cudaGetErrorString(code));
+        fail(EXIT_CHECK, "there is no GPU: %s", cudaGetErrorString(code));
     return count;
 }
 
 static void choose(int index) {
     int count = device_count();
     if (index >= count)
-        fail(EXIT_USAGE, "--device: there is no GPU %d, they are 0 to %d", index, count - 1);
+        fail(EXIT_USAGE, "--device: there is no GPU %d (expected 0 to %d)", index, count - 1);
     must_cuda(cudaSetDevice(index), "cudaSetDevice");
 }
 

@@ -1,4 +1,4 @@
-/* A GPU as the tool uses it beside the engine: what it is, memory, and streams that are held. */
+/* The tool's own use of a GPU, apart from the engine: properties, pinned memory, held streams. */
 #ifndef KVF_BENCH_DEVICE_H
 #define KVF_BENCH_DEVICE_H
 
@@ -8,37 +8,35 @@
 
 typedef struct device {
     int index;
-    bool imitated; /* the runtime is a fake one: times mean nothing */
+    bool imitated; /* the runtime is a fake: its times mean nothing */
     char name[256];
     unsigned multiprocessors;
     kernel_hold *hold; /* pinned */
 } device;
 
-/* Ends the program when a call of the runtime has failed. */
+/* Ends the program unless `code` is success. `what` names the call. */
 void must_cuda(cudaError_t code, const char *what);
 
-/* How many GPUs there are. Ends the program when there is none. */
+/* The number of GPUs. Ends the program if there is none. */
 int device_count(void);
 
-/* Makes the device the current one. Ends the program when there is none. */
+/* Selects a GPU and makes it the current one. Ends the program if it does not exist. */
 void device_open(device *device, int index);
 void device_close(device *device);
 
-/* Pinned memory that kernels reach at the same address. Ends the program when there is none. */
+/* Pinned memory that kernels reach at the same address. Ends the program when memory runs out. */
 void *device_pinned(size_t bytes);
 
 cudaStream_t device_stream(void);
 cudaEvent_t device_event(void);
 
 /*
- * Holds streams while work for them is queued, so that what is timed is the work and not the
- * queueing of it:
+ * Holds streams while work is queued in them, so that the work is timed and not its queueing:
  *
- *     device_hold(stream); record; copy, copy, ...; record; device_release
+ *     device_hold_begin; device_hold(stream); record; copy, copy, ...; record; device_hold_end
  *
- * A stream holds some 1,000 entries and then blocks the caller; no more than DEVICE_HELD_ENTRIES go
- * in. A hold ends by itself after a second: device_release then returns false, and what was timed
- * is to be thrown away.
+ * A stream holds some 1,000 entries, then blocks the caller: queue at most DEVICE_HELD_ENTRIES. A
+ * hold times out after a second. device_held then returns false, and the sample must be discarded.
  */
 enum { DEVICE_HELD_ENTRIES = 256 };
 
@@ -46,7 +44,7 @@ void device_hold_begin(device *device);
 void device_hold(device *device, cudaStream_t stream);
 void device_hold_end(device *device);
 
-/* Once all held streams are through: whether no hold has ended by itself. */
+/* Whether no hold has timed out. Call it when all held streams have finished. */
 bool device_held(const device *device);
 
 #endif

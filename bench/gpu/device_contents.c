@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Pinned memory that grows, for kernels to read where it is. */
+/* Pinned memory that grows on demand. Kernels read it in place. */
 typedef struct scratch {
     void *memory;
     size_t bytes;
@@ -22,7 +22,7 @@ static void *grow(scratch *scratch, size_t count, size_t size) {
     if (__builtin_mul_overflow(count, size, &bytes))
         fail(EXIT_CHECK, "out of memory for %zu x %zu bytes", count, size);
     if (bytes > scratch->bytes) {
-        must_cuda(cudaFreeHost(scratch->memory), "cudaFreeHost"); /* NULL is fine */
+        must_cuda(cudaFreeHost(scratch->memory), "cudaFreeHost"); /* NULL is allowed */
         scratch->memory = device_pinned(bytes);
         scratch->bytes = bytes;
     }
@@ -51,7 +51,7 @@ static size_t rows_of(const kvf_region *region) {
     return region->rows > 0 ? region->rows : 1;
 }
 
-/* The pieces of a block, in the order in which contents.c counts them. */
+/* Lists the pieces of a block in the order of contents.c. */
 static void describe_pieces(device_contents *contents, const kvf_layout *layout,
                             kernel_blocks *blocks) {
     size_t count, total = 0, n = 0;
@@ -69,7 +69,7 @@ static void describe_pieces(device_contents *contents, const kvf_layout *layout,
         }
     }
     if (total > UINT32_MAX)
-        fail(EXIT_CHECK, "%zu pieces of a block are too many", total);
+        fail(EXIT_CHECK, "a block has %zu pieces (at most 2^32 - 1 are allowed)", total);
     blocks->pieces = pieces;
     blocks->piece_count = (uint32_t)total;
 }

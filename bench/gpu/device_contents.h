@@ -1,4 +1,4 @@
-/* What is in blocks in device memory: patterns, poison and their checking, by kernels. */
+/* Fills, poisons and checks blocks in device memory, by kernels. */
 #ifndef KVF_BENCH_DEVICE_CONTENTS_H
 #define KVF_BENCH_DEVICE_CONTENTS_H
 
@@ -11,7 +11,7 @@ typedef struct device_contents device_contents;
 device_contents *device_contents_open(void);
 void device_contents_close(device_contents *contents);
 
-/* As the functions of backend_type of these names. */
+/* Like the functions of the same names in backend_type. */
 void device_contents_fill(device_contents *contents, const kvf_layout *layout, const uint64_t *ids,
                           const uint64_t *seeds, size_t count);
 void device_contents_poison(device_contents *contents, const kvf_layout *layout,

@@ -6,7 +6,7 @@
 
 enum { LINK_SAMPLES = 5 };
 
-/* "13.0" of 13000; the runtime's way to number versions. */
+/* "13.0" from 13000, as the runtime encodes versions. */
 static json_t *version_text(int version) {
     return version > 0 ? json_sprintf("%d.%d", version / 1000, version % 1000 / 10) : json_null();
 }
@@ -19,7 +19,7 @@ static json_t *link_text(unsigned generation, unsigned width) {
 /* The median of some large copies, in 10^9 bytes/s. */
 static json_t *measure_way(link_limit *link, bool to_device) {
     double samples[LINK_SAMPLES];
-    link_sample_ns(link, to_device, false); /* the first one wakes it */
+    link_sample_ns(link, to_device, false); /* wakes the link */
     for (size_t i = 0; i < LINK_SAMPLES; i++)
         samples[i] = link_sample_ns(link, to_device, false);
     return json_real(1 / median(samples, LINK_SAMPLES));
@@ -38,40 +38,39 @@ static json_t *known(unsigned number) {
     return number > 0 ? json_integer(number) : json_null();
 }
 
-/* Right after the link was measured: an idle GPU's clocks are low. */
-static void describe_state(const gpu_info *facts, json_t *context) {
-    json_object_set_new(context, "sm_clock_mhz", known(facts->sm_mhz));
-    json_object_set_new(context, "sm_clock_most_mhz", known(facts->most_sm_mhz));
-    json_object_set_new(context, "memory_clock_mhz", known(facts->memory_mhz));
-    json_object_set_new(context, "memory_clock_most_mhz", known(facts->most_memory_mhz));
-    json_object_set_new(context, "power_w", known(facts->power_mw / 1000));
-    json_object_set_new(context, "power_limit_w", known(facts->power_limit_mw / 1000));
+/* Called right after the link is measured: an idle GPU lowers its clocks. */
+static void describe_state(const nvml_info *info, json_t *context) {
+    json_object_set_new(context, "sm_clock_mhz", known(info->sm_mhz));
+    json_object_set_new(context, "sm_clock_most_mhz", known(info->most_sm_mhz));
+    json_object_set_new(context, "memory_clock_mhz", known(info->memory_mhz));
+    json_object_set_new(context, "memory_clock_most_mhz", known(info->most_memory_mhz));
+    json_object_set_new(context, "power_w", known(info->power_mw / 1000));
+    json_object_set_new(context, "power_limit_w", known(info->power_limit_mw / 1000));
     json_object_set_new(context, "persistence",
-                        facts->persistence >= 0 ? json_boolean(facts->persistence) : json_null());
+                        info->persistence >= 0 ? json_boolean(info->persistence) : json_null());
     json_object_set_new(context, "gpu_virtualisation",
-                        facts->virtualisation ? json_string(facts->virtualisation) : json_null());
+                        info->virtualisation ? json_string(info->virtualisation) : json_null());
 }
 
 void gpu_info_describe(device *device, size_t link_bytes, json_t *context) {
     json_t *limits = link_bytes > 0 ? measure_link(device, link_bytes) : NULL;
-    gpu_info facts = {.persistence = -1};
+    nvml_info info = {.persistence = -1};
     char bus_id[32];
     int driver = 0, runtime = 0;
     must_cuda(cudaDeviceGetPCIBusId(bus_id, sizeof bus_id, device->index), "cudaDeviceGetPCIBusId");
     must_cuda(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
     must_cuda(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
     if (!device->imitated)
-        gpu_info_get(bus_id, &facts);
+        nvml_get(bus_id, &info);
     json_object_set_new(context, "gpu", json_string(device->name));
     json_object_set_new(context, "driver",
-                        facts.driver[0] != '\0' ? json_string(facts.driver) : json_null());
+                        info.driver[0] != '\0' ? json_string(info.driver) : json_null());
     json_object_set_new(context, "cuda_driver", version_text(driver));
     json_object_set_new(context, "cuda_runtime", version_text(runtime));
-    json_object_set_new(context, "link", link_text(facts.pcie_generation, facts.pcie_width));
-    json_object_set_new(context, "link_at_most",
-                        link_text(facts.most_generation, facts.most_width));
+    json_object_set_new(context, "link", link_text(info.pcie_generation, info.pcie_width));
+    json_object_set_new(context, "link_at_most", link_text(info.most_generation, info.most_width));
     if (limits)
         json_object_set_new(context, "link_gbps", limits);
-    describe_state(&facts, context);
+    describe_state(&info, context);
     json_object_set_new(context, "imitated", json_boolean(device->imitated));
 }

@@ -1,5 +1,5 @@
-/* What kernels need that a GPU and the fake runtime have each in their own way: registering, the
- * time, and a flag in pinned memory that the host sets. */
+/* What a GPU and the fake runtime provide to kernels in different ways: registration, the time, and
+ * reading a flag in pinned memory that the host sets. */
 #ifndef KVF_BENCH_KERNEL_CLOCK_H
 #define KVF_BENCH_KERNEL_CLOCK_H
 

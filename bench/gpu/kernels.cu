@@ -5,18 +5,18 @@
 
 static const unsigned threads_a_block = 256, most_blocks = 1024;
 
-// A piece of a block, of which a thread takes every blockDim.x'th word.
-struct side {
+// A piece of a block. Each thread takes every blockDim.x'th word of it.
+struct extent {
     char *at;
     size_t bytes;
     uint64_t seed;
-    bool words; // it can be touched in words of 8 bytes
+    bool words; // aligned to 8 bytes, so that words can be accessed
 };
 
-static __device__ side find_place(const kernel_blocks &blocks, uint64_t n) {
+static __device__ extent find_extent(const kernel_blocks &blocks, uint64_t n) {
     const kernel_piece &piece = blocks.pieces[n % blocks.piece_count];
     const uint64_t block = n / blocks.piece_count;
-    side found;
+    extent found;
     found.at = piece.base + blocks.ids[block] * piece.stride;
     found.bytes = piece.bytes;
     found.seed = blocks.seeds ? pattern_piece_seed(blocks.seeds[block], n % blocks.piece_count) : 0;
@@ -28,15 +28,15 @@ static __device__ char byte_of(uint64_t seed, size_t at) {
     return static_cast<char>(pattern_word(seed, at / 8) >> (at % 8 * 8));
 }
 
-// How many whole words of a piece are touched as such, and where its single bytes begin.
-static __device__ size_t word_count(const side &p) {
+// The number of words accessed as such. Single bytes follow.
+static __device__ size_t word_count(const extent &p) {
     return p.words ? p.bytes / 8 : 0;
 }
 
 extern "C" __global__ void kvferry_bench_fill(kernel_blocks blocks) {
     const uint64_t total = static_cast<uint64_t>(blocks.block_count) * blocks.piece_count;
     for (uint64_t n = blockIdx.x; n < total; n += gridDim.x) {
-        const side p = find_place(blocks, n);
+        const extent p = find_extent(blocks, n);
         const size_t words = word_count(p);
         for (size_t i = threadIdx.x; i < words; i += blockDim.x)
             reinterpret_cast<uint64_t *>(p.at)[i] = pattern_word(p.seed, i);
@@ -48,7 +48,7 @@ extern "C" __global__ void kvferry_bench_fill(kernel_blocks blocks) {
 extern "C" __global__ void kvferry_bench_poison(kernel_blocks blocks) {
     const uint64_t total = static_cast<uint64_t>(blocks.block_count) * blocks.piece_count;
     for (uint64_t n = blockIdx.x; n < total; n += gridDim.x) {
-        const side p = find_place(blocks, n);
+        const extent p = find_extent(blocks, n);
         const size_t words = word_count(p);
         for (size_t i = threadIdx.x; i < words; i += blockDim.x)
             reinterpret_cast<uint64_t *>(p.at)[i] = PATTERN_POISON * UINT64_C(0x0101010101010101);
@@ -60,7 +60,7 @@ extern "C" __global__ void kvferry_bench_poison(kernel_blocks blocks) {
 extern "C" __global__ void kvferry_bench_check(kernel_blocks blocks) {
     const uint64_t total = static_cast<uint64_t>(blocks.block_count) * blocks.piece_count;
     for (uint64_t n = blockIdx.x; n < total; n += gridDim.x) {
-        const side p = find_place(blocks, n);
+        const extent p = find_extent(blocks, n);
         const size_t words = word_count(p);
         bool wrong = false;
         for (size_t i = threadIdx.x; i < words; i += blockDim.x)
@@ -68,7 +68,7 @@ extern "C" __global__ void kvferry_bench_check(kernel_blocks blocks) {
         for (size_t i = words * 8 + threadIdx.x; i < p.bytes; i += blockDim.x)
             wrong |= p.at[i] != byte_of(p.seed, i);
         if (wrong)
-            blocks.wrong[n / blocks.piece_count] = 1; // whoever writes writes the same
+            blocks.wrong[n / blocks.piece_count] = 1; // every thread writes the same value
     }
 }
 

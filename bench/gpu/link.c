@@ -7,14 +7,14 @@
 
 enum {
     COPIES = 4,   /* of each buffer in a sample */
-    ATTEMPTS = 3, /* to take one without a hold ending by itself */
+    ATTEMPTS = 3, /* to take a sample before a hold times out */
 };
 
 /* Each copy may be two, see copy. */
-_Static_assert(2 * 3 * COPIES + 4 <= DEVICE_HELD_ENTRIES, "held streams take no more");
+_Static_assert(2 * 3 * COPIES + 4 <= DEVICE_HELD_ENTRIES, "a held stream must not be full");
 
-/* A buffer on each side, and the stream that copies between them. The host's is memory as the
- * tiers': near the device, in huge pages. */
+/* A buffer on each side, and the stream that copies between them. The host's buffer is pinned like
+ * the tiers: near the device, in huge pages. */
 typedef struct way {
     char *device;
     kvf_cuda_pinned *pinned;
@@ -24,7 +24,7 @@ typedef struct way {
 struct link {
     device *device;
     size_t bytes;        /* of a buffer */
-    way measured, other; /* the other way */
+    way measured, other; /* other: the opposite direction */
     cudaEvent_t begin, end;
 };
 
@@ -71,7 +71,7 @@ static void copy_piece(const way *way, bool to_device, size_t at, size_t bytes) 
               "cudaMemcpyAsync");
 }
 
-/* No copy crosses the end of a registration. */
+/* No copy crosses the boundary of a registered segment. */
 static void copy(const link_limit *link, const way *way, bool to_device, int copies) {
     size_t end = KVF_CUDA_SEGMENT - (uintptr_t)kvf_cuda_pinned_base(way->pinned) % KVF_CUDA_SEGMENT;
     size_t first = end < link->bytes ? end : link->bytes;
@@ -107,6 +107,6 @@ double link_sample_ns(link_limit *link, bool to_device, bool opposed) {
         if (device_held(link->device))
             return (double)ms * 1e6 / ((double)link->bytes * COPIES);
     }
-    fail(EXIT_CHECK, "measuring the link: queueing %d copies took longer than a stream is held",
+    fail(EXIT_CHECK, "measuring the link: queueing %d copies took longer than a stream can be held",
          3 * COPIES);
 }

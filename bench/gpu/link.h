@@ -1,5 +1,5 @@
-/* What the link itself can do: large copies of memory as the tiers', timed by events behind a hold.
- */
+/* Measures the link's own speed: large copies between memory like the tiers', queued while their
+ * stream is held and timed by events. */
 #ifndef KVF_BENCH_LINK_H
 #define KVF_BENCH_LINK_H
 
@@ -7,11 +7,11 @@
 
 typedef struct link link_limit;
 
-/* Takes `bytes` of device and as many of pinned memory. */
+/* Allocates `bytes` bytes of device memory and as many of pinned memory. */
 link_limit *link_open(device *device, size_t bytes);
 void link_close(link_limit *link);
 
-/* Nanoseconds a byte, one way; `opposed`: while twice as much goes the other way. */
+/* Nanoseconds per byte in one direction. `opposed`: while twice as much moves in the other. */
 double link_sample_ns(link_limit *link, bool to_device, bool opposed);
 
 #endif

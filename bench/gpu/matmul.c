@@ -23,7 +23,7 @@ struct matmul {
     uint16_t *a, *b, *c; /* bf16 */
 };
 
-/* Half a gigabyte that few runs use and some machines lack: not linked. */
+/* cuBLAS has half a gigabyte, few runs use it and some machines lack it: it is not linked. */
 static bool load(matmul *matmul) {
     void *library = dlopen(SONAME(CUBLAS_VER_MAJOR), RTLD_NOW | RTLD_LOCAL);
     return library && find_function(library, "cublasCreate_v2", &matmul->create) &&
@@ -32,7 +32,7 @@ static bool load(matmul *matmul) {
            find_function(library, "cublasGemmEx", &matmul->multiply);
 }
 
-/* Zeros and patterns make a GPU quicker than data does, since it then draws less power. */
+/* Random numbers: with zeros or patterns a GPU draws less power and runs faster than with data. */
 static void fill(matmul *matmul) {
     uint64_t state = SEED;
     uint16_t *numbers = must_grow(NULL, NUMBERS, sizeof *numbers);
@@ -60,14 +60,14 @@ matmul *matmul_open(cudaStream_t stream) {
     if (load(opened) && opened->create(&opened->handle) == CUBLAS_STATUS_SUCCESS &&
         opened->set_stream(opened->handle, stream) == CUBLAS_STATUS_SUCCESS) {
         fill(opened);
-        if (multiply(opened) == CUBLAS_STATUS_SUCCESS) /* loads kernels */
+        if (multiply(opened) == CUBLAS_STATUS_SUCCESS) /* loads the kernels */
             return opened;
     }
     matmul_close(opened);
     return NULL;
 }
 
-/* Also of one that was opened in part. */
+/* Also closes one that is only partly open. */
 void matmul_close(matmul *matmul) {
     if (matmul->handle)
         matmul->destroy(matmul->handle);
@@ -80,7 +80,7 @@ void matmul_close(matmul *matmul) {
 void matmul_enqueue(matmul *matmul) {
     cublasStatus_t status = multiply(matmul);
     if (status != CUBLAS_STATUS_SUCCESS)
-        fail(EXIT_CHECK, "a matrix product: cuBLAS status %d", (int)status);
+        fail(EXIT_CHECK, "starting a matrix product: cuBLAS status %d", (int)status);
 }
 
 #else /* the toolkit has no cuBLAS */

@@ -1,4 +1,4 @@
-/* A square matrix product of cuBLAS, which is loaded when it is asked for. */
+/* A square matrix product of cuBLAS, which is loaded on first use. */
 #ifndef KVF_BENCH_MATMUL_H
 #define KVF_BENCH_MATMUL_H
 
@@ -8,12 +8,12 @@ typedef struct matmul matmul;
 
 #define MATMUL_NAME "cuBLAS bf16 8192 x 8192 x 8192"
 
-/* For one stream. NULL where the library, its header at build time, or a product of this kind on
- * this GPU is missing. */
+/* Prepares products in a stream. NULL if the library is missing, its header was missing at build
+ * time, or the GPU does not support this product. */
 matmul *matmul_open(cudaStream_t stream);
 void matmul_close(matmul *matmul);
 
-/* Puts one product into the stream; ends the program on failure. */
+/* Enqueues one product. Ends the program on failure. */
 void matmul_enqueue(matmul *matmul);
 
 #endif

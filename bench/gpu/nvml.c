@@ -4,7 +4,7 @@
 
 #include <dlfcn.h>
 
-/* The parts of nvml.h that are used; the toolkit need not have it. */
+/* The parts of nvml.h in use, since a toolkit may lack it. */
 typedef struct nvmlDevice_st *nvml_device;
 typedef int number_fn(nvml_device device, unsigned *out);
 typedef int clock_fn(nvml_device device, int clock, unsigned *mhz);
@@ -32,7 +32,7 @@ static unsigned ask_clock(void *library, const char *name, nvml_device device, i
     return known ? mhz : 0;
 }
 
-static void get_state(void *library, nvml_device device, gpu_info *out) {
+static void get_state(void *library, nvml_device device, nvml_info *out) {
     static const char *const modes[] = {"none", "passthrough", "vgpu", "host vgpu", "host vsga"};
     const char *now = "nvmlDeviceGetClockInfo", *most = "nvmlDeviceGetMaxClockInfo";
     out->sm_mhz = ask_clock(library, now, device, CLOCK_SM);
@@ -46,14 +46,14 @@ static void get_state(void *library, nvml_device device, gpu_info *out) {
     out->virtualisation = mode < sizeof modes / sizeof modes[0] ? modes[mode] : NULL;
 }
 
-static void get_link(void *library, nvml_device device, gpu_info *out) {
+static void get_link(void *library, nvml_device device, nvml_info *out) {
     out->pcie_generation = ask(library, "nvmlDeviceGetCurrPcieLinkGeneration", device, 0);
     out->pcie_width = ask(library, "nvmlDeviceGetCurrPcieLinkWidth", device, 0);
     out->most_generation = ask(library, "nvmlDeviceGetMaxPcieLinkGeneration", device, 0);
     out->most_width = ask(library, "nvmlDeviceGetMaxPcieLinkWidth", device, 0);
 }
 
-static void get(void *library, const char *bus_id, gpu_info *out) {
+static void get(void *library, const char *bus_id, nvml_info *out) {
     nvml nvml = {0};
     nvml_device device = NULL;
     if (!find_function(library, "nvmlInit_v2", &nvml.init) ||
@@ -70,8 +70,8 @@ static void get(void *library, const char *bus_id, gpu_info *out) {
     nvml.shutdown();
 }
 
-void gpu_info_get(const char *bus_id, gpu_info *out) {
-    *out = (gpu_info){.persistence = -1};
+void nvml_get(const char *bus_id, nvml_info *out) {
+    *out = (nvml_info){.persistence = -1};
     void *library = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
     if (library) {
         get(library, bus_id, out);

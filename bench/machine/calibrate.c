@@ -1,5 +1,4 @@
-/* kvferry calibrate: measures what transfers cost on a GPU, and keeps that for the other commands.
- */
+/* kvferry calibrate: measures what transfers cost on a GPU, and stores the cost table. */
 #include "base/command.h"
 
 #include "engines/backend.h"
@@ -21,43 +20,40 @@
 enum { KEY_DEVICE = 1, KEY_OUTPUT, KEY_SCRATCH_BYTES, KEY_MOST_NOISE };
 
 typedef struct calibrate_options {
-    const char *file;  /* NULL: the cache's */
-    double most_noise; /* NaN: the usual */
+    const char *file;  /* NULL: in the cache directory */
+    double most_noise; /* NaN: the default */
     kvf_cuda_calibrate_options calibrate;
     output_options output;
 } calibrate_options;
 
 static const struct argp_option options[] = {
-    {"device", KEY_DEVICE, "N", 0, "The GPU (default 0)", 0},
+    {"device", KEY_DEVICE, "N", 0, "Number of the GPU (default 0)", 0},
     {"output", KEY_OUTPUT, "FILE", 0,
-     "Write the cost table to FILE, for --costs (default: to the cache directory, for this GPU)",
+     "Write the cost table to FILE, for --costs (default: in the cache directory, for this GPU)",
      0},
     {"scratch-bytes", KEY_SCRATCH_BYTES, "N", 0,
-     "GPU memory, and as much pinned memory, to use (default 256M, 8M at least; with less the "
+     "Bytes of GPU memory, and of pinned memory, to use (default 256M, at least 8M; below 256M the "
      "largest transfers are not measured)",
      0},
     {"most-noise", KEY_MOST_NOISE, "F", 0,
-     "Store the cost table only if repeated measurements differ by at most F (default 0.1; no "
-     "limit on "
-     "an imitated GPU)",
+     "Store the cost table only if repeated measurements differ by at most this fraction (default "
+     "0.1; no limit on an imitated GPU)",
      0},
     {0},
 };
 
 static const char doc[] =
-    "Measure what transfers cost on a GPU, by every strategy, and keep the cost table."
-    "\v"
-    "Takes about two seconds. The GPU and its link should have nothing else to do meanwhile: a "
-    "cost table that is noisier than --most-noise is not kept, what was kept before stays, and the "
-    "exit "
-    "status is 1. The cost table goes to $XDG_CACHE_HOME/kvferry/cuda-NAME.json (~/.cache without "
-    "that "
-    "variable), where the other commands find it when they run on a GPU of that name, with that "
-    "driver and behind such a link. The library itself reads no file that it was not given.\n"
+    "Measure what transfers cost on a GPU, by each strategy, and store the cost table.\v"
+    "Takes about two seconds. Nothing else should use the GPU and its link during that time. If "
+    "the cost table is noisier than --most-noise, it is not stored, a stored one stays, and the "
+    "exit status is 1.\n"
     "\n"
-    "The table is what the cost table says of moving 64 MiB in blocks of 64 regions, with random "
-    "ids on "
-    "the device and whole blocks in pinned memory.\n"
+    "The cost table is stored as $XDG_CACHE_HOME/kvferry/cuda-NAME.json (in ~/.cache without that "
+    "variable). The other commands use it on a GPU of the same name, with the same driver and the "
+    "same kind of link. The library itself reads only files that it is given.\n"
+    "\n"
+    "The rows are predictions of the cost table: moving 64 MiB in blocks of 64 regions, with "
+    "random ids on the device and whole blocks in pinned memory.\n"
     "\n"
     "Examples:\n"
     "  kvferry calibrate\n"
@@ -82,7 +78,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     return option_set(options, rules, key, argument, state);
 }
 
-/* Whether a file can be made there, so that nothing is measured in vain. */
+/* Whether a file can be created there. Checked before the measurement. */
 static bool can_be_made(const char *path) {
     const char *slash = strrchr(path, '/');
     char *folder = strdup(!slash ? "." : path);
@@ -95,13 +91,14 @@ static bool can_be_made(const char *path) {
     return can;
 }
 
-/* Where the cost table goes; the caller frees it. */
+/* The path of the cost table; the caller frees it. */
 static char *choose_path(const calibrate_options *chosen, const char *gpu) {
-    char *path = chosen->file ? strdup(chosen->file) : costs_cache_path(gpu);
+    char *path = chosen->file ? strdup(chosen->file) : cost_cache_path(gpu);
     if (!path)
-        fail(EXIT_USAGE, "there is no cache directory: set HOME or XDG_CACHE_HOME, or --output");
-    if (!chosen->file && !costs_make_folders(path))
-        fail(EXIT_USAGE, "%s: cannot make its directory: %s", path, strerror(errno));
+        fail(EXIT_USAGE,
+             "there is no cache directory: set HOME or XDG_CACHE_HOME, or give --output");
+    if (!chosen->file && !cost_cache_make_folders(path))
+        fail(EXIT_USAGE, "%s: cannot create its directory: %s", path, strerror(errno));
     if (!can_be_made(path))
         fail(EXIT_USAGE, "%s: cannot be written: %s", path, strerror(errno));
     return path;
@@ -125,7 +122,7 @@ static double most_noise(const calibrate_options *chosen, const device *device) 
                                       : KVF_CUDA_NOISY;
 }
 
-/* Returns the noise. A cost table with more than `most` is not kept, and what was there stays. */
+/* Returns the noise. A cost table with more than `most` is not stored, and a stored one stays. */
 static double calibrate(const calibrate_options *chosen, double most, const char *path,
                         output *output) {
     json_t *context = output_context(output);
@@ -159,13 +156,14 @@ int calibrate_main(int argc, char **argv) {
     json_object_set_new(output_context(output), "costs", json_string(path));
     output_begin(output);
     double most = most_noise(&chosen, &device), noise = calibrate(&chosen, most, path, output);
-    output_note(output, "_us: microseconds the cost table expects; wire_us: at the link's best");
+    output_note(output,
+                "_us: predicted microseconds, by strategy; wire_us: at the link's best speed");
     output_close(output);
     device_close(&device);
     if (noise > most) {
         fail(EXIT_CHECK,
-             "%s: not written: repeated measurements differ by %.1f %%, more than "
-             "%.1f %% (--most-noise): was anything else using the GPU, its link or the processors?",
+             "%s: not written: repeated measurements differ by %.1f%%, more than --most-noise "
+             "allows (%.1f%%); does anything else use the GPU, its link or the CPUs?",
              path, noise * 100, most * 100);
     }
     free(path);

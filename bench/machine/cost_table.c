@@ -10,7 +10,7 @@
 
 enum { REGIONS = 64 };
 
-/* Layouts are looked at and not through: nothing is at these addresses. */
+/* Made-up addresses: the memory is never accessed. */
 #define DEVICE_BASE ((uintptr_t)1 << 40)
 #define HOST_BASE   ((uintptr_t)1 << 41)
 
@@ -27,11 +27,11 @@ static kvf_layout *make_layout(size_t fragment_bytes, size_t blocks, bool device
     }
     kvf_status status = device ? kvf_layout_per_part(&shape, buffers, &layout, &error)
                                : kvf_layout_contiguous(&shape, whole, &layout, &error);
-    must(status, &error, "laying out a tier");
+    must(status, &error, "making a layout");
     return layout;
 }
 
-/* Random ids on the device, counting ones on the host. */
+/* Random ids on the device, consecutive ones on the host. */
 static kvf_move *make_move(const kvf_layout *device, const kvf_layout *host, bool to_device) {
     size_t blocks = kvf_layout_blocks(device);
     uint64_t *ids = must_grow(NULL, 2 * blocks, sizeof *ids);
@@ -76,7 +76,7 @@ static void add_row(const kvf_cuda_costs *costs, size_t fragment_bytes, bool to_
     kvf_error error = {0};
     must(kvf_cuda_costs_explain(costs, move, to_device ? KVF_CUDA_TO_DEVICE : KVF_CUDA_FROM_DEVICE,
                                 &expected, &error),
-         &error, "asking the cost table");
+         &error, "predicting a move");
     json_t *row = output_row(output);
     row_text(row, "direction", to_device ? "h2d" : "d2h");
     row_count(row, "fragment_bytes", fragment_bytes);

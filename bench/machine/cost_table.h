@@ -1,4 +1,4 @@
-/* What a cost table expects of moves of some usual shapes, as rows. */
+/* Rows with a cost table's predictions for some typical moves. */
 #ifndef KVF_BENCH_COST_TABLE_H
 #define KVF_BENCH_COST_TABLE_H
 

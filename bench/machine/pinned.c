@@ -1,4 +1,4 @@
-/* kvferry bench pinned: how long it takes to have pinned memory. */
+/* kvferry bench pinned: how long pinning host memory takes. */
 #include "base/command.h"
 
 #include "gpu/device.h"
@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* For measuring the link, which the context names. */
+/* Memory on each side to measure the link with, for the context. */
 #define LINK_BYTES ((size_t)64 << 20)
 
 enum { KEY_BYTES = 1, KEY_DEVICE, KEY_SAMPLES };
@@ -28,18 +28,17 @@ typedef struct pinned_options {
 } pinned_options;
 
 static const struct argp_option options[] = {
-    {"bytes", KEY_BYTES, "N[,N...]", 0, "Sizes (default 1G)", 0},
-    {"device", KEY_DEVICE, "N", 0, "The GPU whose runtime pins it (default 0)", 0},
-    {"samples", KEY_SAMPLES, "N", 0, "Samples of each median (default 3)", 0},
+    {"bytes", KEY_BYTES, "LIST", 0, "Bytes to pin (default 1G)", 0},
+    {"device", KEY_DEVICE, "N", 0, "Number of the GPU (default 0)", 0},
+    {"samples", KEY_SAMPLES, "N", 0, "Samples per row (default 3)", 0},
     {0},
 };
 
 static const char doc[] =
-    "Measure how long pinning host memory takes: by kvf_cuda_pinned_create, with and "
-    "without huge pages, and by cudaHostAlloc."
-    "\v"
-    "Memory is given back between samples. s_per_gib is the median; touch_s and register_s are its "
-    "parts: mapping and first touch by several threads, and page locking.\n"
+    "Measure how long pinning host memory takes: by kvf_cuda_pinned_create, with and without huge "
+    "pages, and by cudaHostAlloc.\v"
+    "Memory is freed between samples. touch_s and register_s are the parts of a sample: mapping "
+    "and first touch by several threads, and page locking.\n"
     "\n"
     "Examples:\n"
     "  kvferry bench pinned\n"
@@ -61,8 +60,8 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     return option_set(options, rules, key, argument, state);
 }
 
-/* Not timed: whether the runtime takes all of it for pinned memory, and every page of it keeps what
- * is written there. */
+/* Not timed: whether the runtime regards the memory as pinned, and every page keeps what is
+ * written. */
 static bool check_memory(char *memory, size_t bytes) {
     const char *ends[] = {memory, memory + bytes - 1};
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -80,8 +79,8 @@ static bool check_memory(char *memory, size_t bytes) {
     return right;
 }
 
-/* One sample: seconds in all, and whether the memory is right; what the library reports, where it
- * is its own memory. */
+/* Takes one sample in seconds. Clears `right` if the memory is wrong. `info` gets what the library
+ * reports. */
 static double sample_library(const pinned_options *chosen, size_t bytes, bool huge,
                              kvf_cuda_pinned_info *info, bool *right) {
     const kvf_cuda_pinned_options wanted = {
@@ -106,7 +105,7 @@ static double sample_runtime(size_t bytes, bool *right) {
     return seconds;
 }
 
-/* Returns whether all memory was as it should be. */
+/* Returns whether all memory was right. */
 static bool measure_way(const pinned_options *chosen, size_t bytes, const char *way, json_t *row) {
     enum { MOST = 1000 };
     static double seconds[MOST];
@@ -151,12 +150,12 @@ int bench_pinned_main(int argc, char **argv) {
         }
     }
     output_note(output,
-                "s_per_gib = seconds / (bytes / 2^30), medians; touch_s and register_s are "
-                "the last sample's; verified: pinned, and every page keeps what is written");
+                "s_per_gib = median_s / (bytes / 2^30); touch_s and register_s are the last "
+                "sample's; verified: pinned, and every page keeps what is written");
     device_close(&device);
     output_close(output);
     free(chosen.bytes.values);
     if (wrong > 0)
-        fail(EXIT_CHECK, "%zu kinds of memory were not as they should be", wrong);
+        fail(EXIT_CHECK, "memory of %zu rows failed verification", wrong);
     return 0;
 }

@@ -8,17 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Runs differ by so much even where their own samples hardly do. */
+/* Two runs differ by this much even if the samples within each hardly do. */
 #define LEAST_NOISE 0.02
 
 enum { MOST_KEYS = 14 };
 
-/* What makes two rows of a command's results rows of the same thing, and what is compared. */
+/* How rows of two runs of a command are matched, and which figure is compared. */
 typedef struct identity {
     const char *command;
     const char *figure;
     bool more_is_faster;
-    const char *keys[MOST_KEYS]; /* up to NULL; what a stored row has not is as null there */
+    const char *keys[MOST_KEYS]; /* ends with NULL; a key that a stored row lacks is null */
 } identity;
 
 static const identity identities[] = {
@@ -45,7 +45,7 @@ static const identity identities[] = {
      {"device_layout", "host_layout", "pattern", "block_bytes", "layer_bytes"}},
 };
 
-/* Of the context: figures are of different things where one of these differs. */
+/* Keys of the context. If one differs, the figures are not comparable as they are. */
 static const char *const circumstances[] = {
     "seed",        "trace_digest", "version",  "compiler",      "flags",   "build_type", "kernel",
     "cpu",         "cores",        "affinity", "huge_pages",    "threads", "gpu",        "driver",
@@ -61,7 +61,7 @@ static const identity *find_identity(const char *command) {
 
 /* Comparing */
 
-/* Null and not there are the same. */
+/* A missing key is null. */
 static bool same_value(const json_t *a, const json_t *b) {
     bool none_a = !a || json_is_null(a), none_b = !b || json_is_null(b);
     return none_a || none_b ? none_a == none_b : json_equal(a, b) == 1;
@@ -84,13 +84,13 @@ static json_t *find_row(const identity *of, const json_t *rows, const json_t *li
     return NULL;
 }
 
-/* NaN for what is no number above 0. */
+/* NaN unless the value is a number above 0. */
 static double figure_of(const json_t *row, const char *key) {
     double value = json_number_value(json_object_get(row, key));
     return value > 0 && isfinite(value) ? value : NAN;
 }
 
-/* NaN for what is not said. 0 can be. */
+/* NaN if unknown. 0 is allowed. */
 static double spread_of(const json_t *row) {
     const json_t *spread = json_object_get(row, "spread");
     double value = json_number_value(spread);
@@ -102,7 +102,7 @@ static double noise_of(const json_t *now, const json_t *before) {
     return isnan(noise) ? NAN : fmax(noise, LEAST_NOISE);
 }
 
-/* NULL when it cannot be told. */
+/* NULL if unknown. */
 static const char *judge(const identity *of, double ratio, double noise) {
     if (isnan(ratio) || isnan(noise))
         return NULL;
@@ -174,7 +174,7 @@ static bool add_rows(const identity *of, const json_t *now, const json_t *before
     return added;
 }
 
-/* What differs of what both say. */
+/* Lists the keys that both contexts have, with different values. */
 static bool add_differences(const json_t *now, const json_t *before, json_t *differs) {
     bool added = true;
     for (size_t i = 0; i < sizeof circumstances / sizeof circumstances[0]; i++) {
@@ -239,9 +239,9 @@ static void print_differences(const json_t *comparison, FILE *out) {
     json_object_foreach(json_object_get(comparison, "differs"), key, both) {
         fprintf(out, "WARNING: %s is ", key);
         print_text(json_array_get(both, 0), out);
-        fprintf(out, ", and was ");
+        fprintf(out, ", was ");
         print_text(json_array_get(both, 1), out);
-        fprintf(out, ": what differs may come from that\n");
+        fprintf(out, ": this may explain differences\n");
     }
 }
 
@@ -256,16 +256,16 @@ static void print_counts(const json_t *comparison, FILE *out) {
 void compare_print(const json_t *comparison, FILE *out) {
     const char *date = json_string_value(json_object_get(comparison, "date"));
     const json_t *rows = json_object_get(comparison, "rows");
-    fprintf(out, "%s beside that of %s (%s)\n",
+    fprintf(out, "%s compared with %s (%s)\n",
             json_string_value(json_object_get(comparison, "figure")),
             json_string_value(json_object_get(comparison, "file")), date ? date : "no date");
     if (json_array_size(rows) > 0)
         table_print(rows, out);
     fputc('\n', out);
     fprintf(out,
-            "ratio = now / before; noise = sqrt(spread_now^2 + spread_before^2), %.0f%% at least; "
+            "ratio = now / before; noise = sqrt(spread_now^2 + spread_before^2), at least %.0f%%; "
             "within noise: max(ratio, 1 / ratio) - 1 <= noise; unknown without both spreads. "
-            "Spreads are within a run: repeat both before believing a small difference\n",
+            "Spreads are within one run: repeat both runs before trusting a small difference\n",
             LEAST_NOISE * 100);
     print_counts(comparison, out);
     print_differences(comparison, out);

@@ -18,8 +18,8 @@
 #define COMPILER "gcc " __VERSION__
 #endif
 
-/* The value in the first line "KEY: VALUE" of one of the kernel's files that begins with `key`;
- * null where there is none. */
+/* The value of the first line "KEY: VALUE" in a file of the kernel whose key starts with `key`;
+ * null if there is none. */
 static json_t *kernel_says(const char *path, const char *key) {
     char *line = NULL;
     size_t capacity = 0;
@@ -39,7 +39,7 @@ static json_t *kernel_says(const char *path, const char *key) {
     return said ? said : json_null();
 }
 
-/* Processors of x86 have a flag for it, others say nothing. */
+/* x86 has a flag for it. Other processors do not tell. */
 static json_t *virtual_machine(void) {
     json_t *flags = kernel_says("/proc/cpuinfo", "flags");
     const char *text = json_string_value(flags);
@@ -60,7 +60,7 @@ static json_t *huge_pages(void) {
     return last ? json_stringn(first + 1, (size_t)(last - first - 1)) : json_null();
 }
 
-/* With quotes where a shell wants them. */
+/* Quotes the argument if a shell needs that. */
 static void put_argument(FILE *out, const char *text) {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
                                 "-_=+,./:@%";
@@ -77,7 +77,7 @@ static void put_argument(FILE *out, const char *text) {
     fputc('\'', out);
 }
 
-/* As it was given, but for the program's folder; null where the kernel does not say. */
+/* As given, without the program's folder; null if unknown. */
 static json_t *command_line(void) {
     char *argument = NULL, *text = NULL;
     size_t capacity = 0, size = 0;
@@ -121,12 +121,12 @@ static json_t *kernel(void) {
                              : json_null();
 }
 
-/* Whether it is the folder of a NUMA node: "node" and digits. */
+/* Whether a folder is that of a NUMA node: "node" and digits. */
 static bool is_node(const char *name) {
     return strncmp(name, "node", 4) == 0 && isdigit((unsigned char)name[4]);
 }
 
-/* Null where the kernel does not say. */
+/* Null if unknown. */
 static json_t *numa_nodes(void) {
     DIR *nodes = opendir("/sys/devices/system/node");
     json_int_t count = 0;
@@ -196,7 +196,7 @@ static void print_engine(const json_t *context, FILE *out) {
     fprintf(out, ", %s\n", text_of(context, "date"));
 }
 
-/* The link as it is, as it could be, and what it was measured to do. */
+/* The link's generation and width now and at most, and its measured speed. */
 static void print_link(const json_t *context, FILE *out) {
     json_t *limits = json_object_get(context, "link_gbps"), *limit;
     const char *direction;
@@ -207,7 +207,7 @@ static void print_link(const json_t *context, FILE *out) {
     fputc('\n', out);
 }
 
-/* "SM 1980 of 1980 MHz"; what is not known is "-". */
+/* "SM 1980 of 1980 MHz"; unknown values are left out or "-". */
 static void print_state(const json_t *context, FILE *out) {
     static const struct {
         const char *what, *now, *most, *unit;
@@ -255,5 +255,5 @@ void context_print(const json_t *context, FILE *out) {
     print_gpu(context, out);
     print_group(context, out);
     if (json_is_true(json_object_get(context, "imitated")))
-        fprintf(out, "IMITATED: these times say nothing of a machine\n");
+        fprintf(out, "IMITATED: these times are not those of a real link\n");
 }

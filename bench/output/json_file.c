@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* All of it, the caller's; NULL with errno set. One byte more than allowed shows a longer one. */
+/* The whole file; the caller frees it. NULL, with errno set, on failure. Reading one byte more than
+ * allowed detects a file that is too long. */
 static char *read_all(FILE *file, size_t *length) {
     char *text = NULL;
     size_t capacity = 0, got = 1;
@@ -25,7 +26,7 @@ static char *read_all(FILE *file, size_t *length) {
     return text;
 }
 
-/* The parser quotes what it found, which is not to reach a terminal as it is. */
+/* The parser's message quotes the file. Control characters must not reach a terminal. */
 static void make_printable(char *text) {
     for (; *text != '\0'; text++)
         *text = isprint((unsigned char)*text) ? *text : '?';

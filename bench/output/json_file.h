@@ -1,18 +1,18 @@
-/* Files of JSON, and texts in them. */
+/* Reading of JSON files. */
 #ifndef KVF_BENCH_JSON_FILE_H
 #define KVF_BENCH_JSON_FILE_H
 
 #include <jansson.h>
 #include <stddef.h>
 
-/* Longer files are not read. */
+/* Longer files are refused. */
 #define JSON_FILE_MOST_BYTES ((size_t)32 << 20)
 
-/* The value in a file, or in standard input for "-", in which no key comes twice; the caller's.
- * NULL, with "PATH: why" in `message`, when it cannot be read or is no such JSON. */
+/* Reads a file, or standard input for "-". The caller owns the value. Returns NULL, with "PATH:
+ * why" in `message`, if the file cannot be read, is not JSON or has a duplicate key. */
 json_t *json_file_read(const char *path, char *message, size_t size);
 
-/* A string; null for NULL and for what is not UTF-8, as names of files may be. */
+/* A JSON string; null for NULL and for text that is not UTF-8, which file names can be. */
 json_t *json_text(const char *text);
 
 #endif

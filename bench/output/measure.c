@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* A sample of repeated runs takes at least this long: the clock costs some 30 ns of it. */
+/* Samples of repeated runs last at least this long. Reading the clock costs some 30 ns of it. */
 #define SAMPLE_NS 100000
 
-/* The warm-up: at least one sample, and so long. A processor that was idle is slow at first. */
+/* The warm-up: at least one sample and this long. A processor that was idle starts slowly. */
 #define WARM_UP_NS 20000000
 
 static uint64_t read_clock(clockid_t clock) {
@@ -39,7 +39,7 @@ double median(double *values, size_t count) {
     return (values[(count - 1) / 2] + values[count / 2]) / 2;
 }
 
-/* The least value that `percent` of all are no larger than; `sorted` has one or more. */
+/* The smallest value that at least `percent` of all values do not exceed. `count` is at least 1. */
 static double nearest_rank(const double *sorted, size_t count, size_t percent) {
     return sorted[(count / 100 * percent + (count % 100 * percent + 99) / 100) - 1];
 }
@@ -81,7 +81,7 @@ static double repeated_sample(const measured *measured, size_t repeats) {
     return (double)time_repeats(measured, repeats) / (double)repeats;
 }
 
-/* Doubles the repeats until a sample is long enough. */
+/* Doubles the number of repeats until a sample is long enough. */
 static size_t calibrate(const measured *measured) {
     size_t repeats = 1;
     while (time_repeats(measured, repeats) < SAMPLE_NS)
@@ -89,7 +89,7 @@ static size_t calibrate(const measured *measured) {
     return repeats;
 }
 
-/* Each instance once, after it was prepared. */
+/* Prepares all instances, then times one run of each. */
 static double prepared_sample(const measured *measured, size_t repeats) {
     (void)repeats;
     for (size_t i = 0; i < measured->instances; i++)

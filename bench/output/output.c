@@ -20,7 +20,7 @@
 
 struct output {
     json_t *root, *rows; /* rows is a part of root */
-    results before;      /* what is compared with; root is NULL for nothing */
+    results before;      /* the run to compare with; root is NULL without one */
     const char *command;
     FILE *json; /* NULL: none */
     const char *json_name;
@@ -32,11 +32,10 @@ enum { KEY_JSON = 0x1000, KEY_COMPARE };
 
 static const struct argp_option options[] = {
     {"json", KEY_JSON, "FILE", 0,
-     "Write the results to FILE as JSON; - is standard output, instead of the text", 90},
+     "Write the results to FILE as JSON; - is standard output, which replaces the text", 90},
     {"compare", KEY_COMPARE, "FILE", 0,
-     "Set the results beside those that --json stored in FILE, with ratios, and say which differ "
-     "by "
-     "more than noise",
+     "Compare the results with those that --json stored in FILE: ratios, and which differ by more "
+     "than noise",
      90},
     {0},
 };
@@ -44,10 +43,10 @@ static const struct argp_option options[] = {
 static const option_rule rules[] = {
     SETS(KEY_JSON, output_options, json), SETS(KEY_COMPARE, output_options, compare), {0}};
 
-/* No command with results takes arguments. */
+/* Commands with results take no arguments. */
 static error_t parse(int key, char *argument, struct argp_state *state) {
     if (key == ARGP_KEY_ARG)
-        argp_error(state, "'%s' is one argument too many", argument);
+        argp_error(state, "unexpected argument '%s'", argument);
     return option_set(options, rules, key, argument, state);
 }
 
@@ -66,7 +65,7 @@ output *output_open(const output_options *options_given, const char *command, co
     output *opened = must_grow(NULL, 1, sizeof *opened);
     *opened = (output){.json_name = options_given->json, .command = command};
     if (options_given->compare) {
-        /* First: the new results may go to the same file. */
+        /* Read first: the new results may replace the same file. */
         char message[512];
         if (!results_read(options_given->compare, command, &opened->before, message,
                           sizeof message))
@@ -89,7 +88,7 @@ void output_begin(output *output) {
     if (output->json != stdout) {
         context_print(output_context(output), stdout);
         fputc('\n', stdout);
-        fflush(stdout); /* an error stays, and is told of in the end */
+        fflush(stdout); /* close_stdout reports an error */
     }
 }
 
@@ -155,11 +154,11 @@ static bool write_value(FILE *out, const json_t *value) {
     return json_dumpf(value, out, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9)) == 0;
 }
 
-/* A row a line, and a line for everything else, for grep and diff. */
+/* One line per row and one for everything else, for grep and diff. */
 static bool write_document(FILE *out, json_t *root) {
     const char *key, *comma = "{";
     json_t *value, *row;
-    bool written = true; /* beside what the stream knows */
+    bool written = true; /* errors that the stream does not record */
     json_object_foreach(root, key, value) {
         size_t i;
         fprintf(out, "%s\n\"%s\": ", comma, key);
@@ -185,12 +184,12 @@ static void write_json(const output *output) {
     bool written = write_document(output->json, output->root);
     if (output->json != stdout)
         written = fclose(output->json) == 0 && written;
-    /* close_stdout will tell of an error of stdout's. */
+    /* close_stdout reports an error of stdout. */
     if (!written && !(output->json == stdout && ferror(stdout)))
         fail(EXIT_CHECK, "%s: write failed: %s", name, strerror(errno));
 }
 
-/* How many rows have this key, or have it true. */
+/* The number of rows that have this key (`all`), or in which it is true. */
 static size_t count_rows(const output *output, const char *key, bool all) {
     size_t i, count = 0;
     json_t *row;
@@ -219,8 +218,8 @@ static void add_comparison(const output *output) {
 static void print_noise(const output *output) {
     size_t noisy = count_rows(output, "noisy", false);
     if (noisy > 0) {
-        printf("\nNOISY: %zu of %zu rows spread by more than %.0f%%: (p90 - p10) / median\n", noisy,
-               json_array_size(output->rows), NOISE_BOUND * 100);
+        printf("\nNOISY: %zu of %zu rows have a spread, (p90 - p10) / median, above %.0f%%\n",
+               noisy, json_array_size(output->rows), NOISE_BOUND * 100);
     }
 }
 
@@ -242,7 +241,7 @@ static void write_text(const output *output) {
         fputc('\n', stdout);
         compare_print(comparison, stdout);
     }
-    fflush(stdout); /* before what is said of it */
+    fflush(stdout); /* before messages on stderr */
 }
 
 void output_close(output *output) {
@@ -258,8 +257,8 @@ void output_close(output *output) {
     json_decref(output->rows);
     json_decref(output->root);
     free(output);
-    if (nothing_compared) /* only now: what was measured is kept */
-        fail(EXIT_USAGE, "%s: has no row of what was measured now", before_name);
+    if (nothing_compared) /* only now: the results are written */
+        fail(EXIT_USAGE, "%s: has no row that matches these results", before_name);
 }
 
 void close_stdout(void) {

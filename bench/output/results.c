@@ -16,25 +16,27 @@ static bool are_objects(const json_t *rows) {
     return true;
 }
 
-/* Of letters and spaces, and so fit to be shown. */
+/* Letters and spaces only: safe to print. */
 static bool is_command(const char *text) {
     return text && text[strspn(text, "abcdefghijklmnopqrstuvwxyz ")] == '\0';
 }
 
-/* NULL when the document will do, else what is wrong with it. */
+_Static_assert(OUTPUT_SCHEMA == 2 && RESULTS_MOST_ROWS == 10000, "as the texts below say");
+
+/* NULL for a good document, else what is wrong with it. */
 static const char *find_fault(const results *results) {
     const json_t *version = json_object_get(results->root, "schema_version");
     const json_t *compare = json_object_get(results->root, "compare");
     if (!json_is_integer(version) || !is_command(results->command))
         return "not a kvferry result: schema_version or command is missing";
     if (json_integer_value(version) != OUTPUT_SCHEMA)
-        return "written with another schema_version than this kvferry reads";
+        return "unsupported schema_version: this kvferry reads version 2";
     if (!json_is_object(results->context))
         return "not a kvferry result: the context is missing";
     if (json_array_size(results->rows) == 0)
         return "not a kvferry result: it has no rows";
     if (json_array_size(results->rows) > RESULTS_MOST_ROWS)
-        return "too many rows";
+        return "too many rows (10000 are allowed)";
     if (!are_objects(results->rows) || !are_objects(json_object_get(compare, "rows")))
         return "not a kvferry result: a row is not an object";
     return NULL;

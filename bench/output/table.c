@@ -6,7 +6,7 @@
 
 #define CELL_SIZE 64
 
-/* Four digits or so of a number, as people read them. */
+/* About four digits of a number. */
 static void format_real(double value, char *cell) {
     double size = fabs(value);
     int decimals = size == 0 || size >= 1000 ? 0 : size >= 100 ? 1 : size >= 10 ? 2 : 3;
@@ -34,7 +34,7 @@ static bool varies(const json_t *rows, const char *key) {
     return false;
 }
 
-/* A key that has the same value in all rows, and one at all. */
+/* Whether a key has the same value in all rows, and not null. */
 static bool is_constant(const json_t *rows, const char *key, const json_t *value) {
     return !json_is_null(value) && !varies(rows, key);
 }
@@ -49,7 +49,7 @@ static size_t column_width(const json_t *rows, const char *key) {
     return width;
 }
 
-/* A cell, right-aligned but for the row's first. */
+/* The first cell of a row is left-aligned, the others right-aligned. */
 static void print_cell(const char *cell, size_t width, bool first, FILE *out) {
     if (first)
         fprintf(out, "%-*s", (int)width, cell);
@@ -57,7 +57,7 @@ static void print_cell(const char *cell, size_t width, bool first, FILE *out) {
         fprintf(out, "  %*s", (int)width, cell);
 }
 
-/* The varying columns of `row`, or their names for NULL. */
+/* Prints the varying columns of `row`; for NULL their names. */
 static void print_line(const json_t *rows, json_t *row, FILE *out) {
     char cell[CELL_SIZE];
     const char *key;

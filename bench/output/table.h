@@ -1,4 +1,4 @@
-/* Rows as a table for people. */
+/* Prints rows as a text table. */
 #ifndef KVF_BENCH_TABLE_H
 #define KVF_BENCH_TABLE_H
 
@@ -6,8 +6,9 @@
 #include <stdio.h>
 
 /*
- * One row: a line for each value. Several: what is the same in all of them first, then a column for
- * each key that varies. What is null in all rows is left out. The rows have the same keys.
+ * One row: a line per value. Several rows: first a line for each key whose value all rows share,
+ * then a table with a column for each key that varies. Keys that are null in all rows are left out.
+ * All rows have the same keys.
  */
 void table_print(const json_t *rows, FILE *out);
 

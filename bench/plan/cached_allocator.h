@@ -1,5 +1,5 @@
-/* An allocator that keeps its memory, so that what is timed is the library and not the kernel's
- * handing out of fresh pages. */
+/* An allocator that reuses its memory, so that the library is timed and not the kernel's delivery
+ * of new pages. */
 #ifndef KVF_BENCH_CACHED_ALLOCATOR_H
 #define KVF_BENCH_CACHED_ALLOCATOR_H
 
@@ -7,18 +7,19 @@
 
 #include <pthread.h>
 
-#define CACHE_CLASSES 64
+#define CACHED_ALLOCATOR_CLASSES 64
 
-/* Any thread may use it. Pass &cache.allocator to the library. */
-typedef struct cache {
+/* Thread-safe. Pass &cache.allocator to the library. */
+typedef struct cached_allocator {
     kvf_allocator allocator;
     pthread_mutex_t lock;
-    void *free[CACHE_CLASSES]; /* lists of blocks of 2^class bytes, linked through their start */
-} cache;
+    void *free[CACHED_ALLOCATOR_CLASSES]; /* lists of blocks of 2^class bytes, linked through their
+                                             start */
+} cached_allocator;
 
-void cache_open(cache *cache);
+void cached_allocator_open(cached_allocator *cache);
 
-/* Everything must be given back before. */
-void cache_close(cache *cache);
+/* All memory must have been freed before. */
+void cached_allocator_close(cached_allocator *cache);
 
 #endif

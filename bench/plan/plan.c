@@ -1,4 +1,4 @@
-/* kvferry bench plan: what the bookkeeping costs. */
+/* kvferry bench plan: what bookkeeping costs. */
 #include "base/command.h"
 
 #include "base/options.h"
@@ -24,19 +24,21 @@ static const char *const id_orders[] = {
     [IDS_DENSE] = "dense", [IDS_SHUFFLED] = "shuffled", [IDS_SPARSE] = "sparse"};
 
 static const struct argp_option options[] = {
-    {"blocks", KEY_BLOCKS, "N[,N...]", 0, "Numbers of blocks (default 1024,65536)", 0},
+    {"blocks", KEY_BLOCKS, "LIST", 0, "Numbers of blocks (default 1024,65536)", 0},
     {"ids", KEY_IDS, "ORDER", 0,
-     "Block ids of assignments: dense (default), shuffled or sparse (anywhere in 64 bits)", 0},
-    {"samples", KEY_SAMPLES, "N", 0, "Samples of each median (default 101)", 0},
+     "Order of the block ids: dense (0, 1, 2, ...; default), shuffled or sparse (anywhere in 64 "
+     "bits)",
+     0},
+    {"samples", KEY_SAMPLES, "N", 0, "Samples per row (default 101)", 0},
     {0},
 };
 
 static const char doc[] =
-    "Measure hashing, assignments, plans, moves and submitting, in nanoseconds a block."
+    "Measure bookkeeping, in nanoseconds per block: hashing, assignments, plans, moves, submitting."
     "\v"
     "Each figure is the median of several samples after a warm-up. Short operations are repeated "
-    "within a sample. Assignments and moves get memory from an allocator that keeps it. Moves "
-    "are of blocks of 64 regions that merge into one; submit_background is the time inside "
+    "within a sample. Assignments and moves use an allocator that reuses its memory. Moves are of "
+    "blocks of 64 regions that merge into one. submit_background is the time inside "
     "kvf_transfer_submit.\n"
     "\n"
     "Examples:\n"
@@ -50,7 +52,7 @@ static void parse_ids(plan_options *chosen, const char *argument, const struct a
             return;
         }
     }
-    argp_error(state, "--ids: '%s' is none of dense, shuffled, sparse", argument);
+    argp_error(state, "--ids: unknown order '%s' (expected dense, shuffled or sparse)", argument);
 }
 
 static const option_rule rules[] = {
@@ -77,11 +79,11 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     }
 }
 
-/* Returns whether the operation did what it should. */
-static bool measure_op(const plan_options *chosen, const plan_op *op, plan_stage *stage,
-                       size_t blocks, json_t *row) {
-    plan_result result = plan_op_measure(op, stage, chosen->samples);
-    double tokens = (double)(blocks * PLAN_BLOCK_TOKENS);
+/* Returns whether the results were right. */
+static bool measure_op(const plan_options *chosen, const op *op, ops_bench *bench, size_t blocks,
+                       json_t *row) {
+    ops_result result = ops_measure(op, bench, chosen->samples);
+    double tokens = (double)(blocks * OPS_BLOCK_TOKENS);
     row_text(row, "op", op->name);
     row_count(row, "blocks", blocks);
     row_text(row, "ids", op->uses_ids ? id_orders[chosen->ids] : NULL);
@@ -92,20 +94,20 @@ static bool measure_op(const plan_options *chosen, const plan_op *op, plan_stage
     return result.right;
 }
 
-/* Returns how many operations went wrong. */
+/* Returns the number of operations with wrong results. */
 static size_t measure_all(const plan_options *chosen, backend *backend, output *output) {
     progress progress = {.what = "operations"};
-    size_t ops = 0, done = 0, wrong = 0;
-    while (plan_ops[ops].name)
-        ops++;
+    size_t op_count = 0, done = 0, wrong = 0;
+    while (ops[op_count].name)
+        op_count++;
     for (size_t i = 0; i < chosen->blocks.count; i++) {
         size_t blocks = (size_t)chosen->blocks.values[i];
-        plan_stage *stage = plan_stage_open(blocks, chosen->ids, backend);
-        for (size_t j = 0; j < ops; j++) {
-            progress_step(&progress, done++, ops * chosen->blocks.count);
-            wrong += !measure_op(chosen, &plan_ops[j], stage, blocks, output_row(output));
+        ops_bench *bench = ops_bench_open(blocks, chosen->ids, backend);
+        for (size_t j = 0; j < op_count; j++) {
+            progress_step(&progress, done++, op_count * chosen->blocks.count);
+            wrong += !measure_op(chosen, &ops[j], bench, blocks, output_row(output));
         }
-        plan_stage_close(stage);
+        ops_bench_close(bench);
     }
     progress_end(&progress);
     return wrong;
@@ -124,11 +126,11 @@ int bench_plan_main(int argc, char **argv) {
     output_begin(output);
     size_t wrong = measure_all(&chosen, &backend, output);
     backend_close(&backend);
-    output_note(output, "ns_per_block = median_ns / blocks; median_ns: of one run over all "
-                        "blocks; verified: what one more run left, compared");
+    output_note(output, "ns_per_block = median_ns / blocks; median_ns: of one run over all blocks; "
+                        "verified: results compared, outside the timing");
     output_close(output);
     free(chosen.blocks.values);
     if (wrong > 0)
-        fail(EXIT_CHECK, "%zu operations did not do what they should", wrong);
+        fail(EXIT_CHECK, "%zu operations had wrong results", wrong);
     return 0;
 }

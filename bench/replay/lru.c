@@ -3,12 +3,12 @@
 #include <assert.h>
 #include <stdlib.h>
 
-/* The queue is a ring of slots through `capacity`, which stands for no slot:
+/* The queue is a ring of slots. Node `capacity` is its head, not a slot:
  *
  *     capacity -> least recent -> ... -> most recent -> capacity
  *
- * A pinned slot is outside and points to itself. The table is open addressing with linear probing,
- * at most half full; its entries are slots. */
+ * A pinned slot is not in the ring and points to itself. The table maps hashes to slots, with open
+ * addressing and linear probing; it is at most half full. */
 typedef struct node {
     kvf_hash hash;
     uint32_t before, after;
@@ -58,7 +58,7 @@ void lru_destroy(lru *lru) {
     }
 }
 
-/* Where the table has the hash, or the empty entry where it would go. */
+/* The hash's index in the table, or that of the empty entry where it belongs. */
 static size_t probe(const lru *lru, kvf_hash hash) {
     size_t at = home(lru, hash);
     while (lru->table[at] != LRU_NONE && !kvf_hash_equal(lru->nodes[lru->table[at]].hash, hash))
@@ -70,7 +70,7 @@ uint32_t lru_find(const lru *lru, kvf_hash hash) {
     return lru->table[probe(lru, hash)];
 }
 
-/* Empties an entry and moves up those behind it that would no longer be found. */
+/* Removes an entry, and moves up following ones that would no longer be found. */
 static void forget(lru *lru, kvf_hash hash) {
     size_t hole = probe(lru, hash);
     size_t at = hole;

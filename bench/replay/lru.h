@@ -1,8 +1,8 @@
-/* Which slot of one tier holds which block, and which block to give up when the tier is full.
+/* Which slot of a tier holds which block, and which block to evict when the tier is full.
  *
- * Slots are 0 .. capacity - 1. A slot is free, or holds the block of one hash. Slots in use are
- * pinned, or in a queue from the least to the most recently used; a full tier gives up the front of
- * that queue. Everything follows from the calls alone, so that a replay repeats exactly.
+ * Slots are 0 .. capacity - 1. A slot is free or holds the block of one hash. Slots in use are
+ * pinned, or in a queue from the least to the most recently used; a full tier evicts the front of
+ * that queue. Results depend only on the calls, so that a replay is repeatable.
  */
 #ifndef KVF_BENCH_LRU_H
 #define KVF_BENCH_LRU_H
@@ -17,24 +17,24 @@ typedef struct lru lru;
 
 #define LRU_NONE UINT32_MAX
 
-/* `capacity` is 1 to 2^31 - 1. NULL when there is no memory. */
+/* `capacity` is 1 to 2^31 - 1. Returns NULL when memory runs out. */
 lru *lru_create(size_t capacity);
 void lru_destroy(lru *lru);
 
 /* The slot of a block, or LRU_NONE. */
 uint32_t lru_find(const lru *lru, kvf_hash hash);
 
-/* A pinned slot for a block that is not there: a free one, else that of the least recently used
- * block, which is forgotten. LRU_NONE when every slot is pinned. */
+/* Takes a slot for a block that has none, and pins it: a free slot, else that of the least recently
+ * used block, which is evicted. Returns LRU_NONE if every slot is pinned. */
 uint32_t lru_take(lru *lru, kvf_hash hash);
 
-/* Keeps a slot in use from being given up. Not for one that is pinned already. */
+/* Protects a slot in use from eviction. It must not be pinned yet. */
 void lru_pin(lru *lru, uint32_t slot);
 
-/* Makes a pinned slot the most recently used one. */
+/* Unpins a slot, which becomes the most recently used one. */
 void lru_unpin(lru *lru, uint32_t slot);
 
-/* Slots in use, now. It never falls. */
+/* The number of slots in use. It never falls. */
 size_t lru_used(const lru *lru);
 
 #endif

@@ -1,4 +1,4 @@
-/* kvferry replay: serves a trace over two tiers and says what that took. */
+/* kvferry replay: serves a request trace over two tiers, and measures the transfers. */
 #include "base/command.h"
 
 #include "output/json_file.h"
@@ -43,49 +43,52 @@ typedef struct replay_options {
 
 static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "Requests:", 1},
-    {"trace", KEY_TRACE, "FILE", 0, "Replay a trace in Mooncake's format, a JSON object a line", 1},
+    {"trace", KEY_TRACE, "FILE", 0, "Replay a trace in Mooncake's format, one JSON object per line",
+     1},
     {"synthetic", KEY_SYNTHETIC, NULL, 0,
      "Replay made-up requests with the statistics of Mooncake's conversation trace", 1},
-    {"seed", KEY_SEED, "N", 0, "Make them up from this number (default 1)", 1},
+    {"seed", KEY_SEED, "N", 0, "Seed of the made-up requests (default 1)", 1},
     {"requests", KEY_REQUESTS, "N", 0,
-     "Replay N requests (default: all of the trace, 12031 made-up ones)", 1},
+     "Number of requests (default: the whole trace, or 12031 made-up ones)", 1},
     {NULL, 0, NULL, 0, "Tiers:", 2},
     {"device-blocks", KEY_DEVICE_BLOCKS, "N", 0,
-     "Blocks of the device tier (default 8192); 0 for as many as needed", 2},
+     "Blocks of the device tier (default 8192; 0: as many as the trace needs)", 2},
     {"host-blocks", KEY_HOST_BLOCKS, "N", 0,
-     "Blocks of the host tier; 0, the default, for as many as needed", 2},
-    {"block-bytes", KEY_BLOCK_BYTES, "BYTES", 0, "Bytes of a block in all (default 8K)", 2},
+     "Blocks of the host tier (default 0: as many as the trace needs)", 2},
+    {"block-bytes", KEY_BLOCK_BYTES, "N", 0, "Bytes of a whole block (default 8K)", 2},
     {"block-tokens", KEY_BLOCK_TOKENS, "N", 0, "Tokens of a block (default 512)", 2},
     {"regions", KEY_REGIONS, "N", 0,
-     "Pieces of a block on the device, in a buffer each; divides the bytes (default 8)", 2},
+     "Regions of a block on the device, each in a buffer of its own; must divide --block-bytes "
+     "(default 8)",
+     2},
     {NULL, 0, NULL, 0, "Engine and checks:", 80},
-    {"integrity", KEY_INTEGRITY, NULL, 0, "Let the library keep checksums of the host tier", 82},
-    {"no-verify", KEY_NO_VERIFY, NULL, 0, "Do not check every byte that was moved", 82},
+    {"integrity", KEY_INTEGRITY, NULL, 0,
+     "Have the library keep checksums of the host tier's blocks", 82},
+    {"no-verify", KEY_NO_VERIFY, NULL, 0, "Do not poison and check destinations", 82},
     {NULL, 0, NULL, 0, "Output:", 90},
     {0},
 };
 
 static const char doc[] =
-    "Serve the requests of a trace, one after the other, over a device and a host tier."
-    "\v"
-    "Each request is hashed block by block. The longest prefix that either tier has is a hit; "
-    "what only the host has is onboarded, the rest is computed (here: filled with a pattern), and "
-    "what the host lacks is offloaded. Full tiers give up the least recently used blocks. A prompt "
-    "longer than a tier is served in parts; a block is a hit if it is there when its part comes "
-    "up.\n"
+    "Serve the requests of a trace, one after the other, over a device and a host tier.\v"
+    "Each prompt is hashed block by block. The longest prefix that the tiers hold is a hit. Blocks "
+    "of it that only the host has are onboarded, the other blocks are computed (here: filled with "
+    "a pattern), and blocks that the host lacks are offloaded. Full tiers evict the least recently "
+    "used blocks. A prompt longer than a tier is served in parts; a block is a hit if a tier holds "
+    "it when its part is served.\n"
     "\n"
-    "Unless told not to, every destination is poisoned before a transfer and compared byte by byte "
-    "after it; the exit code is 1 if any differs.\n"
+    "Unless --no-verify is given, every destination is poisoned before a transfer and compared "
+    "byte by byte after it. The exit status is 1 if any byte differs.\n"
     "\n"
     "Trace format:\n"
-    "One JSON object a line, as in the traces of Mooncake's FAST'25 release:\n"
+    "One JSON object per line, as in the traces of Mooncake's FAST'25 release:\n"
     "\n"
-    "  {\"timestamp\": 0, \"input_length\": 900, \"output_length\": 5, \"hash_ids\": [1, 2]}\n"
+    "  {\"timestamp\": 0, \"input_length\": 500, \"output_length\": 5, \"hash_ids\": [7]}\n"
     "\n"
-    "hash_ids has an integer of 0 or more for each block of the prompt, in order; requests whose "
-    "lists begin alike share that prefix. The other three keys are ignored; where present they "
-    "must be numbers of 0 or more. Further keys are ignored too. Anything else, such as an empty "
-    "line or a repeated key, is refused with the number of its line.\n"
+    "hash_ids has an integer of at least 0 for each block of the prompt, in order. Requests whose "
+    "lists start alike share that prefix. The other three keys are optional; they must be numbers "
+    "of at least 0, and are ignored. Further keys are ignored too. Anything else, such as an empty "
+    "line or a duplicate key, is an error that names the line.\n"
     "\n"
     "Examples:\n"
     "  kvferry replay --synthetic\n"
@@ -108,10 +111,10 @@ static const option_rule rules[] = {
 
 static void finish(replay_options *chosen, struct argp_state *state) {
     if ((chosen->trace != NULL) == chosen->synthetic)
-        argp_error(state, "give either --trace or --synthetic");
+        argp_error(state, "give --trace or --synthetic, not both");
     if (chosen->block_bytes % chosen->server.regions != 0) {
-        argp_error(state, "--block-bytes: %zu is no multiple of %zu regions", chosen->block_bytes,
-                   chosen->server.regions);
+        argp_error(state, "--block-bytes: %zu is not a multiple of --regions (%zu)",
+                   chosen->block_bytes, chosen->server.regions);
     }
     chosen->server.region_bytes = chosen->block_bytes / chosen->server.regions;
 }
@@ -146,7 +149,7 @@ static void read_trace(const char *name, trace *out) {
     fclose(file);
 }
 
-/* Tiers that are to hold everything get one block for each that there is. */
+/* A size of 0 becomes the number of distinct blocks. */
 static void size_tiers(const trace *trace, server_options *server) {
     size_t distinct = trace_distinct(trace);
     size_t needed = distinct > 0 ? distinct : 1;
@@ -154,7 +157,7 @@ static void size_tiers(const trace *trace, server_options *server) {
     server->host_blocks = server->host_blocks > 0 ? server->host_blocks : needed;
 }
 
-/* Serves everything; returns how many seconds that took. */
+/* Serves all requests. Returns the seconds that took. */
 static double serve(server *server, const trace *trace) {
     progress progress = {.what = "requests"};
     uint64_t start = clock_ns();
@@ -186,7 +189,7 @@ static void fill_row(json_t *row, server *server, const server_options *options,
     size_t transfers;
     double *latencies = server_latencies(server, &transfers);
     summary summary = summarize(latencies, transfers);
-    summary.spread = NAN; /* transfers differ, and that is no noise */
+    summary.spread = NAN; /* transfers differ in size, which is not noise */
     row_count(row, "requests", counts->requests);
     row_count(row, "blocks", counts->blocks);
     row_count(row, "device_hits", counts->device_hits);
@@ -233,15 +236,15 @@ static int run(const replay_options *chosen, const trace *trace) {
     fill_row(row, server, &options_sized, seconds);
     row_flag(row, "imitated", backend.imitated);
     row_text(row, "engine", backend.type->name);
-    output_note(output, "onboard_gbps, offload_gbps: bytes / time from submit to completion, "
-                        "over all transfers; 10^9 bytes/s");
+    output_note(output, "onboard_gbps, offload_gbps: bytes / time from submit to completion, over "
+                        "all transfers; 10^9 bytes/s");
     uint64_t corrupt = server_get_counts(server)->corrupt_blocks;
     server_close(server);
     backend_conclude(&backend, output_context(output));
     backend_close(&backend);
     output_close(output);
     if (corrupt > 0)
-        fail(EXIT_CHECK, "%llu blocks did not arrive as they were", (unsigned long long)corrupt);
+        fail(EXIT_CHECK, "%llu blocks did not arrive intact", (unsigned long long)corrupt);
     return 0;
 }
 

@@ -7,18 +7,18 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* Where a block of a prompt comes from. In this order in most prompts, since a full tier gives up
- * the ends of prompts before their beginnings. */
+/* Where a block of a prompt comes from. In most prompts in this order, since a full tier evicts the
+ * ends of prompts before their starts. */
 typedef enum source {
     FROM_DEVICE,
     FROM_HOST,
-    FROM_COSTS, /* computed */
+    FROM_COMPUTE, /* computed */
 } source;
 
-/* A stretch of a prompt over which both assignments are of their form, assigned and then pending:
+/* A stretch of a prompt in which, on both tiers, assigned blocks precede pending ones:
  *
- *     device   | FROM_DEVICE | FROM_HOST FROM_MODEL |     source never falls
- *     host     | there             | missing        |     missing never falls
+ *     device   | FROM_DEVICE | FROM_HOST FROM_COMPUTE |     source never falls
+ *     host     | present     | missing                |     missing never falls
  *
  * Nearly always the whole prompt. */
 typedef struct stretch {
@@ -37,8 +37,8 @@ struct server {
     double *latencies;
     size_t latency_count, latency_capacity;
 
-    /* The prompt at hand, and [chunk] of what is served of it at a time. A chunk is never more than
-     * a tier holds, so that all its blocks can be kept in both while it is served. */
+    /* The current prompt, and [chunk] entries for the part of it that is served at a time. A chunk
+     * fits in either tier, so that both can hold all its blocks while it is served. */
     uint32_t *tokens;
     size_t token_capacity;
     size_t chunk;
@@ -130,7 +130,7 @@ double *server_latencies(server *server, size_t *count) {
     return server->latencies;
 }
 
-/* Gives every id its own made-up tokens, and hashes them. */
+/* Makes up tokens for every id, and hashes them. */
 static void hash_prompt(server *server, const uint64_t *ids, size_t count) {
     kvf_error error = {0};
     size_t block = server->options.block_tokens;
@@ -149,9 +149,9 @@ static void hash_prompt(server *server, const uint64_t *ids, size_t count) {
          "hashing");
 }
 
-/* Pins what is there and says where the others come from. Hits end with the first block that
- * neither tier has; blocks behind it that happen to be there keep their slots, but count as
- * computed. `prefix` tells whether all blocks before were hits. */
+/* Pins the blocks that the tiers hold, and sets where each block comes from. Hits end with the
+ * first block that neither tier holds; later blocks that a tier holds keep their slots but count as
+ * computed. `prefix`: whether all blocks before the chunk were hits. */
 static bool look_up(server *server, size_t count, bool prefix) {
     for (size_t i = 0; i < count; i++) {
         uint32_t device = lru_find(server->device_blocks, server->hashes[i]);
@@ -161,7 +161,7 @@ static bool look_up(server *server, size_t count, bool prefix) {
         if (host != LRU_NONE)
             lru_pin(server->host_blocks, host);
         prefix = prefix && (device != LRU_NONE || host != LRU_NONE);
-        server->sources[i] = !prefix ? FROM_COSTS : device != LRU_NONE ? FROM_DEVICE : FROM_HOST;
+        server->sources[i] = !prefix ? FROM_COMPUTE : device != LRU_NONE ? FROM_DEVICE : FROM_HOST;
         server->missing[i] = host == LRU_NONE;
         server->device_ids[i] = device;
         server->host_ids[i] = host;
@@ -169,7 +169,8 @@ static bool look_up(server *server, size_t count, bool prefix) {
     return prefix;
 }
 
-/* Slots for what is not there. All that is, is pinned, and a chunk fits: there always is one. */
+/* Takes slots for missing blocks. There always is one: a chunk fits, and only its blocks are
+ * pinned. */
 static void take_slots(server *server, size_t count) {
     for (size_t i = 0; i < count; i++) {
         if (server->device_ids[i] == LRU_NONE)
@@ -179,7 +180,7 @@ static void take_slots(server *server, size_t count) {
     }
 }
 
-/* The last block of a prompt first, so that it leaves before what it cannot do without. */
+/* The last block of a prompt first: it is then evicted before the prefix that it needs. */
 static void release_slots(server *server, size_t count) {
     for (size_t i = count; i-- > 0;) {
         lru_unpin(server->device_blocks, (uint32_t)server->device_ids[i]);
@@ -187,22 +188,22 @@ static void release_slots(server *server, size_t count) {
     }
 }
 
-/* Assignments over `count` slots at a position, of which the first `there` have their content. */
-static kvf_assignments *track(const uint64_t *ids, const kvf_hash *hashes, size_t there,
-                              size_t count, uint64_t position) {
+/* Assignments of `count` slots from a position on; the first `present` hold their content. */
+static kvf_assignments *make_assignments(const uint64_t *ids, const kvf_hash *hashes,
+                                         size_t present, size_t count, uint64_t position) {
     kvf_assignments_options options = {.offset = position};
     kvf_assignments *assignments = NULL;
     kvf_error error = {0};
-    must(kvf_assignments_create(&options, &assignments, &error), &error,
-         "making an assignments object");
-    must(kvf_assignments_extend_assigned(assignments, ids, hashes, there, &error), &error,
-         "tracking");
-    must(kvf_assignments_extend_block_ids(assignments, ids, count, &error), &error, "tracking");
+    must(kvf_assignments_create(&options, &assignments, &error), &error, "making assignments");
+    must(kvf_assignments_extend_assigned(assignments, ids, hashes, present, &error), &error,
+         "assigning blocks");
+    must(kvf_assignments_extend_block_ids(assignments, ids, count, &error), &error,
+         "assigning blocks");
     return assignments;
 }
 
-/* Cuts the chunk into stretches and makes their assignments; returns how many. */
-static size_t make_assignments(server *server, size_t count, uint64_t position) {
+/* Cuts the chunk into stretches and makes their assignments. Returns the number of stretches. */
+static size_t make_stretches(server *server, size_t count, uint64_t position) {
     size_t stretches = 0;
     for (size_t first = 0, end; first < count; first = end) {
         size_t on_device = 0, on_host = 0;
@@ -216,16 +217,16 @@ static size_t make_assignments(server *server, size_t count, uint64_t position) 
         server->stretches[stretches++] = (stretch){
             .first = first,
             .count = end - first,
-            .device = track(server->device_ids + first, server->hashes + first, on_device,
-                            end - first, position + first),
-            .host = track(server->host_ids + first, server->hashes + first, on_host, end - first,
-                          position + first),
+            .device = make_assignments(server->device_ids + first, server->hashes + first,
+                                       on_device, end - first, position + first),
+            .host = make_assignments(server->host_ids + first, server->hashes + first, on_host,
+                                     end - first, position + first),
         };
     }
     return stretches;
 }
 
-static void drop_assignments(server *server, size_t stretches) {
+static void drop_stretches(server *server, size_t stretches) {
     for (size_t i = 0; i < stretches; i++) {
         kvf_assignments_destroy(server->stretches[i].device);
         kvf_assignments_destroy(server->stretches[i].host);
@@ -241,12 +242,12 @@ static void record_latency(server *server, uint64_t ns) {
     server->latencies[server->latency_count++] = (double)ns / 1000;
 }
 
-/* What one bound transfer did. */
+/* The result of one bound transfer. */
 typedef struct moved {
     uint64_t blocks, bytes, ns;
 } moved;
 
-/* Moves `pairs`, to the end. */
+/* Moves `pairs`, and waits for the end. */
 static moved move(server *server, const store *src, const store *dst, size_t pairs) {
     kvf_error error = {0};
     kvf_bound *bound = NULL;
@@ -270,7 +271,8 @@ static moved move(server *server, const store *src, const store *dst, size_t pai
     return moved;
 }
 
-/* Collects the slots and seeds of the chunk's blocks that `wanted` picks; returns how many. */
+/* Collects the slots and seeds of the chunk's blocks that `wanted` accepts. Returns their number.
+ */
 static size_t pick(server *server, size_t count, const uint64_t *slots,
                    bool (*wanted)(const struct server *server, size_t index)) {
     size_t picked = 0;
@@ -289,14 +291,14 @@ static bool to_onboard(const server *server, size_t index) {
 }
 
 static bool to_compute(const server *server, size_t index) {
-    return server->sources[index] == FROM_COSTS;
+    return server->sources[index] == FROM_COMPUTE;
 }
 
 static bool to_offload(const server *server, size_t index) {
     return server->missing[index];
 }
 
-/* Of the blocks picked last, which were the only ones to go to `dst`. */
+/* Moves the blocks picked last, and verifies them. No other blocks move to `dst`. */
 static moved move_verified(server *server, const store *src, const store *dst, size_t pairs,
                            size_t picked) {
     const backend_type *type = server->backend->type;
@@ -322,7 +324,7 @@ static void onboard(server *server, size_t count, size_t stretches) {
         size_t hits = 0;
         for (size_t j = 0; j < stretch->count; j++)
             hits += to_onboard(server, stretch->first + j);
-        if (hits > 0) { /* 0 would mean all */
+        if (hits > 0) { /* a max_blocks of 0 would mean all */
             server->pairs[pairs++] =
                 (kvf_pair){.src = stretch->host, .dst = stretch->device, .max_blocks = hits};
         }
@@ -364,13 +366,13 @@ static void count_hits(server *server, size_t count) {
     for (size_t i = 0; i < count; i++) {
         server->counts.device_hits += server->sources[i] == FROM_DEVICE;
         server->counts.host_hits += server->sources[i] == FROM_HOST;
-        server->counts.computed += server->sources[i] == FROM_COSTS;
+        server->counts.computed += server->sources[i] == FROM_COMPUTE;
     }
     server->counts.blocks += count;
 }
 
-/* A prompt longer than a tier is served in chunks, each in slots that earlier ones may have left. A
- * block is a hit when it is there once its chunk comes up. */
+/* A prompt longer than a tier is served in chunks. A chunk may evict earlier ones, and a block is a
+ * hit if a tier holds it when its chunk is served. */
 void server_serve(server *server, const uint64_t *ids, size_t count) {
     bool prefix = true;
     hash_prompt(server, ids, count);
@@ -380,11 +382,11 @@ void server_serve(server *server, const uint64_t *ids, size_t count) {
         prefix = look_up(server, length, prefix);
         take_slots(server, length);
         count_hits(server, length);
-        size_t stretches = make_assignments(server, length, first);
+        size_t stretches = make_stretches(server, length, first);
         onboard(server, length, stretches);
         compute(server, length, stretches);
         offload(server, length, stretches);
-        drop_assignments(server, stretches);
+        drop_stretches(server, stretches);
         release_slots(server, length);
     }
     server->counts.requests++;

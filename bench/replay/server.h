@@ -1,9 +1,9 @@
-/* A small server of prompts over two tiers: what a runtime does with kvferry, but for the model.
+/* Serves prompts over two tiers: what a runtime does with kvferry, without a model.
  *
- * For each request: tokens, hashes, the longest prefix that either tier has; onboard what only the
- * host has, compute the rest, offload what the host lacks; full tiers give up what was least
- * recently used. A request is served to its end before the next one, so that what happens follows
- * from the requests alone and never from time.
+ * For each request: make tokens, hash them, look up the longest prefix that the tiers hold, onboard
+ * what only the host has, compute the rest, offload what the host lacks. Full tiers evict the least
+ * recently used blocks. Each request ends before the next one starts, so that results depend only
+ * on the requests, not on time.
  */
 #ifndef KVF_BENCH_SERVER_H
 #define KVF_BENCH_SERVER_H
@@ -13,7 +13,7 @@
 typedef struct server server;
 
 typedef struct server_options {
-    size_t device_blocks, host_blocks; /* capacities, 1 or more */
+    size_t device_blocks, host_blocks; /* capacities, at least 1 */
     size_t regions, region_bytes;      /* of each block, see store_spec */
     size_t block_tokens;
     bool integrity, verify;
@@ -24,7 +24,7 @@ typedef struct server_counts {
     uint64_t device_hits, host_hits, computed; /* add up to blocks */
     uint64_t onboarded, offloaded;             /* blocks moved */
     uint64_t onboard_bytes, offload_bytes, boxes;
-    uint64_t onboard_ns, offload_ns; /* submit to completion, in all */
+    uint64_t onboard_ns, offload_ns; /* submit to completion, over all transfers */
     uint64_t verified_blocks, corrupt_blocks;
 } server_counts;
 
@@ -32,12 +32,12 @@ typedef struct server_counts {
 server *server_open(backend *backend, const server_options *options);
 void server_close(server *server);
 
-/* Serves a prompt of one block for each id. Ends the program when a transfer fails. */
+/* Serves a prompt with one block per id. Ends the program if a transfer fails. */
 void server_serve(server *server, const uint64_t *ids, size_t count);
 
 const server_counts *server_get_counts(const server *server);
 
-/* Microseconds that each transfer took, `count` of them. The caller may sort them. */
+/* The microseconds of each of `count` transfers. The caller may sort them. */
 double *server_latencies(server *server, size_t *count);
 
 #endif

@@ -1,20 +1,20 @@
 /* Modelled on the conversation trace of the Mooncake FAST'25 trace release (repository
  * kvcache-ai/Mooncake, FAST25-release/traces/conversation_trace.jsonl, Apache-2.0), one hour of a
  * production service: 12,031 requests, 288,500 prompt blocks of 512 tokens, 2 to 247 a request and
- * 24 on average, 182,790 of them different; 105,710 blocks (36.64 %) are prefix hits when nothing
- * is ever evicted. What was taken from it:
+ * 24 on average, 182,790 of them distinct; 105,710 blocks (36.64 %) are prefix hits if nothing is
+ * evicted. The model of it:
  *
- *  - Every prompt begins with the same block (the system prompt).
- *  - 61.3 % of the requests share no more than that: they open a conversation.
- *  - 38.7 % continue an earlier request. In 82 % of these the earlier prompt is there but for its
- *    last, partial block, in 3 % it is there whole, and in 15 % it is cut somewhere, oftener near
- *    its front (median a fifth to a quarter, mean a third: the square of a uniform number).
- *  - How many blocks are new, and how many requests ago the earlier one came, are drawn from the
- *    quantiles below, in straight lines between them.
+ *  - Every prompt starts with the same block (the system prompt).
+ *  - 61.3 % of the requests share only that block: they open a conversation.
+ *  - 38.7 % continue an earlier request. 82 % of these contain the earlier prompt without its last,
+ *    partial block, 3 % contain all of it, and in 15 % it is cut somewhere, more often near its
+ * start (median a fifth to a quarter, mean a third: the square of a uniform number).
+ *  - The number of new blocks, and how many requests ago the earlier one came, are drawn from the
+ *    quantiles below, interpolated linearly.
  *
- * Twenty seeds gave 286,300 blocks and 36.0 % hits on average, the farthest of them 299,200 blocks
- * and 34.2 % or 38.0 %.
- * All in integers, so that no mathematics library can make a difference.
+ * Twenty seeds gave 286,300 blocks and 36.0 % hits on average; the extremes were 299,200 blocks,
+ * and 34.2 % and 38.0 % hits. Only integers are used, so that results do not depend on a maths
+ * library.
  */
 #include "replay/synthetic.h"
 
@@ -49,7 +49,7 @@ static size_t draw(const quantile *quantiles, uint64_t *state) {
     return (size_t)(quantiles[0].value + rise * (at - from) / width);
 }
 
-/* Copies the shared part of an earlier request's ids; returns its length. */
+/* Copies the shared part of an earlier request's ids. Returns its length. */
 static size_t continue_earlier(const trace *trace, uint64_t *state, uint64_t *ids) {
     size_t ago = draw(requests_ago, state);
     size_t earlier = ago <= trace->requests ? trace->requests - ago

@@ -15,7 +15,7 @@ typedef struct line {
     size_t length, capacity;
 } line;
 
-/* Where the reader is, and what to say when it must stop. */
+/* The reader's position, and its error message. */
 typedef struct reader {
     FILE *in;
     const char *name;
@@ -39,7 +39,7 @@ static bool refuse_key(const reader *reader, const char *key, const char *what) 
     return refuse(reader, text);
 }
 
-/* Makes room for one more. */
+/* Grows an array to at least `needed` elements. */
 static void *room(void *block, size_t *capacity, size_t needed, size_t size) {
     if (needed <= *capacity)
         return block;
@@ -58,7 +58,7 @@ void trace_append(trace *trace, const uint64_t *ids, size_t count) {
     trace->starts[trace->requests] = trace->blocks;
 }
 
-/* Reads up to a newline, which is dropped. false at the end and for a line that is too long. */
+/* Reads a line, without its newline. Returns false at the end and for a line that is too long. */
 static bool read_line(reader *reader) {
     line *line = &reader->line;
     int c = getc_unlocked(reader->in);
@@ -67,7 +67,7 @@ static bool read_line(reader *reader) {
         return false;
     for (; c != EOF && c != '\n'; c = getc_unlocked(reader->in)) {
         if (line->length == TRACE_MAX_LINE)
-            return refuse(reader, "line is too long");
+            return refuse(reader, "line is too long (at most 16M bytes)");
         line->text = room(line->text, &line->capacity, line->length + 1, 1);
         line->text[line->length++] = (char)c;
     }
@@ -76,7 +76,7 @@ static bool read_line(reader *reader) {
     return true;
 }
 
-/* Times and lengths are not used, but a line that has them wrong is not what it claims to be. */
+/* Times and lengths are not used, but wrong ones show that the file is not a trace. */
 static bool check_number(const reader *reader, const json_t *request, const char *key) {
     const json_t *value = json_object_get(request, key);
     if (!value || (json_is_number(value) && json_number_value(value) >= 0))
@@ -89,14 +89,15 @@ static bool read_ids(reader *reader, const json_t *list, trace *out) {
     if (!json_is_array(list))
         return refuse_key(reader, "hash_ids", !list ? "is missing" : "is not a list");
     if (count > TRACE_MAX_BLOCKS)
-        return refuse_key(reader, "hash_ids", "is too long");
+        return refuse_key(reader, "hash_ids", "is too long (at most 2^20 blocks)");
     reader->ids = must_grow(reader->ids, count, sizeof *reader->ids);
     for (size_t i = 0; i < count; i++) {
         const json_t *id = json_array_get(list, i);
         char key[48];
         if (!json_is_integer(id) || json_integer_value(id) < 0) {
             snprintf(key, sizeof key, "hash_ids[%zu]", i);
-            return refuse_key(reader, key, json_is_integer(id) ? "is negative" : "is no integer");
+            return refuse_key(reader, key,
+                              json_is_integer(id) ? "is negative" : "is not an integer");
         }
         reader->ids[i] = (uint64_t)json_integer_value(id);
     }

@@ -1,8 +1,8 @@
-/* Request traces: which prompt blocks each request has.
+/* Request traces: the prompt blocks of each request.
  *
- * The format is that of the Mooncake FAST'25 trace release (kvcache-ai/Mooncake): a JSON object a
- * line, of which `hash_ids` counts here, one id for each block of the prompt in order. Equal ids at
- * equal places behind equal ids are a shared prefix.
+ * The format is that of the Mooncake FAST'25 trace release (kvcache-ai/Mooncake): one JSON object
+ * per line. Only `hash_ids` matters here: one id for each block of the prompt, in order. Requests
+ * whose lists start alike share that prefix.
  */
 #ifndef KVF_BENCH_TRACE_H
 #define KVF_BENCH_TRACE_H
@@ -12,37 +12,38 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* Request i has the ids [starts[i]] .. [starts[i + 1] - 1]. Zero-initialise for an empty one. */
+/* Request i has ids[starts[i]] .. ids[starts[i + 1] - 1]. Zero-initialise for an empty trace. */
 typedef struct trace {
     uint64_t *ids;
-    size_t *starts; /* [requests + 1]; NULL while there are none */
+    size_t *starts; /* [requests + 1]; NULL without requests */
     size_t requests, blocks;
-    uint64_t digest; /* XXH64 of the bytes that were read, with seed 0; 0 for no such */
+    uint64_t digest; /* XXH64 (seed 0) of the bytes that trace_read has read */
     size_t id_capacity, start_capacity;
 } trace;
 
-/* Bounds of what a reader takes: a line's bytes, and a request's blocks. */
+/* Limits of trace_read: bytes per line, and blocks per request. */
 #define TRACE_MAX_LINE   ((size_t)16 << 20)
 #define TRACE_MAX_BLOCKS ((size_t)1 << 20)
 
 /*
- * Reads a whole trace into `out`, which is empty before. Strict: each line is one object with a
- * list `hash_ids` of integers that are 0 or more; `timestamp`, `input_length` and `output_length`
- * are numbers of 0 or more where present; other keys are ignored. On failure, false and
- * "NAME:LINE: what" in `message`; `out` holds what came before and is to be freed all the same.
+ * Reads a whole trace into `out`, which must be empty. Strict: each line is one object with a list
+ * `hash_ids` of integers of at least 0; `timestamp`, `input_length` and `output_length` are
+ * optional numbers of at least 0; other keys are ignored. On failure returns false, with
+ * "NAME:LINE: why" in `message`; `out` then holds the requests before that line. Free it in any
+ * case.
  */
 bool trace_read(FILE *in, const char *name, trace *out, char *message, size_t size);
 
 /* Appends a request. */
 void trace_append(trace *trace, const uint64_t *ids, size_t count);
 
-/* Keeps the first `requests` requests, if there are more. */
+/* Keeps only the first `requests` requests. */
 void trace_truncate(trace *trace, size_t requests);
 
-/* The ids of a request; `count` gets how many. */
+/* The ids of a request. `count` gets their number. */
 const uint64_t *trace_request(const trace *trace, size_t request, size_t *count);
 
-/* How many different blocks there are, a block being its id and all ids before it. */
+/* The number of distinct blocks. A block is identified by its id and all ids before it. */
 size_t trace_distinct(const trace *trace);
 
 void trace_free(trace *trace);

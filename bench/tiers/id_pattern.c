@@ -34,12 +34,12 @@ bool id_pattern_parse(const char *text, id_pattern *pattern) {
     return true;
 }
 
-void option_pattern(const struct argp_state *state, const char *option, const char *text,
-                    id_pattern *pattern) {
+void id_pattern_option(const struct argp_state *state, const char *option, const char *text,
+                       id_pattern *pattern) {
     if (!id_pattern_parse(text, pattern)) {
         argp_error(state,
-                   "--%s: unknown pattern '%s' (contiguous, run:K, stride:K or random, with K from "
-                   "1 to %d)",
+                   "--%s: unknown pattern '%s' (expected contiguous, run:K, stride:K or random, K "
+                   "from 1 to %d)",
                    option, text, MAX_STEP);
     }
 }
@@ -48,7 +48,7 @@ size_t id_pattern_blocks(const id_pattern *pattern, size_t count) {
     return pattern->kind == PATTERN_STRIDE ? count * pattern->step : count;
 }
 
-/* Runs of `step` ids that count up, the runs in random order. */
+/* Runs of `step` consecutive ids, with the runs in random order. */
 static void fill_runs(uint64_t *ids, size_t count, size_t step, uint64_t seed) {
     size_t runs = (count + step - 1) / step;
     uint64_t state = seed;
@@ -66,7 +66,7 @@ uint64_t *id_pattern_make(const id_pattern *pattern, size_t count, uint64_t seed
     uint64_t *ids = must_grow(NULL, count, sizeof *ids);
     size_t step = pattern->kind == PATTERN_STRIDE ? pattern->step : 1;
     if (pattern->kind == PATTERN_RUN || pattern->kind == PATTERN_RANDOM) {
-        fill_runs(ids, count, pattern->step, seed); /* random: runs of one */
+        fill_runs(ids, count, pattern->step, seed); /* random: runs of 1 */
         return ids;
     }
     for (size_t i = 0; i < count; i++)

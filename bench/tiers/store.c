@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Region buffers begin at pages, as allocators of a device give them. */
+/* Region buffers start at pages, as device allocators return them. */
 #define PAGE ((size_t)4096)
 
 struct arrangement {
@@ -18,7 +18,7 @@ struct arrangement {
 static size_t times(size_t a, size_t b) {
     size_t product;
     if (__builtin_mul_overflow(a, b, &product))
-        fail(EXIT_USAGE, "%zu x %zu bytes are more than there can be", a, b);
+        fail(EXIT_USAGE, "%zu x %zu bytes exceed the address space", a, b);
     return product;
 }
 
@@ -44,7 +44,7 @@ static size_t per_region_bytes(const kvf_shape *shape) {
     return times(region_buffer_bytes(shape), shape->layers * shape->parts);
 }
 
-/* The buffers of all regions, one behind the other in `buffer`. */
+/* The buffers of all regions, one after the other in `buffer`. */
 static kvf_buffer *cut(const kvf_shape *shape, kvf_buffer buffer) {
     size_t count = shape->layers * shape->parts;
     size_t bytes = region_buffer_bytes(shape);
@@ -62,8 +62,8 @@ static kvf_status make_per_region(const kvf_shape *shape, kvf_buffer buffer, kvf
     return status;
 }
 
-/* The recommended layout for what a layout of the shape moves to and from, wherever that lies:
- * `buffer`, seen as whole blocks, stands in for it. */
+/* The layout that the library recommends as the partner of a layout of this shape. The partner's
+ * addresses do not matter: a contiguous layout of `buffer` stands in for it. */
 static kvf_status recommend(const kvf_shape *shape, kvf_layout_use use, kvf_buffer buffer,
                             kvf_layout **out, kvf_error *error) {
     kvf_layout *other = NULL;
@@ -113,7 +113,7 @@ void store_open(store *store, backend *backend, const store_spec *spec) {
         fail(EXIT_CHECK, "out of memory for a tier of %zu bytes", store->bytes);
     kvf_buffer buffer = {.base = store->memory, .bytes = store->bytes};
     must(spec->arrangement->make(&shape, buffer, &store->layout, &error), &error,
-         "laying out a tier");
+         "making a layout");
     const kvf_layout *layouts[] = {store->layout};
     kvf_tier_options options = {
         .layouts = layouts,

@@ -1,14 +1,14 @@
-/* A tier with memory of its own, in one of the layouts the tool knows. */
+/* A tier with its own memory, in one of the tool's layouts. */
 #ifndef KVF_BENCH_STORE_H
 #define KVF_BENCH_STORE_H
 
 #include "engines/backend.h"
 
-/* A way to lay blocks out, by name. */
+/* A named way to lay out blocks. */
 typedef struct arrangement arrangement;
 
-/* What a store is to hold. Blocks have `regions` pieces of `region_bytes`: K and V of regions / 2
- * layers, or for an odd number the only part of as many layers. */
+/* The contents of a store. Each block has `regions` pieces of `region_bytes` bytes: K and V of
+ * regions / 2 layers, or for an odd number the only part of as many layers. */
 typedef struct store_spec {
     size_t blocks, regions, region_bytes;
     side side;
@@ -25,13 +25,12 @@ typedef struct store {
     kvf_tier *tier;
 } store;
 
-/* "region": a buffer for every region, as runtimes have on the device; for the host "whole" and
- * "layer" (those that the library recommends), "contiguous", "page_first". NULL for another name.
- */
+/* "region": one buffer per region, as runtimes have on the device. For the host: "whole" and
+ * "layer" (recommended by the library), "contiguous" and "page_first". NULL for an unknown name. */
 const arrangement *arrangement_find(const char *name);
 const char *arrangement_name(const arrangement *arrangement);
 
-/* Ends the program when it cannot be had. */
+/* Allocates the memory and creates the tier. Ends the program on failure. */
 void store_open(store *store, backend *backend, const store_spec *spec);
 void store_close(store *store);
 

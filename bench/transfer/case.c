@@ -6,25 +6,26 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* The computation is to run for so many times the transfer, and no less than this. */
+/* The computation lasts so many times as long as the transfer, and at least COMPUTE_NS. */
 #define COMPUTE_TIMES 4
 #define COMPUTE_NS    5e6
 #define MOST_UNITS    256
 
-/* The samples of one strategy, [samples] each. */
+/* The samples of one strategy, in nanoseconds, [samples] each. */
 typedef struct series {
     kvf_submit_options options;
-    double *times, *submits, *cpus, *opposing, *layers, *blocks, *alone, *beside;
-    double *transfers_beside; /* [transfer_beside_count] */
-    size_t transfer_beside_count;
+    double *times, *submits, *cpus, *opposing, *layers, *blocks, *compute_alone,
+        *compute_overlapped;
+    double *transfers_overlapped; /* [transfers_overlapped_count] */
+    size_t transfers_overlapped_count;
 } series;
 
-/* Everything of a case while it is measured. */
+/* A case that is being measured. */
 typedef struct bench {
     backend *backend;
     const transfer_case *chosen;
-    tier_pair tier_pair, back;
-    opposing *opposing; /* over `back`; NULL unless both ways */
+    tier_pair pair, back;
+    opposing *opposing; /* over `back`; NULL unless both_ways */
     double *links;      /* [ways][samples] */
     unsigned ways;
     size_t units; /* of the computation */
@@ -45,26 +46,32 @@ static void open_series(const bench *bench, series *series, unsigned strategy) {
         .opposing = series_values(bench),
         .layers = series_values(bench),
         .blocks = series_values(bench),
-        .alone = series_values(bench),
-        .beside = series_values(bench),
+        .compute_alone = series_values(bench),
+        .compute_overlapped = series_values(bench),
     };
 }
 
 static void close_series(series *series) {
-    double *all[] = {series->times,    series->submits, series->cpus,
-                     series->opposing, series->layers,  series->blocks,
-                     series->alone,    series->beside,  series->transfers_beside};
+    double *all[] = {series->times,
+                     series->submits,
+                     series->cpus,
+                     series->opposing,
+                     series->layers,
+                     series->blocks,
+                     series->compute_alone,
+                     series->compute_overlapped,
+                     series->transfers_overlapped};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         free(all[i]);
 }
 
 static void open_bench(bench *bench) {
     const transfer_case *chosen = bench->chosen;
-    tier_pair_open(&bench->tier_pair, bench->backend, &chosen->tier_pair);
+    tier_pair_open(&bench->pair, bench->backend, &chosen->pair);
     if (chosen->both_ways) {
-        tier_pair_spec back = chosen->tier_pair;
-        back.direction.src = chosen->tier_pair.direction.dst;
-        back.direction.dst = chosen->tier_pair.direction.src;
+        tier_pair_spec back = chosen->pair;
+        back.direction.src = chosen->pair.direction.dst;
+        back.direction.dst = chosen->pair.direction.src;
         tier_pair_open(&bench->back, bench->backend, &back);
         bench->opposing = opposing_open(&bench->back);
     }
@@ -73,7 +80,7 @@ static void open_bench(bench *bench) {
     bench->series = must_grow(NULL, chosen->strategy_count, sizeof *bench->series);
     for (size_t i = 0; i < chosen->strategy_count; i++) {
         open_series(bench, &bench->series[i], chosen->strategies[i]);
-        bench->results[i] = (transfer_result){.bytes = bench->tier_pair.bytes};
+        bench->results[i] = (transfer_result){.bytes = bench->pair.bytes};
     }
 }
 
@@ -82,39 +89,39 @@ static void close_bench(bench *bench) {
         opposing_close(bench->opposing);
         tier_pair_close(&bench->back);
     }
-    tier_pair_close(&bench->tier_pair);
+    tier_pair_close(&bench->pair);
     for (size_t i = 0; i < bench->chosen->strategy_count; i++)
         close_series(&bench->series[i]);
     free(bench->series);
     free(bench->links);
 }
 
-/* Every timed copy begins with the destination poisoned, the link's own as well: what is in the
- * caches is the same for both. */
+/* Poisons the destination before every timed copy, including those of the link, so that CPU caches
+ * hold the same for both. */
 static void poison(bench *bench, size_t count) {
     if (bench->chosen->verify)
-        tier_pair_poison(&bench->tier_pair, count);
+        tier_pair_poison(&bench->pair, count);
     if (bench->chosen->verify && bench->opposing)
         tier_pair_poison(&bench->back, bench->back.count);
 }
 
-/* `back` is only looked at when something went that way. */
+/* `back`: whether anything moved in the opposite direction. */
 static void check(bench *bench, size_t strategy, size_t count, bool back) {
     size_t *corrupt = &bench->results[strategy].corrupt_blocks;
     if (bench->chosen->verify)
-        *corrupt += tier_pair_check(&bench->tier_pair, count);
+        *corrupt += tier_pair_check(&bench->pair, count);
     if (bench->chosen->verify && back)
         *corrupt += tier_pair_check(&bench->back, bench->back.count);
 }
 
 static void sample_link(bench *bench, size_t sample) {
     for (unsigned way = 0; way < bench->ways; way++) {
-        poison(bench, bench->tier_pair.count);
+        poison(bench, bench->pair.count);
         link_copy copy = {
-            .direction = &bench->chosen->tier_pair.direction,
-            .dst = bench->tier_pair.dst.memory,
-            .src = bench->tier_pair.src.memory,
-            .bytes = (size_t)bench->tier_pair.bytes,
+            .direction = &bench->chosen->pair.direction,
+            .dst = bench->pair.dst.memory,
+            .src = bench->pair.src.memory,
+            .bytes = (size_t)bench->pair.bytes,
             .way = way,
             .opposed = bench->chosen->both_ways,
         };
@@ -141,13 +148,12 @@ static void wait(const bench *bench, kvf_transfer *transfer) {
     must(status, &error, "transfer failed");
 }
 
-/* The transfer itself, to its end, and what went the other way meanwhile. */
+/* Times the transfer, and measures what moved in the opposite direction during it. */
 static void time_transfer(bench *bench, size_t strategy, size_t sample) {
     series *series = &bench->series[strategy];
     uint64_t cpu = cpu_ns();
     uint64_t start = clock_ns();
-    kvf_transfer *transfer =
-        tier_pair_submit(&bench->tier_pair, bench->tier_pair.count, &series->options);
+    kvf_transfer *transfer = tier_pair_submit(&bench->pair, bench->pair.count, &series->options);
     uint64_t submitted = clock_ns();
     wait(bench, transfer);
     uint64_t end = clock_ns();
@@ -161,75 +167,74 @@ static void time_transfer(bench *bench, size_t strategy, size_t sample) {
 
 static void sample_transfer(bench *bench, size_t strategy, size_t sample) {
     series *series = &bench->series[strategy];
-    poison(bench, bench->tier_pair.count);
+    poison(bench, bench->pair.count);
     if (bench->opposing)
         opposing_begin(bench->opposing, &series->options);
     time_transfer(bench, strategy, sample);
-    check(bench, strategy, bench->tier_pair.count, bench->opposing != NULL);
+    check(bench, strategy, bench->pair.count, bench->opposing != NULL);
 }
 
-/* How long the first layer takes to be there when layers are moved in order. */
+/* Times the arrival of the first layer when layers move in order. */
 static void sample_layer(bench *bench, size_t strategy, size_t sample) {
     series *series = &bench->series[strategy];
     kvf_submit_options options = series->options;
     kvf_error error = {0};
     options.by_layer = true;
-    poison(bench, bench->tier_pair.count);
+    poison(bench, bench->pair.count);
     uint64_t start = clock_ns();
-    kvf_transfer *transfer = tier_pair_submit(&bench->tier_pair, bench->tier_pair.count, &options);
+    kvf_transfer *transfer = tier_pair_submit(&bench->pair, bench->pair.count, &options);
     kvf_status status = KVF_ERR_TIMEOUT;
     while (status == KVF_ERR_TIMEOUT)
         status = kvf_transfer_wait_layer(transfer, 0, bench->chosen->poll ? 0 : -1, &error);
     must(status, &error, "transfer failed");
     series->layers[sample] = (double)(clock_ns() - start);
     tier_pair_finish(transfer);
-    check(bench, strategy, bench->tier_pair.count, false);
+    check(bench, strategy, bench->pair.count, false);
 }
 
 static void sample_block(bench *bench, size_t strategy, size_t sample) {
     series *series = &bench->series[strategy];
     poison(bench, 1);
     uint64_t start = clock_ns();
-    kvf_transfer *transfer = tier_pair_submit(&bench->tier_pair, 1, &series->options);
+    kvf_transfer *transfer = tier_pair_submit(&bench->pair, 1, &series->options);
     wait(bench, transfer);
     series->blocks[sample] = (double)(clock_ns() - start);
     kvf_transfer_release(transfer);
     check(bench, strategy, 1, false);
 }
 
-static void add_beside(series *series, double ns) {
-    size_t count = series->transfer_beside_count;
+static void add_overlapped(series *series, double ns) {
+    size_t count = series->transfers_overlapped_count;
     if ((count & (count - 1)) == 0) { /* full at 0, 1, 2, 4, ... */
-        series->transfers_beside =
-            must_grow(series->transfers_beside, count > 0 ? 2 * count : 1, sizeof(double));
+        series->transfers_overlapped =
+            must_grow(series->transfers_overlapped, count > 0 ? 2 * count : 1, sizeof(double));
     }
-    series->transfers_beside[series->transfer_beside_count++] = ns;
+    series->transfers_overlapped[series->transfers_overlapped_count++] = ns;
 }
 
-/* The computation alone, then with one transfer behind the other until it ends. A transfer counts
- * when the computation outlasts it. */
+/* Times the computation alone, then with transfers one after the other until it ends. A transfer
+ * counts if the computation outlasts it. */
 static void sample_compute(bench *bench, size_t strategy, size_t sample) {
     const computation *computation = bench->backend->type->computation;
     series *series = &bench->series[strategy];
     computation->begin(bench->backend, bench->units);
-    series->alone[sample] = computation->end(bench->backend);
-    poison(bench, bench->tier_pair.count);
+    series->compute_alone[sample] = computation->end(bench->backend);
+    poison(bench, bench->pair.count);
     computation->begin(bench->backend, bench->units);
     bool running = true;
     while (running) {
         uint64_t start = clock_ns();
-        tier_pair_finish(
-            tier_pair_submit(&bench->tier_pair, bench->tier_pair.count, &series->options));
+        tier_pair_finish(tier_pair_submit(&bench->pair, bench->pair.count, &series->options));
         uint64_t end = clock_ns();
         running = computation->running(bench->backend);
         if (running)
-            add_beside(series, (double)(end - start));
+            add_overlapped(series, (double)(end - start));
     }
-    series->beside[sample] = computation->end(bench->backend);
-    check(bench, strategy, bench->tier_pair.count, false);
+    series->compute_overlapped[sample] = computation->end(bench->backend);
+    check(bench, strategy, bench->pair.count, false);
 }
 
-/* So many units that the slowest of the transfers fits in several times. */
+/* Chooses the units so that the computation lasts several times as long as the slowest transfer. */
 static void choose_units(bench *bench) {
     const computation *computation = bench->backend->type->computation;
     double slowest = 0;
@@ -243,8 +248,8 @@ static void choose_units(bench *bench) {
     bench->units = units < MOST_UNITS ? (size_t)units : MOST_UNITS;
 }
 
-/* Another begins each time, and the order is reversed every other time: none always comes after the
- * same one. */
+/* Strategies start in turn, in reversed order every other time, so that none always follows the
+ * same other. */
 static size_t whose_turn(size_t turn, size_t sample, size_t count) {
     size_t side = sample % 2 == 0 ? turn : count - 1 - turn;
     return (side + sample / 2) % count;
@@ -265,7 +270,7 @@ static void take_samples(bench *bench, size_t sample) {
     }
 }
 
-/* The best way's median. */
+/* The median of the fastest way. */
 static double best_link(bench *bench) {
     size_t samples = bench->chosen->samples;
     double best = INFINITY;
@@ -288,9 +293,11 @@ static void conclude(const bench *bench, size_t strategy, double link_ns) {
     result->opposing_gbps = chosen->both_ways ? median(series->opposing, samples) : NAN;
     result->first_layer_ns = chosen->latency ? median(series->layers, samples) : NAN;
     result->first_block_ns = chosen->latency ? median(series->blocks, samples) : NAN;
-    result->compute_alone_ns = chosen->compute ? median(series->alone, samples) : NAN;
-    result->compute_beside_ns = chosen->compute ? median(series->beside, samples) : NAN;
-    result->beside_ns = median(series->transfers_beside, series->transfer_beside_count);
+    result->compute_alone_ns = chosen->compute ? median(series->compute_alone, samples) : NAN;
+    result->compute_overlapped_ns =
+        chosen->compute ? median(series->compute_overlapped, samples) : NAN;
+    result->overlapped_ns =
+        median(series->transfers_overlapped, series->transfers_overlapped_count);
 }
 
 void transfer_case_run(backend *backend, const transfer_case *chosen, transfer_result *results) {

@@ -9,31 +9,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* At a time, one behind the other, so that the link never waits for the next submit. */
+/* Transfers in flight, one queued after the other, so that the link never waits for a submit. */
 enum { DEPTH = 2 };
 
 typedef enum stage {
     RESTING,
-    WANTED,  /* to begin */
+    WANTED,  /* asked to start */
     RUNNING, /* at least one was submitted */
     ENDING,
     CLOSING,
 } stage;
 
-/* A transfer on its way. */
+/* A transfer in flight. */
 typedef struct flight {
     kvf_transfer *transfer; /* NULL: none */
     uint64_t submitted;
-    _Atomic uint64_t ended; /* set by whichever thread notices it */
+    _Atomic uint64_t ended; /* set by the thread that notices it */
 } flight;
 
-/* When a transfer had the link: not before the one in front of it was over. */
+/* When a transfer had the link: from the end of the previous one. */
 typedef struct turn {
     uint64_t begin, end;
 } turn;
 
 struct opposing {
-    tier_pair *tier_pair;
+    tier_pair *pair;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -77,7 +77,7 @@ static void submit(opposing *opposing, flight *flight) {
     options.user = flight;
     atomic_store(&flight->ended, 0);
     flight->submitted = clock_ns();
-    flight->transfer = tier_pair_submit(opposing->tier_pair, opposing->tier_pair->count, &options);
+    flight->transfer = tier_pair_submit(opposing->pair, opposing->pair->count, &options);
 }
 
 static void add_turn(opposing *opposing, uint64_t submitted, uint64_t end) {
@@ -95,7 +95,7 @@ static void finish(opposing *opposing, flight *flight) {
         return;
     tier_pair_finish(flight->transfer);
     flight->transfer = NULL;
-    while (atomic_load(&flight->ended) == 0) /* the other thread is about to say it */
+    while (atomic_load(&flight->ended) == 0) /* another thread is about to set it */
         sched_yield();
     add_turn(opposing, flight->submitted, atomic_load(&flight->ended));
 }
@@ -125,9 +125,9 @@ static void *work(void *argument) {
     }
 }
 
-opposing *opposing_open(tier_pair *tier_pair) {
+opposing *opposing_open(tier_pair *pair) {
     opposing *opened = must_grow(NULL, 1, sizeof *opened);
-    *opened = (opposing){.tier_pair = tier_pair, .stage = RESTING};
+    *opened = (opposing){.pair = pair, .stage = RESTING};
     pthread_mutex_init(&opened->lock, NULL);
     pthread_cond_init(&opened->changed, NULL);
     int failed = pthread_create(&opened->thread, NULL, work, opened);
@@ -157,5 +157,5 @@ double opposing_end(opposing *opposing, uint64_t from, uint64_t to) {
     wait_while(opposing, ENDING);
     for (size_t i = 0; i < opposing->count; i++)
         turns += part_within(opposing->turns[i].begin, opposing->turns[i].end, from, to);
-    return turns * (double)opposing->tier_pair->bytes / (double)(to - from);
+    return turns * (double)opposing->pair->bytes / (double)(to - from);
 }

@@ -1,4 +1,4 @@
-/* Transfers the other way, without end: what a measured transfer has against it. */
+/* Continuous transfers in the opposite direction, to measure a transfer against. */
 #ifndef KVF_BENCH_OPPOSING_H
 #define KVF_BENCH_OPPOSING_H
 
@@ -6,16 +6,15 @@
 
 typedef struct opposing opposing;
 
-/* A thread for it, which waits. The pair of tiers and the options of its submits must outlive it.
- */
-opposing *opposing_open(tier_pair *tier_pair);
+/* Starts a thread, which waits for opposing_begin. `pair` must outlive it. */
+opposing *opposing_open(tier_pair *pair);
 void opposing_close(opposing *opposing);
 
-/* Begins; on return the first transfer is submitted. The options are read until the end. */
+/* Starts transfers; on return the first one is submitted. `options` is read until opposing_end. */
 void opposing_begin(opposing *opposing, const kvf_submit_options *options);
 
-/* Lets what was submitted finish and returns 10^9 bytes/s over [from, to), of clock_ns. A transfer
- * only partly inside counts in proportion. */
+/* Waits for the submitted transfers, and returns their 10^9 bytes/s over [from, to), times of
+ * clock_ns. A transfer only partly inside counts in proportion. */
 double opposing_end(opposing *opposing, uint64_t from, uint64_t to);
 
 #endif

@@ -26,43 +26,43 @@ enum {
 };
 
 static const struct argp_option options[] = {
-    {NULL, 0, NULL, 0, "What to copy (a LIST gives a row for each combination):", 1},
+    {NULL, 0, NULL, 0, "What to transfer (a LIST gives a row per combination):", 1},
     {"direction", KEY_DIRECTION, "LIST", 0,
      "Directions of the engine (default: its first; host has h2h, cuda has h2d and d2h)", 1},
     {"fragment-bytes", KEY_FRAGMENT_BYTES, "LIST", 0,
-     "Bytes of a block in one region (default 4K,64K,1M)", 1},
+     "Bytes of a fragment, the part of a block in one region (default 4K,64K,1M)", 1},
     {"count", KEY_COUNT, "LIST", 0,
-     "Fragments, made whole blocks (default: as many as --bytes hold)", 1},
-    {"bytes", KEY_BYTES, "N", 0, "Bytes in all where --count is not given (default 128M)", 1},
+     "Fragments, rounded up to whole blocks (default: as many as fit in --bytes)", 1},
+    {"bytes", KEY_BYTES, "N", 0, "Total bytes, without --count (default 128M)", 1},
     {"pattern", KEY_PATTERN, "LIST", 0,
-     "How block ids of the device side advance: contiguous, run:K (runs of K in random order), "
-     "stride:K, random (default contiguous,run:8,stride:2,random)",
+     "How block ids advance on the device side: contiguous, run:K (runs of K ids in random order), "
+     "stride:K or random (default contiguous,run:8,stride:2,random)",
      1},
-    {"host-pattern", KEY_HOST_PATTERN, "LIST", 0,
-     "How block ids of the host side advance, as --pattern (default contiguous)", 1},
-    {"regions", KEY_REGIONS, "LIST", 0, "Regions of a block (default 8)", 1},
+    {"host-pattern", KEY_HOST_PATTERN, "LIST", 0, "The same for the host side (default contiguous)",
+     1},
+    {"regions", KEY_REGIONS, "LIST", 0, "Regions per block (default 8)", 1},
     {"host-layout", KEY_HOST_LAYOUT, "LIST", 0,
-     "Layouts of the host side: whole and layer (the library's recommendations), contiguous, "
+     "Layouts of the host side: whole and layer (recommended by the library), contiguous, "
      "page_first, region (as on the device) (default whole)",
      1},
-    {NULL, 0, NULL, 0, "How:", 2},
+    {NULL, 0, NULL, 0, "How to transfer it:", 2},
     {"strategy", KEY_STRATEGY, "LIST", 0,
-     "Ways of copying, taken in turn: auto (the default), loop, batch, kernel, staged; or all", 2},
+     "Strategies, measured in turn: auto (default), loop, batch, kernel, staged, or all", 2},
     {"both-ways", KEY_BOTH_WAYS, NULL, 0,
-     "Measure against transfers of the same kind the other way, all the time", 2},
+     "Measure during transfers of the same kind in the opposite direction", 2},
     {"compute", KEY_COMPUTE, NULL, 0,
-     "Measure during a computation as well: a matrix product of cuBLAS, or a simple kernel where "
-     "cuBLAS cannot be loaded",
+     "Also measure during a computation: a matrix product of cuBLAS, or a simple kernel if cuBLAS "
+     "cannot be loaded",
      2},
-    {"latency", KEY_LATENCY, NULL, 0, "Measure the first layer's and a single block's time as well",
-     2},
-    {"poll", KEY_POLL, NULL, 0, "Wait for transfers by polling, without ever resting", 2},
+    {"latency", KEY_LATENCY, NULL, 0, "Also time the first layer and a single block", 2},
+    {"poll", KEY_POLL, NULL, 0, "Poll transfers without sleeping", 2},
     {NULL, 0, NULL, 0, "Engine and checks:", 80},
-    {"samples", KEY_SAMPLES, "N", 0, "Samples of each median (default 11); a p99 takes 100", 82},
+    {"samples", KEY_SAMPLES, "N", 0, "Samples per row (default 11; p99 needs 100)", 82},
     {"seconds", KEY_SECONDS, "N", 0,
-     "Begin no combination after this time; the context says how many were left out", 82},
+     "Start no combination after N seconds; the context counts those left out (default: no limit)",
+     82},
     {"link-bytes", KEY_LINK_BYTES, "N", 0,
-     "Memory on each side for the large copies that tell a GPU's link (default 256M)", 82},
+     "Bytes on each side of the large copies that measure a GPU's link (default 256M)", 82},
     {"no-verify", KEY_NO_VERIFY, NULL, 0, "Do not poison and check destinations", 82},
     {NULL, 0, NULL, 0, "Output:", 90},
     {0},
@@ -71,10 +71,10 @@ static const struct argp_option options[] = {
 static const char doc[] =
     "Measure transfers, from submit to completion."
     "\v"
-    "Blocks lie in a buffer for each region on the device side and in the host layout on the "
-    "other; on either side a pattern rules their ids. Destinations are poisoned before each sample "
-    "and compared byte by byte after it. link_gbps is the machine's own best copy, taken in turn "
-    "with the samples: on the host one of the same total, of a GPU's link large pinned copies.\n"
+    "The device side has one buffer per region, the host side the layout of --host-layout. "
+    "Destinations are poisoned before each sample and compared byte by byte after it. link_gbps is "
+    "the fastest plain copy, taken in turn with the samples: memcpy of the same total on engine "
+    "host, large copies of pinned memory on engine cuda.\n"
     "\n"
     "Examples:\n"
     "  kvferry bench transfer\n"
@@ -83,7 +83,7 @@ static const char doc[] =
     "  kvferry bench transfer --engine cuda --direction h2d,d2h --strategy all\n"
     "  kvferry bench transfer --engine cuda --direction h2d --both-ways --compute\n";
 
-/* Looking names up */
+/* Looking up names */
 
 static const direction *find_direction(const backend_type *type, const char *name) {
     for (const direction *d = type->directions; d->name; d++)
@@ -100,7 +100,7 @@ static void find_directions(transfer_options *chosen, const struct argp_state *s
     for (size_t i = 0; i < chosen->directions.count; i++) {
         chosen->found[i] = find_direction(type, chosen->directions.names[i]);
         if (!chosen->found[i]) {
-            argp_error(state, "--direction: engine %s has no '%s'", type->name,
+            argp_error(state, "--direction: engine %s has no direction '%s'", type->name,
                        chosen->directions.names[i]);
         }
     }
@@ -112,7 +112,7 @@ static void add_strategy(transfer_options *chosen, unsigned number) {
     chosen->strategy_numbers[chosen->strategy_count++] = number;
 }
 
-/* Adds the strategy of that name, or all for "all"; false when there is none. */
+/* Adds the strategy of that name, or all for "all". Returns false if there is none. */
 static bool find_strategy(transfer_options *chosen, const backend_type *type, const char *name) {
     bool found = false;
     for (unsigned i = 0; type->strategies && type->strategies[i]; i++) {
@@ -130,7 +130,7 @@ static void find_strategies(transfer_options *chosen, const struct argp_state *s
         add_strategy(chosen, 0);
     for (size_t i = 0; i < chosen->strategies.count; i++) {
         if (!find_strategy(chosen, type, chosen->strategies.names[i])) {
-            argp_error(state, "--strategy: engine %s has no '%s'", type->name,
+            argp_error(state, "--strategy: engine %s has no strategy '%s'", type->name,
                        chosen->strategies.names[i]);
         }
     }
@@ -140,7 +140,7 @@ static void check_patterns(const char *option, const name_list *list,
                            const struct argp_state *state) {
     id_pattern pattern;
     for (size_t i = 0; i < list->count; i++)
-        option_pattern(state, option, list->names[i], &pattern);
+        id_pattern_option(state, option, list->names[i], &pattern);
 }
 
 static void check(const transfer_options *chosen, const struct argp_state *state) {
@@ -149,11 +149,14 @@ static void check(const transfer_options *chosen, const struct argp_state *state
     check_patterns("host-pattern", &chosen->host_patterns, state);
     for (size_t i = 0; i < chosen->host_layouts.count; i++)
         if (!arrangement_find(chosen->host_layouts.names[i]))
-            argp_error(state, "--host-layout: '%s' is no layout", chosen->host_layouts.names[i]);
+            argp_error(state,
+                       "--host-layout: unknown layout '%s' (expected whole, layer, contiguous, "
+                       "page_first or region)",
+                       chosen->host_layouts.names[i]);
     if (chosen->common.compute && !type->computation)
-        argp_error(state, "--compute: engine %s has no computation", type->name);
+        argp_error(state, "--compute needs engine cuda");
     if (chosen->common.compute && chosen->common.both_ways)
-        argp_error(state, "--compute and --both-ways are measured one at a time");
+        argp_error(state, "--compute and --both-ways are mutually exclusive");
 }
 
 /* Parsing */
@@ -234,7 +237,7 @@ void transfer_options_free(transfer_options *chosen) {
 
 /* Cells */
 
-/* The next list's part of a cell's number. */
+/* Takes the next list's index from a cell's number. */
 static size_t take(size_t *number, size_t count) {
     size_t at = *number % count;
     *number /= count;
@@ -254,21 +257,21 @@ size_t transfer_options_cells(const transfer_options *chosen) {
 
 transfer_case transfer_options_cell(const transfer_options *chosen, size_t number) {
     transfer_case cell = chosen->common;
-    tier_pair_spec *tier_pair = &cell.tier_pair;
-    id_pattern_parse(take_name(&number, &chosen->patterns), &tier_pair->pattern);
-    id_pattern_parse(take_name(&number, &chosen->host_patterns), &tier_pair->host_pattern);
+    tier_pair_spec *pair = &cell.pair;
+    id_pattern_parse(take_name(&number, &chosen->patterns), &pair->pattern);
+    id_pattern_parse(take_name(&number, &chosen->host_patterns), &pair->host_pattern);
     uint64_t fragments = 0;
     if (chosen->counts.count > 0)
         fragments = chosen->counts.values[take(&number, chosen->counts.count)];
-    tier_pair->fragment_bytes =
+    pair->fragment_bytes =
         (size_t)chosen->fragment_bytes.values[take(&number, chosen->fragment_bytes.count)];
-    tier_pair->regions = (size_t)chosen->regions.values[take(&number, chosen->regions.count)];
-    tier_pair->host_layout = arrangement_find(take_name(&number, &chosen->host_layouts));
-    tier_pair->direction = *chosen->found[take(&number, chosen->directions.count)];
+    pair->regions = (size_t)chosen->regions.values[take(&number, chosen->regions.count)];
+    pair->host_layout = arrangement_find(take_name(&number, &chosen->host_layouts));
+    pair->direction = *chosen->found[take(&number, chosen->directions.count)];
     if (fragments == 0)
-        fragments = chosen->bytes / tier_pair->fragment_bytes;
-    tier_pair->blocks = (size_t)fragments / tier_pair->regions;
-    tier_pair->blocks += tier_pair->blocks == 0 || fragments % tier_pair->regions != 0;
+        fragments = chosen->bytes / pair->fragment_bytes;
+    pair->blocks = (size_t)fragments / pair->regions;
+    pair->blocks += pair->blocks == 0 || fragments % pair->regions != 0;
     cell.strategies = chosen->strategy_numbers;
     cell.strategy_count = chosen->strategy_count;
     return cell;

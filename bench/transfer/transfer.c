@@ -1,4 +1,4 @@
-/* kvferry bench transfer: copies, beside the machine's own best. */
+/* kvferry bench transfer: transfers, compared with the machine's fastest plain copy. */
 #include "base/command.h"
 
 #include "output/measure.h"
@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* What belongs to all rows. */
+/* What all rows share. */
 typedef struct run {
     const transfer_options *chosen;
     backend backend;
@@ -23,14 +23,14 @@ static double gbps(uint64_t bytes, double ns) {
 
 static void fill_case(const run *run, const transfer_case *one, json_t *row) {
     row_text(row, "engine", run->backend.type->name);
-    row_text(row, "direction", one->tier_pair.direction.name);
-    row_count(row, "fragment_bytes", one->tier_pair.fragment_bytes);
-    row_count(row, "fragments", one->tier_pair.blocks * one->tier_pair.regions);
-    row_count(row, "blocks", one->tier_pair.blocks);
-    row_count(row, "regions", one->tier_pair.regions);
-    row_text(row, "host_layout", arrangement_name(one->tier_pair.host_layout));
-    row_text(row, "pattern", one->tier_pair.pattern.name);
-    row_text(row, "host_pattern", one->tier_pair.host_pattern.name);
+    row_text(row, "direction", one->pair.direction.name);
+    row_count(row, "fragment_bytes", one->pair.fragment_bytes);
+    row_count(row, "fragments", one->pair.blocks * one->pair.regions);
+    row_count(row, "blocks", one->pair.blocks);
+    row_count(row, "regions", one->pair.regions);
+    row_text(row, "host_layout", arrangement_name(one->pair.host_layout));
+    row_text(row, "pattern", one->pair.pattern.name);
+    row_text(row, "host_pattern", one->pair.host_pattern.name);
     row_flag(row, "both_ways", one->both_ways);
     row_flag(row, "polled", one->poll);
 }
@@ -51,9 +51,10 @@ static void fill_speed(const transfer_result *result, json_t *row) {
 static void fill_costs(const transfer_case *one, const transfer_result *result, json_t *row) {
     row_real(row, "predicted_us", result->moved_by.predicted_us);
     double error = result->ns.median / 1000 / result->moved_by.predicted_us - 1;
-    row_real(row, "prediction_error", one->both_ways ? NAN : error); /* of a link that is free */
+    row_real(row, "prediction_error",
+             one->both_ways ? NAN : error); /* predictions are for an idle link */
     row_real(row, "submit_us", result->submit_ns / 1000);
-    row_real(row, "submit_ns_per_block", result->submit_ns / (double)one->tier_pair.blocks);
+    row_real(row, "submit_ns_per_block", result->submit_ns / (double)one->pair.blocks);
     row_real(row, "cpu_us", result->cpu_ns / 1000);
     row_real(row, "first_layer_us", result->first_layer_ns / 1000);
     row_real(row, "first_block_us", result->first_block_ns / 1000);
@@ -62,8 +63,8 @@ static void fill_costs(const transfer_case *one, const transfer_result *result, 
 static void fill_compute(const run *run, const transfer_result *result, json_t *row) {
     row_text(row, "compute", run->computation);
     row_real(row, "compute_us", result->compute_alone_ns / 1000);
-    row_real(row, "compute_slowdown", result->compute_beside_ns / result->compute_alone_ns);
-    row_real(row, "transfer_slowdown", result->beside_ns / result->ns.median);
+    row_real(row, "compute_slowdown", result->compute_overlapped_ns / result->compute_alone_ns);
+    row_real(row, "transfer_slowdown", result->overlapped_ns / result->ns.median);
 }
 
 static void fill_row(const run *run, const transfer_case *one, size_t at,
@@ -79,7 +80,7 @@ static void fill_row(const run *run, const transfer_case *one, size_t at,
     row_verified(row, one->verify, result->corrupt_blocks == 0);
 }
 
-/* The engine's own choice (strategy 0) beside the best of those that were forced. */
+/* Compares the engine's own choice (strategy 0) with the best forced strategy. */
 static void compare(const transfer_case *one, const transfer_result *results, json_t **rows) {
     double best = INFINITY;
     for (size_t i = 0; i < one->strategy_count; i++)
@@ -90,7 +91,7 @@ static void compare(const transfer_case *one, const transfer_result *results, js
     }
 }
 
-/* Measures one cell; returns how many blocks were corrupt. */
+/* Measures one cell. Returns the number of corrupt blocks. */
 static size_t measure_cell(run *run, const transfer_case *one, output *output) {
     size_t corrupt = 0;
     transfer_result *results = must_grow(NULL, one->strategy_count, sizeof *results);
@@ -107,7 +108,7 @@ static size_t measure_cell(run *run, const transfer_case *one, output *output) {
     return corrupt;
 }
 
-/* Until all are measured or the time is up; what is left out is in the context. */
+/* Measures cells until the time is up. The context counts those left out. */
 static size_t measure_cells(run *run, output *output) {
     progress progress = {.what = "combinations"};
     size_t corrupt = 0;
@@ -123,8 +124,8 @@ static size_t measure_cells(run *run, output *output) {
     progress_end(&progress);
     row_count(output_context(output), "left_out", cells - done);
     if (done < cells) {
-        fprintf(stderr, "kvferry: %zu of %zu combinations left out: the time is up\n", cells - done,
-                cells);
+        fprintf(stderr, "kvferry: %zu of %zu combinations left out: --seconds have passed\n",
+                cells - done, cells);
     }
     return corrupt;
 }
@@ -135,19 +136,19 @@ static void note_formulas(const transfer_options *chosen, const backend *backend
     output_note(output, backend->type->link_formula);
     output_note(output, chosen->common.poll
                             ? "polled: transfers were polled without sleeping"
-                            : "waited: by kvf_transfer_wait, which naps; use --poll to poll");
+                            : "waited: by kvf_transfer_wait, which may sleep; --poll avoids that");
     if (chosen->common.both_ways) {
-        output_note(output, "opposing_gbps: bytes moved the other way between a transfer's submit "
-                            "and its end; a transfer only partly inside counts in proportion");
+        output_note(output,
+                    "opposing_gbps: bytes moved in the opposite direction from a transfer's "
+                    "submit to its end; transfers partly inside count in proportion");
     }
     if (backend->type->strategies) {
         output_note(output, "prediction_error = median_us / predicted_us - 1; of_best_forced = "
-                            "median_us of the best strategy that was forced / that of auto");
+                            "median_us of the best forced strategy / that of auto");
     }
     if (chosen->common.compute) {
-        output_note(output,
-                    "compute_slowdown: the computation's time with transfers one behind the other "
-                    "/ alone; transfer_slowdown: likewise, of transfers that it outlasts");
+        output_note(output, "compute_slowdown = the computation's time during transfers / alone; "
+                            "transfer_slowdown = a transfer's time during the computation / alone");
     }
 }
 
@@ -170,6 +171,6 @@ int bench_transfer_main(int argc, char **argv) {
     output_close(output);
     transfer_options_free(&chosen);
     if (corrupt > 0)
-        fail(EXIT_CHECK, "%zu blocks did not arrive as they were", corrupt);
+        fail(EXIT_CHECK, "%zu blocks did not arrive intact", corrupt);
     return 0;
 }

@@ -82,7 +82,7 @@ has context.config.block_bytes NUMBER '262144$'
 has context.config.copies NUMBER '1$'
 has context.config.total_32k_bytes NUMBER '4294967296$'
 advise 0 llama --tp 16 --kv-dtype fp8 --block-tokens 64 --json "$work/out.json"
-says out "2 ranks keep the same"
+says out "2 ranks keep the same blocks"
 says out "bench collective"
 says out "positions"
 says out "no speed is predicted"
@@ -179,9 +179,9 @@ bad '' 'near end of file'
 bad '{"n_layer": 1,' ':1:'
 bad '{"n_layer": 1, "n_layer": 2}' 'duplicate'
 bad '{"n_layer": 1}' 'num_attention_heads'
-bad '[]' 'no JSON object'
+bad '[]' 'not a JSON object'
 bad "$(head -c 100000 /dev/zero | tr '\0' '[')" 'depth'
-bad '{"n_layer": 4096, "n_head": 16777216, "head_dim": 4096, "dtype": "float32"}' 'can be laid out'
+bad '{"n_layer": 4096, "n_head": 16777216, "head_dim": 4096, "dtype": "float32"}' 'to be laid out'
 bad '{"n_layer": 4096, "n_head": 16777216, "head_dim": 16777216, "dtype": "float32"}' 'laid out'
 mkdir "$work/folder.json"
 advise 2 folder

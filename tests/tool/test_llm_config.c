@@ -108,10 +108,9 @@ static void reads_heads_of_other_kinds(void **state) {
     assert_int_equal(token_bytes(&gemma, 1), 448 << 10);
     llm_config falcon =
         read_config(/* num_kv_heads is not looked at in this kind */
-                    "{\"num_hidden_layers\": 32, \"num_attention_heads\": 71, \"num_kv_heads\": 71,"
-                    "\"hidden_size\": 4544, \"multi_query\": true, \"new_decoder_architecture\": "
-                    "false,"
-                    "\"torch_dtype\": \"bfloat16\"}");
+                    "{\"num_hidden_layers\": 32, \"num_attention_heads\": 71, "
+                    "\"num_kv_heads\": 71, \"hidden_size\": 4544, \"multi_query\": true, "
+                    "\"new_decoder_architecture\": false, \"torch_dtype\": \"bfloat16\"}");
     assert_int_equal(token_bytes(&falcon, 1), 8192);
     llm_config newer = read_config(
         "{\"num_hidden_layers\": 60, \"num_attention_heads\": 128, \"num_kv_heads\": 8,"
@@ -226,17 +225,17 @@ static void counts_layers(void **state) {
 
 static void refuses_what_is_not_known(void **state) {
     (void)state;
-    refuses("[]", "no JSON object");
-    refuses("7", "no JSON object");
+    refuses("[]", "not a JSON object");
+    refuses("7", "not a JSON object");
     refuses("{}", "no num_hidden_layers or n_layer");
     refuses("{\"num_hidden_layers\": 4}", "no num_attention_heads or n_head");
     refuses("{\"n_layer\": 4, \"n_head\": 4}", "no hidden_size or n_embd");
-    refuses("{\"n_layer\": 4, \"n_head\": 3, \"n_embd\": 64}", "no multiple of n_head");
+    refuses("{\"n_layer\": 4, \"n_head\": 3, \"n_embd\": 64}", "not a multiple of n_head");
     refuses("{\"n_layer\": 4, \"n_head\": 4, \"n_embd\": 64}", "no torch_dtype or dtype");
     refuses("{\"n_layer\": 4, \"n_head\": 4, \"n_embd\": 64, \"dtype\": \"int4\"}", "'int4'");
     refuses("{\"n_layer\": 4, \"n_head\": 4, \"n_embd\": 64, \"dtype\": 2}", "(not a text)");
     refuses("{\"n_layer\": 4, \"n_head\": 4, \"n_embd\": 64, \"num_kv_heads\": 3}",
-            "n_head is no multiple of num_kv_heads");
+            "n_head is not a multiple of num_kv_heads");
     refuses("{\"n_layer\": 4, \"n_head\": 4, \"head_dim\": 64, \"v_head_dim\": 32}", "v_head_dim");
     refuses("{" FOUR_LAYERS ", \"is_encoder_decoder\": true}", "is_encoder_decoder");
     refuses("{" FOUR_LAYERS ", \"num_kv_shared_layers\": 2}", "num_kv_shared_layers");
@@ -274,7 +273,7 @@ static void checks_what_is_multiplied(void **state) {
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         uint64_t before = numbers[i]->value;
         numbers[i]->value = UINT64_MAX;
-        refuses_share(&config, 1, "more than there can be");
+        refuses_share(&config, 1, "overflow 64 bits");
         numbers[i]->value = before;
     }
 }

@@ -1,7 +1,7 @@
 /* Speeds from stored results: between what was measured, and nothing made up outside of it. */
 #include "support/support.h"
 
-#include <advise/forecast.h>
+#include <advise/stored_results.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,17 +16,17 @@ static void add_row(json_t *rows, const char *direction, const char *strategy, i
     assert_int_equal(json_array_append_new(rows, row), 0);
 }
 
-static stored *must_parse(json_t *rows) {
+static stored_results *must_parse(json_t *rows) {
     char message[128] = "";
     results results = {.name = "results", .root = json_pack("{s:O}", "rows", rows), .rows = rows};
-    stored *read = stored_take(results, message, sizeof message);
+    stored_results *read = stored_results_take(results, message, sizeof message);
     if (!read)
         fail_msg("%s", message);
     return read;
 }
 
-static double gbps_at(const stored *stored, bool to_device, double piece_bytes) {
-    return 1e6 / (1000 * stored_move(stored, to_device, "random", piece_bytes, 1e6).us);
+static double gbps_at(const stored_results *stored, bool to_device, double piece_bytes) {
+    return 1e6 / (1000 * stored_results_move(stored, to_device, "random", piece_bytes, 1e6).us);
 }
 
 static void interpolates(void **state) {
@@ -35,20 +35,20 @@ static void interpolates(void **state) {
     add_row(rows, "h2d", "auto", 65536, 40);
     add_row(rows, "h2d", "auto", 4096, 10);
     add_row(rows, "d2h", "auto", 4096, 7);
-    stored *read = must_parse(rows);
-    assert_false(stored_is_host(read));
-    assert_false(stored_is_imitated(read));
+    stored_results *read = must_parse(rows);
+    assert_false(stored_results_is_host(read));
+    assert_false(stored_results_is_imitated(read));
     assert_true(fabs(gbps_at(read, true, 4096) - 10) < 1e-9);
     assert_true(fabs(gbps_at(read, true, 16384) - 25) < 1e-9); /* half way in the logarithm */
     assert_true(fabs(gbps_at(read, true, 65536) - 40) < 1e-9);
     assert_true(fabs(gbps_at(read, false, 4096) - 7) < 1e-9);
-    assert_false(stored_move(read, true, "random", 65536, 1e6).held);
-    expected above = stored_move(read, true, "random", 65537, 1e6);
+    assert_false(stored_results_move(read, true, "random", 65536, 1e6).held);
+    prediction above = stored_results_move(read, true, "random", 65537, 1e6);
     assert_true(above.held);
     assert_true(fabs(above.us - 25) < 1e-9);
-    assert_true(isnan(stored_move(read, true, "random", 4095, 1e6).us));
-    assert_true(isnan(stored_move(read, true, "run:8", 8192, 1e6).us));
-    stored_close(read);
+    assert_true(isnan(stored_results_move(read, true, "random", 4095, 1e6).us));
+    assert_true(isnan(stored_results_move(read, true, "run:8", 8192, 1e6).us));
+    stored_results_close(read);
     json_decref(rows);
 }
 
@@ -59,15 +59,15 @@ static void takes_a_strategy(void **state) {
     add_row(rows, "h2d", "loop", 4096, 10);
     add_row(rows, "h2d", "staged", 4096, 30);
     add_row(rows, "h2d", "staged", 4096, 20); /* equal in size and bytes: the slower one */
-    stored *read = must_parse(rows);
-    expected said = stored_move(read, true, "random", 4096, 1e6);
+    stored_results *read = must_parse(rows);
+    prediction said = stored_results_move(read, true, "random", 4096, 1e6);
     assert_string_equal(said.by, "staged");
     assert_true(fabs(said.us - 50) < 1e-9);
-    stored_close(read);
+    stored_results_close(read);
     add_row(rows, "h2d", "auto", 4096, 15);
     read = must_parse(rows);
-    assert_string_equal(stored_move(read, true, "random", 4096, 1e6).by, "auto");
-    stored_close(read);
+    assert_string_equal(stored_results_move(read, true, "random", 4096, 1e6).by, "auto");
+    stored_results_close(read);
     json_decref(rows);
 }
 
@@ -76,14 +76,14 @@ static void knows_host_memory(void **state) {
     json_t *rows = json_array();
     add_row(rows, "h2h", NULL, 4096, 12);
     json_object_set_new(json_array_get(rows, 0), "imitated", json_true());
-    stored *read = must_parse(rows);
-    assert_true(stored_is_host(read));
-    assert_true(stored_is_imitated(read));
-    expected said = stored_move(read, true, "random", 4096, 1e6);
+    stored_results *read = must_parse(rows);
+    assert_true(stored_results_is_host(read));
+    assert_true(stored_results_is_imitated(read));
+    prediction said = stored_results_move(read, true, "random", 4096, 1e6);
     assert_null(said.by);
     assert_true(isfinite(said.us));
-    assert_true(isfinite(stored_move(read, false, "random", 4096, 1e6).us));
-    stored_close(read);
+    assert_true(isfinite(stored_results_move(read, false, "random", 4096, 1e6).us));
+    stored_results_close(read);
     json_decref(rows);
 }
 
@@ -94,8 +94,8 @@ static void refuses_row(const char *key, json_t *value) {
     add_row(rows, "h2d", "auto", 4096, 10);
     json_object_set_new(json_array_get(rows, 0), key, value);
     results results = {.name = "results", .root = json_pack("{s:o}", "rows", rows), .rows = rows};
-    assert_null(stored_take(results, message, sizeof message));
-    assert_string_equal(strstr(message, "no row"), message + strlen("results: "));
+    assert_null(stored_results_take(results, message, sizeof message));
+    assert_string_equal(strstr(message, "no row is usable"), message + strlen("results: "));
 }
 
 static void leaves_rows_out(void **state) {

@@ -95,9 +95,9 @@ static void reads_an_empty_file(void **state) {
 static void names_file_line_and_fault(void **state) {
     (void)state;
     refuses("{\"hash_ids\": [1]}\n{\"hash_ids\": [1, -2]}\n", "name:2: hash_ids[1] is negative");
-    refuses("{\"hash_ids\": [1.0]}\n", "name:1: hash_ids[0] is no integer");
-    refuses("{\"hash_ids\": [\"1\"]}\n", "name:1: hash_ids[0] is no integer");
-    refuses("{\"hash_ids\": [null]}\n", "name:1: hash_ids[0] is no integer");
+    refuses("{\"hash_ids\": [1.0]}\n", "name:1: hash_ids[0] is not an integer");
+    refuses("{\"hash_ids\": [\"1\"]}\n", "name:1: hash_ids[0] is not an integer");
+    refuses("{\"hash_ids\": [null]}\n", "name:1: hash_ids[0] is not an integer");
     refuses("{\"hash_ids\": [9223372036854775808]}\n", "name:1: too big");
     refuses("{\"hash_ids\": 3}\n", "name:1: hash_ids is not a list");
     refuses("{\"hash_ids\": null}\n", "name:1: hash_ids is not a list");

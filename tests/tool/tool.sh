@@ -29,7 +29,7 @@ expect 2 bench nonsense
 expect 2 replay
 expect 2 replay --trace
 expect 2 replay --synthetic more
-says err "'more' is one argument too many"
+says err "unexpected argument 'more'"
 expect 2 replay --synthetic --block-bytes 0
 expect 2 replay --synthetic --block-bytes many
 expect 2 replay --synthetic --engine nonsense

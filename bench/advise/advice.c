@@ -1,4 +1,4 @@
-#include "advise/advise_rows.h"
+#include "advise/advice.h"
 
 #include "base/base.h"
 
@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AS_GOOD 1.02
+/* Costs within this factor are equal. */
+#define TIE 1.02
 
 const uint64_t context_tokens[CONTEXTS] = {32768, 1048576};
 
@@ -14,45 +15,45 @@ static size_t context_blocks(const kv_blocks *kv, unsigned context) {
     return (size_t)((context_tokens[context] + kv->tokens - 1) / kv->tokens);
 }
 
-static expected ask(const advice_source *source, const paper_layout_move *wanted,
-                    const kvf_move *move, const kvf_move_summary *output) {
-    if (source->stored) {
-        return stored_move(source->stored, wanted->to_device, wanted->device_ids->name,
-                           (double)output->bytes / (double)output->fragments,
-                           (double)output->bytes);
+static prediction ask(const advice_source *source, const paper_move *wanted, const kvf_move *move,
+                      const kvf_move_summary *summary) {
+    if (source->results) {
+        return stored_results_move(source->results, wanted->to_device, wanted->device_ids->name,
+                                   (double)summary->bytes / (double)summary->fragments,
+                                   (double)summary->bytes);
     }
     return source->forecast ? forecast_move(source->forecast, move, wanted->to_device)
-                            : (expected){.us = NAN};
+                            : (prediction){.us = NAN};
 }
 
-static expected look(const kv_blocks *kv, const paper_layout_move *wanted,
-                     const advice_source *source, kvf_move_summary *output, size_t *regions) {
+static prediction look(const kv_blocks *kv, const paper_move *wanted, const advice_source *source,
+                       kvf_move_summary *summary, size_t *regions) {
     kvf_error error = {0};
-    kvf_move *move = paper_layout_lower(kv, wanted, forecast_limits(), regions);
-    must(kvf_move_describe(move, output, &error), &error, "describing a move");
-    expected said = ask(source, wanted, move, output);
+    kvf_move *move = paper_layouts_lower(kv, wanted, forecast_limits(), regions);
+    must(kvf_move_describe(move, summary, &error), &error, "describing a move");
+    prediction predicted = ask(source, wanted, move, summary);
     kvf_move_destroy(move);
-    return said;
+    return predicted;
 }
 
 static void fill(const kv_blocks *kv, const id_pattern *host_pattern, const advice_source *source,
                  advice *one) {
-    kvf_move_summary output;
-    paper_layout_move wanted = {.pair = &one->pair,
-                                .device_ids = one->pattern,
-                                .host_ids = host_pattern,
-                                .count = context_blocks(kv, CONTEXT_LONG),
-                                .to_device = true};
-    one->in[CONTEXT_LONG] = look(kv, &wanted, source, &output, NULL);
+    kvf_move_summary summary;
+    paper_move wanted = {.pair = &one->pair,
+                         .device_ids = one->pattern,
+                         .host_ids = host_pattern,
+                         .count = context_blocks(kv, CONTEXT_LONG),
+                         .to_device = true};
+    one->in[CONTEXT_LONG] = look(kv, &wanted, source, &summary, NULL);
     wanted.count = context_blocks(kv, CONTEXT_SHORT);
     one->in[CONTEXT_SHORT] = look(kv, &wanted, source, &one->moved, &one->regions);
     wanted.first_layer = true;
-    one->first_layer = look(kv, &wanted, source, &output, NULL);
+    one->first_layer = look(kv, &wanted, source, &summary, NULL);
     wanted.first_layer = false;
     wanted.to_device = false;
-    one->out = look(kv, &wanted, source, &output, NULL);
+    one->out = look(kv, &wanted, source, &summary, NULL);
     one->in_gbps = (double)one->moved.bytes / (1000 * one->in[CONTEXT_SHORT].us);
-    one->out_gbps = (double)output.bytes / (1000 * one->out.us);
+    one->out_gbps = (double)summary.bytes / (1000 * one->out.us);
 }
 
 advice *advice_make(const kv_blocks *kv, const id_pattern *patterns, size_t pattern_count,
@@ -61,12 +62,12 @@ advice *advice_make(const kv_blocks *kv, const id_pattern *patterns, size_t patt
     size_t pairs = 0;
     progress progress = {.what = "layouts"};
     *count = 0;
-    while (layout_pair_at(kv, pairs).device)
+    while (paper_layouts_pair(kv, pairs).device)
         pairs++;
     for (size_t i = 0; i < pairs * pattern_count; i++) {
         progress_step(&progress, i, pairs * pattern_count);
         made = must_grow(made, i + 1, sizeof *made);
-        made[i] = (advice){.pair = layout_pair_at(kv, i / pattern_count),
+        made[i] = (advice){.pair = paper_layouts_pair(kv, i / pattern_count),
                            .pattern = &patterns[i % pattern_count]};
         fill(kv, host_pattern, source, &made[i]);
     }
@@ -111,7 +112,7 @@ static bool all_predicted(const advice *advice, size_t count) {
     return count > 0;
 }
 
-/* The pair that begins at `at`, whose patterns stand together. */
+/* Judges the pair at `at`. The patterns of a pair are adjacent. Returns the next pair's index. */
 static size_t judge(const advice *advice, size_t count, size_t at, bool predicted, verdict *out) {
     size_t i = at;
     *out = (verdict){.worst = &advice[at], .cost = -1, .predicted = predicted};
@@ -135,7 +136,7 @@ bool advice_best(const advice *advice, size_t count, const char *device, verdict
         i = judge(advice, count, i, predicted, &one);
         if (device && strcmp(one.worst->pair.device, device) != 0)
             continue;
-        *best = !found || one.cost * AS_GOOD < best->cost ? one : *best;
+        *best = !found || one.cost * TIE < best->cost ? one : *best;
         *worst = !found || one.cost > worst->cost ? one : *worst;
         found = true;
     }
