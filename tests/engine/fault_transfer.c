@@ -86,7 +86,8 @@ static void start_rig(fixture *r, shared_allocator *allocator, size_t layout_cou
     for (int i = 0; i < 2; i++)
         for (int k = 0; k < 2; k++) {
             const kvf_shape shape = {.blocks = BLOCKS, .layers = 2, .parts = 2, .bytes = 32};
-            r->memory[i][k] = fixture_memory_make(&shape, i ? RIG_PER_PART : RIG_CONTIGUOUS);
+            r->memory[i][k] =
+                fixture_memory_make(&shape, i ? FIXTURE_PER_PART : FIXTURE_CONTIGUOUS);
         }
     assert_int_equal(make_engine(r), KVF_OK);
     assert_int_equal(make_tier(r, 0), KVF_OK);

@@ -20,11 +20,11 @@ typedef struct fixture {
 static fixture fixture_make(const kvf_host_options *options) {
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 2, .parts = 2, .bytes = 32};
     fixture f = {.engine = fixture_engine(options)};
-    f.src = fixture_tier_make(f.engine, &shape, RIG_CONTIGUOUS, true);
-    f.dst = fixture_tier_make_on(f.engine, RIG_NEAR, &shape, RIG_PER_PART, false);
+    f.src = fixture_tier_make(f.engine, &shape, FIXTURE_CONTIGUOUS, true);
+    f.dst = fixture_tier_make_on(f.engine, FIXTURE_NEAR, &shape, FIXTURE_PER_PART, false);
     fixture_fill_all(f.src.memory.layout, 100);
     fixture_fill_all(f.dst.memory.layout, 300);
-    if (fixture_has(RIG_INTEGRITY))
+    if (fixture_has(FIXTURE_INTEGRITY))
         assert_int_equal(kvf_tier_seal(f.src.tier, NULL, 0, NULL), KVF_OK);
     return f;
 }
@@ -101,7 +101,8 @@ static kvf_bound *submit(fixture *f, const kvf_pair *pairs, size_t count) {
 
 /* Without threads it has not begun when this returns. */
 static kvf_bound *submit_for_later(fixture *f, const kvf_pair *pairs, size_t count) {
-    return submit_as(f, pairs, count, &(kvf_submit_options){.background = !fixture_has(RIG_STEPS)});
+    return submit_as(f, pairs, count,
+                     &(kvf_submit_options){.background = !fixture_has(FIXTURE_STEPS)});
 }
 
 static void expect_result(const kvf_bound *b, size_t pair, kvf_status status, size_t landed) {
@@ -234,7 +235,7 @@ static void all_or_none(void **state) {
 
 static void a_full_engine_changes_no_tracker(void **state) {
     (void)state;
-    fixture_needs(RIG_IMITATION);
+    fixture_needs(FIXTURE_IMITATION);
     kvf_host_options options = slow;
     options.max_transfers = 1;
     fixture f = fixture_make(&options);
@@ -265,7 +266,7 @@ static void a_full_engine_changes_no_tracker(void **state) {
 
 static void corrupt_blocks_return(void **state) {
     (void)state;
-    fixture_needs(RIG_INTEGRITY);
+    fixture_needs(FIXTURE_INTEGRITY);
     fixture f = fixture_make(&no_threads);
     kvf_assignments *s[] = {source(1000, 0, 6), source(2000, 10, 6), source(3000, 20, 6)};
     kvf_assignments *d[] = {target(0, 6), target(10, 6), target(20, 6)};
@@ -415,7 +416,7 @@ static void released_while_it_runs(void **state) {
 
 static void it_outlives_tiers_and_engine(void **state) {
     (void)state;
-    fixture_needs(RIG_IMITATION);
+    fixture_needs(FIXTURE_IMITATION);
     fixture f = fixture_make(&slow);
     kvf_assignments *s = source(1000, 0, 4), *d = target(0, 4);
     const kvf_pair pair = {s, d, 0};
@@ -512,7 +513,7 @@ static void refuses(void **state) {
 
 int main(void) {
     if (!fixture_available())
-        return RIG_SKIPPED;
+        return FIXTURE_SKIPPED;
     fixture_watchdog(300);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fills_trackers),

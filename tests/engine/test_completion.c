@@ -19,8 +19,8 @@ typedef struct side {
 static side side_make(const kvf_host_options *options) {
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 2, .bytes = 64};
     side s = {.engine = fixture_engine(options)};
-    s.src = fixture_tier_make(s.engine, &shape, RIG_PER_PART, true);
-    s.dst = fixture_tier_make(s.engine, &shape, RIG_CONTIGUOUS, false);
+    s.src = fixture_tier_make(s.engine, &shape, FIXTURE_PER_PART, true);
+    s.dst = fixture_tier_make(s.engine, &shape, FIXTURE_CONTIGUOUS, false);
     fixture_fill_all(s.src.memory.layout, 10);
     return s;
 }

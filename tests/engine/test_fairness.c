@@ -22,8 +22,8 @@ typedef struct fixture {
 
 static fixture fixture_make(const kvf_host_options *options, const kvf_shape *shape) {
     fixture f = {.engine = fixture_engine(options)};
-    f.src = fixture_tier_make(f.engine, shape, RIG_CONTIGUOUS, false);
-    f.dst = fixture_tier_make(f.engine, shape, RIG_PER_PART, false);
+    f.src = fixture_tier_make(f.engine, shape, FIXTURE_CONTIGUOUS, false);
+    f.dst = fixture_tier_make(f.engine, shape, FIXTURE_PER_PART, false);
     return f;
 }
 
@@ -129,8 +129,8 @@ static void statistics_while_a_transfer_shrinks(void **state) {
     for (uint64_t i = 0; i < BLOCKS; i++)
         ids[i] = i * 5 % BLOCKS;
     kvf_engine *engine = fixture_engine(&(kvf_host_options){.threads = 2});
-    fixture_tier src = fixture_tier_make(engine, &shape, RIG_CONTIGUOUS, true);
-    fixture_tier dst = fixture_tier_make(engine, &shape, RIG_PER_PART, false);
+    fixture_tier src = fixture_tier_make(engine, &shape, FIXTURE_CONTIGUOUS, true);
+    fixture_tier dst = fixture_tier_make(engine, &shape, FIXTURE_PER_PART, false);
     fixture_fill_all(src.memory.layout, 1);
     assert_int_equal(kvf_tier_seal(src.tier, ids, BLOCKS, NULL), KVF_OK);
     *fixture_byte(src.memory.layout, 0, ids[BLOCKS / 2], 0, 0) ^= 1;

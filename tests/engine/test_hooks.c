@@ -95,8 +95,8 @@ static fixture open_fixture(recorder *r, kvf_log_level level, kvf_host_options o
     o.log = &log; /* gone once the engine is there */
     o.ranges = &ranges;
     fixture f = {.r = r, .engine = fixture_engine(&o)};
-    f.a = fixture_tier_make(f.engine, &shape, RIG_CONTIGUOUS, true);
-    f.b = fixture_tier_make(f.engine, &shape, RIG_PER_PART, true);
+    f.a = fixture_tier_make(f.engine, &shape, FIXTURE_CONTIGUOUS, true);
+    f.b = fixture_tier_make(f.engine, &shape, FIXTURE_PER_PART, true);
     fixture_fill_all(f.a.memory.layout, 100);
     return f;
 }
@@ -275,8 +275,8 @@ static void test_snapshots_while_transfers_run(void **state) {
     (void)state;
     kvf_engine *engine = fixture_engine(&(kvf_host_options){.threads = 2});
     fixture f = {.engine = engine};
-    f.a = fixture_tier_make(engine, &shape, RIG_CONTIGUOUS, false);
-    f.b = fixture_tier_make(engine, &shape, RIG_PER_PART, false);
+    f.a = fixture_tier_make(engine, &shape, FIXTURE_CONTIGUOUS, false);
+    f.b = fixture_tier_make(engine, &shape, FIXTURE_PER_PART, false);
     watcher w = {.engine = engine};
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, watch, &w), 0);

@@ -28,9 +28,9 @@ static fixture fixture_make(const kvf_host_options *options, size_t bytes) {
     fixture f = {.engine = fixture_engine(options)};
     for (uint64_t i = 0; i < BLOCKS; i++)
         ids[i] = i;
-    f.away = fixture_tier_make(f.engine, &shape, RIG_BLOCK_SECOND, false);
-    f.host = fixture_tier_make(f.engine, &shape, RIG_PADDED, true);
-    f.back = fixture_tier_make(f.engine, &shape, RIG_PER_PART, false);
+    f.away = fixture_tier_make(f.engine, &shape, FIXTURE_BLOCK_SECOND, false);
+    f.host = fixture_tier_make(f.engine, &shape, FIXTURE_PADDED, true);
+    f.back = fixture_tier_make(f.engine, &shape, FIXTURE_PER_PART, false);
     fixture_fill_all(f.away.memory.layout, 100);
     fixture_fill_all(f.back.memory.layout, 500);
     const kvf_plan all = fixture_plan(ids, ids, BLOCKS);
@@ -238,7 +238,7 @@ static void unknown_content_passes_until_sealed(void **state) {
     (void)state;
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 3, .parts = 2, .bytes = 32, .rows = 2};
     fixture f = fixture_make(&no_threads, 32);
-    fixture_tier mine = fixture_tier_make(f.engine, &shape, RIG_CONTIGUOUS, true);
+    fixture_tier mine = fixture_tier_make(f.engine, &shape, FIXTURE_CONTIGUOUS, true);
     fixture_fill_all(mine.memory.layout, 100);
     const kvf_plan plan = fixture_plan(ids, ids, 4);
     expect_move(KVF_OK, mine.tier, f.back.tier, &plan);
@@ -273,7 +273,7 @@ static void checksums_on_both_sides(void **state) {
     (void)state;
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 3, .parts = 2, .bytes = 32, .rows = 2};
     fixture f = fixture_make(&threads, 32);
-    fixture_tier other = fixture_tier_make(f.engine, &shape, RIG_CONTIGUOUS, true);
+    fixture_tier other = fixture_tier_make(f.engine, &shape, FIXTURE_CONTIGUOUS, true);
     fixture_fill_all(other.memory.layout, 700);
     assert_int_equal(kvf_tier_seal(other.tier, ids, BLOCKS, NULL), KVF_OK);
     flip(&f, 2);
@@ -299,7 +299,7 @@ static void layouts_are_sealed_apart(void **state) {
     kvf_tier *tiers[2] = {0};
     for (int i = 0; i < 2; i++) {
         for (int k = 0; k < 2; k++) {
-            memory[i][k] = fixture_memory_make(&shapes[k], RIG_CONTIGUOUS);
+            memory[i][k] = fixture_memory_make(&shapes[k], FIXTURE_CONTIGUOUS);
             fixture_fill_all(memory[i][k].layout, (uint64_t)(100 * i + 10 * k));
         }
         const kvf_layout *const layouts[] = {memory[i][0].layout, memory[i][1].layout};
@@ -379,7 +379,7 @@ static bool same_block(const kvf_layout *a, const kvf_layout *b, uint64_t id) {
 static kvf_status cut_short(size_t steps, bool sealed, const kvf_submit_options *options) {
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 3, .parts = 2, .bytes = 20000, .rows = 2};
     fixture f = fixture_make(&no_threads, 20000);
-    fixture_tier mine = fixture_tier_make(f.engine, &shape, RIG_CONTIGUOUS, true);
+    fixture_tier mine = fixture_tier_make(f.engine, &shape, FIXTURE_CONTIGUOUS, true);
     fixture_fill_all(mine.memory.layout, 900);
     if (sealed)
         assert_int_equal(kvf_tier_seal(mine.tier, ids, BLOCKS, NULL), KVF_OK);
@@ -393,7 +393,7 @@ static kvf_status cut_short(size_t steps, bool sealed, const kvf_submit_options 
     kvf_status status = kvf_transfer_wait(t, -1, NULL);
     kvf_transfer_release(t);
     bool corrupt[BLOCKS];
-    fixture_memory wanted = fixture_memory_make(&shape, RIG_CONTIGUOUS);
+    fixture_memory wanted = fixture_memory_make(&shape, FIXTURE_CONTIGUOUS);
     fixture_fill_all(wanted.layout, 900);
     fixture_copy(f.away.memory.layout, wanted.layout, &plan, 1, options->first_layer,
                  options->layer_count);
@@ -478,7 +478,7 @@ static void layers_of_an_unknown_block_are_sealed_with_it(void **state) {
     (void)state;
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 3, .parts = 2, .bytes = 32, .rows = 2};
     fixture f = fixture_make(&no_threads, 32);
-    fixture_tier mine = fixture_tier_make(f.engine, &shape, RIG_CONTIGUOUS, true);
+    fixture_tier mine = fixture_tier_make(f.engine, &shape, FIXTURE_CONTIGUOUS, true);
     fixture_fill_all(mine.memory.layout, 900);
     const kvf_plan plan = fixture_plan(ids, ids, 4);
     for (uint32_t layer = 0; layer < 3; layer++) {
@@ -499,7 +499,7 @@ static void layouts_are_torn_apart(void **state) {
     fixture f = fixture_make(&no_threads, 32);
     fixture_memory parts[2];
     for (int k = 0; k < 2; k++) {
-        parts[k] = fixture_memory_make(&shape, RIG_CONTIGUOUS);
+        parts[k] = fixture_memory_make(&shape, FIXTURE_CONTIGUOUS);
         fixture_fill_all(parts[k].layout, 900);
     }
     const kvf_layout *const layouts[] = {parts[0].layout, parts[1].layout};

@@ -30,9 +30,11 @@ static fixture fixture_make(const kvf_host_options *options) {
     const bool outward = (options - engines) % 2;
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 2, .parts = 2, .bytes = 2000};
     fixture f = {.engine = fixture_engine(options)};
-    f.a = fixture_tier_make_on(f.engine, outward ? RIG_NEAR : RIG_FAR, &shape, RIG_PER_PART, true);
-    f.b = fixture_tier_make_on(f.engine, RIG_NEAR, &shape, RIG_CONTIGUOUS, true);
-    f.c = fixture_tier_make_on(f.engine, outward ? RIG_FAR : RIG_NEAR, &shape, RIG_PADDED, false);
+    f.a = fixture_tier_make_on(f.engine, outward ? FIXTURE_NEAR : FIXTURE_FAR, &shape,
+                               FIXTURE_PER_PART, true);
+    f.b = fixture_tier_make_on(f.engine, FIXTURE_NEAR, &shape, FIXTURE_CONTIGUOUS, true);
+    f.c = fixture_tier_make_on(f.engine, outward ? FIXTURE_FAR : FIXTURE_NEAR, &shape,
+                               FIXTURE_PADDED, false);
     fixture_fill_all(f.a.memory.layout, 100);
     return f;
 }
@@ -116,8 +118,8 @@ static void layouts_may_go_at_once(void **state) {
     (void)state;
     kvf_engine *engine = fixture_engine(&engines[2]);
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 2, .parts = 2, .bytes = 200};
-    fixture_tier a = fixture_tier_make(engine, &shape, RIG_PER_PART, true);
-    fixture_tier b = fixture_tier_make_on(engine, RIG_NEAR, &shape, RIG_CONTIGUOUS, true);
+    fixture_tier a = fixture_tier_make(engine, &shape, FIXTURE_PER_PART, true);
+    fixture_tier b = fixture_tier_make_on(engine, FIXTURE_NEAR, &shape, FIXTURE_CONTIGUOUS, true);
     fixture_fill_all(a.memory.layout, 7);
     kvf_layout_destroy(a.memory.layout);
     kvf_layout_destroy(b.memory.layout);
@@ -224,7 +226,7 @@ static void other_tiers_go_on(void **state) {
         const kvf_shape shape = {.blocks = BLOCKS, .layers = 2, .parts = 2, .bytes = 2000};
         for (int i = 0; i < 60 || atomic_load(&b.rounds) < 3; i++) {
             fixture_tier tier =
-                fixture_tier_make_on(f.engine, RIG_NEAR, &shape, RIG_PAGE_FIRST, i % 2);
+                fixture_tier_make_on(f.engine, FIXTURE_NEAR, &shape, FIXTURE_PAGE_FIRST, i % 2);
             submit_with_patience(&f, &f.a, &tier, 0, BLOCKS);
             submit_with_patience(&f, &tier, &f.c, 4, 4);
             fixture_tier_free(&tier);
@@ -334,7 +336,7 @@ static void callbacks_release_while_the_engine_ends(void **state) {
 
 int main(void) {
     if (!fixture_available())
-        return RIG_SKIPPED;
+        return FIXTURE_SKIPPED;
     fixture_watchdog(300);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tiers_end_first),

@@ -62,8 +62,8 @@ static void world_make(world *w, test_random *random, const kvf_host_options *op
     for (int t = 0; t < TIERS; t++) {
         const kvf_shape shape = {
             .blocks = blocks_of(t), .layers = 2, .parts = 2, .bytes = bytes, .rows = 2};
-        fixture_form form = (fixture_form)test_random_below(random, RIG_FORMS);
-        fixture_side side = t == A || test_random_below(random, 2) ? RIG_NEAR : RIG_FAR;
+        fixture_form form = (fixture_form)test_random_below(random, FIXTURE_FORMS);
+        fixture_side side = t == A || test_random_below(random, 2) ? FIXTURE_NEAR : FIXTURE_FAR;
         w->tiers[t] = fixture_tier_make_on(w->engine, side, &shape, form, t == B);
         for (uint64_t id = 0; id < shape.blocks; id++) {
             w->tags[t][id] = 1000 * (uint64_t)(t + 1) + id;
@@ -279,7 +279,7 @@ static void with_threads(void **state) {
 /* Results come late, in an order of their own, while the content is there at once. */
 static void over_an_imitated_link(void **state) {
     (void)state;
-    fixture_needs(RIG_IMITATION);
+    fixture_needs(FIXTURE_IMITATION);
     for (uint64_t seed = 1; seed <= fixture_seeds(80); seed++) {
         const kvf_host_options options = {
             .threads = seed % 2 == 0 ? 0 : 1 + (unsigned)(seed % 3),
@@ -393,7 +393,7 @@ static void several_submitters_at_once(void **state) {
 
 int main(void) {
     if (!fixture_available())
-        return RIG_SKIPPED;
+        return FIXTURE_SKIPPED;
     fixture_watchdog(300);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_threads),

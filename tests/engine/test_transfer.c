@@ -28,8 +28,8 @@ typedef struct fixture {
 static fixture fixture_make(const kvf_host_options *options, size_t bytes) {
     const kvf_shape shape = shape_of(3, 2, bytes);
     fixture f = {.engine = fixture_engine(options)};
-    f.src = fixture_tier_make(f.engine, &shape, RIG_BLOCK_SECOND, false);
-    f.dst = fixture_tier_make_on(f.engine, RIG_NEAR, &shape, RIG_CONTIGUOUS, false);
+    f.src = fixture_tier_make(f.engine, &shape, FIXTURE_BLOCK_SECOND, false);
+    f.dst = fixture_tier_make_on(f.engine, FIXTURE_NEAR, &shape, FIXTURE_CONTIGUOUS, false);
     fixture_fill_all(f.src.memory.layout, 100);
     fixture_fill_all(f.dst.memory.layout, 200);
     return f;
@@ -155,7 +155,7 @@ static void an_empty_transfer_can_be_cancelled(void **state) {
     (void)state;
     fixture f = fixture_make(&engines[0], 40);
     kvf_transfer *t = NULL;
-    const kvf_submit_options o = {.background = !fixture_has(RIG_STEPS)};
+    const kvf_submit_options o = {.background = !fixture_has(FIXTURE_STEPS)};
     assert_int_equal(kvf_transfer_submit(f.src.tier, f.dst.tier, NULL, 0, &o, &t, NULL), KVF_OK);
     kvf_transfer_cancel(t);
     assert_int_equal(kvf_transfer_poll(t, NULL), KVF_ERR_CANCELLED);
@@ -229,10 +229,10 @@ static void make_tiles(test_random *random, kvf_shape *shape, kvf_shape *other, 
 }
 
 static fixture_form choose_form(test_random *random, const kvf_shape *shape) {
-    fixture_form form = (fixture_form)test_random_below(random, RIG_FORMS);
+    fixture_form form = (fixture_form)test_random_below(random, FIXTURE_FORMS);
     /* Layers that differ cannot share a row, nor lie between each other's rows. */
-    bool mixes = form == RIG_TOKEN_FIRST || form == RIG_PADDED;
-    return shape->bytes_per_layer && mixes ? RIG_PER_PART : form;
+    bool mixes = form == FIXTURE_TOKEN_FIRST || form == FIXTURE_PADDED;
+    return shape->bytes_per_layer && mixes ? FIXTURE_PER_PART : form;
 }
 
 static void choose_layers(kvf_submit_options *o, test_random *random, const kvf_shape *shape) {
@@ -251,12 +251,12 @@ static void copy_at_random(const kvf_host_options *options, uint64_t seed) {
         make_tiles(&random, &shape, &turned, bytes);
     bool same_tier = test_random_below(&random, 4) == 0;
     kvf_engine *engine = fixture_engine(options);
-    fixture_side side = seed % 2 && !same_tier ? RIG_FAR : RIG_NEAR;
+    fixture_side side = seed % 2 && !same_tier ? FIXTURE_FAR : FIXTURE_NEAR;
     fixture_tier a =
         fixture_tier_make_on(engine, side, &shape, choose_form(&random, &shape), false);
-    fixture_tier b =
-        fixture_tier_make_on(engine, side == RIG_FAR || seed % 4 == 0 ? RIG_NEAR : RIG_FAR, &turned,
-                             choose_form(&random, &turned), false);
+    fixture_tier b = fixture_tier_make_on(
+        engine, side == FIXTURE_FAR || seed % 4 == 0 ? FIXTURE_NEAR : FIXTURE_FAR, &turned,
+        choose_form(&random, &turned), false);
     fixture_tier *dst = same_tier ? &a : &b;
     fixture_fill_all(a.memory.layout, 1000);
     fixture_fill_all(b.memory.layout, 2000);
@@ -300,13 +300,14 @@ static void copies_like_byte_by_byte(void **state) {
 /* Blocks of several chunks, touching or with rows. */
 static void copies_big_blocks(void **state) {
     (void)state;
-    for (int form = 0; form < RIG_FORMS; form++) {
+    for (int form = 0; form < FIXTURE_FORMS; form++) {
         kvf_shape shape = shape_of(2, 1, 400000);
         shape.blocks = 4;
         shape.rows = 4;
         kvf_engine *engine = fixture_engine(&engines[2]);
-        fixture_tier a = fixture_tier_make_on(engine, RIG_NEAR, &shape, (fixture_form)form, false);
-        fixture_tier b = fixture_tier_make(engine, &shape, RIG_CONTIGUOUS, false);
+        fixture_tier a =
+            fixture_tier_make_on(engine, FIXTURE_NEAR, &shape, (fixture_form)form, false);
+        fixture_tier b = fixture_tier_make(engine, &shape, FIXTURE_CONTIGUOUS, false);
         fixture_fill_all(a.memory.layout, 1);
         const uint64_t src[] = {3, 2, 1, 0}, dst[] = {0, 1, 2, 3};
         const kvf_plan plan = fixture_plan(src, dst, 4);
@@ -325,7 +326,7 @@ static void copies_big_blocks(void **state) {
 /* A single block may have any stride. */
 static void copies_a_single_block_of_any_stride(void **state) {
     (void)state;
-    char *memory[2] = {fixture_allocate(RIG_FAR, 8), fixture_allocate(RIG_NEAR, 8)};
+    char *memory[2] = {fixture_allocate(FIXTURE_FAR, 8), fixture_allocate(FIXTURE_NEAR, 8)};
     const size_t strides[] = {0, 1, PTRDIFF_MAX, SIZE_MAX};
     kvf_engine *engine = fixture_engine(&engines[0]);
     memcpy(memory[0], "1234567", 8);
@@ -339,8 +340,9 @@ static void copies_a_single_block_of_any_stride(void **state) {
             const kvf_layout *const list[] = {layouts[k]};
             const kvf_tier_options options = {.layouts = list,
                                               .layout_count = 1,
-                                              .memory = fixture_kind(k ? RIG_NEAR : RIG_FAR),
-                                              .integrity = fixture_has(RIG_INTEGRITY)};
+                                              .memory =
+                                                  fixture_kind(k ? FIXTURE_NEAR : FIXTURE_FAR),
+                                              .integrity = fixture_has(FIXTURE_INTEGRITY)};
             assert_int_equal(kvf_tier_create(engine, &options, &tiers[k], NULL), KVF_OK);
         }
         const kvf_plan plan = fixture_plan(ids, ids, 1);
@@ -358,8 +360,8 @@ static void copies_a_single_block_of_any_stride(void **state) {
         }
     }
     kvf_engine_destroy(engine);
-    fixture_deallocate(RIG_FAR, memory[0]);
-    fixture_deallocate(RIG_NEAR, memory[1]);
+    fixture_deallocate(FIXTURE_FAR, memory[0]);
+    fixture_deallocate(FIXTURE_NEAR, memory[1]);
 }
 
 /* Two layouts over one id space, each moved on its own, in one order of slots. */
@@ -371,13 +373,15 @@ static void layouts_of_one_tier_share_slots(void **state) {
     kvf_tier *tiers[2];
     for (int i = 0; i < 2; i++) {
         for (int k = 0; k < 2; k++) {
-            memory[i][k] = fixture_memory_make_at(&shapes[k], i ? RIG_PER_PART : RIG_CONTIGUOUS,
-                                                  &(fixture_place){.side = i ? RIG_NEAR : RIG_FAR});
+            memory[i][k] =
+                fixture_memory_make_at(&shapes[k], i ? FIXTURE_PER_PART : FIXTURE_CONTIGUOUS,
+                                       &(fixture_place){.side = i ? FIXTURE_NEAR : FIXTURE_FAR});
             fixture_fill_all(memory[i][k].layout, (uint64_t)(1000 * i + 100 * k));
         }
         const kvf_layout *const layouts[] = {memory[i][0].layout, memory[i][1].layout};
-        const kvf_tier_options options = {
-            .layouts = layouts, .layout_count = 2, .memory = fixture_kind(i ? RIG_NEAR : RIG_FAR)};
+        const kvf_tier_options options = {.layouts = layouts,
+                                          .layout_count = 2,
+                                          .memory = fixture_kind(i ? FIXTURE_NEAR : FIXTURE_FAR)};
         assert_int_equal(kvf_tier_create(engine, &options, &tiers[i], NULL), KVF_OK);
         assert_int_equal(kvf_tier_blocks(tiers[i]), BLOCKS);
         assert_ptr_equal(kvf_tier_layout(tiers[i], 1), memory[i][1].layout);
@@ -423,7 +427,7 @@ static void layouts_of_one_tier_share_slots(void **state) {
 
 static void waiting_times_out(void **state) {
     (void)state;
-    fixture_needs(RIG_IMITATION);
+    fixture_needs(FIXTURE_IMITATION);
     for (size_t e = 0; e < ENGINES; e++) {
         kvf_host_options options = engines[e];
         options.imitate_latency_us = 60e6;
@@ -448,7 +452,7 @@ static void waiting_times_out(void **state) {
 
 static void layers_land_one_by_one(void **state) {
     (void)state;
-    fixture_needs(RIG_STEPS);
+    fixture_needs(FIXTURE_STEPS);
     fixture f = fixture_make(&engines[0], 40);
     kvf_transfer *t = submit(&f, 0, 4, (kvf_submit_options){.by_layer = true});
     for (uint32_t layer = 0; layer < 3; layer++) {
@@ -525,7 +529,7 @@ static void expect_order(const journal *j, const int *order, int count) {
 
 static void priorities_are_an_order(void **state) {
     (void)state;
-    fixture_needs(RIG_STEPS);
+    fixture_needs(FIXTURE_STEPS);
     fixture f = fixture_make(&engines[0], 40);
     journal j = {0};
     entry entries[6];
@@ -549,7 +553,7 @@ static void priorities_are_an_order(void **state) {
 /* Who waits for a background transfer lends it its turn. */
 static void waiting_lends_priority(void **state) {
     (void)state;
-    fixture_needs(RIG_STEPS);
+    fixture_needs(FIXTURE_STEPS);
     fixture f = fixture_make(&engines[0], 40);
     journal j = {0};
     entry entries[4];
@@ -640,7 +644,7 @@ static void the_cap_holds(void **state) {
 
 static void an_imitated_link_takes_its_time(void **state) {
     (void)state;
-    fixture_needs(RIG_IMITATION);
+    fixture_needs(FIXTURE_IMITATION);
     for (size_t e = 0; e < ENGINES; e++) {
         kvf_host_options options = engines[e];
         options.imitate_gbps = 0.1;
@@ -658,7 +662,7 @@ static void an_imitated_link_takes_its_time(void **state) {
 
 static void statistics_add_up(void **state) {
     (void)state;
-    fixture_needs(RIG_IMITATION);
+    fixture_needs(FIXTURE_IMITATION);
     const kvf_host_options options = {.no_threads = true, .imitate_latency_us = 2000};
     fixture f = fixture_make(&options, 64);
     kvf_transfer *t = submit(&f, 0, 4, (kvf_submit_options){.by_layer = true});
@@ -685,7 +689,7 @@ static void statistics_add_up(void **state) {
 
 static void cancelled_before_it_begins(void **state) {
     (void)state;
-    fixture_needs(RIG_IMITATION);
+    fixture_needs(FIXTURE_IMITATION);
     for (size_t e = 0; e < ENGINES; e++) {
         kvf_host_options options = engines[e];
         options.imitate_latency_us = 30e6;
@@ -713,7 +717,7 @@ static void cancelled_before_it_begins(void **state) {
 
 static void cancelled_while_it_runs(void **state) {
     (void)state;
-    fixture_needs(RIG_STEPS);
+    fixture_needs(FIXTURE_STEPS);
     fixture f = fixture_make(&engines[0], 40);
     kvf_transfer *t = submit(&f, 0, 4, (kvf_submit_options){.by_layer = true});
     kvf_transfer *behind = submit(&f, 0, 4, (kvf_submit_options){.background = true});
@@ -823,7 +827,7 @@ static void callbacks_tell_of_cancelling(void **state) {
     kvf_transfer *t =
         submit(&f, 0, 1,
                (kvf_submit_options){
-                   .callback = record, .user = &c, .background = !fixture_has(RIG_STEPS)});
+                   .callback = record, .user = &c, .background = !fixture_has(FIXTURE_STEPS)});
     kvf_transfer_cancel(t);
     assert_int_equal(atomic_load(&c.count), 0);
     kvf_engine_progress(f.engine);
@@ -965,7 +969,7 @@ static void several_threads_wait_for_layers(void **state) {
 
 static void a_full_engine_changes_nothing(void **state) {
     (void)state;
-    fixture_needs(RIG_IMITATION);
+    fixture_needs(FIXTURE_IMITATION);
     for (size_t e = 0; e < ENGINES; e++) {
         kvf_host_options options = engines[e];
         options.max_transfers = 2;
@@ -1121,12 +1125,12 @@ static void tiers_refuse(void **state) {
     kvf_error error = {0};
     kvf_engine *engine = fixture_engine(NULL);
     kvf_shape shape = shape_of(1, 1, 8);
-    fixture_memory a = fixture_memory_make(&shape, RIG_CONTIGUOUS);
+    fixture_memory a = fixture_memory_make(&shape, FIXTURE_CONTIGUOUS);
     shape.blocks = BLOCKS - 1;
-    fixture_memory b = fixture_memory_make(&shape, RIG_CONTIGUOUS);
+    fixture_memory b = fixture_memory_make(&shape, FIXTURE_CONTIGUOUS);
     const kvf_layout *const different[] = {a.layout, b.layout}, *const hole[] = {a.layout, NULL};
     kvf_tier *tier = NULL;
-    const kvf_memory kind = fixture_kind(RIG_FAR);
+    const kvf_memory kind = fixture_kind(FIXTURE_FAR);
     kvf_tier_options o = {.layouts = different, .layout_count = 1, .memory = kind};
     assert_int_equal(kvf_tier_create(NULL, &o, &tier, &error), KVF_ERR_INVALID);
     assert_int_equal(kvf_tier_create(engine, NULL, &tier, &error), KVF_ERR_INVALID);
@@ -1143,7 +1147,7 @@ static void tiers_refuse(void **state) {
     assert_int_equal(error.index, 1);
     o = (kvf_tier_options){.layouts = hole, .layout_count = 1, .memory = KVF_MEMORY_DEVICE};
     assert_int_equal(kvf_tier_create(engine, &o, &tier, &error),
-                     fixture_has(RIG_DEVICE) ? KVF_ERR_INVALID : KVF_ERR_UNSUPPORTED);
+                     fixture_has(FIXTURE_DEVICE) ? KVF_ERR_INVALID : KVF_ERR_UNSUPPORTED);
     assert_null(tier);
     o.memory = KVF_MEMORY_PINNED;
     assert_int_equal(kvf_tier_create(engine, &o, &tier, &error), KVF_OK);
@@ -1182,7 +1186,7 @@ static void busy_blocks_are_named(void **state) {
 
 int main(void) {
     if (!fixture_available())
-        return RIG_SKIPPED;
+        return FIXTURE_SKIPPED;
     fixture_watchdog(300);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(moves_and_reports),

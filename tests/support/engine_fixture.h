@@ -15,19 +15,20 @@ void fixture_watchdog(unsigned seconds);
 
 /* What not every engine has. */
 typedef enum fixture_ability {
-    RIG_INTEGRITY, /* tiers with checksums; where there are none, fixture_tier_make leaves them out
-                    */
-    RIG_IMITATION, /* links that are slower than they are */
-    RIG_STEPS,     /* an ordered transfer begins after its submit: without threads, in progress */
-    RIG_DEVICE,    /* memory that is not the host's */
+    FIXTURE_INTEGRITY, /* tiers with checksums; where there are none, fixture_tier_make leaves them
+                        * out
+                        */
+    FIXTURE_IMITATION, /* links that are slower than they are */
+    FIXTURE_STEPS,  /* an ordered transfer begins after its submit: without threads, in progress */
+    FIXTURE_DEVICE, /* memory that is not the host's */
 } fixture_ability;
 
 bool fixture_has(fixture_ability ability);
 
 /* Whether there is what the engine runs on; says what is missing. A program that lacks it returns
- * RIG_SKIPPED at once. */
+ * FIXTURE_SKIPPED at once. */
 bool fixture_available(void);
-enum { RIG_SKIPPED = 77 };
+enum { FIXTURE_SKIPPED = 77 };
 
 /* The engine's name. */
 extern const char *const fixture_engine_name;
@@ -36,7 +37,7 @@ extern const char *const fixture_engine_name;
 kvf_engine *fixture_engine(const kvf_host_options *options);
 
 /* Which of an engine's memories: the host's or, where there is one, the device's. */
-typedef enum fixture_side { RIG_FAR, RIG_NEAR } fixture_side;
+typedef enum fixture_side { FIXTURE_FAR, FIXTURE_NEAR } fixture_side;
 
 kvf_memory fixture_kind(fixture_side side);
 
@@ -65,17 +66,17 @@ bool fixture_moves(fixture_side src, fixture_side dst);
 
 /* Where the constructors of layouts put blocks. */
 typedef enum fixture_form {
-    RIG_CONTIGUOUS,
-    RIG_BLOCK_FIRST,
-    RIG_BLOCK_SECOND,
-    RIG_PER_PART,
-    RIG_PAGE_FIRST,
-    RIG_TOKEN_FIRST,
-    RIG_PADDED, /* the caller's own regions, with space between rows, regions and blocks */
-    RIG_FORMS,
-    RIG_WHOLE_BLOCKS = RIG_FORMS, /* recommended */
-    RIG_BY_LAYER,
-    RIG_ALL_FORMS,
+    FIXTURE_CONTIGUOUS,
+    FIXTURE_BLOCK_FIRST,
+    FIXTURE_BLOCK_SECOND,
+    FIXTURE_PER_PART,
+    FIXTURE_PAGE_FIRST,
+    FIXTURE_TOKEN_FIRST,
+    FIXTURE_PADDED, /* the caller's own regions, with space between rows, regions and blocks */
+    FIXTURE_FORMS,
+    FIXTURE_WHOLE_BLOCKS = FIXTURE_FORMS, /* recommended */
+    FIXTURE_BY_LAYER,
+    FIXTURE_ALL_FORMS,
 } fixture_form;
 
 /* Where memory is, and how blocks lie in it. */

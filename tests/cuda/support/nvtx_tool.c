@@ -1,5 +1,5 @@
-/* A tool for NVTX, as a library that NVTX loads: it notes what the domain "kvferry" is told, for
- * nvtx_tool.h. */
+/* An NVTX tool, a library that NVTX loads. Records the events of the domain "kvferry"; nvtx_tool.h
+ * reads them. */
 #include "nvtx_tool.h"
 
 #include <nvtx3/nvToolsExt.h>
@@ -7,7 +7,7 @@
 #include <pthread.h>
 #include <string.h>
 
-/* Registered strings and domains are their own names here. */
+/* Handles of strings and domains are pointers to their names. */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static nvtx_tool_report info;
