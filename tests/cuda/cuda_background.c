@@ -346,8 +346,8 @@ static void events_count_as_recorded_at_submit(void **state) {
     }
 }
 
-/* A needed transfer is enqueued before its event has fired and then waits in its stream, even with a
- * driver that reads sources as early as it may. */
+/* A needed transfer is enqueued before its event has fired and then waits in its stream, even with
+ * a driver that reads sources as early as it may. */
 static void needed_transfers_still_wait_for_events(void **state) {
     static const unsigned strategies[] = {KVF_CUDA_LOOP, KVF_CUDA_BATCH};
     (void)state;
@@ -400,8 +400,8 @@ static void events_do_not_hold_up_other_lanes(void **state) {
 
 /* Cancelling */
 
-/* A reader waits for an event, a writer of the same block waits for the reader and is cancelled. The
- * next writer must still follow the reader, which is not in its stream until then. */
+/* A reader waits for an event, a writer of the same block waits for the reader and is cancelled.
+ * The next writer must still follow the reader, which is not in its stream until then. */
 static void cancelled_transfers_pass_on_their_waits(void **state) {
     (void)state;
     lab l;
@@ -585,7 +585,7 @@ static void ended_in_the_middle(void **state) {
     }
 }
 
-/* A tier may be destroyed once its transfers have ended, and a cancelled one ends before its turn. */
+/* A cancelled transfer ends before its turn, so its tiers may be destroyed then. */
 static void a_tier_is_destroyed_before_its_cancelled_transfer(void **state) {
     (void)state;
     lab l;

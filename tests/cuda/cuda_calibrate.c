@@ -1,5 +1,5 @@
-/* Calibration on the fake: it completes, measures what it claims to, and fails cleanly. Times on the
- * fake mean nothing. */
+/* Calibration on the fake: it completes, measures what it claims to, and fails cleanly. Times on
+ * the fake mean nothing. */
 #include "support/support.h"
 
 #include <kvferry/cuda.h>
@@ -165,8 +165,8 @@ static void test_out_of_memory(void **state) {
     }
 }
 
-/* Every function that calibration calls fails, at its first call and at later ones. The error is the
- * runtime's, nothing leaks, and the next calibration works. */
+/* Every function that calibration calls fails, at its first call and at later ones. The error is
+ * the runtime's, nothing leaks, and the next calibration works. */
 static void test_every_function_fails(void **state) {
     (void)state;
     static const cudaError_t errors[] = {cudaErrorOperatingSystem, cudaErrorMemoryAllocation,

@@ -31,16 +31,16 @@ static kvf_cuda_costs *builtin(void) {
 
 /* A move of `count` pieces of `bytes`, contiguous on the host's side. */
 static kvf__cuda_move_profile profile_of(size_t bytes, uint64_t count) {
-    kvf__cuda_move_profile load = {.bytes = bytes * count, .host_boxes = 1, .layers = 1};
-    kvf__cuda_tally_add(&load.pieces, count, load.bytes);
-    kvf__cuda_tally_add(&load.lines, count, load.bytes);
-    return load;
+    kvf__cuda_move_profile profile = {.bytes = bytes * count, .host_boxes = 1, .layers = 1};
+    kvf__cuda_tally_add(&profile.pieces, count, profile.bytes);
+    kvf__cuda_tally_add(&profile.lines, count, profile.bytes);
+    return profile;
 }
 
 static void predict(const kvf_cuda_costs *m, kvf_cuda_direction direction,
-                    const kvf__cuda_move_profile *load, double us[KVF_CUDA_STRATEGIES]) {
+                    const kvf__cuda_move_profile *profile, double us[KVF_CUDA_STRATEGIES]) {
     double wire_us;
-    kvf__cuda_costs_predict(m, direction, load, us, &wire_us);
+    kvf__cuda_costs_predict(m, direction, profile, us, &wire_us);
 }
 
 /* Curves */
@@ -113,13 +113,13 @@ static void test_predict_formulas(void **state) {
         };
     m->cost[to][KVF_CUDA_BATCH].row.count = 0;
     kvf__cuda_costs_seal(m);
-    kvf__cuda_move_profile load = {.layers = 1, .row_calls = 3};
-    kvf__cuda_tally_add(&load.pieces, 100, 100 * KIB);
-    kvf__cuda_tally_add(&load.rows, 30, 30 * 2 * KIB);
-    kvf__cuda_tally_add(&load.lines, 160, 160 * KIB);
-    load.bytes = 160 * KIB;
-    load.host_boxes = 1;
-    kvf__cuda_costs_predict(m, to, &load, us, &wire_us);
+    kvf__cuda_move_profile profile = {.layers = 1, .row_calls = 3};
+    kvf__cuda_tally_add(&profile.pieces, 100, 100 * KIB);
+    kvf__cuda_tally_add(&profile.rows, 30, 30 * 2 * KIB);
+    kvf__cuda_tally_add(&profile.lines, 160, 160 * KIB);
+    profile.bytes = 160 * KIB;
+    profile.host_boxes = 1;
+    kvf__cuda_costs_predict(m, to, &profile, us, &wire_us);
     double wire = 160.0 * 1024 / 50;
     expect_near(wire_us, wire / 1e3, 1e-12);
     expect_near(us[KVF_CUDA_LOOP], (1000 + 100 * 10 + 3 * 7000 + 30 * 40) / 1e3, 1e-9);
@@ -129,18 +129,18 @@ static void test_predict_formulas(void **state) {
     expect_near(us[KVF_CUDA_STAGED], (4000 + 5000 + 160 * 40 + fmax(wire, 1600)) / 1e3, 1e-9);
     assert_true(isnan(us[KVF_CUDA_AUTO]));
 
-    load.layers = 5;
-    kvf__cuda_costs_predict(m, to, &load, us, &wire_us);
+    profile.layers = 5;
+    kvf__cuda_costs_predict(m, to, &profile, us, &wire_us);
     expect_near(us[KVF_CUDA_LOOP], (1400 + 100 * 10 + 3 * 7000 + 30 * 40) / 1e3, 1e-9);
     double copy = fmax(wire, 1600), pack = 160 * 40;
     expect_near(us[KVF_CUDA_STAGED], (4400 + 5 * 5000 + pack + copy / 5) / 1e3, 1e-9);
 
     /* 64 MiB in 8 chunks; small boxes on the host's side cost more than packing. */
-    load = profile_of(KIB, 64 * KIB);
-    load.host_boxes = 64 * KIB;
+    profile = profile_of(KIB, 64 * KIB);
+    profile.host_boxes = 64 * KIB;
     m->cost[to][KVF_CUDA_LOOP].piece.ns[0] = 90;
     kvf__cuda_costs_seal(m);
-    kvf__cuda_costs_predict(m, to, &load, us, &wire_us);
+    kvf__cuda_costs_predict(m, to, &profile, us, &wire_us);
     copy = fmax(64.0 * MIB / 50, 65536.0 * 20); /* by batch, unless the link is slower */
     pack = 65536.0 * 40;
     expect_near(us[KVF_CUDA_STAGED], (4000 + 8 * 5000 + pack + copy / 8) / 1e3, 1e-9);
@@ -170,9 +170,9 @@ static void test_builtin_is_sane(void **state) {
         for (size_t bytes = 64; bytes <= 64 * MIB; bytes += bytes / 2) {
             double before[KVF_CUDA_STRATEGIES] = {0};
             for (uint64_t count = 1; count <= 100000; count *= 7) {
-                kvf__cuda_move_profile load = profile_of(bytes, count);
+                kvf__cuda_move_profile profile = profile_of(bytes, count);
                 double us[KVF_CUDA_STRATEGIES], wire_us;
-                kvf__cuda_costs_predict(m, d, &load, us, &wire_us);
+                kvf__cuda_costs_predict(m, d, &profile, us, &wire_us);
                 for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++) {
                     if (d == on && s == KVF_CUDA_STAGED) {
                         assert_true(isnan(us[s]));
@@ -191,9 +191,9 @@ static kvf_cuda_strategy chosen(const kvf_cuda_costs *m, kvf_cuda_direction d, s
                                 uint64_t count) {
     const unsigned all =
         1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_BATCH | 1u << KVF_CUDA_KERNEL | 1u << KVF_CUDA_STAGED;
-    kvf__cuda_move_profile load = profile_of(bytes, count);
+    kvf__cuda_move_profile profile = profile_of(bytes, count);
     kvf_cuda_explanation x;
-    kvf__cuda_costs_choose(m, d, &load, all, false, &x);
+    kvf__cuda_costs_choose(m, d, &profile, all, false, &x);
     return x.chosen;
 }
 
@@ -228,9 +228,9 @@ static void check_crossing(kvf_cuda_costs *m, kvf_cuda_strategy without, kvf_cud
     kvf__cuda_costs_seal(m);
     for (uint64_t n = 1; n < 300; n++)
         for (size_t computing = 0; computing < 2; computing++) {
-            kvf__cuda_move_profile load = profile_of(KIB, n);
+            kvf__cuda_move_profile profile = profile_of(KIB, n);
             kvf_cuda_explanation x;
-            kvf__cuda_costs_choose(m, to, &load, 1u << without | 1u << with, computing, &x);
+            kvf__cuda_costs_choose(m, to, &profile, 1u << without | 1u << with, computing, &x);
             assert_int_equal(x.chosen, n <= last[computing] ? without : with);
             assert_int_equal(x.reason,
                              n > 110 && x.chosen == without ? KVF_CUDA_SPARING : KVF_CUDA_CHEAPEST);
@@ -250,11 +250,11 @@ static void test_choice_flips_where_costs_cross(void **state) {
 static void test_choose_among_available(void **state) {
     (void)state;
     kvf_cuda_costs *m = builtin();
-    kvf__cuda_move_profile load = profile_of(4 * KIB, 10000);
-    load.row_calls = 2;
-    kvf__cuda_tally_add(&load.rows, 60, 60 * KIB);
+    kvf__cuda_move_profile profile = profile_of(4 * KIB, 10000);
+    profile.row_calls = 2;
+    kvf__cuda_tally_add(&profile.rows, 60, 60 * KIB);
     kvf_cuda_explanation x;
-    kvf__cuda_costs_choose(m, to, &load, 1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_BATCH, false, &x);
+    kvf__cuda_costs_choose(m, to, &profile, 1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_BATCH, false, &x);
     assert_int_equal(x.chosen, KVF_CUDA_BATCH);
     assert_int_equal(x.reason, KVF_CUDA_CHEAPEST);
     assert_false(x.calibrated);
@@ -265,16 +265,16 @@ static void test_choose_among_available(void **state) {
     assert_int_equal(x.boxes, 10002);
     assert_int_equal(x.fragments, 10060);
     assert_int_equal(x.host_boxes, 1);
-    assert_int_equal(x.bytes, load.bytes);
-    kvf__cuda_costs_choose(m, to, &load, 1u << KVF_CUDA_LOOP, false, &x);
+    assert_int_equal(x.bytes, profile.bytes);
+    kvf__cuda_costs_choose(m, to, &profile, 1u << KVF_CUDA_LOOP, false, &x);
     assert_int_equal(x.chosen, KVF_CUDA_LOOP);
     assert_int_equal(x.reason, KVF_CUDA_ONLY);
     /* A strategy that the cost table lacks is chosen only when it is the only one. */
     m->cost[to][KVF_CUDA_LOOP].piece.count = 0;
-    kvf__cuda_costs_choose(m, to, &load, 1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_KERNEL, false, &x);
+    kvf__cuda_costs_choose(m, to, &profile, 1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_KERNEL, false, &x);
     assert_int_equal(x.chosen, KVF_CUDA_KERNEL);
     m->cost[to][KVF_CUDA_KERNEL].piece.count = 0;
-    kvf__cuda_costs_choose(m, to, &load, 1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_KERNEL, false, &x);
+    kvf__cuda_costs_choose(m, to, &profile, 1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_KERNEL, false, &x);
     assert_int_equal(x.chosen, KVF_CUDA_LOOP);
     assert_true(isnan(x.us[KVF_CUDA_AUTO]));
     kvf_cuda_costs_destroy(m);
@@ -432,14 +432,14 @@ static double error_of(const kvf_cuda_costs *costs, machine *m, kvf_cuda_directi
             cell.row_calls = 1 + cell.pieces / (2 + test_random_below(&m->random, 100));
             cell.pieces = cell.row_calls * (2 + cell.pieces / cell.row_calls);
         }
-        kvf__cuda_move_profile load = profile_of(cell.bytes, cell.pieces);
+        kvf__cuda_move_profile profile = profile_of(cell.bytes, cell.pieces);
         if (cell.row_calls > 0) {
-            load.rows = load.pieces;
-            load.pieces = (kvf__cuda_tally){.count = 0};
-            load.row_calls = cell.row_calls;
+            profile.rows = profile.pieces;
+            profile.pieces = (kvf__cuda_tally){.count = 0};
+            profile.row_calls = cell.row_calls;
         }
         double us[KVF_CUDA_STRATEGIES];
-        predict(costs, d, &load, us);
+        predict(costs, d, &profile, us);
         errors[i] = fabs(us[s] * 1e3 / takes(m, &cell) - 1);
     }
     qsort(errors, CELLS, sizeof *errors, by_value);
@@ -559,16 +559,16 @@ static size_t measure_costs(const kvf_cuda_costs *m, kvf__cuda_sample samples[MO
     size_t count = measure(samples, none);
     for (size_t i = 0; i < count; i++) {
         kvf__cuda_sample *s = &samples[i];
-        kvf__cuda_move_profile load = profile_of(s->bytes, s->pieces);
+        kvf__cuda_move_profile profile = profile_of(s->bytes, s->pieces);
         double us[KVF_CUDA_STRATEGIES];
-        load.layers = s->layers;
-        load.host_boxes = s->layers;
+        profile.layers = s->layers;
+        profile.host_boxes = s->layers;
         if (s->row_calls > 0) {
-            load.rows = load.pieces;
-            load.pieces = (kvf__cuda_tally){.count = 0};
-            load.row_calls = s->row_calls;
+            profile.rows = profile.pieces;
+            profile.pieces = (kvf__cuda_tally){.count = 0};
+            profile.row_calls = s->row_calls;
         }
-        predict(m, s->direction, &load, us);
+        predict(m, s->direction, &profile, us);
         s->ns = us[s->strategy] * 1e3;
     }
     return count;
@@ -656,9 +656,9 @@ static void test_fit_refuses_nothing(void **state) {
                                     .layers = 1,
                                     .ns = 8000};
     test_expect(KVF_OK, kvf__cuda_costs_fit(m, one, KVF_CUDA_DIRECTIONS, &e), &e);
-    kvf__cuda_move_profile load = profile_of(KIB, 8);
+    kvf__cuda_move_profile profile = profile_of(KIB, 8);
     double us[KVF_CUDA_STRATEGIES];
-    predict(m, to, &load, us);
+    predict(m, to, &profile, us);
     expect_near(us[KVF_CUDA_LOOP], 16, 1e-9);
     kvf_cuda_costs_destroy(m);
 }

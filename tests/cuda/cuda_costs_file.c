@@ -206,8 +206,8 @@ static void expect_damaged(const json_t *root) {
     expect_load(KVF_ERR_INVALID, -1, NULL);
 }
 
-/* Damages the value of that number below `json`, counting all members and elements. `*number` counts
- * down; false when there are fewer. */
+/* Damages the value of that number below `json`, counting all members and elements. `*number`
+ * counts down; false when there are fewer. */
 static bool damage_value(json_t *json, size_t *number, size_t kind) {
     const char *key;
     json_t *value;
@@ -575,7 +575,7 @@ static void test_out_of_memory(void **state) {
     assert_int_equal(fakecuda_reset(), 0);
 }
 
-/* Saves (with `costs`) or loads while one of jansson's allocations fails. False when it made fewer. */
+/* Saves (with `costs`) or loads while one of jansson's allocations fails. False: it made fewer. */
 static bool fails_without(size_t fail_at, const kvf_cuda_costs *costs) {
     kvf_cuda_costs *read = NULL;
     kvf_error e = {0};

@@ -163,8 +163,8 @@ static void expect_choice(kvf_transfer *t, kvf_cuda_strategy chosen, kvf_cuda_re
     assert_int_equal(x.reason, reason);
 }
 
-/* Compute keeps its thread blocks when a transfer waits for it or it is marked on other blocks; other
- * transfers do not count as compute. */
+/* Compute keeps its thread blocks when a transfer waits for it or it is marked on other blocks;
+ * other transfers do not count as compute. */
 static void test_spares_compute(void **state) {
     (void)state;
     device_fixture fixture;

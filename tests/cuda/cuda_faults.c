@@ -3,9 +3,9 @@
  * hold afterwards.
  *
  * An argument selects the scenarios whose names start with it. By default a few calls of each
- * function fail, with three errors each; under sanitizers fewer calls, with one or three errors. With
- * KVF_TEST_SEEDS above 1 all calls fail, with all errors; of the hundreds that create the lanes'
- * events, 64. */
+ * function fail, with three errors each; under sanitizers fewer calls, with one or three errors.
+ * With KVF_TEST_SEEDS above 1 all calls fail, with all errors; of the hundreds that create the
+ * lanes' events, 64. */
 #include "support/fault_scene.h"
 #include "needs.h"
 
@@ -226,7 +226,7 @@ static void run(const scenario *how, const fault *f) {
         scene_run(how, f, &ignored);
 }
 
-/* Fails one call: with all its function's errors, or one of them and two that any call may return. */
+/* Fails one call: with all its function's errors, or one of them and two of `of_any`. */
 static void fail_call(const scenario *how, const char *function, uint64_t nth, bool for_ever) {
     size_t count;
     const cudaError_t *errors = errors_of(function, &count);

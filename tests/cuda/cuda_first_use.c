@@ -1,5 +1,5 @@
-/* Hidden work of a submit: loading kernels, and calls that allocate or may wait for the device. Only
- * the first transfer by a strategy in a direction does any. */
+/* Hidden work of a submit: loading kernels, and calls that allocate or may wait for the device.
+ * Only the first transfer by a strategy in a direction does any. */
 #include "support/device_fixture.h"
 #include "needs.h"
 

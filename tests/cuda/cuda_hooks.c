@@ -108,7 +108,7 @@ static void test_a_broken_engine(void **state) {
 /* The engine has ranges only with an NVTX tool. */
 static void test_nvtx(void **state) {
     (void)state;
-    void (*read)(nvtx_tool_report *) = NULL;
+    void (*read)(nvtx_tool_record *) = NULL;
     const char *path = getenv("NVTX_INJECTION64_PATH");
     void *tool = path ? dlopen(path, RTLD_NOW) : NULL;
     void *symbol = tool ? dlsym(tool, "nvtx_tool_read") : NULL;
@@ -122,7 +122,7 @@ static void test_nvtx(void **state) {
     fixture_close(&fixture);
     if (!path)
         return;
-    nvtx_tool_report r;
+    nvtx_tool_record r;
     assert_non_null(read);
     read(&r);
     assert_int_equal(r.wrong, 0);

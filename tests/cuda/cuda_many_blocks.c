@@ -1,6 +1,6 @@
-/* Random schedules of transfers of many small blocks: lists go through the upload ring, packing takes
- * dozens of chunks, background work several windows, and some is cancelled half-way. Contents are
- * compared with an oracle that makes one transfer after the other. */
+/* Random schedules of transfers of many small blocks: lists go through the upload ring, packing
+ * takes dozens of chunks, background work several windows, and some is cancelled half-way. Contents
+ * are compared with an oracle that makes one transfer after the other. */
 #include "support/device_fixture.h"
 
 #include "hide.h"
@@ -86,13 +86,13 @@ static schedule *open_schedule(const kvf_cuda_options *options, uint64_t seed) {
     s->random = test_random_make(seed + 1000);
     if (FAKECUDA) {
         fakecuda_configure(&config);
-        fakecuda_set_attribute(cudaDevAttrMultiProcessorCount, 2); /* kernels are slow on the fake */
+        fakecuda_set_attribute(cudaDevAttrMultiProcessorCount, 2); /* the fake's kernels are slow */
     }
     ok(kvf_engine_cuda_create(options, &s->engine, &e), &e);
     make_tiers(s);
     for (uint32_t i = 0; i < BLOCKS; i++) {
         s->from[i] = s->to[i] = i;
-        s->places[1][i].stamp = i + 1;
+        s->contents[1][i].stamp = i + 1;
         for (size_t w = 0; w < (size_t)LAYERS * WORDS; w++)
             s->host[i * LAYERS * WORDS + w] = i + 1;
     }
@@ -138,8 +138,8 @@ static void transfer(schedule *s) {
     ok(kvf_transfer_submit(s->tiers[src], s->tiers[1 - src], &plan, 1, &how, t, &e), &e);
     bool cancel = how.background && below(s, 5) == 0;
     for (size_t i = 0; i < count; i++) {
-        place *to = &s->places[1 - src][s->to[i]];
-        *to = s->places[src][s->from[i]];
+        content *to = &s->contents[1 - src][s->to[i]];
+        *to = s->contents[src][s->from[i]];
         to->unknown |= cancel;
     }
     if (cancel && below(s, 2) == 0)
@@ -164,9 +164,9 @@ static void step(schedule *s) {
 
 static void expect_layer(const content *contents, const uint64_t *words, size_t blocks_apart) {
     for (size_t b = 0; b < BLOCKS; b++)
-        for (size_t w = 0; w < WORDS && !places[b].unknown; w++)
-            if (words[b * blocks_apart + w] != places[b].stamp)
-                assert_int_equal(words[b * blocks_apart + w], places[b].stamp);
+        for (size_t w = 0; w < WORDS && !contents[b].unknown; w++)
+            if (words[b * blocks_apart + w] != contents[b].stamp)
+                assert_int_equal(words[b * blocks_apart + w], contents[b].stamp);
 }
 
 static void finish(schedule *s) {
@@ -183,9 +183,9 @@ static void finish(schedule *s) {
         kvf_transfer_release(s->transfers[i]);
     }
     for (size_t l = 0; l < LAYERS; l++) {
-        expect_layer(s->places[1], s->host + l * WORDS, (size_t)LAYERS * WORDS);
+        expect_layer(s->contents[1], s->host + l * WORDS, (size_t)LAYERS * WORDS);
         cuda_ok(cudaMemcpy(copy, s->layers[l], bytes, cudaMemcpyDeviceToHost));
-        expect_layer(s->places[0], copy, WORDS);
+        expect_layer(s->contents[0], copy, WORDS);
     }
     free(copy);
 }
@@ -229,8 +229,8 @@ static void test_random_schedules(void **state) {
     (void)alarm(0);
 }
 
-/* Cancels a transfer whose first windows are in held streams. It ends once they have run, its blocks
- * are idle then, and the rest is never copied. */
+/* Cancels a transfer whose first windows are in held streams. It ends once they have run, its
+ * blocks are idle then, and the rest is never copied. */
 static void cancel_half_way(kvf_cuda_strategy strategy) {
     const kvf_cuda_options options = {
         .strategy = strategy, .no_thread = true, .ctas = 2, .packing_bytes = (size_t)1 << 20};
@@ -276,8 +276,8 @@ static void *help(void *context) {
     return NULL;
 }
 
-/* One thread enqueues a layer in held streams while another asks whether the layer has landed. It has
- * not. */
+/* One thread enqueues a layer in held streams while another asks whether the layer has landed. It
+ * has not. */
 static void query_while_enqueuing(uint64_t seed) {
     const kvf_cuda_options options = {.strategy = KVF_CUDA_BATCH, .no_thread = true};
     const kvf_submit_options how = {.background = true, .by_layer = true};

@@ -32,9 +32,9 @@ static void count_boxes(const kvf_move *move, kvf__cuda_move_profile *profile) {
     while (kvf__move_next(move, kvf_cuda_limits(), move->strip_count, SIZE_MAX, &cursor, &box, 1) ==
            1) {
         uint64_t rows = (uint64_t)box.rows * box.slices;
-        load->bytes += box.width * rows;
-        load->row_calls += rows > 1;
-        kvf__cuda_tally_add(rows > 1 ? &load->rows : &load->pieces, rows, box.width * rows);
+        profile->bytes += box.width * rows;
+        profile->row_calls += rows > 1;
+        kvf__cuda_tally_add(rows > 1 ? &profile->rows : &profile->pieces, rows, box.width * rows);
     }
 }
 
@@ -139,17 +139,17 @@ static void test_equals_enumerated_boxes(void **state) {
             count = count < other ? count : other;
             kvf_move *move =
                 move_of(src, dst, src_ids, dst_ids, count, seed % 2, limits[k / FORMS / FORMS]);
-            kvf__cuda_move_profile expected = {.bytes = 0}, load;
+            kvf__cuda_move_profile expected = {.bytes = 0}, profile;
             count_boxes(move, &expected);
             for (kvf_cuda_direction d = 0; d < KVF_CUDA_DIRECTIONS; d++) {
-                kvf__cuda_move_profile_of(move, d, &load);
-                assert_int_equal(load.bytes, expected.bytes);
-                assert_int_equal(load.row_calls, expected.row_calls);
-                expect_tally(&load.pieces, &expected.pieces);
-                expect_tally(&load.rows, &expected.rows);
-                assert_int_equal(total_bytes(&load.lines), load.bytes);
-                assert_int_equal(load.layers, seed % 2 ? LAYERS : 1);
-                assert_true((load.host_boxes > 0) == (d != KVF_CUDA_ON_DEVICE));
+                kvf__cuda_move_profile_of(move, d, &profile);
+                assert_int_equal(profile.bytes, expected.bytes);
+                assert_int_equal(profile.row_calls, expected.row_calls);
+                expect_tally(&profile.pieces, &expected.pieces);
+                expect_tally(&profile.rows, &expected.rows);
+                assert_int_equal(total_bytes(&profile.lines), profile.bytes);
+                assert_int_equal(profile.layers, seed % 2 ? LAYERS : 1);
+                assert_true((profile.host_boxes > 0) == (d != KVF_CUDA_ON_DEVICE));
             }
             kvf_move_destroy(move);
             kvf_layout_destroy(src);

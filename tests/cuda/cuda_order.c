@@ -296,8 +296,8 @@ static void transfer(schedule *s) {
         read_by_layer(s, f->transfer, f->to[below(s, f->count)]);
 }
 
-/* Compute writes blocks and announces that only to the transfer that offloads them, by an event; the
- * blocks are marked once it is submitted. */
+/* Compute writes blocks and announces that only to the transfer that offloads them, by an event;
+ * the blocks are marked once it is submitted. */
 static void hand_over(schedule *s) {
     uint64_t ids[SLOTS];
     const size_t count = pick(s, ids), k = below(s, STREAMS);
@@ -388,7 +388,7 @@ static void look(schedule *s) {
     const flight *f = &s->flights[s->flight_count > 0 ? below(s, s->flight_count) : 0];
     if (s->flight_count == 0 || f->cancelled)
         return;
-    let_go(s);
+    release_all(s);
     for (uint32_t l = 0; l < FIXTURE_LAYERS; l++) {
         ok(kvf_transfer_wait_layer(f->transfer, l, PATIENCE_US, &e), &e);
         if (f->offload)
@@ -421,7 +421,7 @@ static void finish_flights(schedule *s) {
 
 static void finish(schedule *s) {
     static unsigned char block[FIXTURE_BLOCK];
-    let_go(s);
+    release_all(s);
     finish_flights(s);
     for (size_t i = 0; i < STREAMS; i++)
         cuda_ok(cudaStreamSynchronize(s->streams[i]));

@@ -113,7 +113,8 @@ static void expect_blocks(const kvf_layout *layout, const uint64_t *ids, const u
                           size_t count) {
     for (size_t i = 0; i < count; i++)
         if (!fixture_holds(layout, ids[i], tags[i]))
-            fail_msg("block %zu does not have the content of block %zu", (size_t)ids[i], (size_t)tags[i]);
+            fail_msg("block %zu does not have the content of block %zu", (size_t)ids[i],
+                     (size_t)tags[i]);
 }
 
 static void round_trip(const tile_case *c, kvf_cuda_strategy strategy, bool by_layer) {

@@ -81,14 +81,14 @@ static kvf_layout *make_contiguous(const kvf_shape *shape, fixture_form form,
     return layout;
 }
 
-/* One latent part is MLA. */
+/* A single latent part is MLA. */
 static kvf_status make_per_part(const kvf_shape *shape, const kvf_buffer *buffers, kvf_layout **out,
                                 kvf_error *error) {
     return parts_of(shape) == 1 ? kvf_layout_mla(shape, buffers, out, error)
                                 : kvf_layout_per_part(shape, buffers, out, error);
 }
 
-/* A buffer for every layer, or every part of one, each with a gap behind it. */
+/* A buffer for every layer, or every part of one, each followed by a gap. */
 static kvf_layout *make_apart(const kvf_shape *shape, fixture_form form, const fixture_place *place,
                               fixture_memory *m) {
     enum { GAP = 40 };
@@ -206,7 +206,7 @@ void fixture_tier_free(fixture_tier *tier) {
 
 /* Content */
 
-/* The bytes of a tag, one after the other. */
+/* The stream of a tag's bytes. */
 typedef struct stream {
     uint64_t tag, word;
     size_t at;
@@ -228,13 +228,13 @@ char *fixture_byte(const kvf_layout *layout, size_t region, uint64_t id, size_t 
     return oracle_address(&kvf_layout_regions(layout, NULL)[region], id, row) + column;
 }
 
-/* Pieces that a block's part of a region is copied by: one where its rows touch. */
+/* The number of copies for a block's part of a region: one if its rows are adjacent. */
 static size_t pieces_of(const kvf_region *r) {
     return oracle_solid(r) ? 1 : oracle_rows(r);
 }
 
-/* Memory of our own for one block's part of a region, its rows touching: block 0 of what is
- * returned, whose base the caller frees. */
+/* A region of our own with room for one block's part of `r`, as its block 0, rows adjacent. The
+ * caller frees its base. */
 static kvf_region make_room(const kvf_region *r) {
     kvf_region room = *r;
     room.base = malloc(oracle_bytes(r));
@@ -243,7 +243,7 @@ static kvf_region make_room(const kvf_region *r) {
     return room;
 }
 
-/* What a block has there. */
+/* Copies a block's part of a region out. */
 static kvf_region take(const kvf_region *r, uint64_t id) {
     kvf_region taken = make_room(r);
     for (size_t i = 0, pieces = pieces_of(r); i < pieces; i++)
@@ -252,7 +252,7 @@ static kvf_region take(const kvf_region *r, uint64_t id) {
     return taken;
 }
 
-/* Puts that into a block, and frees it. */
+/* Copies it into a block, and frees it. */
 static void put(kvf_region *taken, const kvf_region *r, uint64_t id) {
     for (size_t i = 0, pieces = pieces_of(r); i < pieces; i++)
         fixture_write(oracle_address(r, id, i), oracle_address(taken, 0, i),

@@ -8,8 +8,8 @@
 extern "C" {
 #endif
 
-/* Works for some time, then copies `bytes` from `from` to `to`, or fills `to` with `value` if `from`
- * is NULL; device or pinned memory. Takes no time on the fake, where streams can be held. */
+/* Works for some time, then copies `bytes` from `from` to `to`, or fills `to` with `value` if
+ * `from` is NULL; device or pinned memory. Takes no time on the fake, where streams can be held. */
 typedef struct compute_work {
     unsigned char *to;
     const unsigned char *from;

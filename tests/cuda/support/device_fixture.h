@@ -1,4 +1,4 @@
-/* Fixture of the CUDA tests: an engine, a device tier, a pinned tier, and blocks filled from tags. */
+/* Fixture of the CUDA tests: an engine, a device and a pinned tier, blocks filled from tags. */
 #ifndef KVF_TEST_DEVICE_FIXTURE_H
 #define KVF_TEST_DEVICE_FIXTURE_H
 
@@ -38,8 +38,8 @@ void fixture_needs_fake(void);
 /* Closes everything; fails the test on violations and leaks. */
 void fixture_close(device_fixture *fixture);
 
-/* Fills a block with bytes derived from a tag, or returns whether it holds them. Does not synchronise
- * with streams: wait first. */
+/* Fills a block with bytes derived from a tag, or returns whether it holds them. Does not
+ * synchronise with streams: wait first. */
 void fixture_fill_host(device_fixture *fixture, size_t id, unsigned tag);
 void fixture_fill_device(device_fixture *fixture, size_t id, unsigned tag);
 bool fixture_host_is(const device_fixture *fixture, size_t id, unsigned tag);

@@ -88,8 +88,8 @@ void fixture_deallocate(fixture_side side, char *memory) {
         assert_int_equal(cudaFree(memory), cudaSuccess);
 }
 
-/* The address at which host code may touch the memory: host memory always, device memory on the fake
- * only, without a call that a fault could hit. NULL: needs a copy. */
+/* The address at which host code may touch the memory: host memory always, device memory on the
+ * fake only, without a call that a fault could hit. NULL: needs a copy. */
 static char *touchable(const char *address, size_t bytes) {
     struct cudaPointerAttributes found = {.type = cudaMemoryTypeUnregistered};
     char *shadow = FAKECUDA ? fakecuda_shadow(address, bytes) : NULL;

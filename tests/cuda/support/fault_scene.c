@@ -15,8 +15,8 @@
 enum {
     LAYERS = 4,
     LEGS = 4,
-    EXTRA_BLOCKS = 2,     /* the probe's and a bystander, after those of the legs */
-    POLLS = 3000,         /* without an end count as a hang */
+    EXTRA_BLOCKS = 2, /* the probe's and a bystander, after those of the legs */
+    POLLS = 3000,     /* without an end count as a hang */
     PATIENCE_US = 20 * 1000 * 1000,
     WATCHDOG_S = 100,
     SLOW_US = 40,
@@ -251,7 +251,7 @@ static uint64_t *ids_from(const scene *s, uint64_t start, uint64_t seed) {
 
 static void choose_blocks(scene *s) {
     size_t pairs = s->how->pairs;
-    s->blocks = 3 * pairs + BLOCKS_OF_NOBODY;
+    s->blocks = 3 * pairs + EXTRA_BLOCKS;
     s->block_bytes = (size_t)LAYERS * 2 * s->how->bytes;
     s->first = ids_from(s, 0, 1);
     s->middle = ids_from(s, 0, 2);
@@ -291,7 +291,7 @@ static void take_memory(scene *s) {
     fill_hosts(s);
 }
 
-static kvf_assignments *assignments(const uint64_t *ids, size_t count, bool assigned) {
+static kvf_assignments *make_assignments(const uint64_t *ids, size_t count, bool assigned) {
     kvf_assignments *a = NULL;
     assert_int_equal(kvf_assignments_create(NULL, &a, NULL), KVF_OK);
     for (size_t i = 0; i < count && assigned; i++) {
@@ -315,8 +315,8 @@ static void make_legs(scene *s) {
     };
     memcpy(s->legs, legs, sizeof legs);
     for (size_t i = 0; i < 2 && s->how->bound; i++) {
-        s->legs[i].have = tracker(legs[i].from, s->how->pairs, true);
-        s->legs[i].want = tracker(legs[i].to, s->how->pairs, false);
+        s->legs[i].have = make_assignments(legs[i].from, s->how->pairs, true);
+        s->legs[i].want = make_assignments(legs[i].to, s->how->pairs, false);
     }
 }
 
