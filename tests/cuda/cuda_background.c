@@ -1,4 +1,4 @@
-/* Background transfers: what is enqueued when, seen on streams that are held. */
+/* Background transfers: what is enqueued when, observed on held streams. */
 #include "support/engine_fixture.h"
 
 #include <kvferry/cuda.h>
@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 enum {
-    WINDOW = 4 << 20, /* bytes that are enqueued at a time: here, a block */
+    WINDOW = 4 << 20, /* bytes enqueued at a time: here, one block */
     BLOCKS = 12,
-    WINDOWS = 2, /* in streams at a time, each way */
+    WINDOWS = 2, /* in streams at a time, each direction */
     MOST_STREAMS = 64,
     MANY_TIMES = 20,
     WATCHDOG_S = 120,
@@ -35,8 +35,8 @@ static void open_lab(lab *l, const kvf_cuda_options *options) {
     *l = (lab){0};
     (void)alarm(WATCHDOG_S);
     test_expect(KVF_OK, kvf_engine_cuda_create(options, &l->engine, &e), &e);
-    l->near = fixture_tier_make_on(l->engine, RIG_NEAR, &shape, RIG_CONTIGUOUS, false);
-    l->far = fixture_tier_make(l->engine, &shape, RIG_PADDED, false);
+    l->near = fixture_tier_make_on(l->engine, FIXTURE_NEAR, &shape, FIXTURE_CONTIGUOUS, false);
+    l->far = fixture_tier_make(l->engine, &shape, FIXTURE_PADDED, false);
 }
 
 static void close_lab(lab *l) {
@@ -53,7 +53,7 @@ static char byte_at(const fixture_tier *tier, uint64_t id, size_t at) {
     return byte;
 }
 
-/* Blocks are told apart by a byte at each end. */
+/* A byte at each end identifies a block. */
 static void mark(const fixture_tier *tier, uint64_t id, char tag) {
     const char last = (char)(tag + 1);
     fixture_write(fixture_byte(tier->memory.layout, 0, id, 0, 0), &tag, 1);
@@ -69,7 +69,7 @@ static void mark_all(const fixture_tier *tier, char first) {
         mark(tier, id, (char)(first + 2 * (char)id));
 }
 
-/* Blocks from `first` on, to those from `to` on, block by block unless `how` has a strategy. */
+/* Moves blocks from `first` on to those from `to` on, by `loop` unless `how` has a strategy. */
 static kvf_transfer *move_by(const fixture_tier *src, const fixture_tier *dst, size_t first,
                              size_t to, size_t count, kvf_submit_options how) {
     const kvf_plan plan = fixture_plan(ids + first, ids + to, count);
@@ -109,7 +109,7 @@ static void progress(const lab *l) {
         kvf_engine_progress(l->engine);
 }
 
-/* Whether it comes to so many copies in streams; for engines with a thread, too. */
+/* Expects that many copies in streams; waits for them where the engine has a thread. */
 static void await_enqueued(const lab *l, uint64_t count) {
     while (enqueued() < count) {
         kvf_engine_progress(l->engine);
@@ -120,7 +120,7 @@ static void await_enqueued(const lab *l, uint64_t count) {
     assert_int_equal(enqueued(), count);
 }
 
-/* Lets the streams that hold something run so many operations. */
+/* Lets each stream with pending work run that many operations. */
 static void step_all(size_t operations) {
     cudaStream_t all[MOST_STREAMS];
     size_t count = fakecuda_streams(all, MOST_STREAMS);
@@ -201,8 +201,8 @@ static void priorities_are_an_order(void **state) {
     }
 }
 
-/* An onboard of first priority that needs what an offload of the last writes: that comes first. */
-static void waiting_lends_priority(void **state) {
+/* A high-priority onboard needs what a low-priority offload writes: the offload goes first. */
+static void waiting_transfers_pass_on_their_priority(void **state) {
     (void)state;
     lab l;
     open_lab(&l, &no_thread);
@@ -223,7 +223,7 @@ static void waiting_lends_priority(void **state) {
     close_lab(&l);
 }
 
-/* Who needs it in a stream */
+/* Background transfers that a stream needs */
 
 typedef struct compute {
     cudaStream_t stream;
@@ -259,7 +259,7 @@ static kvf_transfer *make_need(const lab *l, need how, const compute *c) {
     return NULL;
 }
 
-static void who_needs_it_has_it_enqueued_whole(void **state) {
+static void needed_transfers_are_enqueued_whole(void **state) {
     (void)state;
     for (need how = BY_SUBMIT; how < NEEDS; how++) {
         for (size_t begun = 0; begun < 2; begun++) {
@@ -287,8 +287,8 @@ static void who_needs_it_has_it_enqueued_whole(void **state) {
     }
 }
 
-/* A stream that waits for the slots does so although nothing of the transfer had begun. */
-static void a_stream_waits_for_it(void **state) {
+/* A stream can wait for slots of a transfer that has not started. */
+static void a_stream_waits_for_slots(void **state) {
     (void)state;
     for (size_t k = 0; k < 2; k++) {
         lab l;
@@ -316,8 +316,8 @@ static void a_stream_waits_for_it(void **state) {
 
 /* Events */
 
-/* What counts is what the event said at the submit, whatever it says later. */
-static void events_are_those_of_the_submit(void **state) {
+/* The event's recording at submit counts; later recordings do not. */
+static void events_count_as_recorded_at_submit(void **state) {
     (void)state;
     for (size_t k = 0; k < 2; k++) {
         lab l;
@@ -346,9 +346,9 @@ static void events_are_those_of_the_submit(void **state) {
     }
 }
 
-/* Who needs it has it enqueued before its event has fired; it waits in its stream then, also with a
- * driver that reads sources as early as it may. */
-static void enqueued_at_once_it_waits_for_events_all_the_same(void **state) {
+/* A needed transfer is enqueued before its event has fired and then waits in its stream, even with
+ * a driver that reads sources as early as it may. */
+static void needed_transfers_still_wait_for_events(void **state) {
     static const unsigned strategies[] = {KVF_CUDA_LOOP, KVF_CUDA_BATCH};
     (void)state;
     for (size_t k = 0; k < 2; k++) {
@@ -376,8 +376,8 @@ static void enqueued_at_once_it_waits_for_events_all_the_same(void **state) {
     }
 }
 
-/* One that waits for an event holds up nobody of another lane. */
-static void an_event_holds_up_nobody_else(void **state) {
+/* A transfer that waits for an event does not hold up other lanes. */
+static void events_do_not_hold_up_other_lanes(void **state) {
     (void)state;
     lab l;
     open_lab(&l, &no_thread);
@@ -400,9 +400,9 @@ static void an_event_holds_up_nobody_else(void **state) {
 
 /* Cancelling */
 
-/* A reader waits for an event, a writer of the same block for it, and is cancelled: the next writer
- * still comes behind the reader, which is not in its stream before that. */
-static void a_cancelled_one_passes_on_what_it_waited_for(void **state) {
+/* A reader waits for an event, a writer of the same block waits for the reader and is cancelled.
+ * The next writer must still follow the reader, which is not in its stream until then. */
+static void cancelled_transfers_pass_on_their_waits(void **state) {
     (void)state;
     lab l;
     open_lab(&l, &no_thread);
@@ -460,7 +460,7 @@ static void cancelled_while_it_runs(void **state) {
         await_enqueued(&l, WINDOWS);
         kvf_transfer_cancel(t);
         progress(&l);
-        assert_int_equal(kvf_transfer_poll(t, NULL), KVF_PENDING); /* two are on their way */
+        assert_int_equal(kvf_transfer_poll(t, NULL), KVF_PENDING); /* two copies are in flight */
         assert_int_equal(kvf_tier_idle(l.far.tier, ids, 1, NULL), KVF_ERR_BUSY);
         let_all_go();
         end_as(t, KVF_ERR_CANCELLED);
@@ -474,7 +474,7 @@ static void cancelled_while_it_runs(void **state) {
     }
 }
 
-/* What is in its stream whole is past cancelling, and says so. */
+/* A transfer that is whole in its stream can no longer be cancelled, and reports that. */
 static void cancelled_too_late(void **state) {
     (void)state;
     lab l;
@@ -499,7 +499,7 @@ static double seconds(void) {
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* Never more is enqueued than the cap allows since the first window, and that one. */
+/* At most the first window, plus what the cap allows since then, is enqueued. */
 static void follow_cap(const lab *l, kvf_transfer *t, double gbps) {
     const double start = seconds();
     while (kvf_transfer_poll(t, NULL) == KVF_PENDING) {
@@ -531,8 +531,8 @@ static void caps_hold(void **state) {
     }
 }
 
-/* The lowest cap: what is not under it passes all the same. */
-static void a_cap_is_for_one_way_and_the_background(void **state) {
+/* With the lowest cap, transfers that it does not cover still run. */
+static void a_cap_covers_one_direction_in_the_background(void **state) {
     (void)state;
     const kvf_cuda_options o = {.no_thread = true, .background_to_gbps = 1e-3};
     lab l;
@@ -544,7 +544,7 @@ static void a_cap_is_for_one_way_and_the_background(void **state) {
     end_as(move_by(&l.far, &l.near, 8, 8, 4, (kvf_submit_options){0}), KVF_OK);
     assert_int_equal(enqueued(), 1 + 4 + 1);
     assert_int_equal(kvf_transfer_poll(slow, NULL), KVF_PENDING);
-    kvf_transfer_cancel(slow); /* ends now, not when the cap would let it go on */
+    kvf_transfer_cancel(slow); /* ends now, not once the cap allows its next window */
     progress(&l);
     fakecuda_settle();
     progress(&l);
@@ -585,14 +585,15 @@ static void ended_in_the_middle(void **state) {
     }
 }
 
-/* Tiers may go as soon as a transfer is over, and a cancelled one is before it had its turn. */
-static void a_tier_goes_before_its_cancelled_transfer(void **state) {
+/* A cancelled transfer ends before its turn, so its tiers may be destroyed then. */
+static void a_tier_is_destroyed_before_its_cancelled_transfer(void **state) {
     (void)state;
     lab l;
     open_lab(&l, &no_thread);
     kvf_transfer *first = background(&l.far, &l.near, 0, 0, 4, 1);
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 1, .parts = 1, .bytes = WINDOW};
-    fixture_tier other = fixture_tier_make_on(l.engine, RIG_NEAR, &shape, RIG_CONTIGUOUS, false);
+    fixture_tier other =
+        fixture_tier_make_on(l.engine, FIXTURE_NEAR, &shape, FIXTURE_CONTIGUOUS, false);
     kvf_transfer *second = background(&l.far, &other, 0, 0, 4, 1);
     kvf_transfer_cancel(second);
     fixture_tier_free(&other);
@@ -601,8 +602,8 @@ static void a_tier_goes_before_its_cancelled_transfer(void **state) {
     close_lab(&l);
 }
 
-/* Without a thread nothing happens but in the caller's calls; with one, all does. */
-static void who_does_the_work(void **state) {
+/* Without a thread work happens only in the caller's calls; with one, the thread does it. */
+static void work_is_done_by_the_thread_or_in_calls(void **state) {
     (void)state;
     for (size_t k = 0; k < 2; k++) {
         lab l;
@@ -618,9 +619,9 @@ static void who_does_the_work(void **state) {
     }
 }
 
-/* What is told */
+/* Layers, explanations, statistics */
 
-static void layers_are_no_promise_to_streams(void **state) {
+static void streams_cannot_wait_for_background_layers(void **state) {
     (void)state;
     lab l;
     kvf_error e = {0};
@@ -638,7 +639,7 @@ static void layers_are_no_promise_to_streams(void **state) {
     close_lab(&l);
 }
 
-static void explained_once_it_is_in_its_stream(void **state) {
+static void explained_once_whole_in_its_stream(void **state) {
     (void)state;
     lab l;
     kvf_error e = {0};
@@ -665,7 +666,7 @@ static void explained_once_it_is_in_its_stream(void **state) {
     close_lab(&l);
 }
 
-static void statistics_count_what_ended_well(void **state) {
+static void statistics_count_successful_transfers(void **state) {
     (void)state;
     lab l;
     kvf_error e = {0};
@@ -686,7 +687,7 @@ static void statistics_count_what_ended_well(void **state) {
     }
     for (size_t d = 0; d < KVF_CUDA_DIRECTIONS; d++)
         assert_int_equal(s.packing_bytes[d], 0);
-    /* An ordered one with nothing in its way is measured, when it is watched. */
+    /* An ordered transfer that waits for nothing is measured if its end is observed. */
     fakecuda_delay(FAKECUDA_COPY, 20000);
     end_as(move_by(&l.near, &l.far, 0, 0, 1, (kvf_submit_options){0}), KVF_OK);
     test_expect(KVF_OK, kvf_cuda_stats_get(l.engine, &s, &e), &e);
@@ -702,24 +703,24 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(at_most_two_windows_each_way),
         cmocka_unit_test(priorities_are_an_order),
-        cmocka_unit_test(waiting_lends_priority),
-        cmocka_unit_test(who_needs_it_has_it_enqueued_whole),
-        cmocka_unit_test(a_stream_waits_for_it),
-        cmocka_unit_test(events_are_those_of_the_submit),
-        cmocka_unit_test(enqueued_at_once_it_waits_for_events_all_the_same),
-        cmocka_unit_test(an_event_holds_up_nobody_else),
-        cmocka_unit_test(a_cancelled_one_passes_on_what_it_waited_for),
+        cmocka_unit_test(waiting_transfers_pass_on_their_priority),
+        cmocka_unit_test(needed_transfers_are_enqueued_whole),
+        cmocka_unit_test(a_stream_waits_for_slots),
+        cmocka_unit_test(events_count_as_recorded_at_submit),
+        cmocka_unit_test(needed_transfers_still_wait_for_events),
+        cmocka_unit_test(events_do_not_hold_up_other_lanes),
+        cmocka_unit_test(cancelled_transfers_pass_on_their_waits),
         cmocka_unit_test(cancelled_before_it_begins),
         cmocka_unit_test(cancelled_while_it_runs),
         cmocka_unit_test(cancelled_too_late),
         cmocka_unit_test(caps_hold),
-        cmocka_unit_test(a_cap_is_for_one_way_and_the_background),
+        cmocka_unit_test(a_cap_covers_one_direction_in_the_background),
         cmocka_unit_test(ended_in_the_middle),
-        cmocka_unit_test(a_tier_goes_before_its_cancelled_transfer),
-        cmocka_unit_test(who_does_the_work),
-        cmocka_unit_test(layers_are_no_promise_to_streams),
-        cmocka_unit_test(explained_once_it_is_in_its_stream),
-        cmocka_unit_test(statistics_count_what_ended_well),
+        cmocka_unit_test(a_tier_is_destroyed_before_its_cancelled_transfer),
+        cmocka_unit_test(work_is_done_by_the_thread_or_in_calls),
+        cmocka_unit_test(streams_cannot_wait_for_background_layers),
+        cmocka_unit_test(explained_once_whole_in_its_stream),
+        cmocka_unit_test(statistics_count_successful_transfers),
     };
     return fixture_end(cmocka_run_group_tests(tests, NULL, NULL));
 }

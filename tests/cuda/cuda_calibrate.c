@@ -1,5 +1,5 @@
-/* Calibrating on the fake: it comes to its end, measures what it says, and fails cleanly. The
- * times there mean nothing. */
+/* Calibration on the fake: it completes, measures what it claims to, and fails cleanly. Times on
+ * the fake mean nothing. */
 #include "support/support.h"
 
 #include <kvferry/cuda.h>
@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* The latest call of a function that is made to fail. */
+/* Calls of a function past this one are not made to fail. */
 #if defined FAKE_ASAN || defined FAKE_TSAN
 enum { LATEST = 40 };
 #else
@@ -62,7 +62,7 @@ static void test_calibrate(void **state) {
     assert_int_equal(fakecuda_reset(), 0);
 }
 
-/* A driver without batched copies: the strategy is not known, and everything else is. */
+/* Without batched copies in the driver, all strategies but `batch` are measured. */
 static void test_without_batch(void **state) {
     (void)state;
     kvf_cuda_costs *m;
@@ -78,7 +78,7 @@ static void test_without_batch(void **state) {
     assert_int_equal(fakecuda_reset(), 0);
 }
 
-/* What `loop` copies in one cell of so many pieces. */
+/* Adds the pieces that `loop` copies in the cells of that size. */
 static void count_cell(uint64_t bytes, uint64_t *pieces) {
     uint64_t most = SCRATCH / 6 / bytes, more = SCRATCH / 2 / bytes;
     most = most < 2048 ? most : 2048;
@@ -87,8 +87,8 @@ static void count_cell(uint64_t bytes, uint64_t *pieces) {
         *pieces += more;
 }
 
-/* The pieces of a cell must not be joined, or a sample would be of something else. The copies that
- * the fake counts tell: each cell is copied four times. */
+/* Pieces of a cell must not be joined, or its sample would measure something else. The fake's count
+ * of copies shows it: each cell is copied four times. */
 static void test_copies_are_counted(void **state) {
     (void)state;
     kvf_cuda_costs *m;
@@ -106,8 +106,8 @@ static void test_copies_are_counted(void **state) {
         most = most < 2048 ? most : 2048;
         cells_boxes += most / 8 + most / 64;
     }
-    /* Layers: 16 of 16 blocks; the reference, 10 pieces, twice. What falls back from other
-     * strategies is copied once more each. */
+    /* Layers: 16 of 16 blocks; the reference of 10 pieces, twice. Every fallback from another
+     * strategy adds one copy of each piece. */
     cells_pieces += 256 + 2 * 10;
     assert_true(pieces >= cells_pieces * 3 * 4);
     assert_true(boxes >= cells_boxes * 3 * 4);
@@ -151,7 +151,7 @@ static void test_out_of_memory(void **state) {
     test_expect(KVF_OK, calibrate(&memory.allocator, &m, &e), &e);
     kvf_cuda_costs_destroy(m);
     assert_int_equal(fakecuda_reset(), 0);
-    /* All at the beginning and the last; in between many are alike. */
+    /* The first allocations and the last; many of those in between are alike. */
     size_t calls = memory.calls;
     for (size_t fail_at = 1; fail_at <= calls; fail_at = fail_at < 24          ? fail_at + 1
                                                          : fail_at < calls / 2 ? 2 * fail_at
@@ -165,8 +165,8 @@ static void test_out_of_memory(void **state) {
     }
 }
 
-/* Every function that it calls fails, at its first call and later ones. What it says is the
- * runtime's error; nothing is left, and the next calibration works. */
+/* Every function that calibration calls fails, at its first call and at later ones. The error is
+ * the runtime's, nothing leaks, and the next calibration works. */
 static void test_every_function_fails(void **state) {
     (void)state;
     static const cudaError_t errors[] = {cudaErrorOperatingSystem, cudaErrorMemoryAllocation,

@@ -1,4 +1,4 @@
-/* Beside stream captures: what belongs to one is refused, and what does not is left alone. */
+/* During stream captures: what belongs to a capture is refused; the rest goes on and harms none. */
 #include "support/device_fixture.h"
 #include "needs.h"
 
@@ -18,7 +18,7 @@ static void set_up(beside *b, enum cudaStreamCaptureMode mode) {
     assert_int_equal(cudaStreamBeginCapture(b->captured, mode), cudaSuccess);
 }
 
-/* Ends the capture, whose validity is told, and everything. */
+/* Ends the capture, expecting this result, and everything else. */
 static void tear_down(beside *b, cudaError_t expected) {
     cudaGraph_t graph = NULL;
     assert_int_equal(cudaStreamEndCapture(b->captured, &graph), expected);
@@ -44,7 +44,7 @@ static void test_a_capturing_stream_is_refused(void **state) {
     tear_down(&b, cudaSuccess);
 }
 
-/* Asking for an event inside a capture may spoil that capture, but is refused. */
+/* Querying a captured event may invalidate the capture, but is refused. */
 static void test_a_captured_event_is_refused(void **state) {
     (void)state;
     beside b;
@@ -69,7 +69,7 @@ static void test_a_captured_event_is_refused(void **state) {
     tear_down(&b, cudaSuccess);
 }
 
-static void test_everything_goes_on_beside_a_capture(void **state) {
+static void test_transfers_run_during_a_capture(void **state) {
     (void)state;
     static const enum cudaStreamCaptureMode modes[] = {cudaStreamCaptureModeGlobal,
                                                        cudaStreamCaptureModeThreadLocal,
@@ -108,7 +108,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_capturing_stream_is_refused),
         cmocka_unit_test(test_a_captured_event_is_refused),
-        cmocka_unit_test(test_everything_goes_on_beside_a_capture),
+        cmocka_unit_test(test_transfers_run_during_a_capture),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* Curves, predictions, choices, and fitting to machines that are formulas. */
+/* Cost tables: curves, predictions, choices of strategy, and fits to simulated machines. */
 #include "support/support.h"
 
 #include <kvferry/cuda.h>
@@ -29,18 +29,18 @@ static kvf_cuda_costs *builtin(void) {
     return m;
 }
 
-/* `count` pieces of `bytes`, touching on the host's side. */
-static kvf__cuda_move_profile load_of(size_t bytes, uint64_t count) {
-    kvf__cuda_move_profile load = {.bytes = bytes * count, .host_boxes = 1, .layers = 1};
-    kvf__cuda_tally_add(&load.pieces, count, load.bytes);
-    kvf__cuda_tally_add(&load.lines, count, load.bytes);
-    return load;
+/* A move of `count` pieces of `bytes`, contiguous on the host's side. */
+static kvf__cuda_move_profile profile_of(size_t bytes, uint64_t count) {
+    kvf__cuda_move_profile profile = {.bytes = bytes * count, .host_boxes = 1, .layers = 1};
+    kvf__cuda_tally_add(&profile.pieces, count, profile.bytes);
+    kvf__cuda_tally_add(&profile.lines, count, profile.bytes);
+    return profile;
 }
 
 static void predict(const kvf_cuda_costs *m, kvf_cuda_direction direction,
-                    const kvf__cuda_move_profile *load, double us[KVF_CUDA_STRATEGIES]) {
+                    const kvf__cuda_move_profile *profile, double us[KVF_CUDA_STRATEGIES]) {
     double wire_us;
-    kvf__cuda_costs_predict(m, direction, load, us, &wire_us);
+    kvf__cuda_costs_predict(m, direction, profile, us, &wire_us);
 }
 
 /* Curves */
@@ -68,15 +68,15 @@ static void test_curve(void **state) {
         }
     }
     expect_near(kvf__cuda_curve_at(c, sqrt(512.0 * 2048)), sqrt(100 * 150.125), 1e-12);
-    /* Beyond the ends it goes on as they do. */
+    /* Beyond its ends a curve continues their slope. */
     double first = log(1.50125) / log(4), end = log(56) / log(64);
     expect_near(kvf__cuda_curve_at(c, 128), 100 * pow(0.25, first), 1e-12);
     expect_near(kvf__cuda_curve_at(c, 64.0 * MIB), 84000 * pow(16, end), 1e-12);
     kvf_cuda_costs_destroy(m);
 }
 
-/* A piece does not get cheaper by being larger, nor dearer than in proportion, where nothing was
- * measured. */
+/* Outside the measured sizes a larger piece is never cheaper, nor dearer than in proportion to its
+ * size. */
 static void test_curve_ends(void **state) {
     (void)state;
     kvf_cuda_costs *m = builtin();
@@ -95,7 +95,7 @@ static void test_curve_ends(void **state) {
     kvf_cuda_costs_destroy(m);
 }
 
-/* Predictions, by hand */
+/* Predictions, computed by hand */
 
 static void test_predict_formulas(void **state) {
     (void)state;
@@ -113,35 +113,35 @@ static void test_predict_formulas(void **state) {
         };
     m->cost[to][KVF_CUDA_BATCH].row.count = 0;
     kvf__cuda_costs_seal(m);
-    kvf__cuda_move_profile load = {.layers = 1, .row_calls = 3};
-    kvf__cuda_tally_add(&load.pieces, 100, 100 * KIB);
-    kvf__cuda_tally_add(&load.rows, 30, 30 * 2 * KIB);
-    kvf__cuda_tally_add(&load.lines, 160, 160 * KIB);
-    load.bytes = 160 * KIB;
-    load.host_boxes = 1;
-    kvf__cuda_costs_predict(m, to, &load, us, &wire_us);
+    kvf__cuda_move_profile profile = {.layers = 1, .row_calls = 3};
+    kvf__cuda_tally_add(&profile.pieces, 100, 100 * KIB);
+    kvf__cuda_tally_add(&profile.rows, 30, 30 * 2 * KIB);
+    kvf__cuda_tally_add(&profile.lines, 160, 160 * KIB);
+    profile.bytes = 160 * KIB;
+    profile.host_boxes = 1;
+    kvf__cuda_costs_predict(m, to, &profile, us, &wire_us);
     double wire = 160.0 * 1024 / 50;
     expect_near(wire_us, wire / 1e3, 1e-12);
     expect_near(us[KVF_CUDA_LOOP], (1000 + 100 * 10 + 3 * 7000 + 30 * 40) / 1e3, 1e-9);
-    /* Rows of a batch are pieces; together they would be quicker than the wire. */
+    /* A batch's rows count as pieces; by their cost alone they would beat the wire. */
     expect_near(us[KVF_CUDA_BATCH], (2000 + fmax(wire, 100 * 20 + 30 * 40)) / 1e3, 1e-9);
     expect_near(us[KVF_CUDA_KERNEL], (3000 + fmax(wire, 160 * 30)) / 1e3, 1e-9);
     expect_near(us[KVF_CUDA_STAGED], (4000 + 5000 + 160 * 40 + fmax(wire, 1600)) / 1e3, 1e-9);
     assert_true(isnan(us[KVF_CUDA_AUTO]));
 
-    load.layers = 5;
-    kvf__cuda_costs_predict(m, to, &load, us, &wire_us);
+    profile.layers = 5;
+    kvf__cuda_costs_predict(m, to, &profile, us, &wire_us);
     expect_near(us[KVF_CUDA_LOOP], (1400 + 100 * 10 + 3 * 7000 + 30 * 40) / 1e3, 1e-9);
     double copy = fmax(wire, 1600), pack = 160 * 40;
     expect_near(us[KVF_CUDA_STAGED], (4400 + 5 * 5000 + pack + copy / 5) / 1e3, 1e-9);
 
-    /* 64 MiB in 8 chunks; on the host's side small boxes, which are dearer than packing. */
-    load = load_of(KIB, 64 * KIB);
-    load.host_boxes = 64 * KIB;
+    /* 64 MiB in 8 chunks; small boxes on the host's side cost more than packing. */
+    profile = profile_of(KIB, 64 * KIB);
+    profile.host_boxes = 64 * KIB;
     m->cost[to][KVF_CUDA_LOOP].piece.ns[0] = 90;
     kvf__cuda_costs_seal(m);
-    kvf__cuda_costs_predict(m, to, &load, us, &wire_us);
-    copy = fmax(64.0 * MIB / 50, 65536.0 * 20); /* by batch, if not held up by the link */
+    kvf__cuda_costs_predict(m, to, &profile, us, &wire_us);
+    copy = fmax(64.0 * MIB / 50, 65536.0 * 20); /* by batch, unless the link is slower */
     pack = 65536.0 * 40;
     expect_near(us[KVF_CUDA_STAGED], (4000 + 8 * 5000 + pack + copy / 8) / 1e3, 1e-9);
     kvf_cuda_costs_destroy(m);
@@ -161,7 +161,7 @@ static void test_nothing_to_move(void **state) {
     kvf_cuda_costs_destroy(m);
 }
 
-/* More of the same never takes less, and nothing is quicker than the link. */
+/* More pieces never take less time, and nothing is faster than the link. */
 static void test_builtin_is_sane(void **state) {
     (void)state;
     kvf_cuda_costs *m = builtin();
@@ -170,9 +170,9 @@ static void test_builtin_is_sane(void **state) {
         for (size_t bytes = 64; bytes <= 64 * MIB; bytes += bytes / 2) {
             double before[KVF_CUDA_STRATEGIES] = {0};
             for (uint64_t count = 1; count <= 100000; count *= 7) {
-                kvf__cuda_move_profile load = load_of(bytes, count);
+                kvf__cuda_move_profile profile = profile_of(bytes, count);
                 double us[KVF_CUDA_STRATEGIES], wire_us;
-                kvf__cuda_costs_predict(m, d, &load, us, &wire_us);
+                kvf__cuda_costs_predict(m, d, &profile, us, &wire_us);
                 for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++) {
                     if (d == on && s == KVF_CUDA_STAGED) {
                         assert_true(isnan(us[s]));
@@ -191,13 +191,13 @@ static kvf_cuda_strategy chosen(const kvf_cuda_costs *m, kvf_cuda_direction d, s
                                 uint64_t count) {
     const unsigned all =
         1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_BATCH | 1u << KVF_CUDA_KERNEL | 1u << KVF_CUDA_STAGED;
-    kvf__cuda_move_profile load = load_of(bytes, count);
+    kvf__cuda_move_profile profile = profile_of(bytes, count);
     kvf_cuda_explanation x;
-    kvf__cuda_costs_choose(m, d, &load, all, false, &x);
+    kvf__cuda_costs_choose(m, d, &profile, all, false, &x);
     return x.chosen;
 }
 
-/* What the design expects of each strategy, the built-in cost table does. */
+/* The built-in cost table chooses the strategies that the design expects. */
 static void test_builtin_choices(void **state) {
     (void)state;
     kvf_cuda_costs *m = builtin();
@@ -215,7 +215,7 @@ static void test_builtin_choices(void **state) {
 
 /* Choosing */
 
-/* One that takes thread blocks is chosen where it saves a tenth, or a quarter. */
+/* A strategy that takes thread blocks must save a tenth, or a quarter, to be chosen. */
 static void check_crossing(kvf_cuda_costs *m, kvf_cuda_strategy without, kvf_cuda_strategy with) {
     static const uint64_t last[] = {123, 152};
     m->cost[to][KVF_CUDA_LOOP] = m->cost[to][KVF_CUDA_BATCH] = (kvf__cuda_cost){0};
@@ -228,9 +228,9 @@ static void check_crossing(kvf_cuda_costs *m, kvf_cuda_strategy without, kvf_cud
     kvf__cuda_costs_seal(m);
     for (uint64_t n = 1; n < 300; n++)
         for (size_t computing = 0; computing < 2; computing++) {
-            kvf__cuda_move_profile load = load_of(KIB, n);
+            kvf__cuda_move_profile profile = profile_of(KIB, n);
             kvf_cuda_explanation x;
-            kvf__cuda_costs_choose(m, to, &load, 1u << without | 1u << with, computing, &x);
+            kvf__cuda_costs_choose(m, to, &profile, 1u << without | 1u << with, computing, &x);
             assert_int_equal(x.chosen, n <= last[computing] ? without : with);
             assert_int_equal(x.reason,
                              n > 110 && x.chosen == without ? KVF_CUDA_SPARING : KVF_CUDA_CHEAPEST);
@@ -247,14 +247,14 @@ static void test_choice_flips_where_costs_cross(void **state) {
     kvf_cuda_costs_destroy(m);
 }
 
-static void test_choose_of_what_is_at_hand(void **state) {
+static void test_choose_among_available(void **state) {
     (void)state;
     kvf_cuda_costs *m = builtin();
-    kvf__cuda_move_profile load = load_of(4 * KIB, 10000);
-    load.row_calls = 2;
-    kvf__cuda_tally_add(&load.rows, 60, 60 * KIB);
+    kvf__cuda_move_profile profile = profile_of(4 * KIB, 10000);
+    profile.row_calls = 2;
+    kvf__cuda_tally_add(&profile.rows, 60, 60 * KIB);
     kvf_cuda_explanation x;
-    kvf__cuda_costs_choose(m, to, &load, 1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_BATCH, false, &x);
+    kvf__cuda_costs_choose(m, to, &profile, 1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_BATCH, false, &x);
     assert_int_equal(x.chosen, KVF_CUDA_BATCH);
     assert_int_equal(x.reason, KVF_CUDA_CHEAPEST);
     assert_false(x.calibrated);
@@ -265,22 +265,22 @@ static void test_choose_of_what_is_at_hand(void **state) {
     assert_int_equal(x.boxes, 10002);
     assert_int_equal(x.fragments, 10060);
     assert_int_equal(x.host_boxes, 1);
-    assert_int_equal(x.bytes, load.bytes);
-    kvf__cuda_costs_choose(m, to, &load, 1u << KVF_CUDA_LOOP, false, &x);
+    assert_int_equal(x.bytes, profile.bytes);
+    kvf__cuda_costs_choose(m, to, &profile, 1u << KVF_CUDA_LOOP, false, &x);
     assert_int_equal(x.chosen, KVF_CUDA_LOOP);
     assert_int_equal(x.reason, KVF_CUDA_ONLY);
-    /* What the cost table does not know is taken only when there is nothing else. */
+    /* A strategy that the cost table lacks is chosen only when it is the only one. */
     m->cost[to][KVF_CUDA_LOOP].piece.count = 0;
-    kvf__cuda_costs_choose(m, to, &load, 1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_KERNEL, false, &x);
+    kvf__cuda_costs_choose(m, to, &profile, 1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_KERNEL, false, &x);
     assert_int_equal(x.chosen, KVF_CUDA_KERNEL);
     m->cost[to][KVF_CUDA_KERNEL].piece.count = 0;
-    kvf__cuda_costs_choose(m, to, &load, 1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_KERNEL, false, &x);
+    kvf__cuda_costs_choose(m, to, &profile, 1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_KERNEL, false, &x);
     assert_int_equal(x.chosen, KVF_CUDA_LOOP);
     assert_true(isnan(x.us[KVF_CUDA_AUTO]));
     kvf_cuda_costs_destroy(m);
 }
 
-/* What was measured again tells of what has changed, spreads of what comes and goes. */
+/* Noise: repeated cells show lasting changes, spreads show fluctuations. */
 static void test_noise(void **state) {
     (void)state;
     kvf__cuda_sample samples[8] = {{.bytes = 1, .ns = 100}, {.bytes = 2, .ns = 200},
@@ -294,7 +294,7 @@ static void test_noise(void **state) {
     samples[5].ns = 301;
     samples[6].ns = 199;
     expect_near(kvf__cuda_noise(samples, quiet, 8, 3), 0.02, 1e-9);
-    samples[5].bytes = 4; /* was not measured the first time */
+    samples[5].bytes = 4; /* not measured the first time */
     expect_near(kvf__cuda_noise(samples, quiet, 8, 3), 0.02, 1e-9);
     kvf_cuda_costs *m = builtin();
     assert_true(isnan(kvf_cuda_costs_noise(m)) && isnan(kvf_cuda_costs_noise(NULL)));
@@ -311,12 +311,12 @@ static void test_names(void **state) {
     assert_null(kvf_cuda_strategy_name((kvf_cuda_strategy)-1));
 }
 
-/* Machines that are formulas. Nothing in them is made of what the cost table is made of. */
+/* Simulated machines: formulas that share nothing with the cost table's. */
 
 typedef struct machine {
     double link, call, descriptor, row, kernel_link, round_trip, pack_speed, pack_piece;
     double latency, chunk;
-    double noise; /* relative, either way */
+    double noise; /* relative, up or down */
     test_random random;
 } machine;
 
@@ -325,12 +325,12 @@ static double noisy(machine *m, double ns) {
     return ns * (1 + m->noise * unit);
 }
 
-/* Enqueueing and copying go on at the same time. */
+/* Enqueueing and copying overlap. */
 static double pieces_take(double enqueue, double wire, double count, double first) {
     return first + fmax(enqueue * count, wire * count) + fmin(enqueue, wire);
 }
 
-/* The driver writes small pieces of a batch into its own buffers, up to 26 KiB. */
+/* The driver copies a batch's pieces of up to 26 KiB into its own buffers. */
 static double batch_take(const machine *m, double bytes, double count) {
     double each = bytes / m->link;
     if (bytes < 26 * 1024)
@@ -338,7 +338,7 @@ static double batch_take(const machine *m, double bytes, double count) {
     return pieces_take(m->descriptor, each, count, m->latency + 2000);
 }
 
-/* Chunk by chunk: packing one goes on beside copying the one before it. */
+/* Packing a chunk overlaps with copying the previous one. */
 static double staged_take(const machine *m, double bytes, double count) {
     double total = bytes * count, packed_at = 0, copied_at = 0;
     size_t chunks = (size_t)ceil(total / KVF__CUDA_CHUNK);
@@ -380,7 +380,7 @@ static const size_t grid[] = {512,      1 * KIB,  2 * KIB,  4 * KIB,   8 * KIB, 
                               48 * KIB, 64 * KIB, 96 * KIB, 128 * KIB, 256 * KIB, 512 * KIB,
                               MIB,      2 * MIB,  4 * MIB};
 
-/* The cells that calibrating measures. */
+/* The cells that calibration measures. */
 static size_t measure(kvf__cuda_sample samples[MOST], machine *machines) {
     size_t count = 0;
     for (kvf_cuda_direction d = to; d <= on; d++) {
@@ -415,8 +415,8 @@ static int by_value(const void *a, const void *b) {
     return (*x > *y) - (*x < *y);
 }
 
-/* The median error of predictions for cells that were not measured: sizes off the grid, counts
- * from one to many times as many, at most 256 MiB. */
+/* The median error of predictions for cells that were not measured: sizes off the grid, counts from
+ * one to many times the measured ones, at most 256 MiB. */
 static double error_of(const kvf_cuda_costs *costs, machine *m, kvf_cuda_direction d,
                        kvf_cuda_strategy s) {
     enum { CELLS = 400 };
@@ -432,14 +432,14 @@ static double error_of(const kvf_cuda_costs *costs, machine *m, kvf_cuda_directi
             cell.row_calls = 1 + cell.pieces / (2 + test_random_below(&m->random, 100));
             cell.pieces = cell.row_calls * (2 + cell.pieces / cell.row_calls);
         }
-        kvf__cuda_move_profile load = load_of(cell.bytes, cell.pieces);
+        kvf__cuda_move_profile profile = profile_of(cell.bytes, cell.pieces);
         if (cell.row_calls > 0) {
-            load.rows = load.pieces;
-            load.pieces = (kvf__cuda_tally){.count = 0};
-            load.row_calls = cell.row_calls;
+            profile.rows = profile.pieces;
+            profile.pieces = (kvf__cuda_tally){.count = 0};
+            profile.row_calls = cell.row_calls;
         }
         double us[KVF_CUDA_STRATEGIES];
-        predict(costs, d, &load, us);
+        predict(costs, d, &profile, us);
         errors[i] = fabs(us[s] * 1e3 / takes(m, &cell) - 1);
     }
     qsort(errors, CELLS, sizeof *errors, by_value);
@@ -457,7 +457,7 @@ static const machine gen5 = {.link = 55,
                              .latency = 9000,
                              .chunk = 6000,
                              .noise = 0.03};
-/* A slow processor on a slow link, where packing is no quicker than the link. */
+/* A slow processor on a slow link, where packing is no faster than the link. */
 static const machine slow = {.link = 12,
                              .call = 6000,
                              .descriptor = 1500,
@@ -504,7 +504,7 @@ static void fit_and_judge(machine machines[KVF_CUDA_DIRECTIONS], uint64_t seed) 
     kvf_cuda_costs_destroy(m);
 }
 
-static void test_machines_are_learnt(void **state) {
+static void test_fit_predicts_other_cells(void **state) {
     (void)state;
     for (uint64_t seed = 0; seed < test_seeds(10); seed++) {
         machine machines[KVF_CUDA_DIRECTIONS] = {gen5, gen5, inside};
@@ -514,7 +514,7 @@ static void test_machines_are_learnt(void **state) {
     }
 }
 
-/* A machine that is just what the cost table takes machines to be is known exactly. */
+/* The fit to a machine that follows the cost table's formulas is exact. */
 static void test_fit_is_exact(void **state) {
     (void)state;
     kvf__cuda_sample samples[64];
@@ -551,30 +551,30 @@ static void test_fit_is_exact(void **state) {
     kvf_cuda_costs_destroy(m);
 }
 
-/* As `measure` lists them, but taking what a cost table says. */
-static size_t measure_model(const kvf_cuda_costs *m, kvf__cuda_sample samples[MOST]) {
+/* The cells of `measure`, with the times that a cost table predicts. */
+static size_t measure_costs(const kvf_cuda_costs *m, kvf__cuda_sample samples[MOST]) {
     machine none[KVF_CUDA_DIRECTIONS] = {gen5, gen5, inside};
     for (size_t d = 0; d < KVF_CUDA_DIRECTIONS; d++)
         none[d].random = test_random_make(1);
     size_t count = measure(samples, none);
     for (size_t i = 0; i < count; i++) {
         kvf__cuda_sample *s = &samples[i];
-        kvf__cuda_move_profile load = load_of(s->bytes, s->pieces);
+        kvf__cuda_move_profile profile = profile_of(s->bytes, s->pieces);
         double us[KVF_CUDA_STRATEGIES];
-        load.layers = s->layers;
-        load.host_boxes = s->layers;
+        profile.layers = s->layers;
+        profile.host_boxes = s->layers;
         if (s->row_calls > 0) {
-            load.rows = load.pieces;
-            load.pieces = (kvf__cuda_tally){.count = 0};
-            load.row_calls = s->row_calls;
+            profile.rows = profile.pieces;
+            profile.pieces = (kvf__cuda_tally){.count = 0};
+            profile.row_calls = s->row_calls;
         }
-        predict(m, s->direction, &load, us);
+        predict(m, s->direction, &profile, us);
         s->ns = us[s->strategy] * 1e3;
     }
     return count;
 }
 
-/* All parts of a cost table come back from what it predicts. */
+/* A fit to a cost table's own predictions recovers all of its parts. */
 static void test_fit_finds_every_part(void **state) {
     (void)state;
     static kvf__cuda_sample samples[MOST];
@@ -591,7 +591,7 @@ static void test_fit_finds_every_part(void **state) {
                 c->row = m->cost[d][KVF_CUDA_LOOP].row;
         }
     kvf__cuda_costs_seal(m);
-    size_t count = measure_model(m, samples);
+    size_t count = measure_costs(m, samples);
     memset(found->cost, 0, sizeof found->cost);
     test_expect(KVF_OK, kvf__cuda_costs_fit(found, samples, count, &e), &e);
     for (kvf_cuda_direction d = to; d <= on; d++) {
@@ -615,8 +615,7 @@ static void test_fit_finds_every_part(void **state) {
     kvf_cuda_costs_destroy(m);
 }
 
-/* Samples so noisy that they contradict each other still make a cost table without negative times.
- */
+/* Contradictory, noisy samples still give a cost table without negative times. */
 static void test_fit_of_noise(void **state) {
     (void)state;
     static kvf__cuda_sample samples[MOST];
@@ -647,7 +646,7 @@ static void test_fit_refuses_nothing(void **state) {
     kvf_error e = {0};
     test_expect(KVF_ERR_ENGINE, kvf__cuda_costs_fit(m, NULL, 0, &e), &e);
     assert_non_null(e.what);
-    /* One size, one count: nothing can be told apart, and nothing divides by zero. */
+    /* One size and one count: the fit is underdetermined, but nothing divides by zero. */
     kvf__cuda_sample one[KVF_CUDA_DIRECTIONS];
     for (kvf_cuda_direction d = to; d <= on; d++)
         one[d] = (kvf__cuda_sample){.direction = d,
@@ -657,9 +656,9 @@ static void test_fit_refuses_nothing(void **state) {
                                     .layers = 1,
                                     .ns = 8000};
     test_expect(KVF_OK, kvf__cuda_costs_fit(m, one, KVF_CUDA_DIRECTIONS, &e), &e);
-    kvf__cuda_move_profile load = load_of(KIB, 8);
+    kvf__cuda_move_profile profile = profile_of(KIB, 8);
     double us[KVF_CUDA_STRATEGIES];
-    predict(m, to, &load, us);
+    predict(m, to, &profile, us);
     expect_near(us[KVF_CUDA_LOOP], 16, 1e-9);
     kvf_cuda_costs_destroy(m);
 }
@@ -714,12 +713,12 @@ int main(void) {
         cmocka_unit_test(test_builtin_is_sane),
         cmocka_unit_test(test_builtin_choices),
         cmocka_unit_test(test_choice_flips_where_costs_cross),
-        cmocka_unit_test(test_choose_of_what_is_at_hand),
+        cmocka_unit_test(test_choose_among_available),
         cmocka_unit_test(test_noise),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_fit_is_exact),
         cmocka_unit_test(test_fit_finds_every_part),
-        cmocka_unit_test(test_machines_are_learnt),
+        cmocka_unit_test(test_fit_predicts_other_cells),
         cmocka_unit_test(test_fit_of_noise),
         cmocka_unit_test(test_fit_refuses_nothing),
         cmocka_unit_test(test_arguments),

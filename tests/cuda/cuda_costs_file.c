@@ -1,4 +1,4 @@
-/* cost tables as files: round trips, every kind of damage, foreign machines, no memory. */
+/* Cost table files: round trips, every kind of damage, other machines' tables, no memory. */
 #include "support/support.h"
 
 #include <kvferry/cuda.h>
@@ -90,7 +90,7 @@ static void expect_equal(const kvf_cuda_costs *a, const kvf_cuda_costs *b) {
     assert_memory_equal(a->cost, b->cost, sizeof a->cost);
 }
 
-/* Times of all sizes, in whole picoseconds, as sealing leaves them. */
+/* Random times of all magnitudes, in whole picoseconds, as kvf__cuda_costs_seal leaves them. */
 static void scramble(kvf_cuda_costs *m, test_random *random) {
     for (size_t d = 0; d < KVF_CUDA_DIRECTIONS; d++) {
         m->link[d] = (double)(1 + test_random_below(random, 1000000)) / 7;
@@ -125,7 +125,7 @@ static void test_round_trip(void **state) {
     assert_int_equal(fakecuda_reset(), 0);
 }
 
-/* The largest cost table there is, and the built-in one, which no device has. */
+/* The largest possible cost table, and the built-in one, which belongs to no device. */
 static void test_extremes(void **state) {
     (void)state;
     kvf_cuda_costs *m = builtin(), *read;
@@ -176,7 +176,7 @@ static void test_every_truncation(void **state) {
     assert_int_equal(fakecuda_reset(), 0);
 }
 
-/* Values that are wrong wherever they stand. */
+/* Values that are wrong in every place. */
 static json_t *damage(size_t kind) {
     switch (kind) {
     case 0:
@@ -192,7 +192,7 @@ static json_t *damage(size_t kind) {
     case 5:
         return json_integer(INT64_MIN);
     default:
-        return NULL; /* gone */
+        return NULL; /* removed */
     }
 }
 
@@ -206,9 +206,9 @@ static void expect_damaged(const json_t *root) {
     expect_load(KVF_ERR_INVALID, -1, NULL);
 }
 
-/* Damages the place of that number below `json`, members and elements counted through. `*number`
- * counts down; false when there are not so many. */
-static bool damage_place(json_t *json, size_t *number, size_t kind) {
+/* Damages the value of that number below `json`, counting all members and elements. `*number`
+ * counts down; false when there are fewer. */
+static bool damage_value(json_t *json, size_t *number, size_t kind) {
     const char *key;
     json_t *value;
     size_t i;
@@ -219,7 +219,7 @@ static bool damage_place(json_t *json, size_t *number, size_t kind) {
                              0);
             return true;
         }
-        if (damage_place(value, number, kind))
+        if (damage_value(value, number, kind))
             return true;
     }
     json_array_foreach(json, i, value) {
@@ -229,7 +229,7 @@ static bool damage_place(json_t *json, size_t *number, size_t kind) {
                              0);
             return true;
         }
-        if (damage_place(value, number, kind))
+        if (damage_value(value, number, kind))
             return true;
     }
     return false;
@@ -252,7 +252,7 @@ static void test_every_damage(void **state) {
         for (size_t kind = 0; there && kind < DAMAGES; kind++) {
             json_t *copy = json_deep_copy(root);
             size_t number = place;
-            there = damage_place(copy, &number, kind);
+            there = damage_value(copy, &number, kind);
             if (there)
                 expect_damaged(copy);
             json_decref(copy);
@@ -264,7 +264,7 @@ static void test_every_damage(void **state) {
     assert_int_equal(fakecuda_reset(), 0);
 }
 
-/* What is at the end of a path such as "to_device/loop/piece". */
+/* The value at a path like "to_device/loop/piece". */
 static json_t *at(json_t *root, const char *names) {
     char copy[128], *rest = copy;
     (void)snprintf(copy, sizeof copy, "%s", names);
@@ -300,7 +300,7 @@ static void test_damage_by_hand(void **state) {
             json_object_set_new(last ? at(root, name) : root, last ? last : name, json_null()), 0);
         expect_refused(root, NULL);
     }
-    /* Sizes that fall, that stay, of nothing and of more than there is. */
+    /* Sizes that decrease, repeat, are zero, or are too large. */
     static const json_int_t sizes[] = {1, 512, 0, (json_int_t)1 << 31};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         root = json_deep_copy(saved);
@@ -337,7 +337,7 @@ static void test_damage_by_hand(void **state) {
     assert_int_equal(fakecuda_reset(), 0);
 }
 
-/* A file that would be right, were it not for what is there twice. */
+/* A file that is valid except for a duplicate member. */
 static void test_duplicate(void **state) {
     (void)state;
     static char text[LONGEST + 64];
@@ -352,7 +352,7 @@ static void test_duplicate(void **state) {
     assert_int_equal(fakecuda_reset(), 0);
 }
 
-/* What is no JSON, or none that we take. */
+/* Files that are not JSON, or not JSON that is accepted. */
 static void test_other_files(void **state) {
     (void)state;
     static const char *const texts[] = {"",
@@ -487,7 +487,7 @@ static void test_save(void **state) {
     expect_no_others();
     test_expect(KVF_ERR_ENGINE, kvf_cuda_costs_save(m, "/nowhere/at/all", &e), &e);
     assert_int_equal(e.native_code, ENOENT);
-    /* A folder stands there: the new file is taken away again. */
+    /* The path is a folder: saving fails and removes its temporary file. */
     assert_int_equal(unlink(path), 0);
     assert_int_equal(mkdir(path, 0700), 0);
     test_expect(KVF_ERR_ENGINE, kvf_cuda_costs_save(m, path, &e), &e);
@@ -508,7 +508,7 @@ static void test_save(void **state) {
     kvf_cuda_costs_destroy(m);
 }
 
-/* On a full disk the old file stays. */
+/* On a full disk the old file is kept. */
 static void test_disk_full(void **state) {
     (void)state;
     kvf_cuda_costs *m = builtin(), *read = NULL;
@@ -533,7 +533,7 @@ static void test_disk_full(void **state) {
     kvf_cuda_costs_destroy(m);
 }
 
-/* No memory: ours fails through the allocator, jansson's through the functions it has for that. */
+/* No memory: our allocations fail by the allocator, jansson's by its own hooks. */
 
 static size_t json_calls, json_fail_at, json_live;
 
@@ -575,7 +575,7 @@ static void test_out_of_memory(void **state) {
     assert_int_equal(fakecuda_reset(), 0);
 }
 
-/* Saves, or loads, with one of jansson's allocations failing. Returns whether it was needed. */
+/* Saves (with `costs`) or loads while one of jansson's allocations fails. False: it made fewer. */
 static bool fails_without(size_t fail_at, const kvf_cuda_costs *costs) {
     kvf_cuda_costs *read = NULL;
     kvf_error e = {0};
@@ -587,7 +587,7 @@ static bool fails_without(size_t fail_at, const kvf_cuda_costs *costs) {
     json_fail_at = 0;
     kvf_cuda_costs_destroy(read);
     assert_int_equal(json_live, 0);
-    /* Within a text jansson takes it for a fault of the text. */
+    /* Inside a string, jansson reports lack of memory as a syntax error. */
     if (reached && !costs && status == KVF_ERR_INVALID)
         return reached;
     test_expect(reached ? KVF_ERR_NO_MEMORY : KVF_OK, status, &e);

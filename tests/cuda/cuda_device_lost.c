@@ -1,5 +1,4 @@
-/* A device that is lost, and one that is short of memory, with transfers on their way; and tiers
- * that are destroyed under them. */
+/* A lost device, a device short of memory, and tiers destroyed, each with transfers in flight. */
 #include "support/device_fixture.h"
 #include "needs.h"
 
@@ -23,7 +22,7 @@ static void expect_broken(kvf_status status, const kvf_error *e, cudaError_t cod
     assert_int_equal(e->native_code, code);
 }
 
-/* From here on everybody is told at once, and nothing is enqueued. */
+/* The engine is broken: every call fails at once, and nothing is enqueued. */
 static void expect_refusals(device_fixture *fixture, kvf_transfer *gone, cudaStream_t stream,
                             cudaEvent_t event, cudaError_t code) {
     const kvf_plan plan = {.count = COUNT, .src_ids = some, .dst_ids = others};
@@ -43,7 +42,7 @@ static void expect_refusals(device_fixture *fixture, kvf_transfer *gone, cudaStr
 
 static void lose(kvf_cuda_strategy strategy, bool no_thread, cudaError_t code) {
     const kvf_cuda_options options = {
-        .strategy = strategy, .no_thread = no_thread, .ctas = 1, .packing_bytes = RIG_RING};
+        .strategy = strategy, .no_thread = no_thread, .ctas = 1, .packing_bytes = FIXTURE_RING};
     device_fixture fixture;
     cudaStream_t compute;
     cudaEvent_t event;
@@ -58,7 +57,7 @@ static void lose(kvf_cuda_strategy strategy, bool no_thread, cudaError_t code) {
         fixture_submit(fixture.device, fixture.pinned, some, some, COUNT, &behind),
     };
     kvf_error e = {0};
-    test_expect(KVF_OK, kvf_cuda_wait_layer(t[0], RIG_LAYERS - 1, compute, &e), &e);
+    test_expect(KVF_OK, kvf_cuda_wait_layer(t[0], FIXTURE_LAYERS - 1, compute, &e), &e);
     assert_int_equal(kvf_transfer_poll(t[0], NULL), KVF_PENDING);
     fakecuda_lose_device(0, code);
     for (size_t i = 0; i < 3; i++) {
@@ -87,7 +86,7 @@ static void test_a_lost_device(void **state) {
             lose((kvf_cuda_strategy)s, i % 2 == 0, codes[i]);
 }
 
-/* No room to pack in: it is copied in another way, and says so. */
+/* Without room for packing buffers another strategy copies, and kvf_cuda_explain shows it. */
 static void test_no_device_memory_to_pack_in(void **state) {
     (void)state;
     for (int background = 0; background < 2; background++) {
@@ -113,14 +112,14 @@ static void test_no_device_memory_to_pack_in(void **state) {
     }
 }
 
-/* A tier's destruction waits for what is in a stream, and drops what is not. */
+/* Destroying a tier waits for work in streams and drops work that is not enqueued. */
 static void destroy_under(kvf_cuda_strategy strategy, bool host_first) {
     const kvf_cuda_options options = {
-        .strategy = strategy, .no_thread = true, .ctas = 1, .packing_bytes = RIG_RING};
+        .strategy = strategy, .no_thread = true, .ctas = 1, .packing_bytes = FIXTURE_RING};
     device_fixture fixture;
     fixture_open(&fixture, &options);
     fill(&fixture);
-    memset(fixture.host, 0, (size_t)RIG_BLOCKS * RIG_BLOCK);
+    memset(fixture.host, 0, (size_t)FIXTURE_BLOCKS * FIXTURE_BLOCK);
     fakecuda_delay(FAKECUDA_COPY, 500);
     fakecuda_delay(FAKECUDA_KERNEL, 500);
     const kvf_submit_options behind = {.background = true};
@@ -135,11 +134,11 @@ static void destroy_under(kvf_cuda_strategy strategy, bool host_first) {
     kvf_error e = {0};
     test_expect(KVF_OK, kvf_transfer_poll(ordered, &e), &e);
     test_expect(KVF_ERR_CANCELLED, kvf_transfer_poll(later, &e), &e);
-    memset(fixture.host, 7, (size_t)RIG_BLOCKS * RIG_BLOCK);
+    memset(fixture.host, 7, (size_t)FIXTURE_BLOCKS * FIXTURE_BLOCK);
     for (int i = 0; i < 4; i++)
         kvf_engine_progress(fixture.engine);
     fakecuda_settle();
-    for (size_t i = 0; i < (size_t)RIG_BLOCKS * RIG_BLOCK; i++)
+    for (size_t i = 0; i < (size_t)FIXTURE_BLOCKS * FIXTURE_BLOCK; i++)
         assert_int_equal(fixture.host[i], 7);
     kvf_transfer_release(ordered);
     kvf_transfer_release(later);
@@ -154,11 +153,10 @@ static void test_tiers_destroyed_under_transfers(void **state) {
     }
 }
 
-/* A runtime that for ever fails to tell what has finished: the engine gives up, and only once
- * nothing runs any more. */
+/* The runtime's queries fail for ever: the engine gives up, but only once nothing runs. */
 static void give_up_under(kvf_cuda_strategy strategy) {
     const kvf_cuda_options options = {
-        .strategy = strategy, .no_thread = true, .ctas = 1, .packing_bytes = RIG_RING};
+        .strategy = strategy, .no_thread = true, .ctas = 1, .packing_bytes = FIXTURE_RING};
     device_fixture fixture;
     fixture_open(&fixture, &options);
     fill(&fixture);
@@ -171,16 +169,16 @@ static void give_up_under(kvf_cuda_strategy strategy) {
     while (status == KVF_PENDING)
         status = kvf_transfer_poll(t, &e);
     expect_broken(status, &e, cudaErrorInvalidValue);
-    memset(fixture.host, 7, (size_t)RIG_BLOCKS * RIG_BLOCK);
+    memset(fixture.host, 7, (size_t)FIXTURE_BLOCKS * FIXTURE_BLOCK);
     fakecuda_fail_nothing();
     fakecuda_settle();
-    for (size_t i = 0; i < (size_t)RIG_BLOCKS * RIG_BLOCK; i++)
+    for (size_t i = 0; i < (size_t)FIXTURE_BLOCKS * FIXTURE_BLOCK; i++)
         assert_int_equal(fixture.host[i], 7);
     kvf_transfer_release(t);
     fixture_close(&fixture);
 }
 
-static void test_a_runtime_that_does_not_tell(void **state) {
+static void test_queries_fail_for_ever(void **state) {
     (void)state;
     for (unsigned s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++)
         give_up_under((kvf_cuda_strategy)s);
@@ -192,8 +190,8 @@ static void test_a_buffer_without_an_event(void **state) {
     enum { BUFFERS = 4 };
     const kvf_cuda_options options = {.strategy = KVF_CUDA_STAGED,
                                       .no_thread = true,
-                                      .packing_bytes = RIG_RING,
-                                      .packing_limit = RIG_RING};
+                                      .packing_bytes = FIXTURE_RING,
+                                      .packing_limit = FIXTURE_RING};
     device_fixture fixture;
     cudaStream_t compute;
     cudaEvent_t event;
@@ -228,7 +226,7 @@ int main(void) {
         cmocka_unit_test(test_a_lost_device),
         cmocka_unit_test(test_no_device_memory_to_pack_in),
         cmocka_unit_test(test_tiers_destroyed_under_transfers),
-        cmocka_unit_test(test_a_runtime_that_does_not_tell),
+        cmocka_unit_test(test_queries_fail_for_ever),
         cmocka_unit_test(test_a_buffer_without_an_event),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* When the engine expects transfers to be over, and what it spares compute. Times of the fake mean
- * nothing: what is compared is what the engine itself has noted. */
+/* When the engine expects transfers to end, and how it spares compute. Times on the fake mean
+ * nothing, so expectations are compared with what the engine has noted. */
 #include "support/device_fixture.h"
 
 #include "engine/engine_cuda.h"
@@ -44,7 +44,7 @@ static void finish(device_fixture *fixture, kvf_transfer **transfers, size_t cou
     fixture_close(fixture);
 }
 
-/* From submit, as the cost table has it; layers in proportion. */
+/* From submit, as the cost table predicts; layers in proportion. */
 static void test_alone(void **state) {
     (void)state;
     device_fixture fixture;
@@ -59,7 +59,7 @@ static void test_alone(void **state) {
     finish(&fixture, &t, 1);
 }
 
-/* In one lane: first the one before, then from when that was over. */
+/* In one lane: after the previous transfer's expected end, then from its actual end. */
 static void test_in_turn(void **state) {
     (void)state;
     device_fixture fixture;
@@ -77,7 +77,7 @@ static void test_in_turn(void **state) {
     finish(&fixture, t, 2);
 }
 
-/* The other way over the same blocks waits in another lane. */
+/* The opposite move of the same blocks waits in another lane. */
 static void test_other_lane(void **state) {
     (void)state;
     device_fixture fixture;
@@ -89,7 +89,7 @@ static void test_other_lane(void **state) {
     finish(&fixture, t, 2);
 }
 
-/* The end of compute, and the background thread's turn, are not known. */
+/* When compute ends and when a background transfer gets its turn is unknown. */
 static void test_unknown(void **state) {
     (void)state;
     device_fixture fixture;
@@ -115,7 +115,7 @@ static void test_unknown(void **state) {
     finish(&fixture, t, 3);
 }
 
-/* Copies take far longer than the cost table says: the next one is expected to, as well. */
+/* Copies take far longer than predicted, so the next one is expected to, too. */
 static void test_pace(void **state) {
     (void)state;
     device_fixture fixture;
@@ -124,9 +124,9 @@ static void test_pace(void **state) {
     int slack = prctl(PR_GET_TIMERSLACK);
     for (int i = 0; i < 8; i++)
         fixture_finish(onboard(&fixture, ids, NULL), KVF_OK);
-    assert_int_equal(prctl(PR_GET_TIMERSLACK), slack); /* the caller's stays as it is */
+    assert_int_equal(prctl(PR_GET_TIMERSLACK), slack); /* the caller's slack is unchanged */
     fakecuda_delay(FAKECUDA_COPY, 0);
-    for (int i = 0; i < 2; i++) { /* nobody watches: when these end nobody knows */
+    for (int i = 0; i < 2; i++) { /* not polled: their ends are not observed */
         kvf_transfer *unwatched = onboard(&fixture, ids, NULL);
         fakecuda_settle();
         fixture_finish(unwatched, KVF_OK);
@@ -134,14 +134,14 @@ static void test_pace(void **state) {
     fakecuda_hold_all(true);
     kvf_transfer *t = onboard(&fixture, ids, NULL);
     kvf__expectation x = expect(t, 1);
-    /* The delay of one copy is the least that it took. */
+    /* It took at least the delay of one copy. */
     assert_true(x.length > 2000 * 1000 && predicted_ns(t) < 1000 * 1000);
     assert_true(x.time == t->submit_time + x.length);
     finish(&fixture, &t, 1);
 }
 
-/* A cost table by which `kernel` takes 0.85 of what `loop` takes, and there is nothing else. */
-static kvf_cuda_costs *make_model(void) {
+/* A cost table with `kernel` at 0.85 of `loop`, and no other strategy. */
+static kvf_cuda_costs *make_costs(void) {
     kvf_cuda_costs *m = NULL;
     kvf_error e = {0};
     test_expect(KVF_OK, kvf_cuda_costs_builtin(NULL, &m, &e), &e);
@@ -163,14 +163,14 @@ static void expect_choice(kvf_transfer *t, kvf_cuda_strategy chosen, kvf_cuda_re
     assert_int_equal(x.reason, reason);
 }
 
-/* Compute that is waited for, or marked on other blocks, keeps its thread blocks; other transfers
- * do not count. */
+/* Compute keeps its thread blocks when a transfer waits for it or it is marked on other blocks;
+ * other transfers do not count as compute. */
 static void test_spares_compute(void **state) {
     (void)state;
     device_fixture fixture;
     cudaEvent_t event;
     kvf_error e = {0};
-    kvf_cuda_costs *costs = make_model();
+    kvf_cuda_costs *costs = make_costs();
     fixture_open(&fixture, &(kvf_cuda_options){.lanes = 1, .costs = costs});
     kvf_cuda_costs_destroy(costs);
     fakecuda_hold_all(true);

@@ -1,10 +1,11 @@
-/* Every CUDA call of every scenario fails in turn, once and for ever, with the errors that it may
- * return; every operation fails when it is executed; and every allocation. See fault_scene.h for
- * what has to hold then.
+/* In every scenario each CUDA call fails in turn, once and for ever, with the errors that it may
+ * return; so does each operation when it executes, and each allocation. fault_scene.h has what must
+ * hold afterwards.
  *
- * With an argument, only scenarios whose names begin so. Usually a few calls of each function are
- * failed, with three errors each; under sanitizers fewer, with one or three. With KVF_TEST_SEEDS
- * above 1 all calls are, with all errors; of the hundreds that make the events of lanes, 64. */
+ * An argument selects the scenarios whose names start with it. By default a few calls of each
+ * function fail, with three errors each; under sanitizers fewer calls, with one or three errors.
+ * With KVF_TEST_SEEDS above 1 all calls fail, with all errors; of the hundreds that create the
+ * lanes' events, 64. */
 #include "support/fault_scene.h"
 #include "needs.h"
 
@@ -32,7 +33,7 @@ static const scenario scenarios[] = {
      .bytes = 16,
      .background = true,
      .cancel = true},
-    {.name = "loop, with all that it needs",
+    {.name = "loop, with creation and a thread",
      .strategy = KVF_CUDA_LOOP,
      .pairs = 2,
      .bytes = 64,
@@ -126,7 +127,7 @@ static bool is_chosen(const scenario *how) {
 
 enum { MOST_ERRORS = 8, MOST_ALIKE = 64 };
 
-/* What each function's documentation says it may return, by cause; 0 ends. */
+/* The errors that each function's documentation lists; 0 ends a list. */
 static const struct {
     const char *function;
     cudaError_t errors[MOST_ERRORS];
@@ -172,9 +173,9 @@ static const struct {
       cudaErrorNoKernelImageForDevice, cudaErrorUnsupportedPtxVersion}},
 };
 
-/* What any call may return: room that it needs itself, what an earlier kernel or the device has
- * brought about, and an unknown error, which need not be the context's end. Contexts that are
- * destroyed are left to test_lost.c: the fake's streams would run on. */
+/* What any call may return: lack of memory, an error of an earlier kernel or of the device, and an
+ * unknown error, which need not end the context. Destroyed contexts are left to cuda_device_lost.c:
+ * the fake's streams would go on. */
 static const cudaError_t of_any[] = {cudaErrorMemoryAllocation,    cudaErrorIllegalAddress,
                                      cudaErrorLaunchFailure,       cudaErrorECCUncorrectable,
                                      cudaErrorLaunchTimeout,       cudaErrorHardwareStackError,
@@ -187,7 +188,7 @@ static const cudaError_t *errors_of(const char *function, size_t *count) {
            strcmp(of_function[i].function, function) != 0)
         i++;
     if (i == sizeof of_function / sizeof of_function[0]) {
-        print_error("what may %s return?\n", function);
+        print_error("errors[] does not list %s\n", function);
         fail();
     }
     for (*count = 0; *count < MOST_ERRORS && of_function[i].errors[*count]; ++*count)
@@ -201,12 +202,12 @@ static bool is_long(void) {
     return test_seeds(1) > 1;
 }
 
-/* Which of `count` that are alike: `most` of them, the first and the last among them. */
+/* Picks `most` of `count` similar ones, the first and the last included. */
 static uint64_t sample(uint64_t index, uint64_t count, uint64_t most) {
     return most >= count ? index + 1 : most == 1 ? 1 : 1 + index * (count - 1) / (most - 1);
 }
 
-/* Fewer where a run takes long. */
+/* Fewer samples where a run takes long. */
 static uint64_t samples(const scenario *how, uint64_t count, size_t usual) {
     uint64_t most = is_long() ? MOST_ALIKE : scene_density(how->pairs > 1000 ? usual / 2 : usual);
     return count < most ? count : most;
@@ -220,12 +221,12 @@ static scene_counts measure(const scenario *how) {
 
 static void run(const scenario *how, const fault *f) {
     scene_counts ignored;
-    /* An event that for ever is not ready is no failure. */
+    /* An event that is never ready is not a failure. */
     if (!(f->for_ever && f->error == cudaErrorNotReady))
         scene_run(how, f, &ignored);
 }
 
-/* One call: its function's errors, or one of them and two that any call may return. */
+/* Fails one call: with all its function's errors, or one of them and two of `of_any`. */
 static void fail_call(const scenario *how, const char *function, uint64_t nth, bool for_ever) {
     size_t count;
     const cudaError_t *errors = errors_of(function, &count);
@@ -245,7 +246,7 @@ static void fail_call(const scenario *how, const char *function, uint64_t nth, b
     }
 }
 
-/* Of calls that order things it matters which one fails. */
+/* For calls that create an order it matters which one fails. */
 static bool orders(const char *function) {
     return strcmp(function, "cudaEventRecord") == 0 || strcmp(function, "cudaStreamWaitEvent") == 0;
 }

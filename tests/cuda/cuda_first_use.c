@@ -1,5 +1,5 @@
-/* What a submit does apart from enqueuing: loading kernels, and calls that allocate or may wait for
- * the device. The first transfer by a strategy in a direction does some of it, later ones none. */
+/* Hidden work of a submit: loading kernels, and calls that allocate or may wait for the device.
+ * Only the first transfer by a strategy in a direction does any. */
 #include "support/device_fixture.h"
 #include "needs.h"
 
@@ -47,7 +47,7 @@ static void expect(kvf_cuda_strategy strategy, kvf_cuda_direction direction, hid
     fixture_close(&fixture);
 }
 
-/* A lane's stream is made at its first use. */
+/* A lane's stream is created at its first use. */
 static void test_copies(void **state) {
     (void)state;
     for (unsigned d = 0; d < KVF_CUDA_DIRECTIONS; d++) {
@@ -62,7 +62,7 @@ static void test_kernels(void **state) {
         expect(KVF_CUDA_KERNEL, (kvf_cuda_direction)d, (hidden_work){.loads = 1, .heavy = 1});
 }
 
-/* Two streams, and a buffer to pack in. */
+/* Two streams and a packing buffer. */
 static void test_packing(void **state) {
     (void)state;
     expect(KVF_CUDA_STAGED, KVF_CUDA_TO_DEVICE, (hidden_work){.loads = 1, .heavy = 3});

@@ -1,5 +1,5 @@
-/* Hooks of the CUDA engine: its own lines and counters, and ranges with an NVTX tool, whose path is
- * the program's argument, and without. */
+/* Hooks of the CUDA engine: its log lines and counters, and ranges without an NVTX tool or with the
+ * one whose path is the argument. */
 #include "support/device_fixture.h"
 
 #include "support/nvtx_tool.h"
@@ -44,12 +44,12 @@ static void test_lines_and_counters(void **state) {
     kvf_counters c = counters_of(fixture.engine);
     assert_int_equal(c.transfers_submitted, 2);
     assert_int_equal(c.transfers_succeeded, 2);
-    assert_int_equal(c.bytes_host_to_device, 5 * RIG_BLOCK);
-    assert_int_equal(c.bytes_device_to_host, 2 * RIG_BLOCK);
-    assert_int_equal(c.bytes_loop, 7 * RIG_BLOCK);
+    assert_int_equal(c.bytes_host_to_device, 5 * FIXTURE_BLOCK);
+    assert_int_equal(c.bytes_device_to_host, 2 * FIXTURE_BLOCK);
+    assert_int_equal(c.bytes_loop, 7 * FIXTURE_BLOCK);
     assert_int_equal(c.bytes_batch + c.bytes_kernel + c.bytes_staged, 0);
     assert_true(c.boxes > 0);
-    /* The host's memory on both sides: refused behind its place in the order. */
+    /* Host memory on both sides is refused, after the transfer has got its place in the order. */
     const kvf_plan plan = {.count = 1, .src_ids = ids, .dst_ids = ids + 1};
     assert_int_equal(
         kvf_transfer_submit(fixture.pinned, fixture.pinned, &plan, 1, NULL, NULL, NULL),
@@ -65,8 +65,8 @@ static void test_lines_and_counters(void **state) {
     assert_int_equal(l.count[KVF_LOG_INFO], 2);
 }
 
-/* On the device packing has nothing to do, and another strategy takes its place. */
-static void test_a_strategy_that_gives_way(void **state) {
+/* Within the device packing is no use, so another strategy takes over. */
+static void test_fallback_to_another_strategy(void **state) {
     (void)state;
     lines l = {{0}, ""};
     const kvf_log log = {write_line, &l, KVF_LOG_WARNING};
@@ -83,8 +83,8 @@ static void test_a_strategy_that_gives_way(void **state) {
     fixture_close(&fixture);
 }
 
-/* However many transfers that ends, it is one line. */
-static void test_an_engine_beyond_use(void **state) {
+/* A broken engine logs one line, however many transfers it ends. */
+static void test_a_broken_engine(void **state) {
     (void)state;
     fixture_needs_fake();
     lines l = {{0}, ""};
@@ -105,10 +105,10 @@ static void test_an_engine_beyond_use(void **state) {
     assert_non_null(strstr(l.last, "the engine is beyond use"));
 }
 
-/* With a tool there are ranges, and without one the engine has none. */
+/* The engine has ranges only with an NVTX tool. */
 static void test_nvtx(void **state) {
     (void)state;
-    void (*read)(nvtx_tool_report *) = NULL;
+    void (*read)(nvtx_tool_record *) = NULL;
     const char *path = getenv("NVTX_INJECTION64_PATH");
     void *tool = path ? dlopen(path, RTLD_NOW) : NULL;
     void *symbol = tool ? dlsym(tool, "nvtx_tool_read") : NULL;
@@ -122,7 +122,7 @@ static void test_nvtx(void **state) {
     fixture_close(&fixture);
     if (!path)
         return;
-    nvtx_tool_report r;
+    nvtx_tool_record r;
     assert_non_null(read);
     read(&r);
     assert_int_equal(r.wrong, 0);
@@ -147,8 +147,8 @@ int main(int argc, char **argv) {
         (void)unsetenv("NVTX_INJECTION64_PATH");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines_and_counters),
-        cmocka_unit_test(test_a_strategy_that_gives_way),
-        cmocka_unit_test(test_an_engine_beyond_use),
+        cmocka_unit_test(test_fallback_to_another_strategy),
+        cmocka_unit_test(test_a_broken_engine),
         cmocka_unit_test(test_nvtx),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
-/* Random schedules of transfers of many small blocks: lists that go through the ring of lists,
- * chunks by the dozen, background work in several windows, and cancelling it half-way. Checked by
- * content against a cost table that does one transfer after the other. */
+/* Random schedules of transfers of many small blocks: lists go through the upload ring, packing
+ * takes dozens of chunks, background work several windows, and some is cancelled half-way. Contents
+ * are compared with an oracle that makes one transfer after the other. */
 #include "support/device_fixture.h"
 
 #include "hide.h"
@@ -22,10 +22,10 @@ enum {
     PATIENCE_US = 60 * 1000 * 1000,
 };
 
-typedef struct place {
+typedef struct content {
     uint32_t stamp; /* what fills its words */
     bool unknown;   /* what fills it was cancelled */
-} place;
+} content;
 
 typedef struct schedule {
     test_random random;
@@ -33,7 +33,7 @@ typedef struct schedule {
     kvf_tier *tiers[2]; /* device, pinned */
     void *layers[LAYERS];
     uint64_t *host;                    /* [block][layer][word] */
-    place places[2][BLOCKS];           /* the cost table */
+    content contents[2][BLOCKS];       /* the oracle */
     uint64_t from[BLOCKS], to[BLOCKS]; /* permutations */
     kvf_transfer *transfers[STEPS];
     size_t transfer_count;
@@ -78,7 +78,7 @@ static void make_tiers(schedule *s) {
 
 static schedule *open_schedule(const kvf_cuda_options *options, uint64_t seed) {
     schedule *s = calloc(1, sizeof *s);
-    /* The thread that would release a held stream is the one that fills it. */
+    /* Unlimited queues: the thread that fills a held stream is the one that releases it. */
     const fakecuda_config config = {
         .shuffle = seed % 2 ? seed : 0, .any_early = true, .queue_entries = SIZE_MAX};
     kvf_error e = {0};
@@ -86,13 +86,13 @@ static schedule *open_schedule(const kvf_cuda_options *options, uint64_t seed) {
     s->random = test_random_make(seed + 1000);
     if (FAKECUDA) {
         fakecuda_configure(&config);
-        fakecuda_set_attribute(cudaDevAttrMultiProcessorCount, 2); /* kernels are slow there */
+        fakecuda_set_attribute(cudaDevAttrMultiProcessorCount, 2); /* the fake's kernels are slow */
     }
     ok(kvf_engine_cuda_create(options, &s->engine, &e), &e);
     make_tiers(s);
     for (uint32_t i = 0; i < BLOCKS; i++) {
         s->from[i] = s->to[i] = i;
-        s->places[1][i].stamp = i + 1;
+        s->contents[1][i].stamp = i + 1;
         for (size_t w = 0; w < (size_t)LAYERS * WORDS; w++)
             s->host[i * LAYERS * WORDS + w] = i + 1;
     }
@@ -100,7 +100,7 @@ static schedule *open_schedule(const kvf_cuda_options *options, uint64_t seed) {
     return s;
 }
 
-/* Other ids come first. */
+/* Puts random ids first. */
 static void shuffle(schedule *s, uint64_t *ids, size_t count) {
     for (size_t i = 0; i < count; i++) {
         size_t k = i + below(s, BLOCKS - i);
@@ -138,8 +138,8 @@ static void transfer(schedule *s) {
     ok(kvf_transfer_submit(s->tiers[src], s->tiers[1 - src], &plan, 1, &how, t, &e), &e);
     bool cancel = how.background && below(s, 5) == 0;
     for (size_t i = 0; i < count; i++) {
-        place *to = &s->places[1 - src][s->to[i]];
-        *to = s->places[src][s->from[i]];
+        content *to = &s->contents[1 - src][s->to[i]];
+        *to = s->contents[src][s->from[i]];
         to->unknown |= cancel;
     }
     if (cancel && below(s, 2) == 0)
@@ -162,11 +162,11 @@ static void step(schedule *s) {
     }
 }
 
-static void expect_layer(const place *places, const uint64_t *words, size_t blocks_apart) {
+static void expect_layer(const content *contents, const uint64_t *words, size_t blocks_apart) {
     for (size_t b = 0; b < BLOCKS; b++)
-        for (size_t w = 0; w < WORDS && !places[b].unknown; w++)
-            if (words[b * blocks_apart + w] != places[b].stamp)
-                assert_int_equal(words[b * blocks_apart + w], places[b].stamp);
+        for (size_t w = 0; w < WORDS && !contents[b].unknown; w++)
+            if (words[b * blocks_apart + w] != contents[b].stamp)
+                assert_int_equal(words[b * blocks_apart + w], contents[b].stamp);
 }
 
 static void finish(schedule *s) {
@@ -183,9 +183,9 @@ static void finish(schedule *s) {
         kvf_transfer_release(s->transfers[i]);
     }
     for (size_t l = 0; l < LAYERS; l++) {
-        expect_layer(s->places[1], s->host + l * WORDS, (size_t)LAYERS * WORDS);
+        expect_layer(s->contents[1], s->host + l * WORDS, (size_t)LAYERS * WORDS);
         cuda_ok(cudaMemcpy(copy, s->layers[l], bytes, cudaMemcpyDeviceToHost));
-        expect_layer(s->places[0], copy, WORDS);
+        expect_layer(s->contents[0], copy, WORDS);
     }
     free(copy);
 }
@@ -229,8 +229,8 @@ static void test_random_schedules(void **state) {
     (void)alarm(0);
 }
 
-/* Its first windows are in their streams, which stand still; then it is cancelled. It ends once
- * they have run, its blocks are nobody's from then on, and the rest is never copied. */
+/* Cancels a transfer whose first windows are in held streams. It ends once they have run, its
+ * blocks are idle then, and the rest is never copied. */
 static void cancel_half_way(kvf_cuda_strategy strategy) {
     const kvf_cuda_options options = {
         .strategy = strategy, .no_thread = true, .ctas = 2, .packing_bytes = (size_t)1 << 20};
@@ -276,9 +276,9 @@ static void *help(void *context) {
     return NULL;
 }
 
-/* While one thread enqueues a layer another looks whether it has landed, and it has not: the
- * streams stand still. */
-static void look_while_enqueuing(uint64_t seed) {
+/* One thread enqueues a layer in held streams while another asks whether the layer has landed. It
+ * has not. */
+static void query_while_enqueuing(uint64_t seed) {
     const kvf_cuda_options options = {.strategy = KVF_CUDA_BATCH, .no_thread = true};
     const kvf_submit_options how = {.background = true, .by_layer = true};
     enum { COUNT = 10000 }; /* takes a while, and a layer is less than a window */
@@ -303,11 +303,11 @@ static void look_while_enqueuing(uint64_t seed) {
     close_schedule(s);
 }
 
-static void test_looked_at_while_enqueuing(void **state) {
+static void test_queried_while_enqueuing(void **state) {
     (void)state;
     fixture_needs_fake();
     for (uint64_t seed = 0; seed < 4; seed++)
-        look_while_enqueuing(seed);
+        query_while_enqueuing(seed);
 }
 
 int main(void) {
@@ -316,7 +316,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_schedules),
         cmocka_unit_test(test_cancelled_half_way),
-        cmocka_unit_test(test_looked_at_while_enqueuing),
+        cmocka_unit_test(test_queried_while_enqueuing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

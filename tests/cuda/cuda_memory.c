@@ -1,4 +1,4 @@
-/* What memory, devices and drivers the module takes, and what it says about the others. */
+/* The memory, devices and drivers that the module accepts, and its errors for others. */
 #include "support/device_fixture.h"
 #include "needs.h"
 
@@ -63,7 +63,7 @@ static void test_kinds_of_memory(void **state) {
     expect_tier(KVF_OK, engine, pinned, KVF_MEMORY_PINNED);
     expect_tier(KVF_ERR_INVALID, engine, device, KVF_MEMORY_PINNED);
     expect_tier(KVF_ERR_INVALID, engine, pinned, KVF_MEMORY_DEVICE);
-    if (FAKECUDA) { /* a driver may cut both out of larger mappings */
+    if (FAKECUDA) { /* a driver may place both in one larger mapping */
         expect_tier(KVF_ERR_INVALID, engine, device + BLOCK, KVF_MEMORY_DEVICE);
         expect_tier(KVF_ERR_UNSUPPORTED, engine, pinned + BLOCK, KVF_MEMORY_PINNED);
     }
@@ -73,7 +73,7 @@ static void test_kinds_of_memory(void **state) {
     done();
 }
 
-static void test_segments_that_grow(void **state) {
+static void test_growing_segments(void **state) {
     (void)state;
     fixture_needs_fake();
     const size_t sizes[] = {4096, 8192, 4096}, few[] = {4096, 8192};
@@ -241,7 +241,7 @@ static void test_several_devices(void **state) {
     done();
 }
 
-/* A tier outlives its engine: its slots have no streams to be ordered in any more. */
+/* A tier outlives its engine; its slots then have no streams to be ordered in. */
 static void test_slots_of_a_destroyed_engine(void **state) {
     (void)state;
     static const uint64_t ids[] = {1};
@@ -271,7 +271,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pageable_memory_is_refused),
         cmocka_unit_test(test_kinds_of_memory),
-        cmocka_unit_test(test_segments_that_grow),
+        cmocka_unit_test(test_growing_segments),
         cmocka_unit_test(test_two_registrations_side_by_side),
         cmocka_unit_test(test_pinned_memory),
         cmocka_unit_test(test_memory_that_cannot_be_pinned),

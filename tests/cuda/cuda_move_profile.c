@@ -1,4 +1,4 @@
-/* What a move consists of, against its boxes one by one. */
+/* A move's profile, compared with its boxes counted one by one. */
 #include "support/support.h"
 
 #include <kvferry/cuda.h>
@@ -25,16 +25,16 @@ static void expect_tally(const kvf__cuda_tally *actual, const kvf__cuda_tally *e
     assert_int_equal(total_bytes(actual), total_bytes(expected));
 }
 
-/* As the engine would enumerate them. */
-static void count_boxes(const kvf_move *move, kvf__cuda_move_profile *load) {
+/* Counts the boxes that the engine would enumerate. */
+static void count_boxes(const kvf_move *move, kvf__cuda_move_profile *profile) {
     kvf_box_cursor cursor = {0};
     kvf_box box;
     while (kvf__move_next(move, kvf_cuda_limits(), move->strip_count, SIZE_MAX, &cursor, &box, 1) ==
            1) {
         uint64_t rows = (uint64_t)box.rows * box.slices;
-        load->bytes += box.width * rows;
-        load->row_calls += rows > 1;
-        kvf__cuda_tally_add(rows > 1 ? &load->rows : &load->pieces, rows, box.width * rows);
+        profile->bytes += box.width * rows;
+        profile->row_calls += rows > 1;
+        kvf__cuda_tally_add(rows > 1 ? &profile->rows : &profile->pieces, rows, box.width * rows);
     }
 }
 
@@ -50,7 +50,7 @@ static kvf_move *move_of(const kvf_layout *src, const kvf_layout *dst, const uin
     return move;
 }
 
-/* Nothing is read or written there. */
+/* Addresses that are never accessed. */
 static char *const near_memory = (char *)0x100000000, *const far_memory = (char *)0x900000000;
 
 typedef struct pair {
@@ -103,7 +103,7 @@ static kvf_layout *make(form form, char *memory, bool uneven) {
     return layout;
 }
 
-/* Different ids, in runs up and down of several steps. */
+/* Distinct ids, in ascending and descending runs of several steps. */
 static size_t choose_ids(test_random *random, uint64_t *ids) {
     bool taken[BLOCKS] = {false};
     size_t count = 0;
@@ -120,7 +120,7 @@ static size_t choose_ids(test_random *random, uint64_t *ids) {
     return count;
 }
 
-static void test_as_enumerated(void **state) {
+static void test_equals_enumerated_boxes(void **state) {
     (void)state;
     static const kvf_box_limits everything = {.max_pitch = PTRDIFF_MAX,
                                               .negative_pitch = true,
@@ -139,17 +139,17 @@ static void test_as_enumerated(void **state) {
             count = count < other ? count : other;
             kvf_move *move =
                 move_of(src, dst, src_ids, dst_ids, count, seed % 2, limits[k / FORMS / FORMS]);
-            kvf__cuda_move_profile expected = {.bytes = 0}, load;
+            kvf__cuda_move_profile expected = {.bytes = 0}, profile;
             count_boxes(move, &expected);
             for (kvf_cuda_direction d = 0; d < KVF_CUDA_DIRECTIONS; d++) {
-                kvf__cuda_move_profile_of(move, d, &load);
-                assert_int_equal(load.bytes, expected.bytes);
-                assert_int_equal(load.row_calls, expected.row_calls);
-                expect_tally(&load.pieces, &expected.pieces);
-                expect_tally(&load.rows, &expected.rows);
-                assert_int_equal(total_bytes(&load.lines), load.bytes);
-                assert_int_equal(load.layers, seed % 2 ? LAYERS : 1);
-                assert_true((load.host_boxes > 0) == (d != KVF_CUDA_ON_DEVICE));
+                kvf__cuda_move_profile_of(move, d, &profile);
+                assert_int_equal(profile.bytes, expected.bytes);
+                assert_int_equal(profile.row_calls, expected.row_calls);
+                expect_tally(&profile.pieces, &expected.pieces);
+                expect_tally(&profile.rows, &expected.rows);
+                assert_int_equal(total_bytes(&profile.lines), profile.bytes);
+                assert_int_equal(profile.layers, seed % 2 ? LAYERS : 1);
+                assert_true((profile.host_boxes > 0) == (d != KVF_CUDA_ON_DEVICE));
             }
             kvf_move_destroy(move);
             kvf_layout_destroy(src);
@@ -184,22 +184,22 @@ static void test_host_boxes(void **state) {
     static const uint64_t scattered[] = {90, 4, 71, 33, 250, 18}, gaps[] = {5, 6, 7, 9, 20, 21};
     static const uint64_t down[] = {12, 11, 10, 9, 8, 7}, up[] = {7, 8, 9, 10, 11, 12};
     for (int to = 0; to < 2; to++) {
-        /* Whole blocks one behind the other: as few as there are runs of ids. */
+        /* Adjacent whole blocks: one box per run of ids. */
         assert_int_equal(host_boxes(PER_LAYER, CONTIGUOUS, false, to, scattered, up, 6), 1);
         assert_int_equal(host_boxes(SECOND, CONTIGUOUS, false, to, scattered, up, 6), 1);
         assert_int_equal(host_boxes(SECOND, CONTIGUOUS, false, to, up, down, 6), 1);
         assert_int_equal(host_boxes(SECOND, CONTIGUOUS, false, to, up, gaps, 6), 3);
         assert_int_equal(host_boxes(SECOND, CONTIGUOUS, false, to, up, scattered, 6), 6);
-        /* Two pages a block, each whole. */
+        /* Two whole pages per block. */
         assert_int_equal(host_boxes(PER_LAYER, PAGE_FIRST, false, to, scattered, up, 6), 2);
         assert_int_equal(host_boxes(PER_LAYER, PAGE_FIRST, false, to, up, gaps, 6), 6);
-        /* Layer by layer a block is cut, unless the layers lie so. */
+        /* By layer a contiguous block is cut into its layers. */
         assert_int_equal(host_boxes(PER_LAYER, CONTIGUOUS, true, to, scattered, up, 6), 6 * LAYERS);
         assert_int_equal(host_boxes(PER_LAYER, BY_LAYER, true, to, scattered, up, 6), LAYERS);
     }
 }
 
-/* The last classes take whatever is larger, the first whatever is smaller. */
+/* The last class takes everything larger, the first everything smaller. */
 static void test_tally(void **state) {
     (void)state;
     kvf__cuda_tally t = {.count = 0};
@@ -210,7 +210,7 @@ static void test_tally(void **state) {
     t = (kvf__cuda_tally){.count = 0};
     kvf__cuda_tally_add(&t, 0, 0);
     assert_int_equal(t.count, 0);
-    /* Sizes between which drivers change their ways do not mix. */
+    /* Sizes on both sides of a driver's threshold are in different classes. */
     kvf__cuda_tally_add(&t, 1, 24 << 10);
     kvf__cuda_tally_add(&t, 1, 28 << 10);
     kvf__cuda_tally_add(&t, 1, 32 << 10);
@@ -249,7 +249,7 @@ static void test_nothing(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tally),
-        cmocka_unit_test(test_as_enumerated),
+        cmocka_unit_test(test_equals_enumerated_boxes),
         cmocka_unit_test(test_host_boxes),
         cmocka_unit_test(test_nothing),
     };

@@ -1,5 +1,5 @@
-/* Random moves by every strategy, in every direction, checked by content: what was to move has
- * moved, and nothing else has changed. */
+/* Random moves by every strategy in every direction. Contents show that the blocks have moved and
+ * nothing else has changed. */
 #include "support/device_fixture.h"
 #include "hide.h"
 #include "support/move_scene.h"
@@ -12,12 +12,12 @@
 enum {
     MOVES = 6,
     WATCHDOG_S = 60,
-    BATCH = 4096,          /* copies that a driver is given at a time, at most */
-    SMALLEST_RING = 16384, /* and of what packing_bytes is a multiple */
+    BATCH = 4096,          /* most copies in a call of the driver */
+    SMALLEST_RING = 16384, /* packing_bytes is a multiple of it */
     USUAL_RING = 32 << 20,
     BUFFERS = 4,     /* of a ring */
     WIDTHS = 5,      /* of vectors: 1, 2, 4, 8, 16 */
-    ALL_SEEDS = 160, /* so many see everything */
+    ALL_SEEDS = 160, /* enough to cover everything */
 };
 
 #ifdef FAKE_TSAN
@@ -26,7 +26,7 @@ enum { USUAL_SEEDS = 40 }; /* each takes a second */
 enum { USUAL_SEEDS = ALL_SEEDS };
 #endif
 
-/* What has been seen, so that a run can tell whether it has seen everything. */
+/* What the moves have covered, so that a run can check that nothing is missing. */
 typedef struct coverage {
     uint64_t by[KVF_CUDA_STRATEGIES][KVF_CUDA_DIRECTIONS][2][2]; /* [background][by layer] */
     uint64_t widths[WIDTHS];                                     /* of kernels' vectors */
@@ -74,7 +74,7 @@ static void set_up_fake(trial *t, test_random *r) {
         fakecuda_delay((fakecuda_kind)below(r, FAKECUDA_KINDS), (unsigned)below(r, 100));
 }
 
-/* The lists of kernels get a ring of pinned memory, or none. */
+/* Makes pinning the upload ring fail. */
 static void forbid_ring(trial *t) {
     if (FAKECUDA && t->seed / SCENE_KINDS % 4 == 1)
         fakecuda_fail_call("cudaHostAlloc", 1, cudaErrorMemoryAllocation, true);
@@ -134,7 +134,7 @@ static void wait_in_parts(trial *t, size_t i) {
         assert_int_equal(kvf_transfer_landed(t->transfers[i], p), m->plans[p].count);
 }
 
-/* Which strategy it was */
+/* The strategy that was used */
 
 static size_t buffer_bytes(const trial *t) {
     size_t ring = t->options.packing_bytes ? t->options.packing_bytes : USUAL_RING;
@@ -203,7 +203,7 @@ static void expect_stats(const trial *t) {
     assert_int_equal(stats.by[KVF_CUDA_AUTO].bytes, t->bytes);
 }
 
-/* All */
+/* The test */
 
 static void run(uint64_t seed, coverage *seen) {
     trial t = {.seed = seed, .has_batch = true};
@@ -252,7 +252,7 @@ static void expect_everything_seen(const coverage *seen) {
     assert_true(seen->fell_back[KVF_CUDA_LOOP] == 0 && seen->fell_back[KVF_CUDA_KERNEL] == 0);
     assert_true(seen->fell_back[KVF_CUDA_STAGED] > 0 && seen->too_wide > 0);
     assert_true(seen->rows > 0 && seen->slices > 0);
-    /* What only a fake can take away or count. */
+    /* Only the fake can disable or count these. */
     assert_int_equal(seen->fell_back[KVF_CUDA_BATCH] > 0, FAKECUDA);
     assert_int_equal(seen->rings > 0, FAKECUDA);
 }
@@ -267,14 +267,15 @@ static void random_moves(void **state) {
         expect_everything_seen(&seen);
 }
 
-/* More pairs than one list of a kernel's has, and all of them packed in one buffer. */
+/* More pairs than a kernel's list can hold, all packed in one buffer. */
 static void chunks_of_very_many_pairs(void **state) {
     (void)state;
     enum { BLOCKS = 150000, STEP = 7919 }; /* a prime that does not divide it */
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 1, .parts = 1, .bytes = 16};
     kvf_engine *engine = fixture_engine(NULL);
-    fixture_tier near = fixture_tier_make_on(engine, RIG_NEAR, &shape, RIG_CONTIGUOUS, false);
-    fixture_tier far = fixture_tier_make(engine, &shape, RIG_CONTIGUOUS, false);
+    fixture_tier near =
+        fixture_tier_make_on(engine, FIXTURE_NEAR, &shape, FIXTURE_CONTIGUOUS, false);
+    fixture_tier far = fixture_tier_make(engine, &shape, FIXTURE_CONTIGUOUS, false);
     static uint64_t here[BLOCKS], there[BLOCKS], words[BLOCKS][2];
     for (uint64_t i = 0; i < BLOCKS; i++) {
         here[i] = i * STEP % BLOCKS;
@@ -342,18 +343,18 @@ static kvf_tier *make_tier(kvf_engine *engine, const kvf_layout *layout, fixture
     return tier;
 }
 
-/* The device has other addresses for pinned memory. */
+/* On the device, pinned memory has different addresses. */
 static pair open_pair(size_t pieces) {
     enum { LAYER = BLOCKS * BYTES };
     pair p = {.engine = fixture_engine(NULL)};
     fakecuda_set_attribute(cudaDevAttrCanUseHostPointerForRegisteredMem, 0);
-    p.memory = fixture_allocate(RIG_NEAR, (size_t)2 * LAYER);
+    p.memory = fixture_allocate(FIXTURE_NEAR, (size_t)2 * LAYER);
     for (size_t i = 0; i < pieces; i++)
-        p.pieces[i] = fixture_allocate(RIG_FAR, (2 - pieces + 1) * (size_t)LAYER);
+        p.pieces[i] = fixture_allocate(FIXTURE_FAR, (2 - pieces + 1) * (size_t)LAYER);
     p.near = make_layout(p.memory, p.memory + LAYER);
     p.far = make_layout(p.pieces[0], pieces == 2 ? p.pieces[1] : p.pieces[0] + LAYER);
-    p.device = make_tier(p.engine, p.near, RIG_NEAR);
-    p.host = make_tier(p.engine, p.far, RIG_FAR);
+    p.device = make_tier(p.engine, p.near, FIXTURE_NEAR);
+    p.host = make_tier(p.engine, p.far, FIXTURE_FAR);
     return p;
 }
 
@@ -363,10 +364,10 @@ static void close_pair(pair *p) {
     kvf_engine_destroy(p->engine);
     kvf_layout_destroy(p->near);
     kvf_layout_destroy(p->far);
-    fixture_deallocate(RIG_NEAR, p->memory);
+    fixture_deallocate(FIXTURE_NEAR, p->memory);
     for (size_t i = 0; i < 2; i++)
         if (p->pieces[i])
-            fixture_deallocate(RIG_FAR, p->pieces[i]);
+            fixture_deallocate(FIXTURE_FAR, p->pieces[i]);
     fixture_reset();
 }
 
@@ -386,8 +387,8 @@ static kvf_cuda_explanation move_pair(const pair *p, bool out, kvf_cuda_strategy
     return x;
 }
 
-/* The host's own addresses are closed meanwhile. */
-static void kernels_know_the_devices_addresses(void **state) {
+/* Kernels cannot use the host's addresses. */
+static void kernels_use_device_addresses(void **state) {
     (void)state;
     fixture_needs_fake();
     enum { ALL = 2 * BLOCKS * BYTES };
@@ -404,9 +405,9 @@ static void kernels_know_the_devices_addresses(void **state) {
     }
 }
 
-/* Where the distance between the two names is not the same all over, others than kernels and
- * batches do it. */
-static void memory_at_two_distances_is_left_to_others(void **state) {
+/* Where the offset between host and device addresses differs across a layout, kernels and batches
+ * give way to other strategies. */
+static void memory_at_two_offsets_uses_other_strategies(void **state) {
     (void)state;
     fixture_needs_fake();
     for (unsigned k = KVF_CUDA_LOOP; k < KVF_CUDA_STRATEGIES; k++) {
@@ -429,8 +430,8 @@ int main(void) {
     if (!needs_device())
         return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(kernels_know_the_devices_addresses),
-        cmocka_unit_test(memory_at_two_distances_is_left_to_others),
+        cmocka_unit_test(kernels_use_device_addresses),
+        cmocka_unit_test(memory_at_two_offsets_uses_other_strategies),
         cmocka_unit_test(chunks_of_very_many_pairs),
         cmocka_unit_test(random_moves),
     };

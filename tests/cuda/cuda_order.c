@@ -1,5 +1,5 @@
-/* Random schedules of transfers and compute on shared slots, checked by content against a cost
- * table that does one thing after the other. */
+/* Random schedules of transfers and compute on shared slots. Contents are compared with an oracle
+ * that does one thing after the other. */
 #include "support/compute.h"
 #include "support/device_fixture.h"
 #include "needs.h"
@@ -16,29 +16,29 @@ enum {
     MOST_STREAMS = 128,
     STEPS = 48,
     MOST_READS = STEPS,
-    LAYER = 2 * RIG_BYTES,
+    LAYER = 2 * FIXTURE_BYTES,
     PATIENCE_US = 20 * 1000 * 1000,
-    COMPUTE_NS = 200 * 1000, /* that compute works before it touches a layer, at most */
+    COMPUTE_NS = 200 * 1000, /* the longest that compute works before it touches a layer */
 };
 
-/* What is in a block: one byte a layer. */
+/* A block's content: one byte per layer. */
 typedef struct content {
-    unsigned char layer[RIG_LAYERS];
-    bool unknown; /* what fills it is to be cancelled */
+    unsigned char layer[FIXTURE_LAYERS];
+    bool unknown; /* the transfer that fills it will be cancelled */
 } content;
 
-/* A transfer on its way, or over. */
+/* A transfer in flight or ended. */
 typedef struct flight {
     kvf_transfer *transfer;
     uint64_t to[SLOTS];
     size_t count;
-    bool offload, cancelled; /* ... or to be */
+    bool offload, cancelled; /* or to be cancelled */
 } flight;
 
 typedef struct schedule {
     device_fixture fixture;
     test_random random;
-    content device[SLOTS], host[SLOTS]; /* the cost table */
+    content device[SLOTS], host[SLOTS]; /* the oracle */
     size_t written_by[SLOTS];           /* host blocks: by flights[this - 1]; 0 by others */
     cudaStream_t streams[STREAMS];
     cudaEvent_t events[STREAMS];
@@ -53,7 +53,7 @@ typedef struct schedule {
     bool held;          /* some of the engine's streams */
     bool watched;       /* another thread makes progress all the time */
     pthread_t watcher;
-    atomic_bool done; /* tells it to end */
+    atomic_bool done; /* tells the watcher to end */
 } schedule;
 
 static uint64_t below(schedule *s, uint64_t bound) {
@@ -112,19 +112,19 @@ static void open_schedule(schedule *s, uint64_t seed) {
     const kvf_cuda_options options = {.lanes = 1 + (unsigned)below(s, 4),
                                       .no_thread = below(s, 2) == 1,
                                       .ctas = 1,
-                                      .packing_bytes = RIG_RING,
-                                      .packing_limit = below(s, 2) * 2 * RIG_RING};
+                                      .packing_bytes = FIXTURE_RING,
+                                      .packing_limit = below(s, 2) * 2 * FIXTURE_RING};
     fixture_open(&s->fixture, &options);
     for (size_t i = 0; i < STREAMS; i++) {
         cuda_ok(cudaStreamCreateWithFlags(&s->streams[i], cudaStreamNonBlocking));
         cuda_ok(cudaEventCreateWithFlags(&s->events[i], cudaEventDisableTiming));
     }
-    cuda_ok(cudaHostAlloc((void **)&s->results, (size_t)MOST_READS * RIG_BLOCK, 0));
+    cuda_ok(cudaHostAlloc((void **)&s->results, (size_t)MOST_READS * FIXTURE_BLOCK, 0));
     for (size_t id = 0; id < SLOTS; id++)
-        for (size_t l = 0; l < RIG_LAYERS; l++)
+        for (size_t l = 0; l < FIXTURE_LAYERS; l++)
             cuda_ok(cudaMemset(layer_of(s, id, l), fresh(s, &s->device[id], l), LAYER));
     cuda_ok(cudaDeviceSynchronize());
-    memset(s->fixture.host, 0, (size_t)SLOTS * RIG_BLOCK);
+    memset(s->fixture.host, 0, (size_t)SLOTS * FIXTURE_BLOCK);
 }
 
 static size_t pick(schedule *s, uint64_t ids[SLOTS]) {
@@ -139,8 +139,8 @@ static size_t pick(schedule *s, uint64_t ids[SLOTS]) {
     return 1 + below(s, 3);
 }
 
-/* Compute touches a layer by a kernel, before which it takes its time now and then, as often as by
- * a copy. */
+/* Compute touches a layer by a kernel or by a copy, equally often; some kernels work for a while
+ * first. */
 static void compute_layer(schedule *s, cudaStream_t stream, const compute_work *how) {
     compute_work work = *how;
     work.bytes = LAYER;
@@ -158,7 +158,7 @@ static void write_blocks(schedule *s, cudaStream_t stream, const uint64_t *ids, 
     kvf_error e = {0};
     ok(kvf_cuda_wait_slots(s->fixture.device, ids, count, true, stream, &e), &e);
     for (size_t i = 0; i < count; i++)
-        for (size_t l = 0; l < RIG_LAYERS; l++)
+        for (size_t l = 0; l < FIXTURE_LAYERS; l++)
             compute_layer(s, stream,
                           &(compute_work){.to = layer_of(s, ids[i], l),
                                           .value = fresh(s, &s->device[ids[i]], l)});
@@ -173,10 +173,10 @@ static void compute_writes(schedule *s) {
     ok(kvf_cuda_mark_slots(s->fixture.device, ids, count, true, s->events[k], &e), &e);
 }
 
-/* Enqueues the reading of a layer of a block for the end. */
+/* Enqueues a read of a block's layer, to be checked at the end. */
 static void read_layer(schedule *s, cudaStream_t stream, size_t id, size_t layer) {
     compute_layer(s, stream,
-                  &(compute_work){.to = s->results + s->reads * RIG_BLOCK + layer * LAYER,
+                  &(compute_work){.to = s->results + s->reads * FIXTURE_BLOCK + layer * LAYER,
                                   .from = layer_of(s, id, layer)});
 }
 
@@ -186,14 +186,14 @@ static void compute_reads(schedule *s) {
     size_t k = below(s, STREAMS);
     (void)pick(s, ids);
     ok(kvf_cuda_wait_slots(s->fixture.device, ids, 1, false, s->streams[k], &e), &e);
-    for (size_t l = 0; l < RIG_LAYERS; l++)
+    for (size_t l = 0; l < FIXTURE_LAYERS; l++)
         read_layer(s, s->streams[k], ids[0], l);
     s->expected[s->reads++] = s->device[ids[0]];
     cuda_ok(cudaEventRecord(s->events[k], s->streams[k]));
     ok(kvf_cuda_mark_slots(s->fixture.device, ids, 1, false, s->events[k], &e), &e);
 }
 
-/* The caller says that blocks are used, without having touched or waited for them. */
+/* The caller marks blocks as used, without having touched or waited for them. */
 static void mark_untouched(schedule *s) {
     uint64_t ids[SLOTS];
     kvf_error e = {0};
@@ -203,13 +203,13 @@ static void mark_untouched(schedule *s) {
        &e);
 }
 
-/* A block that nobody uses is the caller's: he writes to it himself. */
+/* The caller may write to an idle block directly. */
 static void host_writes(schedule *s) {
     const uint64_t id = below(s, SLOTS);
-    char *at = s->fixture.host + id * RIG_BLOCK;
+    char *at = s->fixture.host + id * FIXTURE_BLOCK;
     if (kvf_tier_idle(s->fixture.pinned, &id, 1, NULL) != KVF_OK)
         return;
-    for (size_t l = 0; l < RIG_LAYERS; l++)
+    for (size_t l = 0; l < FIXTURE_LAYERS; l++)
         memset(at + l * LAYER, fresh(s, &s->host[id], l), LAYER);
     s->written_by[id] = 0;
 }
@@ -218,7 +218,7 @@ static void host_writes(schedule *s) {
 static void read_by_layer(schedule *s, kvf_transfer *t, uint64_t id) {
     kvf_error e = {0};
     size_t k = below(s, STREAMS);
-    for (uint32_t l = 0; l < RIG_LAYERS; l++) {
+    for (uint32_t l = 0; l < FIXTURE_LAYERS; l++) {
         ok(kvf_cuda_wait_layer(t, l, s->streams[k], &e), &e);
         read_layer(s, s->streams[k], id, l);
     }
@@ -227,8 +227,8 @@ static void read_by_layer(schedule *s, kvf_transfer *t, uint64_t id) {
     ok(kvf_cuda_mark_slots(s->fixture.device, &id, 1, false, s->events[k], &e), &e);
 }
 
-/* One wait is refused now and then: the submit is, and nobody else may notice. Not where the wait
- * may be that of a transfer on its way. */
+/* Makes a wait fail now and then: the submit is refused, with no effect on anything else. Not where
+ * the failing wait could belong to a transfer in flight. */
 static bool refuse(schedule *s, const kvf_submit_options *how) {
     bool waits_later = how->strategy == KVF_CUDA_AUTO || how->strategy == KVF_CUDA_STAGED;
     if (!FAKECUDA || s->background || waits_later || below(s, 5) > 0)
@@ -237,7 +237,7 @@ static bool refuse(schedule *s, const kvf_submit_options *how) {
     return true;
 }
 
-/* The ways between the tiers: 0 offload, 1 onboard, 2 on the device. */
+/* Applies the move to the oracle; `way`: 0 offload, 1 onboard, 2 within the device. */
 static void apply(schedule *s, unsigned way, const uint64_t *from, const flight *f) {
     const content *a = way == 1 ? s->host : s->device;
     content *b = way == 0 ? s->host : s->device;
@@ -254,7 +254,7 @@ static flight *new_flight(schedule *s, unsigned way, uint64_t from[SLOTS]) {
     *f = (flight){.count = pick(s, from), .offload = way == 0};
     (void)pick(s, f->to);
     for (size_t i = 0; way == 2 && i < f->count; i++)
-        f->to[i] = from[f->count + i]; /* sources are no destinations */
+        f->to[i] = from[f->count + i]; /* no id is both source and destination */
     return f;
 }
 
@@ -296,8 +296,8 @@ static void transfer(schedule *s) {
         read_by_layer(s, f->transfer, f->to[below(s, f->count)]);
 }
 
-/* Compute writes blocks and tells only the transfer that takes them away, by an event; the others
- * once that is submitted. */
+/* Compute writes blocks and announces that only to the transfer that offloads them, by an event;
+ * the blocks are marked once it is submitted. */
 static void hand_over(schedule *s) {
     uint64_t ids[SLOTS];
     const size_t count = pick(s, ids), k = below(s, STREAMS);
@@ -325,7 +325,7 @@ static void cancel(schedule *s) {
     s->doomed = NULL;
 }
 
-/* Holds some of the engine's streams, or lets all go. */
+/* Holds some of the engine's streams, or releases all. */
 static void hold_some(schedule *s) {
     if (!FAKECUDA)
         return;
@@ -354,7 +354,7 @@ static void progress(schedule *s) {
     kvf_engine_progress(s->fixture.engine);
 }
 
-static void let_go(schedule *s) {
+static void release_all(schedule *s) {
     cudaStream_t all[MOST_STREAMS];
     for (size_t i = FAKECUDA ? fakecuda_streams(all, MOST_STREAMS) : 0; i > 0; i--)
         fakecuda_release(all[i - 1]);
@@ -371,25 +371,25 @@ static const unsigned char *host_of(const schedule *s) {
 }
 
 static void expect_block(const unsigned char *block, const content *expected) {
-    for (size_t l = 0; l < RIG_LAYERS; l++)
+    for (size_t l = 0; l < FIXTURE_LAYERS; l++)
         expect_layer(block, expected, l);
 }
 
-/* What a flight has filled on the host and nobody has filled since. */
+/* Checks host blocks that the flight filled and nothing has written since. */
 static void expect_landed(const schedule *s, const flight *f, size_t layer) {
     for (size_t i = 0; i < f->count; i++)
         if (s->written_by[f->to[i]] == (size_t)(f - s->flights) + 1)
-            expect_layer(host_of(s) + f->to[i] * RIG_BLOCK, &s->host[f->to[i]], layer);
+            expect_layer(host_of(s) + f->to[i] * FIXTURE_BLOCK, &s->host[f->to[i]], layer);
 }
 
-/* Waits for a flight, by layers, and looks at once. */
+/* Waits for a flight by layers and checks each at once. */
 static void look(schedule *s) {
     kvf_error e = {0};
     const flight *f = &s->flights[s->flight_count > 0 ? below(s, s->flight_count) : 0];
     if (s->flight_count == 0 || f->cancelled)
         return;
-    let_go(s);
-    for (uint32_t l = 0; l < RIG_LAYERS; l++) {
+    release_all(s);
+    for (uint32_t l = 0; l < FIXTURE_LAYERS; l++) {
         ok(kvf_transfer_wait_layer(f->transfer, l, PATIENCE_US, &e), &e);
         if (f->offload)
             expect_landed(s, f, l);
@@ -413,23 +413,23 @@ static void finish_flights(schedule *s) {
         if (!f->cancelled || status != KVF_ERR_CANCELLED)
             ok(status, &e);
         if (f->offload && !f->cancelled)
-            for (size_t l = 0; l < RIG_LAYERS; l++)
+            for (size_t l = 0; l < FIXTURE_LAYERS; l++)
                 expect_landed(s, f, l);
         kvf_transfer_release(f->transfer);
     }
 }
 
 static void finish(schedule *s) {
-    static unsigned char block[RIG_BLOCK];
-    let_go(s);
+    static unsigned char block[FIXTURE_BLOCK];
+    release_all(s);
     finish_flights(s);
     for (size_t i = 0; i < STREAMS; i++)
         cuda_ok(cudaStreamSynchronize(s->streams[i]));
     for (size_t i = 0; i < s->reads; i++)
-        expect_block(s->results + i * RIG_BLOCK, &s->expected[i]);
+        expect_block(s->results + i * FIXTURE_BLOCK, &s->expected[i]);
     for (size_t id = 0; id < SLOTS; id++) {
-        expect_block(host_of(s) + id * RIG_BLOCK, &s->host[id]);
-        for (size_t l = 0; l < RIG_LAYERS; l++)
+        expect_block(host_of(s) + id * FIXTURE_BLOCK, &s->host[id]);
+        for (size_t l = 0; l < FIXTURE_LAYERS; l++)
             cuda_ok(
                 cudaMemcpy(block + l * LAYER, layer_of(s, id, l), LAYER, cudaMemcpyDeviceToHost));
         expect_block(block, &s->device[id]);

@@ -1,6 +1,6 @@
-/* Pinned memory that was registered in segments, far smaller ones than real memory has: no copy of
- * any strategy crosses two of them. The engine's sources that know a segment's size are compiled
- * anew here; what they define takes the place of the library's. */
+/* Pinned memory registered in segments much smaller than real ones: no strategy's copy crosses a
+ * segment's end. The sources that use the segment size are compiled into this program with a small
+ * one, and replace the library's. */
 #include <kvferry/cuda.h>
 
 #undef KVF_CUDA_SEGMENT
@@ -21,7 +21,7 @@
 enum {
     LAYERS = 3,
     BLOCKS = 24,
-    BYTES = 4096, /* the most of a region in a block */
+    BYTES = 4096, /* most bytes of a region in a block */
     WATCHDOG_S = 60,
     USUAL_SEEDS = 40,
 };
@@ -59,8 +59,7 @@ static void make_memory(strip *s) {
     cuda_ok(cudaMalloc((void **)&s->memory, s->bytes));
 }
 
-/* Whole blocks in turn on the host, or layer by layer, or with rows that have gaps; by layer on the
- * device. */
+/* On the host whole blocks, layers, or rows with gaps; on the device layers. */
 static void open_strip(strip *s, test_random *r, const kvf_cuda_options *options) {
     kvf_error e = {0};
     *s = (strip){.layer = 2 * (1 + test_random_below(r, BYTES / 2))};
@@ -119,7 +118,7 @@ static void move_all(const strip *s, bool out, const uint64_t *src, const uint64
     kvf_transfer_release(t);
 }
 
-/* Out to the host and back to other blocks, in runs and out of order. */
+/* Offloads blocks and onboards them to other blocks, in runs and in random order. */
 static void there_and_back(uint64_t seed, kvf_cuda_strategy strategy) {
     test_random r = test_random_make(seed);
     const kvf_cuda_options options = {.packing_bytes = (size_t)1 << (17 + test_random_below(&r, 3)),

@@ -1,4 +1,4 @@
-/* Tiles turned on their way between device and pinned memory, by every strategy. */
+/* Every strategy reorders tiles between device and pinned memory. */
 #include "support/device_fixture.h"
 
 #include "needs.h"
@@ -6,17 +6,17 @@
 
 enum { BLOCKS = 8, LAYERS = 3, PARTS = 2, PIECE = 16, REGIONS = LAYERS * PARTS };
 
-/* Its buffers hold a quarter: less than a block of the largest tiles. */
+/* A packing buffer is a quarter of it: less than a block of the largest tiles. */
 enum { RING = 16384 };
 
-/* The host's layout: whole blocks, a page a part, or tokens before layers. */
+/* The host's layout: whole blocks, a page per part, or tokens before layers. */
 typedef enum host_form { WHOLE, PAGES, TOKENS_FIRST, HOST_FORMS } host_form;
 
 typedef struct tile_case {
     size_t tokens, heads;
     kvf_tile_order device_order;
     host_form form;
-    bool device_rows; /* a row for every outer one, and space behind it */
+    bool device_rows; /* a row for each outer index, with a gap after it */
 } tile_case;
 
 typedef struct tiles {
@@ -35,7 +35,7 @@ static size_t tile_bytes(const tile_case *c) {
     return c->tokens * c->heads * PIECE;
 }
 
-/* A region a part, blocks one behind the other. */
+/* One region per part, blocks adjacent. */
 static void lay_out_device(tiles *f, const tile_case *c) {
     const size_t gap = c->device_rows ? 16 : 0;
     const size_t outer = c->device_order == KVF_ORDER_NHD ? c->tokens : c->heads;
@@ -113,7 +113,8 @@ static void expect_blocks(const kvf_layout *layout, const uint64_t *ids, const u
                           size_t count) {
     for (size_t i = 0; i < count; i++)
         if (!fixture_holds(layout, ids[i], tags[i]))
-            fail_msg("block %zu is not what block %zu was", (size_t)ids[i], (size_t)tags[i]);
+            fail_msg("block %zu does not have the content of block %zu", (size_t)ids[i],
+                     (size_t)tags[i]);
 }
 
 static void round_trip(const tile_case *c, kvf_cuda_strategy strategy, bool by_layer) {
@@ -134,7 +135,7 @@ static void round_trip(const tile_case *c, kvf_cuda_strategy strategy, bool by_l
     tiles_close(&f);
 }
 
-static void test_every_strategy_turns_tiles(void **state) {
+static void test_every_strategy_reorders_tiles(void **state) {
     (void)state;
     static const size_t counts[][2] = {{16, 4}, {3, 8}, {1, 5}};
     const uint64_t fifths = test_seeds(5); /* of the cases */
@@ -158,7 +159,7 @@ int main(void) {
     if (!needs_device())
         return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_strategy_turns_tiles),
+        cmocka_unit_test(test_every_strategy_reorders_tiles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,7 +29,7 @@ static void test_every_strategy_both_ways(void **state) {
     (void)state;
     for (unsigned s = KVF_CUDA_AUTO; s < KVF_CUDA_STRATEGIES; s++) {
         const kvf_cuda_options options = {
-            .strategy = (kvf_cuda_strategy)s, .packing_bytes = RIG_RING, .ctas = 2};
+            .strategy = (kvf_cuda_strategy)s, .packing_bytes = FIXTURE_RING, .ctas = 2};
         round_trip(&options, false);
         round_trip(&options, true);
     }
@@ -48,7 +48,7 @@ static void test_on_the_device(void **state) {
     fixture_close(&fixture);
 }
 
-/* Nothing moves before the caller's event; then the blocks come, in order of slots. */
+/* Nothing moves before the caller's event; then the blocks move in the order of their slots. */
 static void test_slots_order_both_directions(void **state) {
     (void)state;
     fixture_needs_fake();
@@ -68,7 +68,7 @@ static void test_slots_order_both_directions(void **state) {
     fixture_close(&fixture);
 }
 
-static void test_begins_behind_events(void **state) {
+static void test_starts_after_events(void **state) {
     (void)state;
     fixture_needs_fake();
     device_fixture fixture;
@@ -78,7 +78,7 @@ static void test_begins_behind_events(void **state) {
     assert_int_equal(cudaStreamCreateWithFlags(&compute, cudaStreamNonBlocking), cudaSuccess);
     assert_int_equal(cudaEventCreateWithFlags(&ready, cudaEventDisableTiming), cudaSuccess);
     fakecuda_hold(compute);
-    assert_int_equal(cudaMemsetAsync(fixture.layers[0], 0x3c, RIG_BYTES, compute), cudaSuccess);
+    assert_int_equal(cudaMemsetAsync(fixture.layers[0], 0x3c, FIXTURE_BYTES, compute), cudaSuccess);
     assert_int_equal(cudaEventRecord(ready, compute), cudaSuccess);
     static const uint64_t zero[] = {0};
     void *events[] = {ready};
@@ -88,7 +88,7 @@ static void test_begins_behind_events(void **state) {
     fakecuda_release(compute);
     fixture_finish(off, KVF_OK);
     assert_int_equal(fixture.host[0], 0x3c);
-    assert_int_equal(fixture.host[RIG_BYTES - 1], 0x3c);
+    assert_int_equal(fixture.host[FIXTURE_BYTES - 1], 0x3c);
     assert_int_equal(cudaEventDestroy(ready), cudaSuccess);
     assert_int_equal(cudaStreamDestroy(compute), cudaSuccess);
     fixture_close(&fixture);
@@ -101,7 +101,7 @@ int main(void) {
         cmocka_unit_test(test_every_strategy_both_ways),
         cmocka_unit_test(test_on_the_device),
         cmocka_unit_test(test_slots_order_both_directions),
-        cmocka_unit_test(test_begins_behind_events),
+        cmocka_unit_test(test_starts_after_events),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

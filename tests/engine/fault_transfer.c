@@ -1,5 +1,5 @@
-/* Every allocation of engines, tiers, transfers and what is bound to them fails in turn, once and
- * for ever. What fails has changed nothing, and once there is memory again all works. */
+/* Every allocation of engines, tiers, transfers and bound transfers fails in turn, once and for
+ * ever. A failed call has changed nothing, and everything works once memory is available again. */
 #include "support/engine_fixture.h"
 
 #include "track/assignments.h"
@@ -11,7 +11,7 @@
 
 enum { BLOCKS = 12 };
 
-/* The allocator that fails, for several threads. */
+/* The failing allocator, with a lock for several threads. */
 typedef struct shared_allocator {
     test_allocator inner;
     kvf_allocator allocator;
@@ -45,7 +45,7 @@ static void set_fault(shared_allocator *s, size_t at, bool for_ever) {
     pthread_mutex_unlock(&s->lock);
 }
 
-/* Ends the fault; whether it came. */
+/* Ends the fault; returns whether it struck. */
 static bool end_fault(shared_allocator *s) {
     pthread_mutex_lock(&s->lock);
     bool came = s->inner.fail_at != 0 && s->inner.calls >= s->inner.fail_at;
@@ -54,7 +54,7 @@ static bool end_fault(shared_allocator *s) {
     return came;
 }
 
-/* What stays sound while things fail: memory of tiers comes from elsewhere. */
+/* The tiers' memory comes from elsewhere, so it never fails. */
 typedef struct fixture {
     shared_allocator *allocator;
     bool threads;
@@ -79,14 +79,16 @@ static kvf_status make_tier(fixture *r, int i) {
     return kvf_tier_create(r->engine, &o, &r->tiers[i], NULL);
 }
 
-static void start_rig(fixture *r, shared_allocator *allocator, size_t layout_count, bool threads) {
+static void start_fixture(fixture *r, shared_allocator *allocator, size_t layout_count,
+                          bool threads) {
     *r = (fixture){.allocator = allocator, .layout_count = layout_count, .threads = threads};
     for (uint64_t i = 0; i < BLOCKS; i++)
         r->ids[i] = i;
     for (int i = 0; i < 2; i++)
         for (int k = 0; k < 2; k++) {
             const kvf_shape shape = {.blocks = BLOCKS, .layers = 2, .parts = 2, .bytes = 32};
-            r->memory[i][k] = fixture_memory_make(&shape, i ? RIG_PER_PART : RIG_CONTIGUOUS);
+            r->memory[i][k] =
+                fixture_memory_make(&shape, i ? FIXTURE_PER_PART : FIXTURE_CONTIGUOUS);
         }
     assert_int_equal(make_engine(r), KVF_OK);
     assert_int_equal(make_tier(r, 0), KVF_OK);
@@ -96,7 +98,7 @@ static void start_rig(fixture *r, shared_allocator *allocator, size_t layout_cou
     assert_int_equal(kvf_tier_seal(r->tiers[0], r->ids, BLOCKS, NULL), KVF_OK);
 }
 
-static void stop_rig(fixture *r) {
+static void stop_fixture(fixture *r) {
     kvf_tier_destroy(r->tiers[0]);
     kvf_tier_destroy(r->tiers[1]);
     kvf_engine_destroy(r->engine);
@@ -105,7 +107,7 @@ static void stop_rig(fixture *r) {
             fixture_memory_free(&r->memory[i][k]);
 }
 
-/* All idle, nothing open, and a transfer of everything works. */
+/* All blocks are idle, no transfer is open, and a transfer of everything works. */
 static void expect_sound(fixture *r) {
     fixture_drain(r->engine);
     for (int i = 0; i < 2; i++)
@@ -122,7 +124,7 @@ static void expect_sound(fixture *r) {
     kvf_transfer_release(t);
 }
 
-/* Scenarios: each does something under a fault and checks what came of it. */
+/* Scenarios: each works under a fault and checks the outcome. */
 
 static void engine_and_tiers(fixture *r) {
     kvf_engine *engine = r->engine;
@@ -149,7 +151,7 @@ static void note(void *user, const kvf_error *error) {
     ++*(int *)user;
 }
 
-/* Transfers of every kind, there and back, counted by a completion, some cancelled. */
+/* Transfers of every kind, both ways, counted in by a completion, some cancelled. */
 static void transfers(fixture *r) {
     enum { COUNT = 6 };
     int called = 0, submitted = 0, completed = 0;
@@ -189,7 +191,7 @@ static void transfers(fixture *r) {
         if (!t[i])
             continue;
         kvf_status status = kvf_transfer_wait(t[i], -1, NULL);
-        /* What was cancelled half-way is corrupt, and to drop that takes memory. */
+        /* Cancelled half-way means corrupt, and dropping corrupt blocks takes memory. */
         assert_true(status == KVF_OK || i == 2 || status == KVF_ERR_CORRUPT ||
                     status == KVF_ERR_NO_MEMORY);
         kvf_transfer_release(t[i]);
@@ -202,7 +204,7 @@ static void transfers(fixture *r) {
     kvf_completion_release(completion);
 }
 
-/* Lowering what is left of a corrupt transfer needs memory when it is under way. */
+/* Lowering the rest of a corrupt transfer allocates while it runs. */
 static void corrupt(fixture *r) {
     *fixture_byte(r->memory[0][0].layout, 1, 5, 0, 0) ^= 1;
     for (uint64_t i = 0; i < BLOCKS; i++)
@@ -228,22 +230,22 @@ static void corrupt(fixture *r) {
     assert_true(status == KVF_ERR_CORRUPT || status == KVF_ERR_NO_MEMORY);
 }
 
-/* Assignments have an allocator that does not fail, but for their flights. */
-static kvf_assignments *assignments(const kvf_allocator *allocator) {
+/* Creates assignments; NULL: with the default allocator, which does not fail. */
+static kvf_assignments *make_assignments(const kvf_allocator *allocator) {
     kvf_assignments *a = NULL;
     const kvf_assignments_options o = {.allocator = allocator};
     return kvf_assignments_create(&o, &a, NULL) == KVF_OK ? a : NULL;
 }
 
 static void bound(fixture *r) {
-    kvf_assignments *src = assignments(NULL), *dst[2] = {0};
+    kvf_assignments *src = make_assignments(NULL), *dst[2] = {0};
     for (uint64_t i = 0; i < 4; i++) {
         kvf_hash hash = test_hash(i, 1000);
         assert_int_equal(kvf_assignments_extend_assigned(src, &i, &hash, 1, NULL), KVF_OK);
     }
     bool ready = true;
     for (uint64_t i = 0; i < 2; i++) {
-        dst[i] = assignments(&r->allocator->allocator);
+        dst[i] = make_assignments(&r->allocator->allocator);
         ready = ready && dst[i] &&
                 kvf_assignments_extend_block_ids(dst[i], r->ids + 4 * i, 4, NULL) == KVF_OK;
     }
@@ -280,12 +282,12 @@ static void fail_each(const scenario *scenario, bool threads) {
             shared_allocator allocator;
             shared_init(&allocator);
             fixture r;
-            start_rig(&r, &allocator, scenario->layout_count, threads);
+            start_fixture(&r, &allocator, scenario->layout_count, threads);
             set_fault(&allocator, at, for_ever);
             scenario->run(&r);
             came = end_fault(&allocator);
             expect_sound(&r);
-            stop_rig(&r);
+            stop_fixture(&r);
             shared_done(&allocator);
             assert_true(at < 1000);
         }

@@ -20,11 +20,11 @@ typedef struct fixture {
 static fixture fixture_make(const kvf_host_options *options) {
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 2, .parts = 2, .bytes = 32};
     fixture f = {.engine = fixture_engine(options)};
-    f.src = fixture_tier_make(f.engine, &shape, RIG_CONTIGUOUS, true);
-    f.dst = fixture_tier_make_on(f.engine, RIG_NEAR, &shape, RIG_PER_PART, false);
+    f.src = fixture_tier_make(f.engine, &shape, FIXTURE_CONTIGUOUS, true);
+    f.dst = fixture_tier_make_on(f.engine, FIXTURE_NEAR, &shape, FIXTURE_PER_PART, false);
     fixture_fill_all(f.src.memory.layout, 100);
     fixture_fill_all(f.dst.memory.layout, 300);
-    if (fixture_has(RIG_INTEGRITY))
+    if (fixture_has(FIXTURE_INTEGRITY))
         assert_int_equal(kvf_tier_seal(f.src.tier, NULL, 0, NULL), KVF_OK);
     return f;
 }
@@ -35,7 +35,7 @@ static void fixture_free(fixture *f) {
     kvf_engine_destroy(f->engine);
 }
 
-/* Assignments: sequence `salt`, whose source has ids from `first` on. */
+/* Assignments of sequence `salt`; the source has ids from `first` on. */
 
 static kvf_assignments *assignments_make(void) {
     kvf_assignments *a = NULL;
@@ -74,7 +74,7 @@ static void expect_counts(const kvf_assignments *a, size_t assigned, size_t stag
     assert_int_equal(kvf_assignments_pending_count(a), pending);
 }
 
-/* Every assigned block has the hash of its place and the source's bytes. */
+/* Every assigned block has the hash of its position and the source's bytes. */
 static void expect_filled(const fixture *f, const kvf_assignments *src,
                           const kvf_assignments *dst) {
     kvf_view from = kvf_assignments_assigned(src), to = kvf_assignments_assigned(dst);
@@ -99,9 +99,10 @@ static kvf_bound *submit(fixture *f, const kvf_pair *pairs, size_t count) {
     return submit_as(f, pairs, count, NULL);
 }
 
-/* Without threads it has not begun when this returns. */
+/* Without threads the transfer has not started when this returns. */
 static kvf_bound *submit_for_later(fixture *f, const kvf_pair *pairs, size_t count) {
-    return submit_as(f, pairs, count, &(kvf_submit_options){.background = !fixture_has(RIG_STEPS)});
+    return submit_as(f, pairs, count,
+                     &(kvf_submit_options){.background = !fixture_has(FIXTURE_STEPS)});
 }
 
 static void expect_result(const kvf_bound *b, size_t pair, kvf_status status, size_t landed) {
@@ -111,7 +112,7 @@ static void expect_result(const kvf_bound *b, size_t pair, kvf_status status, si
     assert_int_equal(kvf_bound_result(b, pair, NULL), status);
 }
 
-static void fills_assignments(void **state) {
+static void assigns_what_landed(void **state) {
     (void)state;
     for (int k = 0; k < 2; k++) {
         fixture f = fixture_make(k ? &threads : &no_threads);
@@ -124,7 +125,7 @@ static void fills_assignments(void **state) {
         expect_counts(d[2], 0, 4, 2);
         expect_result(b, 0, KVF_PENDING, 0);
         assert_int_equal(kvf_transfer_wait(kvf_bound_transfer(b), -1, NULL), KVF_OK);
-        expect_counts(d[0], 0, 8, 0); /* only poll and wait touch assignments */
+        expect_counts(d[0], 0, 8, 0); /* only poll and wait change assignments */
         assert_int_equal(k ? kvf_bound_wait(b, -1, NULL) : kvf_bound_poll(b, NULL), KVF_OK);
         expect_counts(d[0], 8, 0, 0);
         expect_counts(d[1], 5, 0, 4);
@@ -144,7 +145,7 @@ static void fills_assignments(void **state) {
     }
 }
 
-static void empty_pairs_are_fine(void **state) {
+static void empty_pairs_are_allowed(void **state) {
     (void)state;
     fixture f = fixture_make(&no_threads);
     kvf_assignments *s = source(1000, 0, 4), *none = assignments_make();
@@ -168,7 +169,7 @@ static void empty_pairs_are_fine(void **state) {
     fixture_free(&f);
 }
 
-/* Nothing departs with an error, whatever it is and wherever it is found. */
+/* A failed submit leaves no pair's blocks staged, whatever the error and the pair that has it. */
 static void all_or_none(void **state) {
     (void)state;
     fixture f = fixture_make(&no_threads);
@@ -190,10 +191,10 @@ static void all_or_none(void **state) {
         kvf_pair second;
         kvf_status expected;
     } cases[] = {
-        {{s, good, 0}, KVF_ERR_CONFLICT},     /* one destination twice */
-        {{other, good, 2}, KVF_ERR_CONFLICT}, /* ... even when nothing is left for it */
-        {{s, strange, 0}, KVF_ERR_LINEAGE},   /* another sequence's beginning */
-        {{later, ahead, 0}, KVF_ERR_GAP},     /* the source begins behind it */
+        {{s, good, 0}, KVF_ERR_CONFLICT},     /* one destination twice, */
+        {{other, good, 2}, KVF_ERR_CONFLICT}, /* even if the second has nothing to do */
+        {{s, strange, 0}, KVF_ERR_LINEAGE},   /* starts as another sequence */
+        {{later, ahead, 0}, KVF_ERR_GAP},     /* the source starts after it */
         {{other, far, 0}, KVF_ERR_RANGE},     /* ids that the tier does not have */
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -211,7 +212,7 @@ static void all_or_none(void **state) {
         expect_counts(ahead, 0, 0, 4);
         assert_int_equal(kvf_flight_open_count(good), 0);
     }
-    /* The caller's own staged blocks stay what they were. */
+    /* The caller's own staged blocks are unchanged. */
     kvf_hash hash = test_hash(0, 1000);
     assert_int_equal(kvf_assignments_stage_next(good, &hash, 1, NULL, NULL), KVF_OK);
     const kvf_pair pairs[] = {{s, good, 3}, {other, far, 0}};
@@ -234,7 +235,7 @@ static void all_or_none(void **state) {
 
 static void a_full_engine_changes_no_assignments(void **state) {
     (void)state;
-    fixture_needs(RIG_IMITATION);
+    fixture_needs(FIXTURE_IMITATION);
     kvf_host_options options = slow;
     options.max_transfers = 1;
     fixture f = fixture_make(&options);
@@ -265,7 +266,7 @@ static void a_full_engine_changes_no_assignments(void **state) {
 
 static void corrupt_blocks_return(void **state) {
     (void)state;
-    fixture_needs(RIG_INTEGRITY);
+    fixture_needs(FIXTURE_INTEGRITY);
     fixture f = fixture_make(&no_threads);
     kvf_assignments *s[] = {source(1000, 0, 6), source(2000, 10, 6), source(3000, 20, 6)};
     kvf_assignments *d[] = {target(0, 6), target(10, 6), target(20, 6)};
@@ -296,7 +297,7 @@ static void corrupt_blocks_return(void **state) {
     fixture_free(&f);
 }
 
-/* Three flights of one destination, the middle one fails. Which ends first does not matter. */
+/* The middle one of three flights of a sequence fails; the order of their ends does not matter. */
 static void a_middle_flight_fails(void **state) {
     (void)state;
     const int orders[][3] = {{0, 1, 2}, {2, 1, 0}, {1, 0, 2}, {2, 0, 1}, {1, 2, 0}, {0, 2, 1}};
@@ -316,7 +317,7 @@ static void a_middle_flight_fails(void **state) {
         }
         expect_result(b[0], 0, KVF_OK, 3);
         expect_result(b[1], 0, KVF_ERR_CANCELLED, 0);
-        /* Settled before the failure it had landed; behind it its flight was closed. */
+        /* Settled before the failure it has landed; settled after it, its flight is closed. */
         size_t landed;
         kvf_status last = kvf_bound_result(b[2], 0, &landed);
         bool before = orders[k][0] == 2 || (orders[k][0] == 0 && orders[k][1] == 2);
@@ -338,7 +339,7 @@ static void a_middle_flight_fails(void **state) {
     }
 }
 
-static void assignments_may_go(void **state) {
+static void assignments_may_be_destroyed(void **state) {
     (void)state;
     for (int k = 0; k < 8; k++) {
         const kvf_host_options *options = k % 2 ? &slow : &no_threads;
@@ -349,13 +350,13 @@ static void assignments_may_go(void **state) {
         kvf_assignments *d[] = {target(0, 4), target(10, 4)};
         const kvf_pair pairs[] = {{s[0], d[0], 0}, {s[1], d[1], 0}};
         kvf_bound *b = submit_for_later(&f, pairs, 2);
-        kvf_assignments_destroy(s[0]); /* needed during submit only */
+        kvf_assignments_destroy(s[0]); /* needed only during submit */
         kvf_assignments_destroy(s[1]);
         if (k & 2)
             kvf_assignments_clear(d[0]);
         else
             kvf_assignments_destroy(d[0]);
-        if (k & 4) { /* all gone: nobody waits for it any more */
+        if (k & 4) { /* cleared: nothing waits for the blocks */
             kvf_assignments_clear(d[1]);
             kvf_error error = {0};
             assert_int_equal(kvf_bound_wait(b, -1, &error), KVF_ERR_CLOSED);
@@ -413,9 +414,9 @@ static void released_while_it_runs(void **state) {
     }
 }
 
-static void it_outlives_tiers_and_engine(void **state) {
+static void outlives_tiers_and_engine(void **state) {
     (void)state;
-    fixture_needs(RIG_IMITATION);
+    fixture_needs(FIXTURE_IMITATION);
     fixture f = fixture_make(&slow);
     kvf_assignments *s = source(1000, 0, 4), *d = target(0, 4);
     const kvf_pair pair = {s, d, 0};
@@ -512,18 +513,18 @@ static void refuses(void **state) {
 
 int main(void) {
     if (!fixture_available())
-        return RIG_SKIPPED;
+        return FIXTURE_SKIPPED;
     fixture_watchdog(300);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fills_assignments),
-        cmocka_unit_test(empty_pairs_are_fine),
+        cmocka_unit_test(assigns_what_landed),
+        cmocka_unit_test(empty_pairs_are_allowed),
         cmocka_unit_test(all_or_none),
         cmocka_unit_test(a_full_engine_changes_no_assignments),
         cmocka_unit_test(corrupt_blocks_return),
         cmocka_unit_test(a_middle_flight_fails),
-        cmocka_unit_test(assignments_may_go),
+        cmocka_unit_test(assignments_may_be_destroyed),
         cmocka_unit_test(released_while_it_runs),
-        cmocka_unit_test(it_outlives_tiers_and_engine),
+        cmocka_unit_test(outlives_tiers_and_engine),
         cmocka_unit_test(several_owners),
         cmocka_unit_test(refuses),
     };

@@ -19,8 +19,8 @@ typedef struct side {
 static side side_make(const kvf_host_options *options) {
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 2, .bytes = 64};
     side s = {.engine = fixture_engine(options)};
-    s.src = fixture_tier_make(s.engine, &shape, RIG_PER_PART, true);
-    s.dst = fixture_tier_make(s.engine, &shape, RIG_CONTIGUOUS, false);
+    s.src = fixture_tier_make(s.engine, &shape, FIXTURE_PER_PART, true);
+    s.dst = fixture_tier_make(s.engine, &shape, FIXTURE_CONTIGUOUS, false);
     fixture_fill_all(s.src.memory.layout, 10);
     return s;
 }
@@ -91,7 +91,7 @@ static void counts_transfers_of_several_engines(void **state) {
     side_free(&b);
 }
 
-static void waiting_makes_the_progress_of_all(void **state) {
+static void waiting_makes_progress_in_all_engines(void **state) {
     (void)state;
     side a = side_make(&no_threads), b = side_make(&no_threads), c = side_make(&threads);
     call called = {0};
@@ -110,7 +110,7 @@ static void waiting_makes_the_progress_of_all(void **state) {
     side_free(&c);
 }
 
-static void nothing_counted_in_is_done(void **state) {
+static void a_completion_of_nothing_is_complete(void **state) {
     (void)state;
     call c = {0};
     kvf_completion *completion = completion_make(&c);
@@ -148,7 +148,7 @@ static void polls_and_times_out(void **state) {
     side_free(&s);
 }
 
-static void the_first_error_stays(void **state) {
+static void the_first_error_is_kept(void **state) {
     (void)state;
     side s = side_make(&no_threads);
     call c = {0};
@@ -171,7 +171,7 @@ static void the_first_error_stays(void **state) {
     side_free(&s);
 }
 
-static void armed_takes_no_more(void **state) {
+static void an_armed_completion_refuses_transfers(void **state) {
     (void)state;
     side s = side_make(&no_threads);
     kvf_completion *completion = completion_make(NULL);
@@ -188,7 +188,7 @@ static void armed_takes_no_more(void **state) {
     side_free(&s);
 }
 
-static void released_early_it_still_calls(void **state) {
+static void a_released_completion_still_calls_back(void **state) {
     (void)state;
     side s = side_make(&threads);
     call c = {0};
@@ -203,7 +203,7 @@ static void released_early_it_still_calls(void **state) {
     side_free(&s);
 }
 
-static void the_callback_may_release_it(void **state) {
+static void the_callback_may_release_the_completion(void **state) {
     (void)state;
     for (int how = 0; how < 4; how++) {
         side s = side_make(how % 2 ? &threads : &no_threads);
@@ -276,8 +276,8 @@ static void from_several_threads(void **state) {
     }
 }
 
-/* An engine that fails to enqueue takes its transfer out again, which may be what all wait for. */
-static void what_was_never_submitted_does_not_count(void **state) {
+/* A failed submit counts its transfer out again, which may complete the completion. */
+static void failed_submits_do_not_count(void **state) {
     (void)state;
     side s = side_make(&no_threads), other = side_make(&no_threads);
     call c = {0};
@@ -327,15 +327,15 @@ int main(void) {
     fixture_watchdog(300);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_transfers_of_several_engines),
-        cmocka_unit_test(waiting_makes_the_progress_of_all),
-        cmocka_unit_test(nothing_counted_in_is_done),
+        cmocka_unit_test(waiting_makes_progress_in_all_engines),
+        cmocka_unit_test(a_completion_of_nothing_is_complete),
         cmocka_unit_test(polls_and_times_out),
-        cmocka_unit_test(the_first_error_stays),
-        cmocka_unit_test(armed_takes_no_more),
-        cmocka_unit_test(released_early_it_still_calls),
-        cmocka_unit_test(the_callback_may_release_it),
+        cmocka_unit_test(the_first_error_is_kept),
+        cmocka_unit_test(an_armed_completion_refuses_transfers),
+        cmocka_unit_test(a_released_completion_still_calls_back),
+        cmocka_unit_test(the_callback_may_release_the_completion),
         cmocka_unit_test(from_several_threads),
-        cmocka_unit_test(what_was_never_submitted_does_not_count),
+        cmocka_unit_test(failed_submits_do_not_count),
         cmocka_unit_test(refuses_null),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

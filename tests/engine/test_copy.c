@@ -1,4 +1,4 @@
-/* Streaming copies: every size and alignment, nothing beside the destination. */
+/* Streaming copies: every size and alignment, and nothing written outside the destination. */
 #include "support/support.h"
 
 #include "host/copy.h"

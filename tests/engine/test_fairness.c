@@ -1,5 +1,4 @@
-/* How the engine serves many: nobody waits for ever, and what one caller asks for does not hold up
- * the others. */
+/* Fairness of the engine: no transfer starves, and no caller's request holds up the others. */
 #include "support/engine_fixture.h"
 
 #include "engine/engine.h"
@@ -22,8 +21,8 @@ typedef struct fixture {
 
 static fixture fixture_make(const kvf_host_options *options, const kvf_shape *shape) {
     fixture f = {.engine = fixture_engine(options)};
-    f.src = fixture_tier_make(f.engine, shape, RIG_CONTIGUOUS, false);
-    f.dst = fixture_tier_make(f.engine, shape, RIG_PER_PART, false);
+    f.src = fixture_tier_make(f.engine, shape, FIXTURE_CONTIGUOUS, false);
+    f.dst = fixture_tier_make(f.engine, shape, FIXTURE_PER_PART, false);
     return f;
 }
 
@@ -46,9 +45,9 @@ static kvf_transfer *submit(fixture *f, const uint64_t *ids, size_t count,
 
 /* Order */
 
-/* A submitter that always has as many in flight, each of several chunks, and replaces at once
- * whatever ends: nothing is overtaken by more than a few that came later. */
-static void all_have_their_turn(void **state) {
+/* A submitter keeps a number of transfers in flight, each of several chunks, and replaces each that
+ * ends at once. Only a few later ones may overtake any of them. */
+static void no_transfer_starves(void **state) {
     (void)state;
     enum { IN_FLIGHT = 8, BLOCKS = 4, ROUNDS = 400 };
     const kvf_shape shape = {
@@ -87,7 +86,7 @@ static void all_have_their_turn(void **state) {
 
 /* Statistics */
 
-/* Many boxes are counted once, whoever asks how often. */
+/* Boxes are counted once, however often statistics are queried. */
 static void statistics_of_many_boxes_are_cheap(void **state) {
     (void)state;
     enum { BLOCKS = 1 << 16, ASKS = 1000 };
@@ -120,7 +119,7 @@ static void statistics_of_many_boxes_are_cheap(void **state) {
     fixture_free(&f);
 }
 
-/* Corrupt blocks shorten a transfer while somebody asks for its statistics. */
+/* Corrupt blocks shorten a transfer while a thread queries its statistics. */
 static void statistics_while_a_transfer_shrinks(void **state) {
     (void)state;
     enum { BLOCKS = 64 };
@@ -129,8 +128,8 @@ static void statistics_while_a_transfer_shrinks(void **state) {
     for (uint64_t i = 0; i < BLOCKS; i++)
         ids[i] = i * 5 % BLOCKS;
     kvf_engine *engine = fixture_engine(&(kvf_host_options){.threads = 2});
-    fixture_tier src = fixture_tier_make(engine, &shape, RIG_CONTIGUOUS, true);
-    fixture_tier dst = fixture_tier_make(engine, &shape, RIG_PER_PART, false);
+    fixture_tier src = fixture_tier_make(engine, &shape, FIXTURE_CONTIGUOUS, true);
+    fixture_tier dst = fixture_tier_make(engine, &shape, FIXTURE_PER_PART, false);
     fixture_fill_all(src.memory.layout, 1);
     assert_int_equal(kvf_tier_seal(src.tier, ids, BLOCKS, NULL), KVF_OK);
     *fixture_byte(src.memory.layout, 0, ids[BLOCKS / 2], 0, 0) ^= 1;
@@ -155,11 +154,11 @@ static void statistics_while_a_transfer_shrinks(void **state) {
     kvf_engine_destroy(engine);
 }
 
-/* Allocators of the caller that look at what the engine does meanwhile */
+/* Allocators that check the engine's locks */
 
 typedef struct watcher {
     kvf_allocator allocator;
-    kvf_engine *engine; /* whose locks must be free; NULL: any may be held */
+    kvf_engine *engine; /* its locks must be free; NULL: not checked */
     size_t calls, under_lock, live;
 } watcher;
 
@@ -183,7 +182,7 @@ static void watcher_init(watcher *w) {
     *w = (watcher){.allocator = {watch, w}};
 }
 
-/* A full engine says so before it looks at the plans. */
+/* A full engine refuses before it reads the plans. */
 static void refusing_is_cheap(void **state) {
     (void)state;
     const uint64_t ids[] = {0, 1, 2, 3};
@@ -216,9 +215,9 @@ static void count(void *user, const kvf_error *error) {
     ++*(int *)user;
 }
 
-/* A completion that only its transfers still hold goes with the last of them, and takes with it
- * those that only it holds: without a lock, for that is the caller's allocator. */
-static void completions_end_without_locks(void **state) {
+/* A completion that only its transfers still hold is freed with the last of them, and frees those
+ * that only it holds. The caller's allocator must then be called without a lock. */
+static void completions_are_freed_without_locks(void **state) {
     (void)state;
     const uint64_t ids[] = {0, 1, 2, 3};
     const kvf_shape shape = {.blocks = 4, .layers = 2, .parts = 1, .bytes = 8};
@@ -260,7 +259,7 @@ static void completions_end_without_locks(void **state) {
 
 /* Slow links */
 
-/* One unit that an imitated link holds for seconds: who cancels does not wait for them. */
+/* An imitated link holds one unit for seconds; cancelling does not wait for it. */
 static void cancelling_ends_the_wait_for_a_link(void **state) {
     (void)state;
     const kvf_shape shape = {.blocks = 2, .layers = 1, .parts = 1, .bytes = 8 << 20};
@@ -293,8 +292,8 @@ static void cancelling_ends_the_wait_for_a_link(void **state) {
     }
 }
 
-/* A worker that waits for the link takes no other's wake-up. */
-static void a_slow_link_leaves_the_others_awake(void **state) {
+/* A worker that waits for the link does not consume another worker's wake-up. */
+static void a_slow_link_does_not_delay_other_workers(void **state) {
     (void)state;
     const kvf_shape shape = {.blocks = 4, .layers = 1, .parts = 1, .bytes = 1 << 20};
     const uint64_t ids[] = {0, 1, 2, 3};
@@ -319,13 +318,13 @@ static void a_slow_link_leaves_the_others_awake(void **state) {
 int main(void) {
     fixture_watchdog(300);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_have_their_turn),
+        cmocka_unit_test(no_transfer_starves),
         cmocka_unit_test(statistics_of_many_boxes_are_cheap),
         cmocka_unit_test(statistics_while_a_transfer_shrinks),
         cmocka_unit_test(refusing_is_cheap),
-        cmocka_unit_test(completions_end_without_locks),
+        cmocka_unit_test(completions_are_freed_without_locks),
         cmocka_unit_test(cancelling_ends_the_wait_for_a_link),
-        cmocka_unit_test(a_slow_link_leaves_the_others_awake),
+        cmocka_unit_test(a_slow_link_does_not_delay_other_workers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* Hooks of an engine: what is logged, how ranges nest, what is counted, and how that is printed. */
+/* Hooks of an engine: log lines, nesting of ranges, counters, and their text. */
 #include "support/engine_fixture.h"
 
 #include <inttypes.h>
@@ -13,7 +13,7 @@ enum { BLOCKS = 8, LINES = 64, DEPTH = 8 };
 static const uint64_t ids[] = {0, 1, 2, 3, 4, 5, 6, 7};
 static const kvf_shape shape = {.blocks = BLOCKS, .layers = 2, .parts = 2, .bytes = 512};
 
-/* What hooks were told, by any thread. */
+/* The hooks' calls, by any thread. */
 typedef struct recorder {
     pthread_mutex_t lock;
     size_t lines;
@@ -92,11 +92,11 @@ typedef struct fixture {
 static fixture open_fixture(recorder *r, kvf_log_level level, kvf_host_options o) {
     const kvf_log log = {write_line, r, level};
     const kvf_ranges ranges = {begin, end, r};
-    o.log = &log; /* gone once the engine is there */
+    o.log = &log; /* not needed after creation */
     o.ranges = &ranges;
     fixture f = {.r = r, .engine = fixture_engine(&o)};
-    f.a = fixture_tier_make(f.engine, &shape, RIG_CONTIGUOUS, true);
-    f.b = fixture_tier_make(f.engine, &shape, RIG_PER_PART, true);
+    f.a = fixture_tier_make(f.engine, &shape, FIXTURE_CONTIGUOUS, true);
+    f.b = fixture_tier_make(f.engine, &shape, FIXTURE_PER_PART, true);
     fixture_fill_all(f.a.memory.layout, 100);
     return f;
 }
@@ -138,7 +138,7 @@ static void test_log(void **state) {
     assert_int_equal(kvf_tier_seal(f.a.tier, ids, BLOCKS, NULL), KVF_OK);
     *fixture_byte(f.a.memory.layout, 0, 3, 0, 0) ^= 1;
     assert_int_equal(move(&f, BLOCKS, NULL), KVF_ERR_CORRUPT);
-    close_fixture(&f); /* behind it all lines are written */
+    close_fixture(&f); /* all lines are written when it returns */
     assert_int_equal(lines_of(&r, KVF_LOG_DEBUG, "transfer of 8 blocks, 16384 bytes: ok"), 1);
     assert_int_equal(lines_of(&r, KVF_LOG_ERROR, "checksum mismatch (id 3"), 1);
     assert_int_equal(lines_of(&r, KVF_LOG_ERROR, ""), 1);
@@ -160,7 +160,7 @@ static void test_levels_that_are_off(void **state) {
     assert_null(kvf_log_level_name((kvf_log_level)-1));
 }
 
-static void test_halves_of_hooks(void **state) {
+static void test_incomplete_hooks(void **state) {
     (void)state;
     recorder r;
     recorder_init(&r);
@@ -247,7 +247,7 @@ static void test_counters(void **state) {
 
 enum { COUNTERS = sizeof(kvf_counters) / sizeof(uint64_t) };
 
-/* Snapshots while transfers come and go: nothing decreases, and the sum holds. */
+/* Snapshots while transfers run: no counter decreases, and the sums hold. */
 typedef struct watcher {
     kvf_engine *engine;
     atomic_bool stop;
@@ -275,8 +275,8 @@ static void test_snapshots_while_transfers_run(void **state) {
     (void)state;
     kvf_engine *engine = fixture_engine(&(kvf_host_options){.threads = 2});
     fixture f = {.engine = engine};
-    f.a = fixture_tier_make(engine, &shape, RIG_CONTIGUOUS, false);
-    f.b = fixture_tier_make(engine, &shape, RIG_PER_PART, false);
+    f.a = fixture_tier_make(engine, &shape, FIXTURE_CONTIGUOUS, false);
+    f.b = fixture_tier_make(engine, &shape, FIXTURE_PER_PART, false);
     watcher w = {.engine = engine};
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, watch, &w), 0);
@@ -315,7 +315,7 @@ static bool is_sample(const char *line, const char *metric, const char **number)
     return at[0] && at[strspn(at, "0123456789.")] == '\0';
 }
 
-/* Each metric once: HELP, TYPE, then its samples, and names as they should be. */
+/* Each metric occurs once: HELP, TYPE, then its samples, with valid names. */
 static size_t check_format(char *text) {
     char seen[64][64], metric[64] = "", head[192];
     size_t metrics = 0, samples = 0;
@@ -371,7 +371,7 @@ static void test_text(void **state) {
     assert_string_equal(text, "");
 }
 
-static void test_labels_that_may_not_be(void **state) {
+static void test_invalid_labels(void **state) {
     (void)state;
     const kvf_counters c = {0};
     const kvf_label bad[][2] = {
@@ -398,12 +398,12 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_log),
         cmocka_unit_test(test_levels_that_are_off),
-        cmocka_unit_test(test_halves_of_hooks),
+        cmocka_unit_test(test_incomplete_hooks),
         cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_counters),
         cmocka_unit_test(test_snapshots_while_transfers_run),
         cmocka_unit_test(test_text),
-        cmocka_unit_test(test_labels_that_may_not_be),
+        cmocka_unit_test(test_invalid_labels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

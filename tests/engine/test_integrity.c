@@ -28,9 +28,9 @@ static fixture fixture_make(const kvf_host_options *options, size_t bytes) {
     fixture f = {.engine = fixture_engine(options)};
     for (uint64_t i = 0; i < BLOCKS; i++)
         ids[i] = i;
-    f.away = fixture_tier_make(f.engine, &shape, RIG_BLOCK_SECOND, false);
-    f.host = fixture_tier_make(f.engine, &shape, RIG_PADDED, true);
-    f.back = fixture_tier_make(f.engine, &shape, RIG_PER_PART, false);
+    f.away = fixture_tier_make(f.engine, &shape, FIXTURE_BLOCK_SECOND, false);
+    f.host = fixture_tier_make(f.engine, &shape, FIXTURE_PADDED, true);
+    f.back = fixture_tier_make(f.engine, &shape, FIXTURE_PER_PART, false);
     fixture_fill_all(f.away.memory.layout, 100);
     fixture_fill_all(f.back.memory.layout, 500);
     const kvf_plan all = fixture_plan(ids, ids, BLOCKS);
@@ -101,7 +101,7 @@ static void only_the_verified_prefix_lands(void **state) {
     }
 }
 
-/* No layer is there when blocks of it were dropped, and that is said while the rest moves. */
+/* A layer with dropped blocks never lands, and is reported while the rest moves. */
 static void layers_with_dropped_blocks_are_corrupt(void **state) {
     (void)state;
     for (int by_layer = 0; by_layer < 2; by_layer++) {
@@ -169,7 +169,7 @@ static void each_plan_has_its_own_prefix(void **state) {
     }
 }
 
-/* One block in two plans, good or not, behind a bad one or before it. */
+/* One block in two plans, intact or corrupt, before or after a corrupt one. */
 static void plans_may_share_blocks(void **state) {
     (void)state;
     fixture f = fixture_make(&no_threads, 32);
@@ -205,7 +205,7 @@ static void all_may_be_corrupt(void **state) {
     fixture_free(&f);
 }
 
-/* Every byte of a block counts, and no byte beside it. */
+/* The checksum covers every byte of a block and no other. */
 static void every_byte_counts(void **state) {
     (void)state;
     fixture f = fixture_make(&no_threads, 6);
@@ -238,7 +238,7 @@ static void unknown_content_passes_until_sealed(void **state) {
     (void)state;
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 3, .parts = 2, .bytes = 32, .rows = 2};
     fixture f = fixture_make(&no_threads, 32);
-    fixture_tier mine = fixture_tier_make(f.engine, &shape, RIG_CONTIGUOUS, true);
+    fixture_tier mine = fixture_tier_make(f.engine, &shape, FIXTURE_CONTIGUOUS, true);
     fixture_fill_all(mine.memory.layout, 100);
     const kvf_plan plan = fixture_plan(ids, ids, 4);
     expect_move(KVF_OK, mine.tier, f.back.tier, &plan);
@@ -247,14 +247,14 @@ static void unknown_content_passes_until_sealed(void **state) {
     expect_move(KVF_OK, mine.tier, f.back.tier, &plan);
     *fixture_byte(mine.memory.layout, 0, 3, 0, 0) ^= 1;
     expect_move(KVF_ERR_CORRUPT, mine.tier, f.back.tier, &plan);
-    /* What the caller writes over a checksum is to be sealed again. */
+    /* After the caller has written to sealed blocks it must seal them again. */
     assert_int_equal(kvf_tier_seal(mine.tier, ids + 3, 1, NULL), KVF_OK);
     expect_move(KVF_OK, mine.tier, f.back.tier, &plan);
     fixture_tier_free(&mine);
     fixture_free(&f);
 }
 
-static void a_transfer_seals_again(void **state) {
+static void a_transfer_renews_checksums(void **state) {
     (void)state;
     fixture f = fixture_make(&no_threads, 32);
     const kvf_plan plan = fixture_plan(ids, ids, 4), one = fixture_plan(ids + 2, ids + 2, 1);
@@ -268,12 +268,12 @@ static void a_transfer_seals_again(void **state) {
     fixture_free(&f);
 }
 
-/* Between two tiers with checksums, a corrupt block leaves the other's as they were. */
+/* Between tiers with checksums, a corrupt source leaves the destination's checksum unchanged. */
 static void checksums_on_both_sides(void **state) {
     (void)state;
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 3, .parts = 2, .bytes = 32, .rows = 2};
     fixture f = fixture_make(&threads, 32);
-    fixture_tier other = fixture_tier_make(f.engine, &shape, RIG_CONTIGUOUS, true);
+    fixture_tier other = fixture_tier_make(f.engine, &shape, FIXTURE_CONTIGUOUS, true);
     fixture_fill_all(other.memory.layout, 700);
     assert_int_equal(kvf_tier_seal(other.tier, ids, BLOCKS, NULL), KVF_OK);
     flip(&f, 2);
@@ -287,8 +287,8 @@ static void checksums_on_both_sides(void **state) {
     fixture_free(&f);
 }
 
-/* Writing one layout's part of a block does not vouch for the other's. */
-static void layouts_are_sealed_apart(void **state) {
+/* Writing one layout's part of a block does not seal the other's. */
+static void layouts_are_sealed_separately(void **state) {
     (void)state;
     const kvf_shape shapes[] = {{.blocks = BLOCKS, .layers = 2, .bytes = 24},
                                 {.blocks = BLOCKS, .layers = 1, .bytes = 40}};
@@ -299,7 +299,7 @@ static void layouts_are_sealed_apart(void **state) {
     kvf_tier *tiers[2] = {0};
     for (int i = 0; i < 2; i++) {
         for (int k = 0; k < 2; k++) {
-            memory[i][k] = fixture_memory_make(&shapes[k], RIG_CONTIGUOUS);
+            memory[i][k] = fixture_memory_make(&shapes[k], FIXTURE_CONTIGUOUS);
             fixture_fill_all(memory[i][k].layout, (uint64_t)(100 * i + 10 * k));
         }
         const kvf_layout *const layouts[] = {memory[i][0].layout, memory[i][1].layout};
@@ -315,7 +315,7 @@ static void layouts_are_sealed_apart(void **state) {
     assert_int_equal(kvf_transfer_wait(t, -1, NULL), KVF_OK);
     kvf_transfer_release(t);
     *fixture_byte(memory[1][0].layout, 1, 1, 0, 3) ^= 1;
-    memory[1][1].bytes[0] ^= 1; /* not sealed yet, and the caller's own */
+    memory[1][1].bytes[0] ^= 1; /* not sealed yet */
     assert_int_equal(kvf_transfer_submit(tiers[0], tiers[1], &plan, 1, &options[1], &t, NULL),
                      KVF_OK);
     assert_int_equal(kvf_transfer_wait(t, -1, NULL), KVF_OK);
@@ -329,7 +329,7 @@ static void layouts_are_sealed_apart(void **state) {
         kvf_transfer_release(t);
     }
     assert_int_equal(error.id, 1);
-    /* Sealing takes all layouts. */
+    /* Sealing covers all layouts. */
     assert_int_equal(kvf_tier_seal(tiers[1], ids, 2, NULL), KVF_OK);
     for (int k = 0; k < 2; k++) {
         *fixture_byte(memory[1][k].layout, 0, 1, 0, 3) ^= 1;
@@ -374,12 +374,12 @@ static bool same_block(const kvf_layout *a, const kvf_layout *b, uint64_t id) {
     return same;
 }
 
-/* What a transfer that was cancelled after some steps began to write is corrupt, and nothing else:
- * unless sealed, whether or not there was a checksum before. */
+/* Cancels a transfer after some steps. Exactly the blocks it had started to write are corrupt until
+ * sealed, whether or not they had a checksum before. */
 static kvf_status cut_short(size_t steps, bool sealed, const kvf_submit_options *options) {
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 3, .parts = 2, .bytes = 20000, .rows = 2};
     fixture f = fixture_make(&no_threads, 20000);
-    fixture_tier mine = fixture_tier_make(f.engine, &shape, RIG_CONTIGUOUS, true);
+    fixture_tier mine = fixture_tier_make(f.engine, &shape, FIXTURE_CONTIGUOUS, true);
     fixture_fill_all(mine.memory.layout, 900);
     if (sealed)
         assert_int_equal(kvf_tier_seal(mine.tier, ids, BLOCKS, NULL), KVF_OK);
@@ -393,7 +393,7 @@ static kvf_status cut_short(size_t steps, bool sealed, const kvf_submit_options 
     kvf_status status = kvf_transfer_wait(t, -1, NULL);
     kvf_transfer_release(t);
     bool corrupt[BLOCKS];
-    fixture_memory wanted = fixture_memory_make(&shape, RIG_CONTIGUOUS);
+    fixture_memory wanted = fixture_memory_make(&shape, FIXTURE_CONTIGUOUS);
     fixture_fill_all(wanted.layout, 900);
     fixture_copy(f.away.memory.layout, wanted.layout, &plan, 1, options->first_layer,
                  options->layer_count);
@@ -407,7 +407,7 @@ static kvf_status cut_short(size_t steps, bool sealed, const kvf_submit_options 
             assert_true(written || corrupt[id]);
     }
     fixture_memory_free(&wanted);
-    /* Writing a layer of them changes nothing about that. */
+    /* Writing one of their layers does not change that. */
     write_layer(&f, mine.tier, &plan, 1);
     for (uint64_t id = 0; id < BLOCKS; id++)
         assert_int_equal(read_one(&f, mine.tier, id) == KVF_ERR_CORRUPT, corrupt[id]);
@@ -436,7 +436,7 @@ static void cancelled_while_it_verifies(void **state) {
     fixture_free(&f);
 }
 
-static void what_is_half_written_is_corrupt(void **state) {
+static void half_written_blocks_are_corrupt(void **state) {
     (void)state;
     const kvf_submit_options options[] = {
         {0}, {.by_layer = true}, {.first_layer = 1, .layer_count = 2}};
@@ -448,8 +448,8 @@ static void what_is_half_written_is_corrupt(void **state) {
     }
 }
 
-/* The other layers of a block are not vouched for when they were corrupt before. */
-static void a_layer_does_not_vouch_for_others(void **state) {
+/* Writing one layer of a corrupt block does not make the block valid. */
+static void writing_a_layer_does_not_validate_a_corrupt_block(void **state) {
     (void)state;
     for (int k = 0; k < 4; k++) {
         fixture f = fixture_make(k % 2 ? &threads : &no_threads, k < 2 ? 32 : 20000);
@@ -460,7 +460,7 @@ static void a_layer_does_not_vouch_for_others(void **state) {
         for (uint64_t id = 0; id < BLOCKS; id++)
             assert_int_equal(read_one(&f, f.host.tier, id),
                              id == 2 || id == 20 ? KVF_ERR_CORRUPT : KVF_OK);
-        /* Nor when it is the bad layer that is written: nobody knows that it was the only one. */
+        /* Not even the corrupt layer: it need not be the only one. */
         write_layer(&f, f.host.tier, &plan, 2);
         assert_int_equal(read_one(&f, f.host.tier, 2), KVF_ERR_CORRUPT);
         assert_int_equal(kvf_tier_seal(f.host.tier, ids + 2, 1, NULL), KVF_OK);
@@ -478,7 +478,7 @@ static void layers_of_an_unknown_block_are_sealed_with_it(void **state) {
     (void)state;
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 3, .parts = 2, .bytes = 32, .rows = 2};
     fixture f = fixture_make(&no_threads, 32);
-    fixture_tier mine = fixture_tier_make(f.engine, &shape, RIG_CONTIGUOUS, true);
+    fixture_tier mine = fixture_tier_make(f.engine, &shape, FIXTURE_CONTIGUOUS, true);
     fixture_fill_all(mine.memory.layout, 900);
     const kvf_plan plan = fixture_plan(ids, ids, 4);
     for (uint32_t layer = 0; layer < 3; layer++) {
@@ -492,14 +492,14 @@ static void layers_of_an_unknown_block_are_sealed_with_it(void **state) {
     fixture_free(&f);
 }
 
-/* A transfer that was cut short leaves the other layout's part of its blocks as it was. */
-static void layouts_are_torn_apart(void **state) {
+/* A transfer cut short leaves the other layout's part of its blocks valid. */
+static void half_writing_one_layout_keeps_the_other_valid(void **state) {
     (void)state;
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 3, .parts = 2, .bytes = 32, .rows = 2};
     fixture f = fixture_make(&no_threads, 32);
     fixture_memory parts[2];
     for (int k = 0; k < 2; k++) {
-        parts[k] = fixture_memory_make(&shape, RIG_CONTIGUOUS);
+        parts[k] = fixture_memory_make(&shape, FIXTURE_CONTIGUOUS);
         fixture_fill_all(parts[k].layout, 900);
     }
     const kvf_layout *const layouts[] = {parts[0].layout, parts[1].layout};
@@ -541,7 +541,7 @@ static void sealing_refuses(void **state) {
     kvf_transfer *t = submit(&f, &plan, 1, (kvf_submit_options){0});
     assert_int_equal(kvf_tier_seal(f.host.tier, ids + 2, 3, &error), KVF_ERR_BUSY);
     assert_true(error.id == 3 && error.index == 1);
-    expect_corrupt(t, 0, 3, 0); /* nothing was sealed with an error */
+    expect_corrupt(t, 0, 3, 0); /* a failed seal has sealed nothing */
     kvf_transfer_release(t);
     fixture_free(&f);
 }
@@ -557,14 +557,14 @@ int main(void) {
         cmocka_unit_test(all_may_be_corrupt),
         cmocka_unit_test(every_byte_counts),
         cmocka_unit_test(unknown_content_passes_until_sealed),
-        cmocka_unit_test(a_transfer_seals_again),
+        cmocka_unit_test(a_transfer_renews_checksums),
         cmocka_unit_test(checksums_on_both_sides),
-        cmocka_unit_test(layouts_are_sealed_apart),
+        cmocka_unit_test(layouts_are_sealed_separately),
         cmocka_unit_test(cancelled_while_it_verifies),
-        cmocka_unit_test(what_is_half_written_is_corrupt),
-        cmocka_unit_test(a_layer_does_not_vouch_for_others),
+        cmocka_unit_test(half_written_blocks_are_corrupt),
+        cmocka_unit_test(writing_a_layer_does_not_validate_a_corrupt_block),
         cmocka_unit_test(layers_of_an_unknown_block_are_sealed_with_it),
-        cmocka_unit_test(layouts_are_torn_apart),
+        cmocka_unit_test(half_writing_one_layout_keeps_the_other_valid),
         cmocka_unit_test(sealing_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* Who may end before whom, with work under way. Memory is freed as soon as it may be, so that the
- * address sanitizer sees whoever comes late. */
+/* Destroying objects in every allowed order with transfers in flight. Memory is freed as early as
+ * allowed, so that AddressSanitizer finds late accesses. */
 #include "support/engine_fixture.h"
 
 #include <pthread.h>
@@ -20,7 +20,7 @@ static const kvf_host_options engines[] = {
 };
 enum { ENGINES = sizeof engines / sizeof engines[0] };
 
-/* The one in the middle is near, and either a or c. */
+/* b is on the near side, and so is a or c. */
 typedef struct fixture {
     kvf_engine *engine;
     fixture_tier a, b, c;
@@ -30,9 +30,11 @@ static fixture fixture_make(const kvf_host_options *options) {
     const bool outward = (options - engines) % 2;
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 2, .parts = 2, .bytes = 2000};
     fixture f = {.engine = fixture_engine(options)};
-    f.a = fixture_tier_make_on(f.engine, outward ? RIG_NEAR : RIG_FAR, &shape, RIG_PER_PART, true);
-    f.b = fixture_tier_make_on(f.engine, RIG_NEAR, &shape, RIG_CONTIGUOUS, true);
-    f.c = fixture_tier_make_on(f.engine, outward ? RIG_FAR : RIG_NEAR, &shape, RIG_PADDED, false);
+    f.a = fixture_tier_make_on(f.engine, outward ? FIXTURE_NEAR : FIXTURE_FAR, &shape,
+                               FIXTURE_PER_PART, true);
+    f.b = fixture_tier_make_on(f.engine, FIXTURE_NEAR, &shape, FIXTURE_CONTIGUOUS, true);
+    f.c = fixture_tier_make_on(f.engine, outward ? FIXTURE_FAR : FIXTURE_NEAR, &shape,
+                               FIXTURE_PADDED, false);
     fixture_fill_all(f.a.memory.layout, 100);
     return f;
 }
@@ -55,7 +57,7 @@ static void start(fixture *f, kvf_transfer **t) {
 static void expect_ended(kvf_transfer **t) {
     for (size_t i = 0; i < 2 * BLOCKS; i++) {
         kvf_status status = kvf_transfer_poll(t[i], NULL);
-        /* What reads a block whose writer was cancelled half-way finds that it is corrupt. */
+        /* A reader of a block whose writer was cancelled half-way finds it corrupt. */
         bool torn = i % 2 == 1 && status == KVF_ERR_CORRUPT;
         assert_true(status == KVF_OK || status == KVF_ERR_CANCELLED || torn);
         assert_int_equal(kvf_transfer_wait(t[i], -1, NULL), status);
@@ -112,12 +114,12 @@ static void the_engine_ends_first(void **state) {
     }
 }
 
-static void layouts_may_go_at_once(void **state) {
+static void layouts_may_be_destroyed_at_once(void **state) {
     (void)state;
     kvf_engine *engine = fixture_engine(&engines[2]);
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 2, .parts = 2, .bytes = 200};
-    fixture_tier a = fixture_tier_make(engine, &shape, RIG_PER_PART, true);
-    fixture_tier b = fixture_tier_make_on(engine, RIG_NEAR, &shape, RIG_CONTIGUOUS, true);
+    fixture_tier a = fixture_tier_make(engine, &shape, FIXTURE_PER_PART, true);
+    fixture_tier b = fixture_tier_make_on(engine, FIXTURE_NEAR, &shape, FIXTURE_CONTIGUOUS, true);
     fixture_fill_all(a.memory.layout, 7);
     kvf_layout_destroy(a.memory.layout);
     kvf_layout_destroy(b.memory.layout);
@@ -133,7 +135,7 @@ static void layouts_may_go_at_once(void **state) {
     kvf_transfer_release(t);
 }
 
-/* Ending from one thread while others wait, poll and look */
+/* Destroying in one thread while others wait, poll and query */
 
 typedef struct watcher {
     kvf_transfer *transfer;
@@ -151,7 +153,7 @@ static void *watch(void *context) {
     return NULL;
 }
 
-static void others_wait_meanwhile(void **state) {
+static void destroying_while_others_wait(void **state) {
     (void)state;
     enum { WATCHERS = 3 };
     for (int k = 0; k < 10 * ENGINES; k++) {
@@ -204,7 +206,7 @@ static void *keep_busy(void *context) {
     return NULL;
 }
 
-/* What was cancelled keeps its place in the engine until those before it are done. */
+/* A cancelled transfer keeps its place in the engine until those before it have ended. */
 static void submit_with_patience(fixture *f, const fixture_tier *src, const fixture_tier *dst,
                                  size_t first, size_t count) {
     kvf_status status;
@@ -213,8 +215,8 @@ static void submit_with_patience(fixture *f, const fixture_tier *src, const fixt
     assert_int_equal(status, KVF_OK);
 }
 
-/* A tier comes and goes while others of its engine are in use. */
-static void other_tiers_go_on(void **state) {
+/* A tier is created and destroyed while the engine's other tiers are in use. */
+static void other_tiers_are_not_disturbed(void **state) {
     (void)state;
     for (int k = 0; k < 3; k++) {
         fixture f = fixture_make(&engines[k]);
@@ -224,7 +226,7 @@ static void other_tiers_go_on(void **state) {
         const kvf_shape shape = {.blocks = BLOCKS, .layers = 2, .parts = 2, .bytes = 2000};
         for (int i = 0; i < 60 || atomic_load(&b.rounds) < 3; i++) {
             fixture_tier tier =
-                fixture_tier_make_on(f.engine, RIG_NEAR, &shape, RIG_PAGE_FIRST, i % 2);
+                fixture_tier_make_on(f.engine, FIXTURE_NEAR, &shape, FIXTURE_PAGE_FIRST, i % 2);
             submit_with_patience(&f, &f.a, &tier, 0, BLOCKS);
             submit_with_patience(&f, &tier, &f.c, 4, 4);
             fixture_tier_free(&tier);
@@ -280,14 +282,14 @@ static void take_time(void *user, const kvf_error *error) {
     atomic_store(&l->left, 1);
 }
 
-static void *poll_until_over(void *context) {
+static void *poll_until_ended(void *context) {
     lengthy *l = context;
     while (kvf_transfer_poll(l->transfer, NULL) == KVF_PENDING)
         usleep(10);
     return NULL;
 }
 
-/* Behind destroy no callback runs any more, whoever makes it. */
+/* After destroy returns no callback runs, whichever thread would call it. */
 static void ending_waits_for_callbacks(void **state) {
     (void)state;
     for (int k = 0; k < 3; k++) {
@@ -296,7 +298,7 @@ static void ending_waits_for_callbacks(void **state) {
         const kvf_submit_options o = {.callback = take_time, .user = &l};
         assert_int_equal(try_submit(&f.a, &f.b, 0, 1, &o, &l.transfer), KVF_OK);
         pthread_t thread;
-        assert_int_equal(pthread_create(&thread, NULL, poll_until_over, &l), 0);
+        assert_int_equal(pthread_create(&thread, NULL, poll_until_ended, &l), 0);
         while (!atomic_load(&l.entered))
             usleep(100);
         kvf_engine_destroy(f.engine);
@@ -309,7 +311,7 @@ static void ending_waits_for_callbacks(void **state) {
     }
 }
 
-/* The last hold on an engine that was destroyed may be a transfer's, given back by a callback. */
+/* A callback may release the transfer that holds the last reference to a destroyed engine. */
 static void release_all(void *user, const kvf_error *error) {
     (void)error;
     kvf_transfer **t = user;
@@ -317,7 +319,7 @@ static void release_all(void *user, const kvf_error *error) {
         kvf_transfer_release(t[i]);
 }
 
-static void callbacks_release_while_the_engine_ends(void **state) {
+static void callbacks_release_the_last_transfer(void **state) {
     (void)state;
     for (int k = 0; k < ENGINES && fixture_offers(&engines[k]); k++) {
         fixture f = fixture_make(&engines[k]);
@@ -334,17 +336,17 @@ static void callbacks_release_while_the_engine_ends(void **state) {
 
 int main(void) {
     if (!fixture_available())
-        return RIG_SKIPPED;
+        return FIXTURE_SKIPPED;
     fixture_watchdog(300);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tiers_end_first),
         cmocka_unit_test(the_engine_ends_first),
-        cmocka_unit_test(layouts_may_go_at_once),
-        cmocka_unit_test(others_wait_meanwhile),
-        cmocka_unit_test(other_tiers_go_on),
+        cmocka_unit_test(layouts_may_be_destroyed_at_once),
+        cmocka_unit_test(destroying_while_others_wait),
+        cmocka_unit_test(other_tiers_are_not_disturbed),
         cmocka_unit_test(ending_delivers_callbacks),
         cmocka_unit_test(ending_waits_for_callbacks),
-        cmocka_unit_test(callbacks_release_while_the_engine_ends),
+        cmocka_unit_test(callbacks_release_the_last_transfer),
     };
     return fixture_end(cmocka_run_group_tests(tests, NULL, NULL));
 }

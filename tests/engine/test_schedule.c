@@ -1,12 +1,12 @@
 /*
- * Random schedules of transfers on shared slots, against a sequential model.
+ * Random schedules of transfers on shared slots, compared with a sequential oracle.
  *
- *     fresh -> a, b         every block of fresh has content of its own, and is never written
- *     a, b -> a, b          across and within the tiers, over few blocks, so that all is in
- * conflict a, b -> log           every block of log is written once: what was there at that time
+ *     fresh -> a, b    every block of fresh has content of its own and is never written
+ *     a, b -> a, b     between and within the tiers, over few blocks, so that all conflict
+ *     a, b -> log      every block of log is written once: a record of what its source held
  *
- * Whatever order the engine finds, the outcome must be that of one transfer after the other, as
- * they were submitted. What a cancelled transfer was to fill may be anything.
+ * Whatever order the engine chooses, the outcome must equal one transfer after the other, in the
+ * order of submission. Blocks that a cancelled transfer should have filled may hold anything.
  */
 #include "support/engine_fixture.h"
 
@@ -21,7 +21,7 @@ enum {
     STEPS = 48,
     MOST_BLOCKS = 6,
     SUBMITTERS = 3,
-    UNKNOWN = 0, /* a tag: no block is filled with it */
+    UNKNOWN = 0, /* a tag that no block is filled with */
 };
 
 typedef struct entry {
@@ -36,7 +36,7 @@ typedef struct entry {
 typedef struct schedule {
     struct world *world;
     test_random random;
-    uint64_t first, step; /* takes shared blocks first, first + step, ... */
+    uint64_t first, step; /* uses shared blocks first, first + step, ... */
     uint64_t next_log, end_log;
     size_t count;
     entry entries[SUBMITTERS * STEPS];
@@ -62,8 +62,8 @@ static void world_make(world *w, test_random *random, const kvf_host_options *op
     for (int t = 0; t < TIERS; t++) {
         const kvf_shape shape = {
             .blocks = blocks_of(t), .layers = 2, .parts = 2, .bytes = bytes, .rows = 2};
-        fixture_form form = (fixture_form)test_random_below(random, RIG_FORMS);
-        fixture_side side = t == A || test_random_below(random, 2) ? RIG_NEAR : RIG_FAR;
+        fixture_form form = (fixture_form)test_random_below(random, FIXTURE_FORMS);
+        fixture_side side = t == A || test_random_below(random, 2) ? FIXTURE_NEAR : FIXTURE_FAR;
         w->tiers[t] = fixture_tier_make_on(w->engine, side, &shape, form, t == B);
         for (uint64_t id = 0; id < shape.blocks; id++) {
             w->tags[t][id] = 1000 * (uint64_t)(t + 1) + id;
@@ -113,7 +113,7 @@ static void choose_ids(schedule *s, entry *e) {
     }
     for (size_t i = 0; i < e->count; i++) {
         uint64_t src = e->src == FRESH ? test_random_below(&s->random, MANY_BLOCKS) : shared_id(s);
-        /* Within one tier no id is both; when none is left the block is dropped. */
+        /* Within one tier no id is source and destination; without a free id, drop the pair. */
         for (int tries = 0; e->src == e->dst && among(e->dst_ids, e->count, src); tries++) {
             if (tries > 100) {
                 e->count = i;
@@ -156,7 +156,7 @@ static void submit(schedule *s) {
     s->count++;
 }
 
-/* Something that must not change the outcome, but for what is cancelled. */
+/* Calls that must not change the outcome, except for cancelled transfers. */
 static void disturb(schedule *s, size_t count) {
     world *w = s->world;
     uint64_t what = test_random_below(&s->random, 8);
@@ -181,10 +181,10 @@ static void run(schedule *s, size_t steps) {
     }
 }
 
-/* The model */
+/* The oracle */
 
-/* What a transfer did that ended in this way. Only blocks that a cancelled one wrote in part can be
- * found corrupt, and what is behind them in the plan is not touched. */
+/* Applies a transfer that ended with this status. Only blocks that a cancelled transfer wrote in
+ * part can be corrupt, and blocks after them in the plan are not touched. */
 static void follow(world *w, const entry *e, kvf_status status) {
     uint64_t tags[MOST_BLOCKS];
     size_t count = e->count;
@@ -257,7 +257,7 @@ static void one_submitter(const kvf_host_options *options, size_t bytes, uint64_
     world_free(&w);
 }
 
-/* Without threads the order of everything depends on the seed alone. */
+/* Without threads the whole order depends only on the seed. */
 static void without_threads(void **state) {
     (void)state;
     for (uint64_t seed = 1; seed <= fixture_seeds(1500); seed++) {
@@ -276,10 +276,10 @@ static void with_threads(void **state) {
     }
 }
 
-/* Results come late, in an order of their own, while the content is there at once. */
+/* Results arrive late and in another order, while content arrives at once. */
 static void over_an_imitated_link(void **state) {
     (void)state;
-    fixture_needs(RIG_IMITATION);
+    fixture_needs(FIXTURE_IMITATION);
     for (uint64_t seed = 1; seed <= fixture_seeds(80); seed++) {
         const kvf_host_options options = {
             .threads = seed % 2 == 0 ? 0 : 1 + (unsigned)(seed % 3),
@@ -292,7 +292,7 @@ static void over_an_imitated_link(void **state) {
     }
 }
 
-/* A large block is several chunks, which several threads take. */
+/* A large block is several chunks, copied by several threads. */
 static void in_large_blocks(void **state) {
     (void)state;
     for (uint64_t seed = 1; seed <= fixture_seeds(2); seed++) {
@@ -308,7 +308,7 @@ static void in_large_blocks(void **state) {
     }
 }
 
-/* Several submitters, one schedule: a lock makes one order of it. */
+/* Several submitters of one schedule, in the order that a lock makes. */
 static void *submit_under_lock(void *context) {
     schedule *shared = context;
     world *w = shared->world;
@@ -325,7 +325,7 @@ static void *submit_under_lock(void *context) {
     return NULL;
 }
 
-/* Each submitter has blocks of its own, and nothing but the engine keeps them apart. */
+/* Submitters with blocks of their own, not synchronised with each other. */
 static void *submit_freely(void *context) {
     run(context, STEPS);
     return NULL;
@@ -393,7 +393,7 @@ static void several_submitters_at_once(void **state) {
 
 int main(void) {
     if (!fixture_available())
-        return RIG_SKIPPED;
+        return FIXTURE_SKIPPED;
     fixture_watchdog(300);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_threads),

@@ -1,4 +1,4 @@
-/* The library's own threads: they take no signals, and are as many as the CPUs they may run on. */
+/* The library's threads: they block all signals, and there is one per CPU of the affinity mask. */
 #include "support/support.h"
 
 #include "base/threads.h"
@@ -24,7 +24,7 @@ static void *look(void *context) {
     return NULL;
 }
 
-static void test_a_thread_takes_no_signals(void **state) {
+static void test_threads_block_signals(void **state) {
     (void)state;
     pthread_t thread;
     bool took = true;
@@ -34,7 +34,7 @@ static void test_a_thread_takes_no_signals(void **state) {
     assert_true(takes(SIGTERM));
 }
 
-/* The kernel's mask, or one made up: of a machine with `cpus` CPUs the last `allowed`. */
+/* The kernel's mask, or a made-up one: the last `allowed` of `cpus` CPUs. */
 static struct {
     size_t cpus, allowed;
     int error;
@@ -96,7 +96,7 @@ static size_t threads_of_a_host_engine(void) {
     return more;
 }
 
-static void test_the_host_engine_takes_one_a_cpu(void **state) {
+static void test_the_host_engine_starts_one_thread_per_cpu(void **state) {
     (void)state;
     cpu_set_t all[64], one[64] = {0};
     assert_int_equal(sched_getaffinity(0, sizeof all, all), 0);
@@ -112,9 +112,9 @@ static void test_the_host_engine_takes_one_a_cpu(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_thread_takes_no_signals),
+        cmocka_unit_test(test_threads_block_signals),
         cmocka_unit_test(test_cpus_are_those_of_the_mask),
-        cmocka_unit_test(test_the_host_engine_takes_one_a_cpu),
+        cmocka_unit_test(test_the_host_engine_starts_one_thread_per_cpu),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

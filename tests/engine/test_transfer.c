@@ -18,8 +18,8 @@ static kvf_shape shape_of(size_t layers, size_t parts, size_t bytes) {
     return (kvf_shape){.blocks = BLOCKS, .layers = layers, .parts = parts, .bytes = bytes};
 }
 
-/* An engine and two tiers of three layers, the far one and the near; the source is full, the
- * destination empty. */
+/* An engine and two tiers of three layers: a full source on the far side, an empty destination on
+ * the near one. */
 typedef struct fixture {
     kvf_engine *engine;
     fixture_tier src, dst;
@@ -28,8 +28,8 @@ typedef struct fixture {
 static fixture fixture_make(const kvf_host_options *options, size_t bytes) {
     const kvf_shape shape = shape_of(3, 2, bytes);
     fixture f = {.engine = fixture_engine(options)};
-    f.src = fixture_tier_make(f.engine, &shape, RIG_BLOCK_SECOND, false);
-    f.dst = fixture_tier_make_on(f.engine, RIG_NEAR, &shape, RIG_CONTIGUOUS, false);
+    f.src = fixture_tier_make(f.engine, &shape, FIXTURE_BLOCK_SECOND, false);
+    f.dst = fixture_tier_make_on(f.engine, FIXTURE_NEAR, &shape, FIXTURE_CONTIGUOUS, false);
     fixture_fill_all(f.src.memory.layout, 100);
     fixture_fill_all(f.dst.memory.layout, 200);
     return f;
@@ -41,7 +41,7 @@ static void fixture_free(fixture *f) {
     kvf_engine_destroy(f->engine);
 }
 
-/* Block `first` and `count - 1` behind it, to the same ids of the destination. */
+/* Moves `count` blocks from `first` on to the same ids of the destination. */
 static kvf_transfer *submit(fixture *f, size_t first, size_t count, kvf_submit_options options) {
     const kvf_plan plan = fixture_plan(ids + first, ids + first, count);
     kvf_transfer *t = NULL;
@@ -71,7 +71,7 @@ static uint64_t now_us(void) {
 
 /* What arrives */
 
-static void moves_and_reports(void **state) {
+static void moves_and_returns_statistics(void **state) {
     (void)state;
     for (size_t e = 0; e < ENGINES; e++) {
         for (int background = 0; background < 2; background++) {
@@ -106,8 +106,8 @@ static void polls_until_done(void **state) {
     }
 }
 
-/* A transfer that is over uses no block and no place in the engine any more. */
-static void done_is_done(void **state) {
+/* An ended transfer occupies no block and no place in the engine. */
+static void ended_transfers_occupy_nothing(void **state) {
     (void)state;
     for (size_t e = 0; e < ENGINES; e++) {
         kvf_host_options options = engines[e];
@@ -155,7 +155,7 @@ static void an_empty_transfer_can_be_cancelled(void **state) {
     (void)state;
     fixture f = fixture_make(&engines[0], 40);
     kvf_transfer *t = NULL;
-    const kvf_submit_options o = {.background = !fixture_has(RIG_STEPS)};
+    const kvf_submit_options o = {.background = !fixture_has(FIXTURE_STEPS)};
     assert_int_equal(kvf_transfer_submit(f.src.tier, f.dst.tier, NULL, 0, &o, &t, NULL), KVF_OK);
     kvf_transfer_cancel(t);
     assert_int_equal(kvf_transfer_poll(t, NULL), KVF_ERR_CANCELLED);
@@ -163,7 +163,7 @@ static void an_empty_transfer_can_be_cancelled(void **state) {
     fixture_free(&f);
 }
 
-/* Random plans between random layouts, against copying byte by byte */
+/* Random plans between random layouts, compared with copying byte by byte */
 
 typedef struct plans {
     kvf_plan items[4];
@@ -171,7 +171,7 @@ typedef struct plans {
     size_t count;
 } plans;
 
-/* Destinations are some of the ids in a random order, so that steps go both ways. */
+/* Destinations are some of the ids in random order, so that steps are up and down. */
 static void choose_plans(plans *p, test_random *random, bool same_tier) {
     uint64_t order[BLOCKS];
     for (size_t i = 0; i < BLOCKS; i++) {
@@ -209,14 +209,14 @@ static kvf_shape choose_shape(test_random *random, size_t *bytes) {
     return shape;
 }
 
-/* Either side's order, and rows or not. */
+/* A random tile order, with or without rows. */
 static void choose_order(test_random *random, kvf_shape *shape) {
     const bool hnd = test_random_below(random, 2);
     shape->order = hnd ? KVF_ORDER_HND : KVF_ORDER_NHD;
     shape->rows = test_random_below(random, 2) ? 1 : hnd ? shape->heads : shape->tokens;
 }
 
-/* Makes a shape one of tiles, with `other` the one on the other side. */
+/* Makes `shape` one of tiles, and `other` its counterpart on the other side. */
 static void make_tiles(test_random *random, kvf_shape *shape, kvf_shape *other, size_t *bytes) {
     shape->tokens = 1 + (size_t)test_random_below(random, 9);
     shape->heads = 1 + (size_t)test_random_below(random, 6);
@@ -229,10 +229,10 @@ static void make_tiles(test_random *random, kvf_shape *shape, kvf_shape *other, 
 }
 
 static fixture_form choose_form(test_random *random, const kvf_shape *shape) {
-    fixture_form form = (fixture_form)test_random_below(random, RIG_FORMS);
-    /* Layers that differ cannot share a row, nor lie between each other's rows. */
-    bool mixes = form == RIG_TOKEN_FIRST || form == RIG_PADDED;
-    return shape->bytes_per_layer && mixes ? RIG_PER_PART : form;
+    fixture_form form = (fixture_form)test_random_below(random, FIXTURE_FORMS);
+    /* Layers of different sizes cannot share a row or interleave their rows. */
+    bool mixes = form == FIXTURE_TOKEN_FIRST || form == FIXTURE_PADDED;
+    return shape->bytes_per_layer && mixes ? FIXTURE_PER_PART : form;
 }
 
 static void choose_layers(kvf_submit_options *o, test_random *random, const kvf_shape *shape) {
@@ -251,12 +251,12 @@ static void copy_at_random(const kvf_host_options *options, uint64_t seed) {
         make_tiles(&random, &shape, &turned, bytes);
     bool same_tier = test_random_below(&random, 4) == 0;
     kvf_engine *engine = fixture_engine(options);
-    fixture_side side = seed % 2 && !same_tier ? RIG_FAR : RIG_NEAR;
+    fixture_side side = seed % 2 && !same_tier ? FIXTURE_FAR : FIXTURE_NEAR;
     fixture_tier a =
         fixture_tier_make_on(engine, side, &shape, choose_form(&random, &shape), false);
-    fixture_tier b =
-        fixture_tier_make_on(engine, side == RIG_FAR || seed % 4 == 0 ? RIG_NEAR : RIG_FAR, &turned,
-                             choose_form(&random, &turned), false);
+    fixture_tier b = fixture_tier_make_on(
+        engine, side == FIXTURE_FAR || seed % 4 == 0 ? FIXTURE_NEAR : FIXTURE_FAR, &turned,
+        choose_form(&random, &turned), false);
     fixture_tier *dst = same_tier ? &a : &b;
     fixture_fill_all(a.memory.layout, 1000);
     fixture_fill_all(b.memory.layout, 2000);
@@ -265,7 +265,7 @@ static void copy_at_random(const kvf_host_options *options, uint64_t seed) {
     kvf_submit_options o = {.background = test_random_below(&random, 2)};
     choose_layers(&o, &random, &shape);
 
-    /* The same in a copy of the destination's memory, and back. */
+    /* Applies the plans to a copy of the destination's memory too, and compares. */
     char *there = dst->memory.bytes, *expected = malloc(dst->memory.size);
     char *found = malloc(dst->memory.size);
     assert_true(found && expected);
@@ -282,7 +282,7 @@ static void copy_at_random(const kvf_host_options *options, uint64_t seed) {
     test_expect(KVF_OK, kvf_transfer_wait(t, -1, &error), &error);
     fixture_read(found, there, dst->memory.size);
     if (memcmp(found, expected, dst->memory.size) != 0)
-        fail_msg("seed %llu: not what copying byte by byte gives", (unsigned long long)seed);
+        fail_msg("seed %llu: differs from copying byte by byte", (unsigned long long)seed);
     kvf_transfer_release(t);
     free(found);
     free(expected);
@@ -291,22 +291,23 @@ static void copy_at_random(const kvf_host_options *options, uint64_t seed) {
     kvf_engine_destroy(engine);
 }
 
-static void copies_like_byte_by_byte(void **state) {
+static void equals_copying_byte_by_byte(void **state) {
     (void)state;
     for (uint64_t seed = 1; seed <= fixture_seeds(400); seed++)
         copy_at_random(&engines[seed % ENGINES], seed);
 }
 
-/* Blocks of several chunks, touching or with rows. */
+/* Blocks of several chunks, contiguous or with rows. */
 static void copies_big_blocks(void **state) {
     (void)state;
-    for (int form = 0; form < RIG_FORMS; form++) {
+    for (int form = 0; form < FIXTURE_FORMS; form++) {
         kvf_shape shape = shape_of(2, 1, 400000);
         shape.blocks = 4;
         shape.rows = 4;
         kvf_engine *engine = fixture_engine(&engines[2]);
-        fixture_tier a = fixture_tier_make_on(engine, RIG_NEAR, &shape, (fixture_form)form, false);
-        fixture_tier b = fixture_tier_make(engine, &shape, RIG_CONTIGUOUS, false);
+        fixture_tier a =
+            fixture_tier_make_on(engine, FIXTURE_NEAR, &shape, (fixture_form)form, false);
+        fixture_tier b = fixture_tier_make(engine, &shape, FIXTURE_CONTIGUOUS, false);
         fixture_fill_all(a.memory.layout, 1);
         const uint64_t src[] = {3, 2, 1, 0}, dst[] = {0, 1, 2, 3};
         const kvf_plan plan = fixture_plan(src, dst, 4);
@@ -325,7 +326,7 @@ static void copies_big_blocks(void **state) {
 /* A single block may have any stride. */
 static void copies_a_single_block_of_any_stride(void **state) {
     (void)state;
-    char *memory[2] = {fixture_allocate(RIG_FAR, 8), fixture_allocate(RIG_NEAR, 8)};
+    char *memory[2] = {fixture_allocate(FIXTURE_FAR, 8), fixture_allocate(FIXTURE_NEAR, 8)};
     const size_t strides[] = {0, 1, PTRDIFF_MAX, SIZE_MAX};
     kvf_engine *engine = fixture_engine(&engines[0]);
     memcpy(memory[0], "1234567", 8);
@@ -339,8 +340,9 @@ static void copies_a_single_block_of_any_stride(void **state) {
             const kvf_layout *const list[] = {layouts[k]};
             const kvf_tier_options options = {.layouts = list,
                                               .layout_count = 1,
-                                              .memory = fixture_kind(k ? RIG_NEAR : RIG_FAR),
-                                              .integrity = fixture_has(RIG_INTEGRITY)};
+                                              .memory =
+                                                  fixture_kind(k ? FIXTURE_NEAR : FIXTURE_FAR),
+                                              .integrity = fixture_has(FIXTURE_INTEGRITY)};
             assert_int_equal(kvf_tier_create(engine, &options, &tiers[k], NULL), KVF_OK);
         }
         const kvf_plan plan = fixture_plan(ids, ids, 1);
@@ -358,11 +360,11 @@ static void copies_a_single_block_of_any_stride(void **state) {
         }
     }
     kvf_engine_destroy(engine);
-    fixture_deallocate(RIG_FAR, memory[0]);
-    fixture_deallocate(RIG_NEAR, memory[1]);
+    fixture_deallocate(FIXTURE_FAR, memory[0]);
+    fixture_deallocate(FIXTURE_NEAR, memory[1]);
 }
 
-/* Two layouts over one id space, each moved on its own, in one order of slots. */
+/* Two layouts over one id space: moved separately, ordered by common slots. */
 static void layouts_of_one_tier_share_slots(void **state) {
     (void)state;
     kvf_engine *engine = fixture_engine(&engines[0]);
@@ -371,13 +373,15 @@ static void layouts_of_one_tier_share_slots(void **state) {
     kvf_tier *tiers[2];
     for (int i = 0; i < 2; i++) {
         for (int k = 0; k < 2; k++) {
-            memory[i][k] = fixture_memory_make_at(&shapes[k], i ? RIG_PER_PART : RIG_CONTIGUOUS,
-                                                  &(fixture_place){.side = i ? RIG_NEAR : RIG_FAR});
+            memory[i][k] =
+                fixture_memory_make_at(&shapes[k], i ? FIXTURE_PER_PART : FIXTURE_CONTIGUOUS,
+                                       &(fixture_place){.side = i ? FIXTURE_NEAR : FIXTURE_FAR});
             fixture_fill_all(memory[i][k].layout, (uint64_t)(1000 * i + 100 * k));
         }
         const kvf_layout *const layouts[] = {memory[i][0].layout, memory[i][1].layout};
-        const kvf_tier_options options = {
-            .layouts = layouts, .layout_count = 2, .memory = fixture_kind(i ? RIG_NEAR : RIG_FAR)};
+        const kvf_tier_options options = {.layouts = layouts,
+                                          .layout_count = 2,
+                                          .memory = fixture_kind(i ? FIXTURE_NEAR : FIXTURE_FAR)};
         assert_int_equal(kvf_tier_create(engine, &options, &tiers[i], NULL), KVF_OK);
         assert_int_equal(kvf_tier_blocks(tiers[i]), BLOCKS);
         assert_ptr_equal(kvf_tier_layout(tiers[i], 1), memory[i][1].layout);
@@ -399,7 +403,7 @@ static void layouts_of_one_tier_share_slots(void **state) {
     kvf_error error = {0};
     assert_int_equal(kvf_transfer_submit(tiers[0], tiers[1], &plan, 1, &crossed, NULL, &error),
                      KVF_ERR_LAYOUT);
-    /* A background write to one layout makes the block busy for the other one too. */
+    /* A background write to one layout makes the block busy for the other, too. */
     const kvf_submit_options slow = {.background = true},
                              other = {.src_layout = 1, .dst_layout = 1};
     kvf_transfer *first = NULL, *second = NULL;
@@ -423,7 +427,7 @@ static void layouts_of_one_tier_share_slots(void **state) {
 
 static void waiting_times_out(void **state) {
     (void)state;
-    fixture_needs(RIG_IMITATION);
+    fixture_needs(FIXTURE_IMITATION);
     for (size_t e = 0; e < ENGINES; e++) {
         kvf_host_options options = engines[e];
         options.imitate_latency_us = 60e6;
@@ -446,9 +450,9 @@ static void waiting_times_out(void **state) {
     }
 }
 
-static void layers_land_one_by_one(void **state) {
+static void layers_land_one_after_the_other(void **state) {
     (void)state;
-    fixture_needs(RIG_STEPS);
+    fixture_needs(FIXTURE_STEPS);
     fixture f = fixture_make(&engines[0], 40);
     kvf_transfer *t = submit(&f, 0, 4, (kvf_submit_options){.by_layer = true});
     for (uint32_t layer = 0; layer < 3; layer++) {
@@ -525,7 +529,7 @@ static void expect_order(const journal *j, const int *order, int count) {
 
 static void priorities_are_an_order(void **state) {
     (void)state;
-    fixture_needs(RIG_STEPS);
+    fixture_needs(FIXTURE_STEPS);
     fixture f = fixture_make(&engines[0], 40);
     journal j = {0};
     entry entries[6];
@@ -546,10 +550,10 @@ static void priorities_are_an_order(void **state) {
     fixture_free(&f);
 }
 
-/* Who waits for a background transfer lends it its turn. */
-static void waiting_lends_priority(void **state) {
+/* A transfer that waits for a background transfer passes its turn to it. */
+static void waiting_transfers_pass_on_their_priority(void **state) {
     (void)state;
-    fixture_needs(RIG_STEPS);
+    fixture_needs(FIXTURE_STEPS);
     fixture f = fixture_make(&engines[0], 40);
     journal j = {0};
     entry entries[4];
@@ -565,7 +569,7 @@ static void waiting_lends_priority(void **state) {
         kvf_submit_options o = options[i];
         o.callback = note;
         o.user = &entries[i];
-        /* The ordered one fills what the first does. */
+        /* The ordered transfer fills the same block as the first. */
         t[i] = submit(&f, i == 3 ? 0 : (size_t)i, 1, o);
     }
     fixture_drain(f.engine);
@@ -580,9 +584,9 @@ static void progress_a_while(kvf_engine *engine) {
         kvf_engine_progress(engine);
 }
 
-/* The lowest cap, with such debts that nothing more passes it in the time of a test: what is lent
- * an ordered turn counts on it too. */
-static void only_ordered_waiters_lift_the_cap(void **state) {
+/* The lowest cap, so deep in debt that nothing more passes during the test. Work that runs with an
+ * inherited turn counts towards the cap, too. */
+static void only_ordered_waiters_bypass_the_cap(void **state) {
     (void)state;
     const kvf_host_options options = {.no_threads = true, .background_gbps = 1e-3};
     fixture f = fixture_make(&options, 100000); /* 600,000 bytes a block */
@@ -632,15 +636,15 @@ static void the_cap_holds(void **state) {
         kvf_host_options options = engines[e];
         options.background_gbps = 0.1;
         bool imitated = true;
-        /* All but the last bit have to be paid for: at least 11 MB at 0.1 GB/s. */
+        /* The cap applies to all but the last piece: at least 11 MB at 0.1 GB/s. */
         assert_true(time_of(&options, true, &imitated) > 110000);
         assert_false(imitated);
     }
 }
 
-static void an_imitated_link_takes_its_time(void **state) {
+static void an_imitated_link_limits_the_speed(void **state) {
     (void)state;
-    fixture_needs(RIG_IMITATION);
+    fixture_needs(FIXTURE_IMITATION);
     for (size_t e = 0; e < ENGINES; e++) {
         kvf_host_options options = engines[e];
         options.imitate_gbps = 0.1;
@@ -658,7 +662,7 @@ static void an_imitated_link_takes_its_time(void **state) {
 
 static void statistics_add_up(void **state) {
     (void)state;
-    fixture_needs(RIG_IMITATION);
+    fixture_needs(FIXTURE_IMITATION);
     const kvf_host_options options = {.no_threads = true, .imitate_latency_us = 2000};
     fixture f = fixture_make(&options, 64);
     kvf_transfer *t = submit(&f, 0, 4, (kvf_submit_options){.by_layer = true});
@@ -685,7 +689,7 @@ static void statistics_add_up(void **state) {
 
 static void cancelled_before_it_begins(void **state) {
     (void)state;
-    fixture_needs(RIG_IMITATION);
+    fixture_needs(FIXTURE_IMITATION);
     for (size_t e = 0; e < ENGINES; e++) {
         kvf_host_options options = engines[e];
         options.imitate_latency_us = 30e6;
@@ -713,7 +717,7 @@ static void cancelled_before_it_begins(void **state) {
 
 static void cancelled_while_it_runs(void **state) {
     (void)state;
-    fixture_needs(RIG_STEPS);
+    fixture_needs(FIXTURE_STEPS);
     fixture f = fixture_make(&engines[0], 40);
     kvf_transfer *t = submit(&f, 0, 4, (kvf_submit_options){.by_layer = true});
     kvf_transfer *behind = submit(&f, 0, 4, (kvf_submit_options){.background = true});
@@ -782,7 +786,7 @@ static void record(void *user, const kvf_error *error) {
     atomic_fetch_add(&c->count, 1);
 }
 
-static void callbacks_come_once_and_on_the_caller(void **state) {
+static void callbacks_run_once_in_the_callers_thread(void **state) {
     (void)state;
     for (size_t e = 0; e < ENGINES; e++) {
         fixture f = fixture_make(&engines[e], 40);
@@ -797,7 +801,7 @@ static void callbacks_come_once_and_on_the_caller(void **state) {
                          KVF_OK);
         usleep(2000);
         for (int i = 0; i < 3; i++)
-            assert_int_equal(atomic_load(&c[i].count), 0); /* only within a call of ours */
+            assert_int_equal(atomic_load(&c[i].count), 0); /* only within our calls */
         assert_int_equal(kvf_transfer_wait(waited, -1, NULL), KVF_OK);
         assert_int_equal(atomic_load(&c[0].count), 1);
         while (kvf_transfer_poll(polled, NULL) == KVF_PENDING)
@@ -816,14 +820,14 @@ static void callbacks_come_once_and_on_the_caller(void **state) {
     }
 }
 
-static void callbacks_tell_of_cancelling(void **state) {
+static void callbacks_report_cancelling(void **state) {
     (void)state;
     fixture f = fixture_make(&engines[0], 40);
     call c = {0};
     kvf_transfer *t =
         submit(&f, 0, 1,
                (kvf_submit_options){
-                   .callback = record, .user = &c, .background = !fixture_has(RIG_STEPS)});
+                   .callback = record, .user = &c, .background = !fixture_has(FIXTURE_STEPS)});
     kvf_transfer_cancel(t);
     assert_int_equal(atomic_load(&c.count), 0);
     kvf_engine_progress(f.engine);
@@ -862,7 +866,7 @@ static void callbacks_may_submit_and_release(void **state) {
             c.current = submit(
                 &f, 0, 1, (kvf_submit_options){.callback = go_on, .user = &c, .by_layer = true});
             while (c.current) {
-                /* Whatever brings the callback, its transfer is released while it is under way. */
+                /* The callback releases its transfer, whichever call makes it. */
                 if (how == 0)
                     kvf_transfer_poll(c.current, NULL);
                 else if (how == 1)
@@ -890,7 +894,7 @@ static void *push(void *context) {
     return NULL;
 }
 
-static void callbacks_come_once_with_many_callers(void **state) {
+static void callbacks_run_once_with_many_callers(void **state) {
     (void)state;
     enum { COUNT = 300, THREADS = 3 };
     for (size_t e = 0; e < ENGINES; e++) {
@@ -965,7 +969,7 @@ static void several_threads_wait_for_layers(void **state) {
 
 static void a_full_engine_changes_nothing(void **state) {
     (void)state;
-    fixture_needs(RIG_IMITATION);
+    fixture_needs(FIXTURE_IMITATION);
     for (size_t e = 0; e < ENGINES; e++) {
         kvf_host_options options = engines[e];
         options.max_transfers = 2;
@@ -1005,7 +1009,7 @@ static void a_full_engine_changes_nothing(void **state) {
     }
 }
 
-/* Bad arguments */
+/* Invalid arguments */
 
 static void expect_submit(kvf_status expected, const fixture *f, const kvf_plan *plan,
                           const kvf_submit_options *o, kvf_error *error) {
@@ -1071,7 +1075,7 @@ static void submit_refuses(void **state) {
     fixture_free(&other);
 }
 
-static void the_rest_refuses_null(void **state) {
+static void other_calls_refuse_null(void **state) {
     (void)state;
     kvf_error e = {0};
     assert_int_equal(kvf_transfer_poll(NULL, &e), KVF_ERR_INVALID);
@@ -1121,12 +1125,12 @@ static void tiers_refuse(void **state) {
     kvf_error error = {0};
     kvf_engine *engine = fixture_engine(NULL);
     kvf_shape shape = shape_of(1, 1, 8);
-    fixture_memory a = fixture_memory_make(&shape, RIG_CONTIGUOUS);
+    fixture_memory a = fixture_memory_make(&shape, FIXTURE_CONTIGUOUS);
     shape.blocks = BLOCKS - 1;
-    fixture_memory b = fixture_memory_make(&shape, RIG_CONTIGUOUS);
+    fixture_memory b = fixture_memory_make(&shape, FIXTURE_CONTIGUOUS);
     const kvf_layout *const different[] = {a.layout, b.layout}, *const hole[] = {a.layout, NULL};
     kvf_tier *tier = NULL;
-    const kvf_memory kind = fixture_kind(RIG_FAR);
+    const kvf_memory kind = fixture_kind(FIXTURE_FAR);
     kvf_tier_options o = {.layouts = different, .layout_count = 1, .memory = kind};
     assert_int_equal(kvf_tier_create(NULL, &o, &tier, &error), KVF_ERR_INVALID);
     assert_int_equal(kvf_tier_create(engine, NULL, &tier, &error), KVF_ERR_INVALID);
@@ -1143,7 +1147,7 @@ static void tiers_refuse(void **state) {
     assert_int_equal(error.index, 1);
     o = (kvf_tier_options){.layouts = hole, .layout_count = 1, .memory = KVF_MEMORY_DEVICE};
     assert_int_equal(kvf_tier_create(engine, &o, &tier, &error),
-                     fixture_has(RIG_DEVICE) ? KVF_ERR_INVALID : KVF_ERR_UNSUPPORTED);
+                     fixture_has(FIXTURE_DEVICE) ? KVF_ERR_INVALID : KVF_ERR_UNSUPPORTED);
     assert_null(tier);
     o.memory = KVF_MEMORY_PINNED;
     assert_int_equal(kvf_tier_create(engine, &o, &tier, &error), KVF_OK);
@@ -1182,39 +1186,39 @@ static void busy_blocks_are_named(void **state) {
 
 int main(void) {
     if (!fixture_available())
-        return RIG_SKIPPED;
+        return FIXTURE_SKIPPED;
     fixture_watchdog(300);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(moves_and_reports),
+        cmocka_unit_test(moves_and_returns_statistics),
         cmocka_unit_test(polls_until_done),
-        cmocka_unit_test(done_is_done),
+        cmocka_unit_test(ended_transfers_occupy_nothing),
         cmocka_unit_test(empty_transfers_succeed),
         cmocka_unit_test(an_empty_transfer_can_be_cancelled),
-        cmocka_unit_test(copies_like_byte_by_byte),
+        cmocka_unit_test(equals_copying_byte_by_byte),
         cmocka_unit_test(copies_big_blocks),
         cmocka_unit_test(copies_a_single_block_of_any_stride),
         cmocka_unit_test(layouts_of_one_tier_share_slots),
         cmocka_unit_test(waiting_times_out),
-        cmocka_unit_test(layers_land_one_by_one),
+        cmocka_unit_test(layers_land_one_after_the_other),
         cmocka_unit_test(layers_count_from_the_first_of_the_layout),
         cmocka_unit_test(several_threads_wait_for_layers),
         cmocka_unit_test(priorities_are_an_order),
-        cmocka_unit_test(waiting_lends_priority),
-        cmocka_unit_test(only_ordered_waiters_lift_the_cap),
+        cmocka_unit_test(waiting_transfers_pass_on_their_priority),
+        cmocka_unit_test(only_ordered_waiters_bypass_the_cap),
         cmocka_unit_test(the_cap_holds),
-        cmocka_unit_test(an_imitated_link_takes_its_time),
+        cmocka_unit_test(an_imitated_link_limits_the_speed),
         cmocka_unit_test(statistics_add_up),
         cmocka_unit_test(cancelled_before_it_begins),
         cmocka_unit_test(cancelled_while_it_runs),
         cmocka_unit_test(cancelled_while_threads_run_it),
         cmocka_unit_test(cancelled_afterwards),
-        cmocka_unit_test(callbacks_come_once_and_on_the_caller),
-        cmocka_unit_test(callbacks_tell_of_cancelling),
+        cmocka_unit_test(callbacks_run_once_in_the_callers_thread),
+        cmocka_unit_test(callbacks_report_cancelling),
         cmocka_unit_test(callbacks_may_submit_and_release),
-        cmocka_unit_test(callbacks_come_once_with_many_callers),
+        cmocka_unit_test(callbacks_run_once_with_many_callers),
         cmocka_unit_test(a_full_engine_changes_nothing),
         cmocka_unit_test(submit_refuses),
-        cmocka_unit_test(the_rest_refuses_null),
+        cmocka_unit_test(other_calls_refuse_null),
         cmocka_unit_test(engines_refuse),
         cmocka_unit_test(tiers_refuse),
         cmocka_unit_test(busy_blocks_are_named),

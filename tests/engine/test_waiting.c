@@ -1,4 +1,4 @@
-/* When a wait looks and when it sleeps. */
+/* When a wait polls and when it sleeps. */
 #include "support/support.h"
 
 #include "engine/wait.h"
@@ -9,16 +9,16 @@
 
 static const uint64_t start = 1000 * 1000 * US, rest = 50 * US, late = 5 * US;
 
-/* A first look, and the margins on both sides. */
+/* A first poll, and the margins before and after the expected end. */
 #define MOST_AWAKE (92 * US)
 
-/* What becomes of a wait whose naps all end `late`. */
+/* The outcome of a wait. */
 typedef struct outcome {
-    uint64_t late;  /* how long past the end it was seen */
-    uint64_t awake; /* spent looking */
+    uint64_t late;  /* from the end until it was noticed */
+    uint64_t awake; /* time spent polling */
 } outcome;
 
-/* A transfer that takes `took`, of which `length` was expected; a look takes a microsecond. */
+/* Waits for a transfer that takes `took`, with `length` expected; a poll takes a microsecond. */
 static outcome wait_through(uint64_t took, uint64_t length) {
     const kvf__expectation expected = {length > 0 ? start + length : 0, length};
     outcome o = {0};
@@ -33,8 +33,8 @@ static outcome wait_through(uint64_t took, uint64_t length) {
     return o;
 }
 
-/* Within an eighth of what was expected, the end is seen at once. */
-static void test_ends_are_seen(void **state) {
+/* An end within an eighth of the expected length is noticed at once. */
+static void test_ends_are_noticed(void **state) {
     (void)state;
     for (uint64_t length = 5 * US; length <= 50000 * US; length += 1 + length / 7)
         for (uint64_t part = 89; part <= 111; part += 2) {
@@ -44,8 +44,8 @@ static void test_ends_are_seen(void **state) {
         }
 }
 
-/* Where the expectation was wrong, or there was none, naps go on as before, and looking is bounded
- * by what was expected. */
+/* With a wrong expectation, or none, the wait sleeps in naps as usual, and the time spent polling
+ * is bounded by the expected length. */
 static void test_wrong_expectations(void **state) {
     (void)state;
     static const uint64_t factors[] = {2, 3, 10, 100};
@@ -61,7 +61,7 @@ static void test_wrong_expectations(void **state) {
     assert_true(unknown.late <= rest + late && unknown.awake <= 21 * US);
 }
 
-/* What is overdue at the first look, or expected at the beginning of time, is no reason to spin. */
+/* A transfer that is overdue at the first poll, or expected at time 0, must not cause spinning. */
 static void test_long_overdue(void **state) {
     (void)state;
     const kvf__expectation expected = {1, 1};
@@ -76,7 +76,7 @@ static void test_timers(void **state) {
     assert_int_equal(prctl(PR_GET_TIMERSLACK), 1000);
     kvf__timer_slack_restore(slack);
     assert_int_equal(prctl(PR_GET_TIMERSLACK), 70000);
-    assert_int_equal(prctl(PR_SET_TIMERSLACK, 500UL), 0); /* better than that stays */
+    assert_int_equal(prctl(PR_SET_TIMERSLACK, 500UL), 0); /* a smaller slack is kept */
     slack = kvf__timer_slack_lower();
     assert_int_equal(prctl(PR_GET_TIMERSLACK), 500);
     kvf__timer_slack_restore(slack);
@@ -85,7 +85,7 @@ static void test_timers(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ends_are_seen),
+        cmocka_unit_test(test_ends_are_noticed),
         cmocka_unit_test(test_wrong_expectations),
         cmocka_unit_test(test_long_overdue),
         cmocka_unit_test(test_timers),

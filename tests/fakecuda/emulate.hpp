@@ -1,6 +1,6 @@
 // Runs a kernel's own source on the CPU: included instead of nvcc's headers when a .cu file is
 // compiled as C++17. A kernel becomes an ordinary function; its registration below makes the fake
-// runtime call it for every thread of every block, one after the other.
+// runtime call it for every thread of every block, one at a time.
 //
 //     #ifdef __CUDACC__
 //     #define KVF_KERNEL(kernel) static_assert(true, "")
@@ -11,11 +11,11 @@
 //     extern "C" __global__ void gather(const pair *pairs, unsigned count) { ... }
 //     KVF_KERNEL(gather);
 //
-// Device addresses need no translation: the runtime makes them touchable while a kernel runs, and
-// what is not live device memory kills the program even then; sanitizers see each access. Threads
-// do not run side by side, so there is no __syncthreads, no __syncwarp, no shuffle and no
-// __shared__ here, and kernels that need them do not compile. With a seed in the runtime's
-// configuration, blocks and threads run in another order, to find kernels that rely on one.
+// Device addresses need no translation: they are accessible while a kernel runs. Touching an
+// address outside live device memory kills the program even then, and sanitizers see each access.
+// Threads do not run concurrently, so __syncthreads, __syncwarp, shuffles and __shared__ do not
+// exist, and kernels that need them do not compile. A `shuffle` seed in fakecuda_config reorders
+// blocks and threads, to find kernels that rely on an order.
 #ifndef KVF_TEST_EMULATE_HPP
 #define KVF_TEST_EMULATE_HPP
 
@@ -30,7 +30,7 @@
 
 #include "fakecuda.h"
 
-// The toolkit's own definitions of these mean nothing to this compiler.
+// This compiler does not understand the toolkit's definitions of these.
 #undef __global__
 #undef __device__
 #undef __host__
@@ -53,7 +53,7 @@ namespace fakecuda {
 inline thread_local uint3 thread_index, block_index;
 inline thread_local dim3 block_shape, grid_shape;
 
-// The nth of `count` in an order of the seed: begun somewhere, forwards or backwards.
+// The nth of `count` in the order of the seed: from an arbitrary start, forwards or backwards.
 inline uint64_t shuffled(uint64_t seed, uint64_t n, uint64_t count) {
     if (seed == 0)
         return n;
@@ -123,7 +123,7 @@ template <auto kernel, class... Arguments> struct registration<kernel, void (*)(
 
 static const int warpSize = 32;
 
-// Loads and stores with hints for caches are loads and stores.
+// Cache hints are ignored.
 template <class T> inline T __ldg(const T *from) {
     return *from;
 }
@@ -155,7 +155,7 @@ template <class T> inline void __stwt(T *to, T value) {
     *to = value;
 }
 
-// What other threads of the GPU would see; here they run before or after.
+// Fences do nothing: threads run one at a time.
 inline void __threadfence() {
 }
 inline void __threadfence_block() {

@@ -1,4 +1,4 @@
-/* The driver's functions that are not linked but asked for, by version. */
+/* Driver functions that programs look up by name and version. */
 #include "fake_internal.h"
 
 #include <stdlib.h>
@@ -29,7 +29,7 @@ static bool is_hidden(const char *symbol) {
     return false;
 }
 
-/* The newest of that name that neither the driver nor the asker is too old for. */
+/* The newest of that name that both the driver and the requested version have. */
 static const fake_entry *look(const fake_entry *list, size_t count, const char *symbol, int version,
                               bool *known) {
     for (size_t i = 0; i < count; i++) {
@@ -73,7 +73,7 @@ FAKE_EXPORT cudaError_t cudaGetDriverEntryPointByVersion(
     return fake_leave(error != cudaSuccess ? error : entry_point(symbol, out, version, status));
 }
 
-/* Of the version this runtime was made for. */
+/* Looks up the version this runtime was built for. */
 FAKE_EXPORT cudaError_t cudaGetDriverEntryPoint(const char *symbol, void **out,
                                                 unsigned long long flags,
                                                 enum cudaDriverEntryPointQueryResult *status) {

@@ -1,4 +1,4 @@
-/* Names of errors, and the last one of a thread. */
+/* Names of errors, and a thread's last error. */
 #include "fake_internal.h"
 
 #define ERRORS(X)                                                                                  \
@@ -90,13 +90,13 @@ FAKE_EXPORT const char *cudaGetErrorName(cudaError_t error) {
     return name(error);
 }
 
-/* The texts are NVIDIA's own; tests can do with the names. */
+/* The name stands in for NVIDIA's text. */
 FAKE_EXPORT const char *cudaGetErrorString(cudaError_t error) {
     count(__func__);
     return name(error);
 }
 
-/* A dead context stays the last error, however often it is read. */
+/* A dead context's error stays the last error, however often it is read. */
 static cudaError_t last(const char *function, bool forget) {
     fake_lock();
     fake_count_call(function, false);

@@ -1,5 +1,5 @@
-/* What the files of the fake share. One lock guards everything; functions declared here are called
- * with it held unless they say otherwise. While it is held, ThreadSanitizer looks away (hide.h). */
+/* Declarations that the fake's files share. One lock guards everything; functions are called with
+ * it held unless they say otherwise. ThreadSanitizer sees nothing while it is held (hide.h). */
 #ifndef KVF_TEST_FAKE_INTERNAL_H
 #define KVF_TEST_FAKE_INTERNAL_H
 
@@ -10,22 +10,22 @@
 #include "hide.h"
 #include "control/script.h"
 
-/* Exported whatever the visibility the file is compiled with. */
+/* Exported, whatever visibility the file is compiled with. */
 #define FAKE_EXPORT __attribute__((visibility("default")))
 
-/* ---- state.c: the lock, threads, entering and leaving a call ---- */
+/* ---- state.c: the lock, threads, start and end of a call ---- */
 
 void fake_lock(void);
 void fake_unlock(void);
 
-/* Takes the lock for what is no call of CUDA's but may be named in a violation. */
+/* Takes the lock for a function that is not CUDA's but can be named in a violation. */
 void fake_begin(const char *function);
 
-/* Blocks a caller of the API, with the lock released meanwhile; out of patience, it says what for
- * and ends the program. */
+/* Blocks a caller of the API, with the lock released. After fakecuda_config's patience it prints
+ * `what` it waits for and ends the program. */
 void fake_wait(pthread_cond_t *condition, const char *what);
 
-/* Blocks a worker, for as long as it takes. */
+/* Blocks a worker, without limit. */
 void fake_idle(pthread_cond_t *condition);
 
 const fakecuda_config *fake_config(void);
@@ -33,48 +33,48 @@ int fake_driver_version(void);
 int fake_devices(void);
 
 typedef struct fake_thread {
-    uint64_t generation; /* of the fake this belongs to: a reset begins another */
+    uint64_t generation; /* counts resets; an older one marks the state as stale */
     uint64_t number;
     int device;
     cudaError_t last;
     enum cudaStreamCaptureMode mode;
     bool in_host_function;
-    bool refused; /* the call under way must not even give back */
+    bool refused; /* the current call must not even free */
 } fake_thread;
 
 fake_thread *fake_self(void);
 
 enum {
-    FAKE_UNSAFE = 1,     /* prohibited beside certain captures */
-    FAKE_NO_CONTEXT = 2, /* makes no context, and works on a device whose context is dead */
+    FAKE_UNSAFE = 1,     /* prohibited during certain captures */
+    FAKE_NO_CONTEXT = 2, /* creates no context, and works when the context is dead */
     FAKE_NO_DEVICE = 4   /* works without any device */
 };
 
-/* Begins a call of the API: takes the lock, counts, and returns the error the call is to fail with.
- * `function` is a string that stays, and the same for each call of one function. */
+/* Starts a call of the API: takes the lock, counts the call and returns the error it must fail
+ * with. `function` is a string literal, the same one for each call of a function. */
 cudaError_t fake_enter(const char *function, unsigned traits);
 
-/* Ends it: keeps the error as the thread's last one and releases the lock. */
+/* Ends the call: stores the error as the thread's last one and releases the lock. */
 cudaError_t fake_leave(cudaError_t error);
 
 /* The same for the driver's functions, which have no last error. */
 cudaError_t fake_leave_driver(cudaError_t error);
 
-/* The same for a query: that something is not ready is no error. */
+/* The same for a query, for which cudaErrorNotReady is not an error. */
 cudaError_t fake_leave_query(cudaError_t error);
 
-/* Whether a call that gives back goes on in spite of the error that fake_enter returned. */
+/* Whether a call that frees still does so, despite the error that fake_enter returned. */
 bool fake_gives_back(void);
 
 cudaError_t fake_first(cudaError_t first, cudaError_t second);
 
-/* The name of the call under way. */
+/* The name of the current call. */
 const char *fake_function(void);
 uint64_t fake_call_number(void);
 
-/* ---- faults.c: counts, scripted failures, above script.h ---- */
+/* ---- faults.c: counts and scripted failures, on top of script.h ---- */
 
-/* Counts it as one that can fail, and keeps its name for fakecuda_call. */
+/* Counts a call that can fail, and keeps its name for fakecuda_call. */
 void fake_log_call(const char *function);
 cudaError_t fake_call_fault(const char *function);
 bool fake_calls_have_failed(void);
@@ -90,83 +90,84 @@ bool fake_device_valid(int device);
 
 void fake_context_make(int device);
 
-/* The error of a dead context, or success. Waits first until nothing runs there, since the caller
+/* The error of a dead context, or success. First waits until nothing runs there, since the caller
  * may then reuse memory. */
 cudaError_t fake_context_error(int device);
 bool fake_context_dead(int device);
 void fake_context_kill(int device, cudaError_t error);
 
-/* Around what touches memory on behalf of a device, and behind everything that was executed. */
+/* busy and idle enclose what touches memory for a device; executed follows every operation. */
 void fake_context_busy(int device);
 void fake_context_idle(int device);
 void fake_context_executed(int device);
 void fake_devices_reset(void);
 
-/* ---- arena.c: addresses that are handed out once, and what lies behind them ---- */
+/* ---- arena.c: addresses that are handed out once, and the memory they map ---- */
 
 #define FAKE_PAGE ((size_t)4096)
 #define FAKE_ALIASES                                                                               \
     FAKECUDA_DEVICES /* the arena of device addresses of registered host memory                    \
                       */
 
-/* A fresh range of whole pages, or NULL. Behind it are a device's bytes, or nothing yet in the
- * arena of aliases. `mapped` pages of it are backed. */
+/* A fresh range of whole pages, or NULL. A device's arena backs the first `mapped` bytes of it; in
+ * the arena of aliases nothing is backed yet. */
 char *fake_arena_take(int number, size_t bytes, size_t mapped);
 void fake_arena_drop(int number, char *address, size_t bytes);
 
-/* Lets `bytes` at an alias show the pages at `host`, as far as that can be done. */
+/* Maps the pages at `host` at an alias, as far as possible. */
 void fake_arena_alias(char *alias, char *host, size_t bytes);
 
-/* Only [address, address + size) of these whole pages may be touched. */
+/* Allows access to [address, address + size) only, of these whole pages. */
 void fake_arena_bound(int number, char *address, size_t size);
 bool fake_arena_overrun(int number, char *address, size_t size);
 
-/* The arena an address is in, or -1; where the bytes of a device's address really are. */
+/* The arena that holds an address, or -1; the raw address of a device's address. */
 int fake_arena_of(const void *address);
 char *fake_arena_raw(const void *address);
 
-/* Device addresses can be touched in between. */
+/* Device addresses are accessible from open to close. */
 void fake_window_open(void);
 void fake_window_close(void);
 void fake_arenas_reset(void);
 
-/* ---- ranges.c: which memory is whose; memory.c: allocations and registrations ---- */
+/* ---- ranges.c: live memory by address; memory.c: allocations and registrations ---- */
 
 typedef enum fake_memory { FAKE_DEVICE, FAKE_PINNED, FAKE_REGISTERED, FAKE_PAGEABLE } fake_memory;
 
 typedef struct fake_range {
     fake_memory memory;
-    char *base; /* as the program knows it */
+    char *base; /* the program's address */
     size_t size;
-    char *alias; /* its address on the device, which may be `base` */
+    char *alias; /* its address on the device, often `base` */
     int device;
     unsigned flags;
-    char *span; /* what it is a mapping of */
+    char *span; /* the reserved range that it maps a part of */
     size_t span_size;
-    uint64_t call; /* that made it */
+    uint64_t call; /* the call that made it */
 } fake_range;
 
-/* The live range that holds an address, under either of its names. */
+/* The live range that holds an address, host's or device's; or NULL. */
 fake_range *fake_range_find(const void *address);
 
-/* Remembers a copy of it; alias and span are filled in when they are the range itself. */
+/* Stores a copy; `alias` and `span` default to the range itself. */
 fake_range *fake_range_add(const fake_range *wanted);
 void fake_range_remove(fake_range *range);
 bool fake_range_overlaps(const char *base, size_t size);
 fake_range *fake_range_any(void);
-/* Whether the address is the range's other name. */
+/* Whether the address is in the range's alias. */
 bool fake_range_has_alias(const fake_range *range, const char *address);
 const char *fake_range_name(const fake_range *range);
 
 typedef struct fake_place { /* memory that an operation works on */
     fake_memory memory;
-    char *raw;  /* for the fake to touch */
-    char *seen; /* as ThreadSanitizer is to know it */
+    char *raw;  /* the address that the fake touches */
+    char *seen; /* the address that ThreadSanitizer is told */
     int device;
-    bool host_name; /* a host address, which the device cannot use */
+    bool host_name; /* a host address that the device cannot use */
 } fake_place;
 
-/* False and a violation when the bytes are not all in one allocation or registration, or partly. */
+/* Records a violation and returns false unless all bytes are in one allocation or registration, or
+ * none of them. */
 bool fake_place_find(const char *role, const void *address, size_t size, fake_place *out);
 size_t fake_memory_live(void);
 size_t fake_device_bytes(void);
@@ -175,7 +176,7 @@ void fake_memory_reset(void);
 
 /* ---- operations and streams ---- */
 
-typedef struct fake_ticket { /* a point of a stream that others can wait for */
+typedef struct fake_ticket { /* a point in a stream that others can wait for */
     unsigned references;
     bool done;
     struct timespec at;
@@ -188,14 +189,14 @@ void fake_ticket_drop(fake_ticket *ticket);
 
 typedef struct fake_side {
     fake_place place;
-    size_t pitch, slice; /* bytes from row to row, from slice to slice */
+    size_t pitch, slice; /* bytes between the starts of rows, of slices */
 } fake_side;
 
 typedef struct fake_copy { /* `depth` slices of `height` rows of `width` bytes */
     fake_side dst, src;
     size_t width, height, depth;
     char *staged; /* the source's bytes, read early and packed; or NULL */
-    int value;    /* to fill with, when there is no source */
+    int value;    /* fills the destination when there is no source */
 } fake_copy;
 
 typedef struct fake_op {
@@ -227,7 +228,7 @@ typedef struct CUstream_st {
     fake_op *head, **tail, *running;
     uint64_t submitted, completed;
     bool held, closing;
-    size_t steps;                   /* that a held stream may still take */
+    size_t steps;                   /* that a held stream may still execute */
     uint64_t legacy_seen, seen_end; /* how far ordering with the legacy stream has been queued */
     fake_capture *capture;
     size_t capture_slot;
@@ -241,7 +242,7 @@ size_t fake_copy_span(const fake_side *side, const fake_copy *copy);
 void fake_copy_stage(fake_copy *copy);
 bool fake_op_uses(const fake_op *op, const char *raw, size_t size);
 
-/* Executes it for a stream of that device; the lock is released in between. */
+/* Executes the operation for a stream of that device; releases the lock while it does. */
 void fake_op_run(fake_op *op, int device);
 
 /* streams.c */
@@ -251,7 +252,7 @@ bool fake_stream_is_legacy(const fake_stream *stream);
 bool fake_stream_joins_legacy(const fake_stream *stream);
 fake_stream *fake_streams_first(void);
 
-/* Gives the operation to the stream, or to its capture; takes it over in any case. */
+/* Appends the operation to the stream, or to its capture. Takes ownership, even on failure. */
 cudaError_t fake_submit(fake_stream *stream, fake_op *op);
 
 /* Waits until everything on the streams of a device (-1: of all) has completed. */
@@ -270,15 +271,15 @@ void fake_kernels_reset(void);
 
 /* ---- capture.c ---- */
 
-typedef struct fake_captured fake_captured; /* an event's place in a capture */
+typedef struct fake_captured fake_captured; /* an event's position in a capture */
 
-/* Refuses what is unsafe beside captures, and invalidates those. */
+/* Refuses a call that is unsafe during captures, and invalidates those. */
 cudaError_t fake_capture_unsafe(void);
 
-/* Refuses a use of a stream that its capture, or another one, does not allow. */
+/* Refuses a use of a stream that its capture, or another one, forbids. */
 cudaError_t fake_capture_use(fake_stream *stream);
 
-/* The same for waiting and asking: neither can be captured. */
+/* The same for waits and queries, which cannot be captured. */
 cudaError_t fake_capture_synchronize(fake_stream *stream);
 cudaError_t fake_capture_synchronize_device(int device);
 
@@ -301,23 +302,23 @@ typedef struct fake_request {
     bool batch, synchronous;
 } fake_request;
 
-/* Finds the memory of a copy whose shape is set, and reads its source when that is to be early.
- * Sets *wait when the call is to wait for it. */
+/* Finds the memory of a copy whose shape is set, and reads an early source. Sets *wait when the
+ * call must wait for the copy. */
 cudaError_t fake_copy_check(fake_copy *copy, const fake_request *request, bool *wait);
 
-/* Makes an operation of copies that were checked, and enqueues it; takes them over. */
+/* Enqueues checked copies as one operation; takes ownership of them. */
 cudaError_t fake_copies_submit(fake_stream *stream, fake_copy *copies, size_t count, bool wait);
 void fake_copies_free(fake_copy *copies, size_t count);
 
 typedef void (*fake_function_pointer)(void);
 
-typedef struct fake_entry { /* a function of the driver, and the version that brought it */
+typedef struct fake_entry { /* a driver function, and the version that introduced it */
     const char *symbol;
     int version;
     fake_function_pointer function;
 } fake_entry;
 
-/* The batch functions, newer ones first. */
+/* The batch functions, newest first. */
 extern const fake_entry fake_batch_entries[];
 extern const size_t fake_batch_entry_count;
 extern const fake_entry fake_pointer_entries[];

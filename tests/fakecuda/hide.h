@@ -1,6 +1,9 @@
-/* What the sanitizers are told. The fake's own lock must not order the program's accesses, or it
- * would hide the program's races: ThreadSanitizer looks away while the lock is held, and is told
- * the edges that CUDA promises instead. AddressSanitizer is told which bytes are nobody's. */
+/* Annotations for the sanitizers; empty functions in a build without them.
+ *
+ * ThreadSanitizer: the fake's own lock must not order the program's accesses, or it would hide the
+ * program's races. While the lock is held, ThreadSanitizer therefore ignores all synchronisation
+ * and accesses (fake_hide to fake_show), except the edges that CUDA promises (fake_release,
+ * fake_acquire). AddressSanitizer: bytes outside live memory are poisoned. */
 #ifndef KVF_TEST_FAKE_HIDE_H
 #define KVF_TEST_FAKE_HIDE_H
 
@@ -44,7 +47,7 @@ static inline void fake_unpoison(const void *address, size_t size) {
 #endif
 
 #ifdef FAKE_TSAN
-/* Exported by the sanitizer's runtime; there is no public header for most. */
+/* Exported by the sanitizer's runtime; most have no public header. */
 void AnnotateIgnoreSyncBegin(const char *file, int line);
 void AnnotateIgnoreSyncEnd(const char *file, int line);
 void AnnotateIgnoreReadsBegin(const char *file, int line);
@@ -68,7 +71,8 @@ static inline void fake_show(void) {
     AnnotateIgnoreSyncEnd(__FILE__, __LINE__);
 }
 
-/* What was released on an edge has happened before what follows; while hidden. */
+/* Everything before the release of an edge happens before what follows an acquire of it. Both are
+ * called between fake_hide and fake_show. */
 static inline void fake_acquire(void *edge) {
     AnnotateIgnoreSyncEnd(__FILE__, __LINE__);
     __tsan_acquire(edge);
@@ -81,8 +85,8 @@ static inline void fake_release(void *edge) {
     AnnotateIgnoreSyncBegin(__FILE__, __LINE__);
 }
 
-/* Device memory is touched through its shadow by copies, but by kernels under its own name: tell
- * the accesses under that name. */
+/* Copies touch device memory through its shadow, kernels at its device address: accesses through
+ * the shadow are reported under the device address. */
 static inline void fake_saw_read(char *address, size_t size) {
     __tsan_read_range(address, size);
 }

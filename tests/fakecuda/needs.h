@@ -1,11 +1,13 @@
-/* What a test program needs from its runtime. In main, before any test:
+/* What a test program requires of the CUDA runtime it runs on. Its main starts with one of these:
  *
- *     if (!needs_device())   the tests run on every runtime, real ones included
- *     if (!needs_fake())     they control the fake, or look into it
+ *     if (!needs_device())          // any runtime, real ones included
  *         return NEEDS_SKIPPED;
  *
- * CMake reads these lines too: what needs the fake has the label `fake`, and what needs a device
- * and no NCCL runs on the pseudo-real runtime as well. */
+ *     if (!needs_fake())            // controls or inspects the fake
+ *         return NEEDS_SKIPPED;
+ *
+ * CMake reads these lines: a program that needs the fake gets the label `fake`; one that needs a
+ * device and no NCCL is also run on the pseudo-real runtime. */
 #ifndef KVF_TEST_NEEDS_H
 #define KVF_TEST_NEEDS_H
 
@@ -14,32 +16,32 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* What ctest takes for "skipped". */
+/* The exit code that ctest reports as "skipped". */
 enum { NEEDS_SKIPPED = 77 };
 
-/* With KVF_TEST_RUNTIME in the environment the program is not meant to find the fake. */
+/* With KVF_TEST_RUNTIME in the environment, finding the fake is an error. */
 static inline void needs_no_mistake(void) {
     if (!FAKECUDA || !getenv("KVF_TEST_RUNTIME"))
         return;
-    (void)fprintf(stderr, "this is the fake CUDA runtime, where another one was meant\n");
+    (void)fprintf(stderr, "KVF_TEST_RUNTIME is set, but this is the fake CUDA runtime\n");
     exit(1);
 }
 
-/* Prints what is missing. */
-static inline bool needs(bool there, const char *what) {
+/* Returns `met`; when false, prints what is missing. */
+static inline bool needs(bool met, const char *what) {
     needs_no_mistake();
-    if (!there)
+    if (!met)
         (void)fprintf(stderr, "skipped: this needs %s\n", what);
-    return there;
+    return met;
 }
 
 static inline bool needs_device(void) {
     int devices = 0;
     const cudaError_t code = cudaGetDeviceCount(&devices);
-    const bool there = code == cudaSuccess && devices > 0;
-    if (!there)
+    const bool found = code == cudaSuccess && devices > 0;
+    if (!found)
         (void)fprintf(stderr, "%s: ", cudaGetErrorString(code));
-    return needs(there, "a GPU");
+    return needs(found, "a GPU");
 }
 
 static inline bool needs_fake(void) {

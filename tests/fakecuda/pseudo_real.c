@@ -1,5 +1,5 @@
-/* Programs on the pseudo-real runtime cannot call fakecuda_reset: misuse and leaks make them exit
- * with 99 here. */
+/* Programs on the pseudo-real runtime cannot call fakecuda_reset, so it runs when they end; misuse
+ * and leaks turn their exit code into 99. */
 #include "fakecuda.h"
 
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* The lock, what each thread has to itself, and the beginning and end of every call. */
+/* The lock, state of each thread, and the start and end of every call. */
 #include "fake_internal.h"
 
 #include <stdio.h>
@@ -26,7 +26,7 @@ void fake_wait(pthread_cond_t *condition, const char *what) {
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += config.patience_s ? config.patience_s : 60;
     if (pthread_cond_timedwait(condition, &mutex, &until) != 0) {
-        fprintf(stderr, "fakecuda: %s waits too long for %s\n", function, what);
+        fprintf(stderr, "fakecuda: %s waited too long for %s\n", function, what);
         abort();
     }
     current = function;
@@ -71,7 +71,7 @@ void fake_begin(const char *function) {
     current = function;
 }
 
-/* No driver, one too old for this runtime, or no device. */
+/* No driver, a driver too old for this runtime, or no device. */
 static cudaError_t machine_error(void) {
     if (config.no_device != cudaSuccess)
         return config.no_device;
@@ -80,7 +80,7 @@ static cudaError_t machine_error(void) {
     return cudaSuccess;
 }
 
-/* The call is made in a place where it must not be made at all. */
+/* The error of a call that is not allowed here at all. */
 static cudaError_t refusal(const char *function, unsigned traits) {
     if (self.in_host_function) {
         fake_violation("%s inside a host function", function);

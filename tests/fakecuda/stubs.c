@@ -1,6 +1,6 @@
-/* What the host code that nvcc makes of a .cu file calls: it announces kernels by name and host
- * function, and launches <<<>>> through handles. Announced kernels have no body until a test brings
- * one under the same name. The declarations are the toolkit's own, private ones. */
+/* Entry points for the host code that nvcc generates from a .cu file, which announces kernels by
+ * name and host function and launches <<<>>> through handles. An announced kernel has no body until
+ * a test registers one of the same name. The declarations are the toolkit's private ones. */
 #include "streams/kernels.h"
 
 static _Thread_local struct {

@@ -143,7 +143,7 @@ static void test_regions_keep_their_tiles(void **state) {
  */
 static void test_shapes_of_tiles(void **state) {
     (void)state;
-    for (int form = 0; form < RIG_FORMS; form++) {
+    for (int form = 0; form < FIXTURE_FORMS; form++) {
         const kvf_shape shape = {.blocks = 3,
                                  .layers = 2,
                                  .parts = 2,
@@ -515,8 +515,8 @@ static void go_round(kvf_engine *engine, fixture_form form, bool rows, bool by_l
         turned.rows = other == KVF_ORDER_NHD ? TOKENS : HEADS;
     }
     fixture_tier tiers[] = {fixture_tier_make(engine, &shape, form, true),
-                            fixture_tier_make(engine, &turned, RIG_CONTIGUOUS, true),
-                            fixture_tier_make(engine, &shape, RIG_BLOCK_SECOND, true)};
+                            fixture_tier_make(engine, &turned, FIXTURE_CONTIGUOUS, true),
+                            fixture_tier_make(engine, &shape, FIXTURE_BLOCK_SECOND, true)};
     for_all_pieces(&tiers[0], true);
     carry(&tiers[0], &tiers[1], by_layer);
     for_all_pieces(&tiers[1], false);
@@ -531,7 +531,7 @@ static void test_there_and_back_again(void **state) {
     const kvf_host_options engines[] = {{.no_threads = true}, {.threads = 2}};
     for (size_t e = 0; e < COUNT(engines); e++) {
         kvf_engine *engine = fixture_engine(&engines[e]);
-        for (int form = 0; form < RIG_FORMS; form++)
+        for (int form = 0; form < FIXTURE_FORMS; form++)
             for (unsigned how = 0; how < 8; how++)
                 go_round(engine, (fixture_form)form, how & 1, how & 2,
                          how & 4 ? KVF_ORDER_NHD : KVF_ORDER_HND);
@@ -544,8 +544,8 @@ static void test_corrupt_tiles_are_found(void **state) {
     (void)state;
     kvf_engine *engine = fixture_engine(NULL);
     const kvf_shape nhd = shape_in(KVF_ORDER_NHD), hnd = shape_in(KVF_ORDER_HND);
-    fixture_tier a = fixture_tier_make(engine, &nhd, RIG_PAGE_FIRST, true);
-    fixture_tier b = fixture_tier_make(engine, &hnd, RIG_PER_PART, true);
+    fixture_tier a = fixture_tier_make(engine, &nhd, FIXTURE_PAGE_FIRST, true);
+    fixture_tier b = fixture_tier_make(engine, &hnd, FIXTURE_PER_PART, true);
     for_all_pieces(&a, true);
     carry(&a, &b, false);
     piece_of(&b, 2, 3, 7, 4)[5] ^= 1;

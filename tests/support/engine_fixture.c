@@ -16,12 +16,12 @@ void fixture_needs(fixture_ability ability) {
 }
 
 bool fixture_offers(const kvf_host_options *options) {
-    return fixture_has(RIG_IMITATION) ||
+    return fixture_has(FIXTURE_IMITATION) ||
            (options->imitate_gbps == 0 && options->imitate_latency_us == 0);
 }
 
 bool fixture_moves(fixture_side src, fixture_side dst) {
-    return !fixture_has(RIG_DEVICE) || src == RIG_NEAR || dst == RIG_NEAR;
+    return !fixture_has(FIXTURE_DEVICE) || src == FIXTURE_NEAR || dst == FIXTURE_NEAR;
 }
 
 /* Memory and layouts */
@@ -70,30 +70,30 @@ static kvf_layout *make_contiguous(const kvf_shape *shape, fixture_form form,
     kvf_error error = {0};
     const size_t size = shape->blocks * block_bytes(shape);
     const kvf_buffer buffer = {allocate(m, place, size), size};
-    if (form == RIG_WHOLE_BLOCKS || form == RIG_BY_LAYER)
-        return recommend(shape, form == RIG_WHOLE_BLOCKS ? KVF_USE_WHOLE_BLOCKS : KVF_USE_BY_LAYER,
-                         buffer);
+    if (form == FIXTURE_WHOLE_BLOCKS || form == FIXTURE_BY_LAYER)
+        return recommend(
+            shape, form == FIXTURE_WHOLE_BLOCKS ? KVF_USE_WHOLE_BLOCKS : KVF_USE_BY_LAYER, buffer);
     kvf_status status =
-        form == RIG_CONTIGUOUS   ? kvf_layout_contiguous(shape, buffer, &layout, &error)
-        : form == RIG_PAGE_FIRST ? kvf_layout_page_first(shape, buffer, &layout, &error)
-                                 : kvf_layout_token_first(shape, buffer, &layout, &error);
+        form == FIXTURE_CONTIGUOUS   ? kvf_layout_contiguous(shape, buffer, &layout, &error)
+        : form == FIXTURE_PAGE_FIRST ? kvf_layout_page_first(shape, buffer, &layout, &error)
+                                     : kvf_layout_token_first(shape, buffer, &layout, &error);
     test_expect(KVF_OK, status, &error);
     return layout;
 }
 
-/* One latent part is MLA. */
+/* A single latent part is MLA. */
 static kvf_status make_per_part(const kvf_shape *shape, const kvf_buffer *buffers, kvf_layout **out,
                                 kvf_error *error) {
     return parts_of(shape) == 1 ? kvf_layout_mla(shape, buffers, out, error)
                                 : kvf_layout_per_part(shape, buffers, out, error);
 }
 
-/* A buffer for every layer, or every part of one, each with a gap behind it. */
+/* A buffer for every layer, or every part of one, each followed by a gap. */
 static kvf_layout *make_apart(const kvf_shape *shape, fixture_form form, const fixture_place *place,
                               fixture_memory *m) {
     enum { GAP = 40 };
     size_t gap = GAP * (place->unit ? place->unit : 1);
-    size_t parts = parts_of(shape), each = form == RIG_PER_PART ? 1 : parts;
+    size_t parts = parts_of(shape), each = form == FIXTURE_PER_PART ? 1 : parts;
     size_t count = shape->layers * (parts / each), at = 0;
     kvf_buffer *buffers = calloc(count, sizeof *buffers);
     assert_non_null(buffers);
@@ -106,10 +106,10 @@ static kvf_layout *make_apart(const kvf_shape *shape, fixture_form form, const f
     kvf_layout *layout = NULL;
     kvf_error error = {0};
     kvf_status status =
-        form == RIG_PER_PART
+        form == FIXTURE_PER_PART
             ? make_per_part(shape, buffers, &layout, &error)
             : kvf_layout_per_layer(shape, buffers,
-                                   form == RIG_BLOCK_FIRST ? KVF_BLOCK_FIRST : KVF_BLOCK_SECOND,
+                                   form == FIXTURE_BLOCK_FIRST ? KVF_BLOCK_FIRST : KVF_BLOCK_SECOND,
                                    &layout, &error);
     test_expect(KVF_OK, status, &error);
     free(buffers);
@@ -155,12 +155,12 @@ fixture_memory fixture_memory_make_at(const kvf_shape *shape, fixture_form form,
                                       const fixture_place *place) {
     fixture_memory m = {0};
     switch (form) {
-    case RIG_BLOCK_FIRST:
-    case RIG_BLOCK_SECOND:
-    case RIG_PER_PART:
+    case FIXTURE_BLOCK_FIRST:
+    case FIXTURE_BLOCK_SECOND:
+    case FIXTURE_PER_PART:
         m.layout = make_apart(shape, form, place, &m);
         break;
-    case RIG_PADDED:
+    case FIXTURE_PADDED:
         m.layout = make_padded(shape, place, &m);
         break;
     default:
@@ -187,7 +187,7 @@ fixture_tier fixture_tier_make_on(kvf_engine *engine, fixture_side side, const k
     const kvf_tier_options options = {.layouts = layouts,
                                       .layout_count = 1,
                                       .memory = fixture_kind(side),
-                                      .integrity = integrity && fixture_has(RIG_INTEGRITY)};
+                                      .integrity = integrity && fixture_has(FIXTURE_INTEGRITY)};
     kvf_error error = {0};
     test_expect(KVF_OK, kvf_tier_create(engine, &options, &t.tier, &error), &error);
     return t;
@@ -195,7 +195,7 @@ fixture_tier fixture_tier_make_on(kvf_engine *engine, fixture_side side, const k
 
 fixture_tier fixture_tier_make(kvf_engine *engine, const kvf_shape *shape, fixture_form form,
                                bool integrity) {
-    return fixture_tier_make_on(engine, RIG_FAR, shape, form, integrity);
+    return fixture_tier_make_on(engine, FIXTURE_FAR, shape, form, integrity);
 }
 
 void fixture_tier_free(fixture_tier *tier) {
@@ -206,7 +206,7 @@ void fixture_tier_free(fixture_tier *tier) {
 
 /* Content */
 
-/* The bytes of a tag, one after the other. */
+/* The stream of a tag's bytes. */
 typedef struct stream {
     uint64_t tag, word;
     size_t at;
@@ -228,13 +228,13 @@ char *fixture_byte(const kvf_layout *layout, size_t region, uint64_t id, size_t 
     return oracle_address(&kvf_layout_regions(layout, NULL)[region], id, row) + column;
 }
 
-/* Pieces that a block's part of a region is copied by: one where its rows touch. */
+/* The number of copies for a block's part of a region: one if its rows are adjacent. */
 static size_t pieces_of(const kvf_region *r) {
     return oracle_solid(r) ? 1 : oracle_rows(r);
 }
 
-/* Memory of our own for one block's part of a region, its rows touching: block 0 of what is
- * returned, whose base the caller frees. */
+/* A region of our own with room for one block's part of `r`, as its block 0, rows adjacent. The
+ * caller frees its base. */
 static kvf_region make_room(const kvf_region *r) {
     kvf_region room = *r;
     room.base = malloc(oracle_bytes(r));
@@ -243,7 +243,7 @@ static kvf_region make_room(const kvf_region *r) {
     return room;
 }
 
-/* What a block has there. */
+/* Copies a block's part of a region out. */
 static kvf_region take(const kvf_region *r, uint64_t id) {
     kvf_region taken = make_room(r);
     for (size_t i = 0, pieces = pieces_of(r); i < pieces; i++)
@@ -252,7 +252,7 @@ static kvf_region take(const kvf_region *r, uint64_t id) {
     return taken;
 }
 
-/* Puts that into a block, and frees it. */
+/* Copies it into a block, and frees it. */
 static void put(kvf_region *taken, const kvf_region *r, uint64_t id) {
     for (size_t i = 0, pieces = pieces_of(r); i < pieces; i++)
         fixture_write(oracle_address(r, id, i), oracle_address(taken, 0, i),

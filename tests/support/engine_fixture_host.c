@@ -7,7 +7,7 @@
 const char *const fixture_engine_name = "host";
 
 bool fixture_has(fixture_ability ability) {
-    return ability != RIG_DEVICE;
+    return ability != FIXTURE_DEVICE;
 }
 
 bool fixture_available(void) {

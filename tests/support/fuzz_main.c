@@ -1,7 +1,7 @@
-/* Runs a fuzz target where there is no libFuzzer: the files given as arguments first, then inputs
- * made up from random bytes and from those files. KVF_FUZZ_RUNS says how many; without it they go
- * on for two seconds. Run n is the same input every time. The input that brings a target down, or
- * does not come to an end, is left in the file fuzz-crash of the current folder. */
+/* Runs a fuzz target without libFuzzer: first the files given as arguments, then inputs generated
+ * from random bytes and from those files. KVF_FUZZ_RUNS sets how many; the default is as many as
+ * two seconds allow. Run n always has the same input. An input that crashes the target or does not
+ * terminate is saved in the file fuzz-crash in the current folder. */
 #include "support.h"
 
 #include <fcntl.h>
@@ -18,7 +18,7 @@ enum {
     MAX_RANDOM_SIZE = 512,
     MAX_MUTATIONS = 8,
     USUAL_SECONDS = 2,
-    MAX_INPUT_SECONDS = 20, /* for one input, after which it counts as a crash */
+    MAX_INPUT_SECONDS = 20, /* limit for one input; longer counts as a crash */
 };
 
 typedef struct input {
@@ -28,11 +28,11 @@ typedef struct input {
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
-/* Sanitizers end the process without a signal, but call this. */
+/* Sanitizers end the process without a signal, but call this callback. */
 /* NOLINTNEXTLINE(bugprone-reserved-identifier): theirs */
 extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
 
-/* For the crash handler, which has no argument. */
+/* Global for the crash handler, which has no argument. */
 static input current;
 
 static void save_current(void) {
@@ -66,7 +66,7 @@ static void die(const char *what) {
     exit(1);
 }
 
-/* Gives the target a copy of the exact size, so that a read past the end is found. */
+/* Passes a copy of the exact size, so that a read past the end is found. */
 static void run(const uint8_t *bytes, size_t size) {
     current = (input){.bytes = malloc(size > 0 ? size : 1), .size = size};
     if (!current.bytes)
@@ -92,7 +92,7 @@ static input read_file(const char *path) {
     return (input){bytes, size};
 }
 
-/* Ends of ranges are where mistakes are. */
+/* Often the ends of the range, where mistakes are. */
 static uint8_t random_byte(test_random *random) {
     static const uint8_t ends[] = {0, 1, 0x7f, 0x80, 0xfe, 0xff, '0', '9', '"', '\n', '-', '['};
     if (test_random_below(random, 2) == 0)
@@ -100,7 +100,7 @@ static uint8_t random_byte(test_random *random) {
     return (uint8_t)test_random_below(random, 256);
 }
 
-/* Changes bytes[0 .. size - 1] in one place; there is room for `capacity`. Returns the new size. */
+/* Changes bytes[0 .. size - 1], with room for `capacity`, in one place. Returns the new size. */
 static size_t mutate(test_random *random, uint8_t *bytes, size_t size, size_t capacity) {
     if (size == 0) {
         bytes[0] = random_byte(random);
@@ -116,10 +116,10 @@ static size_t mutate(test_random *random, uint8_t *bytes, size_t size, size_t ca
     case 1: /* one byte */
         bytes[at] = random_byte(random);
         return size;
-    case 2: /* a piece less */
+    case 2: /* a piece removed */
         memmove(bytes + at, bytes + at + length, size - at - length);
         return size - length;
-    case 3: /* a piece twice */
+    case 3: /* a piece doubled */
         memmove(bytes + at + grown, bytes + at, size - at);
         return size + grown;
     case 4: /* a piece copied over another */
@@ -141,7 +141,7 @@ static size_t make_input(test_random *random, const input *files, size_t file_co
             size = mutate(random, bytes, size, capacity);
         return size;
     }
-    /* Short ones as often as long ones. */
+    /* Short inputs as often as long ones. */
     size = test_random_below(random, 1 + test_random_below(random, MAX_RANDOM_SIZE));
     for (size_t i = 0; i < size; i++)
         bytes[i] = random_byte(random);
@@ -168,7 +168,7 @@ int main(int argc, char **argv) {
         size_t size = make_input(&random, files, file_count, bytes, sizeof bytes);
         run(bytes, size);
     }
-    printf("%zu files, %llu made-up inputs\n", file_count, n);
+    printf("%zu files, %llu generated inputs\n", file_count, n);
     for (size_t i = 0; i < file_count; i++)
         free(files[i].bytes);
     return 0;

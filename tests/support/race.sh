@@ -1,6 +1,6 @@
 #!/bin/sh
-# race.sh PROGRAM RIGHT... -- MISTAKE...: what ThreadSanitizer finds in a program that is told what to
-# do, over one of the fakes: every mistake, and nothing in what is right.
+# race.sh PROGRAM RIGHT... -- MISTAKE...: runs a program on one of the fakes with each argument.
+# ThreadSanitizer must report every mistake, and nothing for what is right.
 set -u
 program=$1
 shift

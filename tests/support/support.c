@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Every block begins with its size, so that a caller that misremembers it is found out. */
+/* Every block starts with its size, so that a wrong `old_size` is detected. */
 typedef union header {
     size_t size;
     max_align_t align;
@@ -28,7 +28,7 @@ static void *test_resize(void *user, void *block, size_t old_size, size_t new_si
     if (t->fail_at != 0 &&
         (t->calls == t->fail_at || (t->fail_ever_after && t->calls > t->fail_at)))
         return NULL;
-    /* Always moves, so that a pointer kept too long is a use after free. */
+    /* Always moves the block, so that using an old pointer is a use after free. */
     header *grown = malloc(sizeof *grown + new_size);
     assert_non_null(grown);
     memset(grown + 1, 0xa5, new_size);

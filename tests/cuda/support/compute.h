@@ -1,4 +1,4 @@
-/* A computation of the application's, on the device: what transfers are ordered with. */
+/* The application's computation on the device, with which transfers are ordered. */
 #ifndef KVF_TEST_COMPUTE_H
 #define KVF_TEST_COMPUTE_H
 
@@ -8,8 +8,8 @@
 extern "C" {
 #endif
 
-/* Works for some time, then writes `bytes` from `from` to `to`, or `value` where `from` is NULL;
- * device or pinned memory. On the fake it takes no time: there streams can be held. */
+/* Works for some time, then copies `bytes` from `from` to `to`, or fills `to` with `value` if
+ * `from` is NULL; device or pinned memory. Takes no time on the fake, where streams can be held. */
 typedef struct compute_work {
     unsigned char *to;
     const unsigned char *from;

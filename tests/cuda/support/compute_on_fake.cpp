@@ -1,2 +1,2 @@
-/* The computation for the processor: the .cu file itself is nvcc's. */
+/* compute.cu compiled for the CPU; nvcc compiles the .cu file itself. */
 #include "compute.cu" // NOLINT(bugprone-suspicious-include)

@@ -1,4 +1,4 @@
-/* What the CUDA tests share: an engine with a device and a pinned tier, and bytes to tell apart. */
+/* Fixture of the CUDA tests: an engine, a device and a pinned tier, blocks filled from tags. */
 #ifndef KVF_TEST_DEVICE_FIXTURE_H
 #define KVF_TEST_DEVICE_FIXTURE_H
 
@@ -9,32 +9,37 @@
 
 #include "fakecuda.h"
 
-enum { RIG_BLOCKS = 32, RIG_LAYERS = 4, RIG_BYTES = 512, RIG_BLOCK = 2 * RIG_LAYERS * RIG_BYTES };
+enum {
+    FIXTURE_BLOCKS = 32,
+    FIXTURE_LAYERS = 4,
+    FIXTURE_BYTES = 512,
+    FIXTURE_BLOCK = 2 * FIXTURE_LAYERS * FIXTURE_BYTES
+};
 
-/* The smallest ring for packing: a buffer holds a block. */
-enum { RIG_RING = 4 * RIG_BLOCK };
+/* The smallest packing_bytes: a packing buffer holds one block. */
+enum { FIXTURE_RING = 4 * FIXTURE_BLOCK };
 
 typedef struct device_fixture {
     kvf_engine *engine;
     kvf_tier *device, *pinned;
     kvf_cuda_pinned *memory;
-    char *host;               /* the pinned tier's memory, whole blocks in turn */
-    void *layers[RIG_LAYERS]; /* the device tier's, [block][part] each */
+    char *host;                   /* the pinned tier's memory, whole blocks */
+    void *layers[FIXTURE_LAYERS]; /* the device tier's, [block][part] each */
 } device_fixture;
 
 void fixture_open(device_fixture *fixture, const kvf_cuda_options *options);
 
-/* Ends a test on the fake: no misuse may have been recorded and nothing may be left. */
+/* Ends a test on the fake; fails it on violations and leaks. */
 void fixture_reset(void);
 
-/* Skips a test that steers the runtime, where that is a real one. */
+/* Skips a test that controls the fake when the runtime is a real one. */
 void fixture_needs_fake(void);
 
-/* Closes everything; no misuse may have been recorded and nothing may be left. */
+/* Closes everything; fails the test on violations and leaks. */
 void fixture_close(device_fixture *fixture);
 
-/* Fills or checks a block with bytes made from a tag; checks return whether all are there. The
- * device's are looked at where the fake keeps them, with no order: wait first. */
+/* Fills a block with bytes derived from a tag, or returns whether it holds them. Does not
+ * synchronise with streams: wait first. */
 void fixture_fill_host(device_fixture *fixture, size_t id, unsigned tag);
 void fixture_fill_device(device_fixture *fixture, size_t id, unsigned tag);
 bool fixture_host_is(const device_fixture *fixture, size_t id, unsigned tag);
@@ -45,7 +50,7 @@ kvf_transfer *fixture_submit(kvf_tier *src, kvf_tier *dst, const uint64_t *src_i
                              const uint64_t *dst_ids, size_t count,
                              const kvf_submit_options *options);
 
-/* Waits, expects that status and releases. */
+/* Waits for the transfer, expects this status, and releases it. */
 void fixture_finish(kvf_transfer *transfer, kvf_status expected);
 
 #endif

@@ -1,5 +1,5 @@
-/* The seam of the fixture on the CUDA engine, over pinned and device memory of whatever runtime
- * there is. Threads are lanes, and an imitated link is the host engine's alone. */
+/* The CUDA engine's version of the fixture, over pinned and device memory of the fake or a real
+ * runtime. Threads become lanes; only the host engine has imitated links. */
 #include "support/engine_fixture.h"
 
 #include <kvferry/cuda.h>
@@ -14,7 +14,7 @@
 const char *const fixture_engine_name = "cuda";
 
 bool fixture_has(fixture_ability ability) {
-    return ability == RIG_DEVICE;
+    return ability == FIXTURE_DEVICE;
 }
 
 bool fixture_available(void) {
@@ -41,11 +41,11 @@ kvf_engine *fixture_engine(const kvf_host_options *options) {
 }
 
 kvf_memory fixture_kind(fixture_side side) {
-    return side == RIG_NEAR ? KVF_MEMORY_DEVICE : KVF_MEMORY_PINNED;
+    return side == FIXTURE_NEAR ? KVF_MEMORY_DEVICE : KVF_MEMORY_PINNED;
 }
 
-/* Registered memory begins with how much of it there is, on a page of its own, so that its
- * addresses may be others on the device. */
+/* Registered memory starts with its size, in whole pages of its own, so that it can have different
+ * addresses on the device. */
 enum { PAGE = 4096 };
 
 static size_t whole_pages(size_t bytes) {
@@ -69,7 +69,7 @@ static void unregister_memory(char *memory) {
 }
 
 char *fixture_allocate(fixture_side side, size_t bytes) {
-    if (side == RIG_FAR)
+    if (side == FIXTURE_FAR)
         return register_memory(bytes);
     void *memory = NULL;
     assert_int_equal(cudaMalloc(&memory, bytes), cudaSuccess);
@@ -82,14 +82,14 @@ char *fixture_allocate(fixture_side side, size_t bytes) {
 }
 
 void fixture_deallocate(fixture_side side, char *memory) {
-    if (side == RIG_FAR)
+    if (side == FIXTURE_FAR)
         unregister_memory(memory);
     else
         assert_int_equal(cudaFree(memory), cudaSuccess);
 }
 
-/* Where host code may touch such memory: the host's anywhere, the device's in the fake only, which
- * takes no call that a test's faults could hit. NULL: it takes a copy. */
+/* The address at which host code may touch the memory: host memory always, device memory on the
+ * fake only, without a call that a fault could hit. NULL: needs a copy. */
 static char *touchable(const char *address, size_t bytes) {
     struct cudaPointerAttributes found = {.type = cudaMemoryTypeUnregistered};
     char *shadow = FAKECUDA ? fakecuda_shadow(address, bytes) : NULL;
@@ -100,8 +100,8 @@ static char *touchable(const char *address, size_t bytes) {
     return shadow ? shadow : (char *)(uintptr_t)address;
 }
 
-/* A copy from pageable memory may return before its bytes are there, and no stream of the engine
- * waits for the legacy one. */
+/* A copy from pageable memory may return before its bytes have arrived, and the engine's streams do
+ * not wait for the legacy stream. */
 void fixture_write(char *there, const char *from, size_t bytes) {
     char *at = touchable(there, bytes);
     if (at)
@@ -119,7 +119,7 @@ void fixture_read(char *to, const char *there, size_t bytes) {
         assert_int_equal(cudaMemcpy(to, there, bytes, cudaMemcpyDefault), cudaSuccess);
 }
 
-/* Every stream of the fake is a thread. */
+/* Fewer seeds: every stream of the fake is a thread. */
 uint64_t fixture_seeds(uint64_t usual) {
     return (test_seeds(usual) + 29) / 30;
 }

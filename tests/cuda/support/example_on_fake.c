@@ -1,6 +1,6 @@
-/* Linked into the example, so that it runs on the fake runtime and fails where CUDA was misused.
+/* Linked into the example, so that it runs on the fake runtime and fails when it misuses CUDA.
  *
- *     KVFERRY_FAKE=slow            copies and kernels take their time
+ *     KVFERRY_FAKE=slow            copies and kernels take a while
  *     KVFERRY_FAKE=FUNCTION:N      the Nth call of that function fails
  */
 #include "fakecuda.h"
@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* An example that ends with a message gives nothing back, and need not. */
+/* An example that exits with an error message need not free anything. */
 static void end(int status, void *unused) {
     (void)unused;
     const size_t found = status == 0 ? fakecuda_reset() : fakecuda_violations();

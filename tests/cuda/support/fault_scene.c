@@ -15,8 +15,8 @@
 enum {
     LAYERS = 4,
     LEGS = 4,
-    BLOCKS_OF_NOBODY = 2, /* the probe's and a bystander, behind those of the legs */
-    POLLS = 3000,         /* after which something is taken to hang */
+    EXTRA_BLOCKS = 2, /* the probe's and a bystander, after those of the legs */
+    POLLS = 3000,     /* without an end count as a hang */
     PATIENCE_US = 20 * 1000 * 1000,
     WATCHDOG_S = 100,
     SLOW_US = 40,
@@ -27,14 +27,14 @@ enum { NEVER_WRITTEN = 1000, PROBE, BYSTANDER, REUSED };
 
 /* One of the transfers. */
 typedef struct leg {
-    const kvf_tier *const *src, *const *dst; /* where the scene has them */
+    const kvf_tier *const *src, *const *dst; /* point into the scene */
     const uint64_t *from, *to;
     kvf_transfer *transfer; /* NULL: not accepted */
     kvf_bound *bound;
-    kvf_assignments *have, *want; /* assignments of a bound one */
+    kvf_assignments *have, *want; /* of a bound one */
     unsigned called;
-    kvf_status ended; /* PENDING: it was left */
-    bool intact;      /* it and what it rests on ended well */
+    kvf_status ended; /* PENDING: abandoned in flight */
+    bool intact;      /* it and all it depends on succeeded */
 } leg;
 
 typedef struct scene {
@@ -46,8 +46,8 @@ typedef struct scene {
     kvf_engine *engine;
     kvf_tier *device, *pinned, *other;
     kvf_cuda_pinned *created, *adopted;
-    char *host[2]; /* the two pinned tiers' memory, whole blocks in turn */
-    char *mapping; /* what is adopted */
+    char *host[2]; /* the two pinned tiers' memory, whole blocks */
+    char *mapping; /* adopted memory */
     void *layers[LAYERS];
     char *shadows[LAYERS]; /* where the fake keeps them: [block][part] */
     size_t blocks, block_bytes;
@@ -61,7 +61,7 @@ static void cuda_ok(cudaError_t code) {
     assert_int_equal(code, cudaSuccess);
 }
 
-/* Which run this is, for whoever has to find out why it failed */
+/* Names the current run, for the messages of a failure */
 
 static char now[200];
 
@@ -142,13 +142,13 @@ bool scene_is_fatal(cudaError_t error) {
     return false;
 }
 
-/* Whether the fault may have the engine end for good. */
+/* Whether the fault may break the engine. */
 static bool may_break(const fault *f) {
     return f->kind == FAULT_OPERATION ||
            (f->kind == FAULT_CALL && (f->for_ever || scene_is_fatal(f->error)));
 }
 
-/* What a runtime's error may be to the caller, beside "engine failed". */
+/* Whether a runtime's error may appear to the caller as this status, other than ENGINE. */
 static bool means(cudaError_t error, kvf_status status) {
     switch (error) {
     case cudaErrorMemoryAllocation:
@@ -172,7 +172,7 @@ static bool means(cudaError_t error, kvf_status status) {
     }
 }
 
-/* What a call says is explained by the fault, and says so. */
+/* A call's error must come from the fault and carry its native code. */
 static void expect_clear(const scene *s, kvf_status status, const kvf_error *e) {
     const fault *f = s->fault;
     if (status == KVF_OK)
@@ -251,7 +251,7 @@ static uint64_t *ids_from(const scene *s, uint64_t start, uint64_t seed) {
 
 static void choose_blocks(scene *s) {
     size_t pairs = s->how->pairs;
-    s->blocks = 3 * pairs + BLOCKS_OF_NOBODY;
+    s->blocks = 3 * pairs + EXTRA_BLOCKS;
     s->block_bytes = (size_t)LAYERS * 2 * s->how->bytes;
     s->first = ids_from(s, 0, 1);
     s->middle = ids_from(s, 0, 2);
@@ -259,7 +259,7 @@ static void choose_blocks(scene *s) {
     s->third = ids_from(s, 2 * pairs, 4);
 }
 
-/* Content for all that may be looked at, once there is host memory. */
+/* Fills all blocks of host memory that are checked later. */
 static void fill_hosts(const scene *s) {
     for (size_t tier = 0; tier < 2; tier++)
         for (uint64_t id = 0; id < s->blocks; id++)
@@ -291,7 +291,7 @@ static void take_memory(scene *s) {
     fill_hosts(s);
 }
 
-static kvf_assignments *assignments(const uint64_t *ids, size_t count, bool assigned) {
+static kvf_assignments *make_assignments(const uint64_t *ids, size_t count, bool assigned) {
     kvf_assignments *a = NULL;
     assert_int_equal(kvf_assignments_create(NULL, &a, NULL), KVF_OK);
     for (size_t i = 0; i < count && assigned; i++) {
@@ -315,8 +315,8 @@ static void make_legs(scene *s) {
     };
     memcpy(s->legs, legs, sizeof legs);
     for (size_t i = 0; i < 2 && s->how->bound; i++) {
-        s->legs[i].have = assignments(legs[i].from, s->how->pairs, true);
-        s->legs[i].want = assignments(legs[i].to, s->how->pairs, false);
+        s->legs[i].have = make_assignments(legs[i].from, s->how->pairs, true);
+        s->legs[i].want = make_assignments(legs[i].to, s->how->pairs, false);
     }
 }
 
@@ -333,14 +333,14 @@ static void set_up(scene *s, const scenario *how, const fault *f) {
     cuda_ok(cudaEventRecord(s->ready, s->compute));
     take_memory(s);
     make_legs(s);
-    fakecuda_set_attribute(cudaDevAttrMultiProcessorCount, 1); /* kernels are slow there */
+    fakecuda_set_attribute(cudaDevAttrMultiProcessorCount, 1); /* kernels are slow on the fake */
     if (how->slow) {
         fakecuda_delay(FAKECUDA_COPY, SLOW_US);
         fakecuda_delay(FAKECUDA_KERNEL, SLOW_US);
     }
 }
 
-/* The engine and what lies on it; under the fault, or before */
+/* The engine and its tiers, created before or under the fault */
 
 static void make_tier(scene *s, const kvf_layout *layout, kvf_memory memory, kvf_tier **out) {
     const kvf_tier_options options = {.layouts = &layout, .layout_count = 1, .memory = memory};
@@ -395,7 +395,7 @@ static void create(scene *s) {
         .lanes = 1,
         .no_thread = !s->how->thread,
         .ctas = 1,
-        .packing_bytes = RIG_RING,
+        .packing_bytes = FIXTURE_RING,
         .allocator = &s->allocator,
     };
     kvf_error e = {0};
@@ -489,7 +489,7 @@ static kvf_status wait(const leg *l, kvf_error *e) {
                     : kvf_transfer_wait(l->transfer, PATIENCE_US, e);
 }
 
-/* Polls in step with the streams, so that every run makes the same calls; or sleeps. */
+/* Polls in step with the streams, so that every run makes the same calls; or waits. */
 static kvf_status end_of(const scene *s, const leg *l, kvf_error *e) {
     if (s->how->slow || s->how->thread)
         return wait(l, e);
@@ -499,7 +499,7 @@ static kvf_status end_of(const scene *s, const leg *l, kvf_error *e) {
         if (status != KVF_PENDING)
             return status;
     }
-    print_error("it does not end\n");
+    print_error("the transfer does not end\n");
     return KVF_ERR_TIMEOUT;
 }
 
@@ -515,7 +515,7 @@ static void finish(scene *s, size_t index) {
         expect_clear(s, l->ended, &e);
     size_t landed = l->ended == KVF_OK ? s->how->pairs : 0;
     assert_int_equal(kvf_transfer_landed(l->transfer, 0), landed);
-    assert_int_equal(kvf_transfer_poll(l->transfer, NULL), l->ended); /* it ends once */
+    assert_int_equal(kvf_transfer_poll(l->transfer, NULL), l->ended); /* the result is final */
     if (!l->bound)
         return;
     assert_int_equal(kvf_bound_result(l->bound, 0, &landed), l->ended);
@@ -540,7 +540,7 @@ static void release(leg *l) {
         kvf_transfer_release(l->transfer);
 }
 
-/* Of a bound leg: all assigned, or all pending in order. */
+/* A bound leg's blocks: all assigned, or all pending in order. */
 static void expect_assignments(const scene *s, const leg *l) {
     if (!l->want)
         return;
@@ -568,7 +568,7 @@ static void expect_contents(const scene *s) {
     }
 }
 
-/* Lets all run that can; or, where copies take long, only some. */
+/* Lets all streams run; where copies are slow, only for a while. */
 static void pause_for_streams(const scene *s) {
     if (!s->how->slow)
         fakecuda_settle();
@@ -576,7 +576,7 @@ static void pause_for_streams(const scene *s) {
         fail();
 }
 
-/* All blocks are nobody's soon. */
+/* All blocks become idle soon. */
 static void expect_idle(const scene *s) {
     kvf_tier *tiers[] = {s->device, s->pinned, s->other};
     uint64_t *all = malloc(s->blocks * sizeof *all);
@@ -595,7 +595,7 @@ static void expect_idle(const scene *s) {
     free(all);
 }
 
-/* Hands the destinations to somebody else. */
+/* Overwrites the destinations, as their next owner would. */
 static void reuse(const scene *s) {
     for (size_t i = 0; s->host[0] && i < s->how->pairs; i++) {
         fill_host(s, 0, s->middle[i], REUSED);
@@ -618,7 +618,7 @@ static void expect_reused(const scene *s) {
         expect_host(s, tier, bystander(s), BYSTANDER);
 }
 
-/* The faults are over: the engine works, or says at once that it never will. */
+/* After the faults the engine works, or reports at once that it is broken. */
 static void probe(scene *s) {
     const uint64_t id = probe_id(s);
     const kvf_plan plan = {.count = 1, .src_ids = &id, .dst_ids = &id};
@@ -729,7 +729,7 @@ static void run_under_fault(scene *s, scene_counts *counts) {
     else
         expect_contents(s);
     if (!s->how->slow || s->fault->kind == FAULT_NONE)
-        fakecuda_settle(); /* all operations are to be counted */
+        fakecuda_settle(); /* so that all operations are counted */
     *counts = counts_since(s, &before, call);
 }
 
@@ -744,7 +744,7 @@ void scene_run(const scenario *how, const fault *f, scene_counts *counts) {
         expect_idle(&s);
         reuse(&s);
     }
-    bool destroyed_failing = f->nth % 2 == 0; /* destroys under faults too */
+    bool destroyed_failing = f->nth % 2 == 0; /* destroys while the fault lasts */
     if (!destroyed_failing) {
         disarm(&s);
         if (!how->leave)

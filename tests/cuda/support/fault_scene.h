@@ -1,19 +1,20 @@
 /*
- * What the fault sweeps share: scenarios that use every part of the engine, a fault that strikes in
- * the middle of one, and what must hold whatever came of it.
+ * Shared by the fault sweeps: scenarios that use every part of the engine, a fault that strikes
+ * during one, and what must hold whatever happened.
  *
  *     device first -> pinned middle -> device second -> device third -> other pinned middle
  *
- * The four transfers are submitted one behind the other, with marks, waits of a compute stream and
- * events between them. Then, whatever failed:
+ * The four transfers are submitted one after the other, with marks, waits of a compute stream and
+ * events in between. Then, whatever failed:
  *
- * - every call said something that the fault explains, with its native code, and every transfer
- * that was accepted ended, with one callback;
- * - what ended well and rests on what ended well has its content, and blocks of nobody have theirs;
- * - assignments have the blocks assigned, or pending again, in order;
- * - soon all blocks are idle, and what is then written to them stays;
- * - streams that were promised an event run empty, and the next transfer works or is refused;
- * - nothing is leaked or misused.
+ * - every call's error comes from the fault and has its native code;
+ * - every accepted transfer ends, with one callback;
+ * - transfers that succeeded, and depend only on such, have moved their content; no other block has
+ *   changed;
+ * - the blocks of bound transfers are assigned, or pending again, in order;
+ * - all blocks become idle, and what is written to them afterwards stays;
+ * - streams that wait for an event run empty, and the next transfer works or is refused;
+ * - nothing leaks, and CUDA is not misused.
  */
 #ifndef KVF_TEST_FAULT_SCENE_H
 #define KVF_TEST_FAULT_SCENE_H
@@ -21,25 +22,25 @@
 #include "device_fixture.h"
 
 typedef struct scenario {
-    const char *name; /* begins with its strategy's */
+    const char *name; /* starts with its strategy's */
     kvf_cuda_strategy strategy;
     size_t pairs, bytes; /* of a transfer; of a part of a layer of a block */
-    bool in_a_row;       /* ids are in a row: few, large boxes */
+    bool in_a_row;       /* consecutive ids: few, large boxes */
     bool by_layer;
-    bool background; /* all transfers are ... */
-    bool required;   /* ... but the last, which needs the others in their streams */
-    bool bound;      /* the first two fill assignments */
-    bool cancel;     /* the first, half-way, and the second, before it begins */
-    bool leave;      /* nobody waits: all is destroyed while it is on its way */
-    bool slow;       /* copies take their time, so that ends come late */
-    bool create;     /* the engine, the tiers and pinned memory are made under the fault too */
+    bool background; /* all transfers are in the background, */
+    bool required;   /* except the last, which needs the others enqueued */
+    bool bound;      /* the first two are bound */
+    bool cancel;     /* the first half-way, the second before it starts */
+    bool leave;      /* all is destroyed while transfers are in flight */
+    bool slow;       /* copies take a while, so that transfers end late */
+    bool create;     /* engine, tiers and pinned memory are created under the fault */
     bool thread;     /* the engine has its thread */
 } scenario;
 
 typedef enum fault_kind {
     FAULT_NONE,
     FAULT_CALL,
-    FAULT_OPERATION, /* fails when it is executed, and ends the context */
+    FAULT_OPERATION, /* fails when executed, and ends the context */
     FAULT_ALLOCATION,
 } fault_kind;
 
@@ -52,7 +53,7 @@ typedef struct fault {
     bool for_ever;
 } fault;
 
-/* What a run took while its fault could strike. */
+/* What a run did while its fault could strike. */
 typedef struct scene_counts {
     struct {
         const char *function;
@@ -66,13 +67,13 @@ typedef struct scene_counts {
 /* Runs a scenario under a fault and checks all of the above. */
 void scene_run(const scenario *how, const fault *f, scene_counts *counts);
 
-/* Whether a runtime that answers so has lost its context. */
+/* Whether this error means that the context is lost. */
 bool scene_is_fatal(cudaError_t error);
 
-/* How densely sweeps sample: `usual`, less under sanitizers, whose runs take that much longer. */
+/* How densely sweeps sample: `usual`, or less under sanitizers, which slow runs down. */
 size_t scene_density(size_t usual);
 
-/* For cmocka, behind every test: says which run a test that failed was in. */
+/* cmocka teardown: prints the run in which a test failed. */
 int scene_tell(void **state);
 
 #endif

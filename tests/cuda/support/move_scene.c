@@ -10,10 +10,10 @@ uint64_t scene_below(scene *s, uint64_t bound) {
 }
 
 static fixture_side side_of(size_t tier) {
-    return tier == SCENE_HOST ? RIG_FAR : RIG_NEAR;
+    return tier == SCENE_HOST ? FIXTURE_FAR : FIXTURE_NEAR;
 }
 
-/* Shapes and places */
+/* Shapes and positions */
 
 static size_t choose_blocks(scene *s) {
     switch (s->kind) {
@@ -26,7 +26,7 @@ static size_t choose_blocks(scene *s) {
     }
 }
 
-/* Bytes of a row: an odd number of units as often as not. */
+/* Bytes of a row: half the time an odd number of units. */
 static size_t choose_row(scene *s) {
     switch (s->kind) {
     case SCENE_MANY_REGIONS:
@@ -56,13 +56,13 @@ static void choose_shape(scene *s, size_t layout) {
 }
 
 static fixture_form choose_form(scene *s, const kvf_shape *shape) {
-    fixture_form form = (fixture_form)scene_below(s, RIG_ALL_FORMS);
-    /* Layers that differ cannot share a row, nor lie between each other's rows. */
-    bool mixes = form == RIG_TOKEN_FIRST || form == RIG_PADDED;
-    return shape->bytes_per_layer && mixes ? RIG_PER_PART : form;
+    fixture_form form = (fixture_form)scene_below(s, FIXTURE_ALL_FORMS);
+    /* Layers of different sizes cannot share a row or interleave their rows. */
+    bool mixes = form == FIXTURE_TOKEN_FIRST || form == FIXTURE_PADDED;
+    return shape->bytes_per_layer && mixes ? FIXTURE_PER_PART : form;
 }
 
-/* The memory and what it is to hold: random bytes all over. */
+/* Fills the memory and the oracle with the same random bytes. */
 static void make_memory(scene *s, size_t tier, size_t layout) {
     scene_tier *t = &s->tiers[tier];
     kvf_shape shape = s->shapes[layout];
@@ -135,13 +135,13 @@ void scene_close(scene *s) {
 
 /* Moves */
 
-/* Ids of a tier that a move may take. */
+/* Ids of a tier that a move may use. */
 typedef struct id_range {
     uint64_t first;
     size_t count;
 } id_range;
 
-/* `count` different ids: up, down, by steps, or in no order. */
+/* `count` distinct ids: ascending, descending, by steps, or in random order. */
 static void choose_ids(scene *s, id_range range, uint64_t *ids, size_t count) {
     const uint64_t how = scene_below(s, 4);
     const size_t step = how == 2 && count > 1 ? (range.count - 1) / (count - 1) : 1;
@@ -180,7 +180,7 @@ static void choose_pairs(scene *s, scene_move *m) {
             m->src_ids[i] = from.first + scene_below(s, from.count);
 }
 
-/* Cut anywhere; some pairs are in two plans. */
+/* Cuts the pairs at random into plans; some pairs are in two. */
 static void choose_plans(scene *s, scene_move *m) {
     m->plan_count = 1 + scene_below(s, SCENE_PLANS);
     for (size_t i = 0, at = 0; i < m->plan_count; i++) {
@@ -233,7 +233,7 @@ void scene_move_free(scene_move *m) {
     free(m->dst_ids);
 }
 
-/* Where the cost table has a row. */
+/* A row in the oracle. */
 static char *row_of(const scene *s, size_t tier, size_t layout, const kvf_region *r, uint64_t id,
                     size_t row) {
     const scene_tier *t = &s->tiers[tier];

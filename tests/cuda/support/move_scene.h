@@ -1,5 +1,5 @@
-/* Random tiers over random layouts, random moves between them, and a cost table of what every byte
- * of their memory is to be: moves are made byte by byte there, in the order of submitting. */
+/* Random tiers over random layouts, random moves between them, and an oracle: a copy of the tiers'
+ * memory in which moves are made byte by byte, in the order of submission. */
 #ifndef KVF_TEST_MOVE_SCENE_H
 #define KVF_TEST_MOVE_SCENE_H
 
@@ -17,12 +17,12 @@ enum {
     SCENE_HOST = SCENE_TIERS - 1,
 };
 
-/* What is unusual about a scene's blocks. */
+/* What is special about a scene's blocks. */
 typedef enum scene_kind {
     SCENE_SMALL,        /* odd sizes */
-    SCENE_MANY_REGIONS, /* more than a launch's parameters can list */
-    SCENE_MANY_BLOCKS,  /* so are the pairs */
-    SCENE_BIG_BLOCKS,   /* more than a small ring's buffer holds */
+    SCENE_MANY_REGIONS, /* more than fit in a launch's parameters */
+    SCENE_MANY_BLOCKS,  /* more pairs than fit there */
+    SCENE_BIG_BLOCKS,   /* larger than a small packing buffer */
     SCENE_KINDS,
 } scene_kind;
 
@@ -37,23 +37,23 @@ typedef struct scene {
     test_random random;
     scene_kind kind;
     kvf_engine *engine;
-    size_t unit; /* addresses, sizes and strides are multiples of it, not all of more */
+    size_t unit; /* the largest common divisor of addresses, sizes and strides */
     size_t layout_count;
     kvf_shape shapes[SCENE_LAYOUTS]; /* without blocks */
     size_t bytes[SCENE_LAYOUTS][SCENE_LAYERS];
     scene_tier tiers[SCENE_TIERS];
 } scene;
 
-/* The engine is the scene's from here on. */
+/* Takes ownership of the engine. */
 void scene_open(scene *s, uint64_t seed, scene_kind kind, kvf_engine *engine);
 
-/* Compares every byte with the cost table; NULL, or which memory differs. */
+/* Compares every byte with the oracle; returns NULL or the name of the memory that differs. */
 const char *scene_compare(const scene *s, size_t *offset);
 
-/* Tiers first. */
+/* Destroys the tiers, then the engine. */
 void scene_close(scene *s);
 
-/* Pairs of a move between two tiers, and plans that have them, some of them twice. */
+/* The pairs of a move between two tiers, and plans that contain them, some twice. */
 typedef struct scene_move {
     size_t src, dst; /* tiers */
     size_t layout;
@@ -61,23 +61,23 @@ typedef struct scene_move {
     size_t count;
     kvf_plan plans[SCENE_PLANS];
     size_t plan_count;
-    kvf_submit_options options; /* of the layers and the layout so far */
+    kvf_submit_options options; /* layers and layout only */
     uint64_t bytes;
 } scene_move;
 
 scene_move scene_move_make(scene *s);
 void scene_move_free(scene_move *m);
 
-/* Makes the move in the cost table. */
+/* Makes the move in the oracle. */
 void scene_move_apply(scene *s, const scene_move *m);
 
 kvf_cuda_direction scene_direction(const scene_move *m);
 
-/* What a move is lowered to for `loop`. */
+/* What `loop` lowers a move to. */
 typedef struct scene_copies {
-    size_t widest;   /* the most bytes that one strip has in a block */
+    size_t widest;   /* most bytes of one strip in a block */
     uint64_t rows;   /* copies in two dimensions */
-    uint64_t slices; /* ... and in three */
+    uint64_t slices; /* copies in three dimensions */
 } scene_copies;
 
 scene_copies scene_lower(const scene *s, const scene_move *m);

@@ -1,5 +1,5 @@
-/* A tool for NVTX, as a library that NVTX loads: it notes what the domain "kvferry" is told, for
- * nvtx_tool.h. */
+/* An NVTX tool, a library that NVTX loads. Records the events of the domain "kvferry"; nvtx_tool.h
+ * reads them. */
 #include "nvtx_tool.h"
 
 #include <nvtx3/nvToolsExt.h>
@@ -7,10 +7,10 @@
 #include <pthread.h>
 #include <string.h>
 
-/* Registered strings and domains are their own names here. */
+/* Handles of strings and domains are pointers to their names. */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static nvtx_tool_report info;
+static nvtx_tool_record info;
 static _Thread_local size_t depth;
 static _Thread_local const char *stack[NVTX_TOOL_DEPTH];
 
@@ -56,7 +56,7 @@ static int pop(nvtxDomainHandle_t domain) {
     return (int)depth;
 }
 
-__attribute__((visibility("default"))) void nvtx_tool_read(nvtx_tool_report *out) {
+__attribute__((visibility("default"))) void nvtx_tool_read(nvtx_tool_record *out) {
     pthread_mutex_lock(&lock);
     *out = info;
     pthread_mutex_unlock(&lock);

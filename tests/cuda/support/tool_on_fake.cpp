@@ -1,12 +1,12 @@
-// Preloaded into the tool, so that it runs on the fake runtime: the bodies of its kernels, the
-// machine that a test asks for, and an end that fails where CUDA was misused.
+// Preloaded into the tool, so that it runs on the fake runtime: brings the bodies of its kernels,
+// sets up the machine that a test asks for, and makes the tool fail when it misuses CUDA.
 //
 //     KVFERRY_FAKE=no-device    there is no GPU
-//     KVFERRY_FAKE=no-driver    nor a driver
-//     KVFERRY_FAKE=flip-device  one byte is wrong in device memory when it is checked
-//     KVFERRY_FAKE=flip-on-N    ... on GPU N of the four there are
-//     KVFERRY_FAKE=flip-source  one byte is wrong in device memory once it was filled
-//     KVFERRY_FAKE=no-hold      a hold of a stream ends at once
+//     KVFERRY_FAKE=no-driver    there is no driver
+//     KVFERRY_FAKE=flip-device  one byte of device memory is wrong when it is checked
+//     KVFERRY_FAKE=flip-on-N    the same, on GPU N of four
+//     KVFERRY_FAKE=flip-source  one byte of device memory is wrong after it was filled
+//     KVFERRY_FAKE=no-hold      the kernel that holds a stream returns at once
 //     KVFERRY_FAKE=fail-N       the Nth call of the runtime fails
 #include "gpu/kernels.cu"
 
@@ -22,7 +22,7 @@ bool asked_for(const char *what) {
     return given && std::strcmp(given, what) == 0;
 }
 
-// The N of a text that ends in one, such as fail-N; -1 when that is not asked for.
+// The N of a value like fail-N; -1 when KVFERRY_FAKE is not of that form.
 long number_asked_for(const char *what) {
     const char *given = std::getenv("KVFERRY_FAKE");
     const std::size_t length = std::strlen(what);
@@ -31,7 +31,7 @@ long number_asked_for(const char *what) {
                : -1;
 }
 
-// Where the memory is: the thread that runs a kernel has no device of its own.
+// The memory's device: the thread that runs a kernel has no current device.
 bool is_on_gpu_to_flip(const void *memory) {
     cudaPointerAttributes found = {};
     return cudaPointerGetAttributes(&found, memory) == cudaSuccess &&
@@ -72,7 +72,7 @@ void no_hold(const fakecuda_launch *launch, void **arguments) {
     (*static_cast<kernel_hold **>(arguments[0]))->timed_out = 1;
 }
 
-// A tool that ends with a message gives nothing back, and need not.
+// A tool that exits with an error message need not free anything.
 void end(int status, void *unused) {
     (void)unused;
     const std::size_t found = status == 0 ? fakecuda_reset() : fakecuda_violations();
@@ -83,7 +83,7 @@ void end(int status, void *unused) {
 }
 
 struct machine {
-    // Behind the registrations of kernels.cu, which stand above.
+    // Runs after the registrations of kernels.cu above, and replaces some.
     machine() noexcept {
         const std::size_t blocks[] = {sizeof(kernel_blocks)};
         const std::size_t hold[] = {sizeof(kernel_hold *), sizeof(uint64_t)};

@@ -40,7 +40,7 @@ void check_violation(const char *part) {
     const char *text = fakecuda_violation(0);
     assert_non_null(text);
     if (!strstr(text, part))
-        fail_msg("'%s' is not in: %s", part, text);
+        fail_msg("'%s' is not in '%s'", part, text);
     assert_int_equal(fakecuda_violations(), 1);
     fakecuda_forgive();
 }

@@ -1,13 +1,13 @@
-/* What the fake CUDA runtime shares with the real one: these tests run on
- * either, and are skipped on a real one without a device. What only the fake
- * can do is tested beside it, in fakecuda/. */
+/* Behaviour that the fake CUDA runtime shares with a real one. These tests run on both and are
+ * skipped on a real one without a device. The cuda_fake_* programs test what only the
+ * fake can do. */
 #include <stdio.h>
 #include <string.h>
 
 #include "check.h"
 #include "needs.h"
 
-static void copies_there_and_back(void **state) {
+static void copies_both_ways(void **state) {
     (void)state;
     check_buffers t;
     check_buffers_make(&t);
@@ -184,7 +184,7 @@ static void upper(void *user) {
     *(char *)user = 'X';
 }
 
-static void calls_host_functions_in_order(void **state) {
+static void host_functions_run_in_order(void **state) {
     (void)state;
     check_buffers t;
     check_buffers_make(&t);
@@ -203,7 +203,7 @@ static void host_code_cannot_touch_device_memory(void **state) {
     ok(cudaMalloc((void **)&device, 4096));
     ok(cudaHostAlloc((void **)&host, 4096, 0));
     assert_true(check_deadly(device));
-    if (FAKECUDA) /* a driver may keep pinned memory from a child process */
+    if (FAKECUDA) /* a driver may hide pinned memory from a child process */
         assert_false(check_deadly(host));
     ok(cudaFreeHost(host));
     ok(cudaFree(device));
@@ -211,7 +211,7 @@ static void host_code_cannot_touch_device_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        CHECK(copies_there_and_back),
+        CHECK(copies_both_ways),
         CHECK(copies_rows),
         CHECK(copies_boxes),
         CHECK(events_order_streams),
@@ -220,7 +220,7 @@ int main(void) {
         CHECK(knows_its_memory),
         CHECK(describes_the_device),
         CHECK(streams_have_priorities),
-        CHECK(calls_host_functions_in_order),
+        CHECK(host_functions_run_in_order),
         CHECK(host_code_cannot_touch_device_memory),
     };
     if (!needs_device())

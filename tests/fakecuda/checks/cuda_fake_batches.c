@@ -1,4 +1,4 @@
-/* Batches of copies: both signatures of the driver's, the runtime's, and all that they refuse. */
+/* Batches of copies: the runtime's function, the driver's two signatures, and what they refuse. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +11,7 @@
 #define COPIES 32u
 #define BLOCK  2048u
 
-/* A batch as the tests change it before they hand it over. */
+/* The arguments of a batch, which tests change before submitting. */
 typedef struct request {
     void *dsts[COPIES];
     const void *srcs[COPIES];
@@ -32,7 +32,7 @@ static request make(char *dst, const char *src) {
     return r;
 }
 
-/* By the runtime, or by the driver's function of that version. */
+/* Calls the runtime's function (version 0) or the driver's of that version. */
 static int submit(request *r, unsigned version, cudaStream_t stream) {
     void *entry = version ? check_entry("cuMemcpyBatchAsync", version) : NULL;
     if (version == 12080) {
@@ -84,7 +84,7 @@ static void every_signature_copies(void **state) {
     check_buffers_free(&t);
 }
 
-/* Refused by each signature, at that copy where the signature tells, and nothing is copied. */
+/* Every signature refuses the request, reports index `failing` if it can, and copies nothing. */
 static void refuses(const check_buffers *t, const request *wrong, size_t failing) {
     for (size_t v = 0; v < VERSIONS; v++) {
         request r = *wrong;
@@ -111,7 +111,7 @@ static void wrong_arguments_are_refused(void **state) {
     r.firsts[0] = 1;
     refuses(&t, &r, SIZE_MAX);
     r = right;
-    r.how_count = 2; /* the second begins where the first does */
+    r.how_count = 2; /* the second starts where the first does */
     refuses(&t, &r, SIZE_MAX);
     r.firsts[1] = COPIES;
     refuses(&t, &r, SIZE_MAX);
@@ -151,7 +151,7 @@ static void attributes_cover_runs_of_copies(void **state) {
     check_buffers_free(&t);
 }
 
-/* ThreadSanitizer reports the early one, rightly: see race.c. */
+/* ThreadSanitizer rightly reports the early read: see cuda_fake_race.c. */
 #ifdef FAKE_TSAN
 #define EARLY 1
 #else
@@ -183,7 +183,7 @@ static void any_order_can_be_too_early(void **state) {
     check_buffers_free(&t);
 }
 
-static void misuse_is_found_out(void **state) {
+static void misuse_is_reported(void **state) {
     (void)state;
     check_buffers t;
     check_buffers_make(&t);
@@ -228,7 +228,7 @@ static void the_legacy_stream_and_captures_are_refused(void **state) {
         ok(cudaStreamSynchronize(cudaStreamPerThread));
         ok(cudaStreamBeginCapture(t.a, cudaStreamCaptureModeGlobal));
         assert_int_equal(submit(&r, versions[v], t.a), cudaErrorStreamCaptureUnsupported);
-        ok(cudaStreamEndCapture(t.a, &graph)); /* unharmed, and without the copies */
+        ok(cudaStreamEndCapture(t.a, &graph)); /* intact, and without the copies */
         size_t nodes = 1;
         ok(cudaGraphGetNodes(graph, NULL, &nodes));
         assert_int_equal(nodes, 0);
@@ -257,7 +257,7 @@ static void entry_points_depend_on_the_driver(void **state) {
     assert_int_equal(cudaGetLastError(), cudaErrorInvalidValue);
 }
 
-static void a_fault_comes_in_the_middle(void **state) {
+static void a_fault_strikes_in_the_middle(void **state) {
     (void)state;
     check_buffers t;
     check_buffers_make(&t);
@@ -356,10 +356,10 @@ int main(void) {
         CHECK(wrong_arguments_are_refused),
         CHECK(attributes_cover_runs_of_copies),
         CHECK(any_order_can_be_too_early),
-        CHECK(misuse_is_found_out),
+        CHECK(misuse_is_reported),
         CHECK(the_legacy_stream_and_captures_are_refused),
         CHECK(entry_points_depend_on_the_driver),
-        CHECK(a_fault_comes_in_the_middle),
+        CHECK(a_fault_strikes_in_the_middle),
         CHECK(boxes_are_copied),
         CHECK(wrong_boxes_are_refused),
     };

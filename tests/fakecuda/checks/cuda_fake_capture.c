@@ -1,4 +1,4 @@
-/* Stream capture: who may do what beside it, and what becomes of the capture. */
+/* Stream capture: which calls are allowed during one, and what they do to it. */
 #include <pthread.h>
 
 #include "check.h"
@@ -15,7 +15,7 @@ static void begin(cudaStream_t stream, enum cudaStreamCaptureMode mode) {
     assert_int_equal(status_of(stream), cudaStreamCaptureStatusActive);
 }
 
-/* Ends a capture that is whole, with that many nodes. */
+/* Ends a valid capture, which must have that many nodes. */
 static void end(cudaStream_t stream, size_t expected) {
     cudaGraph_t graph = NULL;
     size_t nodes = 0;
@@ -96,7 +96,7 @@ static cudaError_t poll_elsewhere(cudaEvent_t event, enum cudaStreamCaptureMode 
     return self.result;
 }
 
-static void an_innocent_call_can_invalidate(void **state) {
+static void a_call_of_another_thread_can_invalidate(void **state) {
     (void)state;
     check_buffers t;
     check_buffers_make(&t);
@@ -119,7 +119,7 @@ static void an_innocent_call_can_invalidate(void **state) {
     check_buffers_free(&t);
 }
 
-static void ones_own_unsafe_calls_are_refused(void **state) {
+static void unsafe_calls_of_the_capturing_thread_are_refused(void **state) {
     (void)state;
     check_buffers t;
     check_buffers_make(&t);
@@ -139,7 +139,7 @@ static void ones_own_unsafe_calls_are_refused(void **state) {
     begin(t.a, cudaStreamCaptureModeThreadLocal);
     assert_int_equal(cudaFree(block), cudaErrorStreamCaptureUnsupported);
     end_with(t.a, cudaErrorStreamCaptureInvalidated);
-    ok(cudaFree(block)); /* the refused one freed nothing */
+    ok(cudaFree(block)); /* the refused call freed nothing */
     check_buffers_free(&t);
 }
 
@@ -173,7 +173,7 @@ static void captured_events_pull_streams_in(void **state) {
     ok(cudaStreamWaitEvent(t.a, join, 0));
     end(t.a, 2);
     assert_int_equal(status_of(t.b), cudaStreamCaptureStatusNone);
-    /* the events stay captured until they are recorded again */
+    /* events stay captured until recorded again */
     assert_int_equal(cudaEventQuery(join), cudaErrorCapturedEvent);
     assert_int_equal(cudaStreamWaitEvent(t.b, join, 0), cudaErrorCapturedEvent);
     ok(cudaEventRecord(join, t.b));
@@ -234,7 +234,7 @@ static void captures_do_not_mix(void **state) {
     check_buffers_free(&t);
 }
 
-static void the_legacy_stream_is_unusable_beside_a_blocking_capture(void **state) {
+static void a_blocking_capture_makes_the_legacy_stream_unusable(void **state) {
     (void)state;
     check_buffers t;
     check_buffers_make(&t);
@@ -246,7 +246,7 @@ static void the_legacy_stream_is_unusable_beside_a_blocking_capture(void **state
     end(t.a, 0);
     begin(blocking, cudaStreamCaptureModeRelaxed);
     assert_int_equal(cudaStreamIsCapturing(NULL, &status), cudaErrorStreamCaptureImplicit);
-    assert_int_equal(status_of(blocking), cudaStreamCaptureStatusActive); /* unharmed */
+    assert_int_equal(status_of(blocking), cudaStreamCaptureStatusActive); /* intact */
     assert_int_equal(cudaMemsetAsync(t.out, 0, 16, NULL), cudaErrorStreamCaptureImplicit);
     assert_int_equal(status_of(blocking), cudaStreamCaptureStatusInvalidated);
     end_with(blocking, cudaErrorStreamCaptureInvalidated);
@@ -284,13 +284,13 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         CHECK(captured_work_does_not_happen),
         CHECK(captures_have_numbers),
-        CHECK(an_innocent_call_can_invalidate),
-        CHECK(ones_own_unsafe_calls_are_refused),
+        CHECK(a_call_of_another_thread_can_invalidate),
+        CHECK(unsafe_calls_of_the_capturing_thread_are_refused),
         CHECK(capturing_streams_cannot_be_waited_for),
         CHECK(captured_events_pull_streams_in),
         CHECK(forks_must_be_joined),
         CHECK(captures_do_not_mix),
-        CHECK(the_legacy_stream_is_unusable_beside_a_blocking_capture),
+        CHECK(a_blocking_capture_makes_the_legacy_stream_unusable),
         CHECK(captures_belong_to_threads),
     };
     if (!needs_fake())

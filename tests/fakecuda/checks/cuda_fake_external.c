@@ -1,4 +1,4 @@
-/* Work that the fake of another library puts into streams. */
+/* Work that the fake of another library enqueues in streams. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 #include "check.h"
 #include "needs.h"
 
-/* Blocks until it is let go, and fills its memory then. */
+/* Work that blocks until released and then fills its memory. */
 typedef struct job {
     atomic_bool begun, go, done, dead, over, asked_too_late;
     void *shadow;
@@ -32,7 +32,7 @@ static bool stuck(void *user) {
     return atomic_load(&self->begun) && !atomic_load(&self->go);
 }
 
-/* From here nobody asks whether it is stuck, however long this takes. */
+/* `stuck` is not called from here on, however long this takes. */
 static void over(void *user) {
     atomic_store(&((job *)user)->over, true);
     usleep(5000);
@@ -42,7 +42,7 @@ static fakecuda_work work_of(job *self) {
     return (fakecuda_work){.run = run, .stuck = stuck, .done = over, .user = self};
 }
 
-static void work_runs_in_its_turn(void **state) {
+static void work_runs_in_order(void **state) {
     (void)state;
     check_buffers t;
     check_buffers_make(&t);
@@ -52,7 +52,7 @@ static void work_runs_in_its_turn(void **state) {
     ok(fakecuda_enqueue(0, t.a, &work));
     assert_int_equal(fakecuda_calls(NULL), calls);
     ok(cudaMemcpyAsync(t.out, t.device, 200, cudaMemcpyDeviceToHost, t.a));
-    fakecuda_settle(); /* it blocks, and the copy is behind it */
+    fakecuda_settle(); /* the work blocks, and the copy follows it */
     assert_true(atomic_load(&self.begun));
     assert_int_equal(cudaStreamQuery(t.a), cudaErrorNotReady);
     assert_int_equal(fakecuda_pending(t.a), 2);
@@ -67,7 +67,7 @@ static void work_runs_in_its_turn(void **state) {
     check_buffers_free(&t);
 }
 
-static void the_device_is_named(void **state) {
+static void work_runs_on_the_given_device(void **state) {
     (void)state;
     fakecuda_configure(&(fakecuda_config){.devices = 2});
     job self = {.go = true};
@@ -91,7 +91,7 @@ static void the_device_is_named(void **state) {
     ok(cudaStreamDestroy(stream));
 }
 
-static void captures_refuse_it(void **state) {
+static void captures_refuse_work(void **state) {
     (void)state;
     job self = {.go = true};
     fakecuda_work work = work_of(&self);
@@ -112,8 +112,8 @@ static void *let_go_later(void *user) {
     return NULL;
 }
 
-/* Freeing waits for it like for a copy, and says that it had to. */
-static void its_memory_is_in_use(void **state) {
+/* Freeing waits for the work as for a copy, and records a violation. */
+static void freeing_memory_of_work_waits(void **state) {
     (void)state;
     job self = {0};
     fakecuda_work work = work_of(&self);
@@ -133,7 +133,7 @@ static void its_memory_is_in_use(void **state) {
     ok(cudaFree(unused));
 }
 
-static void a_dead_context_ends_it(void **state) {
+static void a_dead_context_ends_work(void **state) {
     (void)state;
     job first = {0}, second = {0};
     fakecuda_work works[] = {work_of(&first), work_of(&second)};
@@ -152,8 +152,9 @@ static void a_dead_context_ends_it(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        CHECK(work_runs_in_its_turn), CHECK(the_device_is_named),    CHECK(captures_refuse_it),
-        CHECK(its_memory_is_in_use),  CHECK(a_dead_context_ends_it),
+        CHECK(work_runs_in_order),       CHECK(work_runs_on_the_given_device),
+        CHECK(captures_refuse_work),     CHECK(freeing_memory_of_work_waits),
+        CHECK(a_dead_context_ends_work),
     };
     if (!needs_fake())
         return NEEDS_SKIPPED;

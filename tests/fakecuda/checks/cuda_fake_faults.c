@@ -1,4 +1,4 @@
-/* The failures a test can ask for, and what the fake says about calls. */
+/* Failures that a test can script, and counts of calls. */
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
@@ -24,7 +24,7 @@ static void the_nth_call_fails(void **state) {
     assert_int_equal(cudaGetLastError(), cudaErrorMemoryAllocation);
 }
 
-/* A small scenario, of which every call can fail; whatever happens, it gives back what it has. */
+/* A small scenario of which every call can fail. It always frees what it has. */
 static cudaError_t scenario(void) {
     cudaStream_t stream = NULL;
     void *device = NULL;
@@ -62,7 +62,7 @@ static void every_call_can_be_failed_in_turn(void **state) {
             assert_int_equal(fakecuda_reset(), 0);
             fakecuda_fail_call(NULL, k, cudaErrorUnknown, for_ever);
             assert_int_equal(scenario(), cudaErrorUnknown);
-            assert_int_equal(fakecuda_live(), 0); /* given back, though cudaFree failed */
+            assert_int_equal(fakecuda_live(), 0); /* freed, though cudaFree returned an error */
         }
     }
     assert_int_equal(cudaGetLastError(), cudaErrorUnknown);
@@ -74,7 +74,7 @@ static void a_failed_operation_ends_the_context(void **state) {
     check_buffers_make(&t);
     void *block = NULL;
     fakecuda_fail_operation(FAKECUDA_COPY, 2, cudaErrorECCUncorrectable);
-    fakecuda_hold(t.a); /* so that all can still be enqueued */
+    fakecuda_hold(t.a); /* so that everything can still be enqueued */
     ok(cudaMemcpyAsync(t.out, t.in, 16, cudaMemcpyHostToHost, t.a));
     ok(cudaMemcpyAsync(t.out + 16, t.in, 16, cudaMemcpyHostToHost, t.a));
     ok(cudaMemcpyAsync(t.out + 32, t.in, 16, cudaMemcpyHostToHost, t.a));
@@ -82,7 +82,7 @@ static void a_failed_operation_ends_the_context(void **state) {
     assert_int_equal(cudaStreamSynchronize(t.a), cudaErrorECCUncorrectable);
     assert_memory_equal(t.out, t.in, 16);
     assert_int_equal(t.out[17], 0);
-    assert_int_equal(t.out[33], 0); /* nothing happens any more */
+    assert_int_equal(t.out[33], 0); /* the operation did not happen */
     assert_int_equal(cudaMalloc(&block, 16), cudaErrorECCUncorrectable);
     for (int i = 0; i < 3; i++)
         assert_int_equal(cudaGetLastError(), cudaErrorECCUncorrectable); /* stays */
@@ -99,7 +99,7 @@ static void never(void *user) {
     *(bool *)user = true;
 }
 
-static void a_lost_device_leaves_nobody_waiting(void **state) {
+static void a_lost_device_ends_waits_and_holds(void **state) {
     (void)state;
     fakecuda_configure(&(fakecuda_config){.devices = 2});
     check_buffers t;
@@ -116,7 +116,7 @@ static void a_lost_device_leaves_nobody_waiting(void **state) {
     assert_int_equal(cudaStreamSynchronize(t.b), cudaErrorDevicesUnavailable);
     assert_int_equal(cudaDeviceSynchronize(), cudaErrorDevicesUnavailable);
     assert_false(called);
-    ok(cudaSetDevice(1)); /* another device does not care */
+    ok(cudaSetDevice(1)); /* another device is not affected */
     ok(cudaDeviceSynchronize());
     assert_int_equal(cudaStreamQuery(t.b), cudaErrorDevicesUnavailable);
     fakecuda_forgive();
@@ -129,7 +129,7 @@ static void *synchronise(void *user) {
     return cudaStreamSynchronize(stream) == cudaErrorECCUncorrectable ? user : NULL;
 }
 
-static void a_lost_device_wakes_who_waits(void **state) {
+static void a_lost_device_wakes_a_waiting_thread(void **state) {
     (void)state;
     check_buffers t;
     check_buffers_make(&t);
@@ -138,12 +138,12 @@ static void a_lost_device_wakes_who_waits(void **state) {
     fakecuda_hold(t.a);
     ok(cudaMemsetAsync(t.device, 1, 16, t.a));
     assert_int_equal(pthread_create(&thread, NULL, synchronise, t.a), 0);
-    usleep(10000); /* so that it waits, most likely */
+    usleep(10000); /* by then it most likely waits */
     fakecuda_lose_device(0, cudaErrorECCUncorrectable);
     assert_int_equal(pthread_join(thread, &result), 0);
     assert_ptr_equal(result, t.a);
     while (fakecuda_pending(t.a) > 0)
-        usleep(100); /* the hold is over */
+        usleep(100); /* the hold has ended */
     assert_int_equal(fakecuda_operations(FAKECUDA_MEMSET), 0);
     assert_int_equal(fakecuda_reset(), 5);
 }
@@ -198,7 +198,7 @@ static void host_functions_must_not_call(void **state) {
     ok(cudaStreamDestroy(stream));
 }
 
-static void there_may_be_no_device(void **state) {
+static void no_device_and_no_driver(void **state) {
     (void)state;
     int count = 7;
     void *block = NULL;
@@ -246,12 +246,12 @@ int main(void) {
         CHECK(the_nth_call_fails),
         CHECK(every_call_can_be_failed_in_turn),
         CHECK(a_failed_operation_ends_the_context),
-        CHECK(a_lost_device_leaves_nobody_waiting),
-        CHECK(a_lost_device_wakes_who_waits),
+        CHECK(a_lost_device_ends_waits_and_holds),
+        CHECK(a_lost_device_wakes_a_waiting_thread),
         CHECK(a_sticky_error_of_a_call_is_sticky),
         CHECK(operations_fail_by_kind),
         CHECK(host_functions_must_not_call),
-        CHECK(there_may_be_no_device),
+        CHECK(no_device_and_no_driver),
         CHECK(delays_delay),
     };
     if (!needs_fake())

@@ -1,4 +1,4 @@
-/* Kernels on the CPU: compiled from their own source, launched by the address of their function. */
+/* Kernels on the CPU: compiled from their own source, launched by their function's address. */
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,8 +25,8 @@ static cudaError_t gather(sample_pair *pairs, uint32_t count, uint32_t bytes, cu
     return cudaLaunchKernel(gather_kernel(), grid, block, arguments, 0, stream);
 }
 
-/* Onto the device in reverse, from pairs in device memory; back by pairs in pinned memory. */
-static void there_and_back(uint64_t shuffle) {
+/* To the device in reverse, with pairs in device memory; back with pairs in pinned memory. */
+static void gather_both_ways(uint64_t shuffle) {
     fakecuda_configure(&(fakecuda_config){.shuffle = shuffle});
     check_buffers t;
     check_buffers_make(&t);
@@ -50,18 +50,18 @@ static void there_and_back(uint64_t shuffle) {
 
 static void kernels_touch_both_sides(void **state) {
     (void)state;
-    there_and_back(0);
+    gather_both_ways(0);
 }
 
-static void the_order_of_threads_can_be_another(void **state) {
+static void threads_can_be_reordered(void **state) {
     (void)state;
     for (uint64_t seed = 1; seed <= test_seeds(10); seed++) {
-        there_and_back(seed);
+        gather_both_ways(seed);
         assert_int_equal(fakecuda_reset(), 0);
     }
 }
 
-static void kernels_run_beside_each_other(void **state) {
+static void kernels_run_concurrently(void **state) {
     (void)state;
     check_buffers t;
     check_buffers_make(&t);
@@ -87,8 +87,8 @@ static void kernels_run_beside_each_other(void **state) {
     check_buffers_free(&t);
 }
 
-/* By what was written there, or by AddressSanitizer at the access itself. */
-static void writing_behind_an_allocation_is_found_out(void **state) {
+/* Found by what was written there, or by AddressSanitizer at the access. */
+static void writing_past_an_allocation_is_reported(void **state) {
     (void)state;
     uint32_t *device = NULL, count = 25, value = 0;
     void *arguments[] = {&device, &count, &value};
@@ -105,7 +105,7 @@ static void writing_behind_an_allocation_is_found_out(void **state) {
     ok(cudaLaunchKernel(fill_kernel(), one, block, arguments, 0, cudaStreamPerThread));
     ok(cudaDeviceSynchronize());
     ok(cudaFree(device));
-    check_violation("a kernel wrote behind the 100 bytes");
+    check_violation("a kernel wrote past the end of the 100 bytes");
 #endif
 }
 
@@ -126,7 +126,7 @@ static void launches_are_checked(void **state) {
     assert_int_equal(cudaStreamSynchronize(NULL), cudaErrorLaunchFailure);
 }
 
-/* What touching three addresses from within a kernel does. */
+/* Addresses that a kernel touches. */
 typedef struct probe {
     char *live, *freed, *guard;
     bool live_deadly, freed_deadly, guard_deadly;
@@ -171,8 +171,8 @@ static void slow(const fakecuda_launch *launch, void **arguments) {
     atomic_store(&ended, 1);
 }
 
-/* Who sees a dead context's error may free or reuse memory. */
-static void nothing_runs_behind_the_error_of_a_dead_context(void **state) {
+/* A caller that has seen a dead context's error may free or reuse memory. */
+static void nothing_runs_after_the_error_of_a_dead_context(void **state) {
     (void)state;
     static const char function = 0;
     const size_t none = 0;
@@ -254,12 +254,12 @@ static void a_kernel_is_loaded_by_its_first_launch(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         CHECK(kernels_touch_both_sides),
-        CHECK(the_order_of_threads_can_be_another),
-        CHECK(kernels_run_beside_each_other),
-        CHECK(writing_behind_an_allocation_is_found_out),
+        CHECK(threads_can_be_reordered),
+        CHECK(kernels_run_concurrently),
+        CHECK(writing_past_an_allocation_is_reported),
         CHECK(kernels_reach_live_memory_only),
         CHECK(launches_are_checked),
-        CHECK(nothing_runs_behind_the_error_of_a_dead_context),
+        CHECK(nothing_runs_after_the_error_of_a_dead_context),
         CHECK(parameters_have_a_limit),
         CHECK(kernels_have_attributes),
         CHECK(a_kernel_is_loaded_by_its_first_launch),

@@ -1,4 +1,4 @@
-/* Memory of the fake: what may be used by whom, and what becomes of misuse. */
+/* Memory of the fake: addresses, limits, and the misuse that it reports. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -9,7 +9,7 @@
 #include "sample.h"
 #include "needs.h"
 
-static void addresses_come_only_once(void **state) {
+static void addresses_are_handed_out_once(void **state) {
     (void)state;
     void *first = NULL, *second = NULL;
     ok(cudaMalloc(&first, 1000));
@@ -92,14 +92,14 @@ static void copies_stay_inside_registrations(void **state) {
     check_violation("no live allocation or registration");
     assert_int_equal(cudaMemcpyAsync(t.device, host + 4000, 200, cudaMemcpyHostToDevice, t.a),
                      cudaErrorInvalidValue);
-    check_violation("begins outside");
+    check_violation("starts outside");
     ok(cudaHostUnregister(host + 4096));
     free(host);
     check_buffers_free(&t);
     assert_int_equal(cudaGetLastError(), cudaErrorInvalidValue);
 }
 
-static void pageable_memory_is_found_out(void **state) {
+static void pageable_memory_is_reported(void **state) {
     (void)state;
     check_buffers t;
     check_buffers_make(&t);
@@ -108,12 +108,12 @@ static void pageable_memory_is_found_out(void **state) {
     check_violation("pageable");
     ok(cudaMemcpyAsync(page, t.device, sizeof page, cudaMemcpyDeviceToHost, t.a));
     check_violation("pageable");
-    ok(cudaMemcpy(page, t.device, sizeof page, cudaMemcpyDeviceToHost)); /* waits anyway */
+    ok(cudaMemcpy(page, t.device, sizeof page, cudaMemcpyDeviceToHost)); /* synchronous anyway */
     assert_string_equal(page, "pageable");
     check_buffers_free(&t);
 }
 
-static void freeing_what_is_in_use_is_found_out(void **state) {
+static void freeing_memory_in_use_is_reported(void **state) {
     (void)state;
     check_buffers t;
     check_buffers_make(&t);
@@ -121,7 +121,7 @@ static void freeing_what_is_in_use_is_found_out(void **state) {
     ok(cudaMemcpyAsync(t.device, t.in, CHECK_BYTES, cudaMemcpyHostToDevice, t.a));
     ok(cudaFree(t.device));
     check_violation("has not completed uses");
-    ok(cudaStreamQuery(t.a)); /* it waited nevertheless */
+    ok(cudaStreamQuery(t.a)); /* cudaFree has waited */
     ok(cudaMalloc((void **)&t.device, 16));
     check_buffers_free(&t);
 }
@@ -156,7 +156,7 @@ static void calls_that_may_wait_are_counted(void **state) {
     assert_int_equal(fakecuda_heavy_calls(), 17);
 }
 
-static void what_is_left_behind_is_found_out(void **state) {
+static void leaks_are_reported(void **state) {
     (void)state;
     void *block = NULL;
     cudaEvent_t event;
@@ -184,7 +184,7 @@ static void shadows_show_device_memory(void **state) {
     check_buffers_free(&t);
 }
 
-/* ---- where the device has other addresses for registered memory ---- */
+/* ---- registered memory with different addresses on the device ---- */
 
 static void copy_by_batch(const void *src, void *dst, cudaStream_t stream, cudaError_t expected) {
     struct cudaMemcpyAttributes how = {.srcAccessOrder = cudaMemcpySrcAccessOrderStream};
@@ -328,14 +328,14 @@ static void the_driver_knows_attributes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        CHECK(addresses_come_only_once),
+        CHECK(addresses_are_handed_out_once),
         CHECK(memory_is_limited),
         CHECK(copies_stay_inside_allocations),
         CHECK(copies_stay_inside_registrations),
-        CHECK(pageable_memory_is_found_out),
-        CHECK(freeing_what_is_in_use_is_found_out),
+        CHECK(pageable_memory_is_reported),
+        CHECK(freeing_memory_in_use_is_reported),
         CHECK(calls_that_may_wait_are_counted),
-        CHECK(what_is_left_behind_is_found_out),
+        CHECK(leaks_are_reported),
         CHECK(shadows_show_device_memory),
         CHECK(device_addresses_can_differ_for_private_memory),
         CHECK(device_addresses_can_differ_for_shared_memory),

@@ -1,9 +1,9 @@
-/* The ordering mistakes a GPU program can make, for ThreadSanitizer to find by way of the fake:
+/* The ordering mistakes that a GPU program can make, which ThreadSanitizer finds on the fake:
  *
  *     cuda_fake_race MISTAKE
  *
- * makes one, or none when MISTAKE is "none". Nothing here depends on time: where a program would
- * get away with it by being slow, fakecuda_settle lets the streams run without being an order. */
+ * makes one mistake, or none when MISTAKE is "none". Nothing depends on time: where a slow program
+ * would get away with a mistake, fakecuda_settle runs the streams without synchronising. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,7 +41,7 @@ static void fill_by_kernel(program *p, cudaStream_t stream) {
                         stream));
 }
 
-/* in -> device on a; device -> out on b, behind an event. */
+/* in -> device on a; device -> out on b, after an event. */
 static void copy_by_two_streams(program *p) {
     ok(cudaMemcpyAsync(p->device, p->in, BYTES, cudaMemcpyHostToDevice, p->a));
     if (is(p, "source-reused"))
@@ -69,7 +69,7 @@ static void copy_by_two_streams(program *p) {
 }
 
 /* A kernel writes what a copy reads, and reads what a copy wrote. */
-static void copy_behind_a_kernel(program *p) {
+static void copy_after_a_kernel(program *p) {
     fill_by_kernel(p, p->a);
     ok(cudaEventRecord(p->event, p->a));
     if (is(p, "kernel-no-wait"))
@@ -103,7 +103,7 @@ static void copy_in_any_order(program *p) {
     ok(cudaStreamSynchronize(p->b));
 }
 
-/* Work on the legacy stream is behind that on blocking streams, and needs no event. */
+/* Work on the legacy stream follows that on blocking streams, without an event. */
 static void order_by_the_legacy_stream(program *p) {
     cudaStream_t blocking;
     unsigned flags = is(p, "legacy-non-blocking") ? cudaStreamNonBlocking : cudaStreamDefault;
@@ -118,7 +118,7 @@ static void order_by_the_legacy_stream(program *p) {
     ok(cudaStreamDestroy(blocking));
 }
 
-/* A dead context's error says that nothing runs any more: the memory may be used again. */
+/* After a dead context's error nothing runs: memory may be reused. */
 static void reuse_memory_after_a_failure(program *p) {
     ok(cudaMemcpyAsync(p->out, p->in, BYTES, cudaMemcpyHostToHost, p->b));
     fakecuda_settle();
@@ -140,7 +140,7 @@ int main(int argc, char **argv) {
     ok(cudaMalloc((void **)&p.device, BYTES));
     memset(p.in, 1, BYTES);
     copy_by_two_streams(&p);
-    copy_behind_a_kernel(&p);
+    copy_after_a_kernel(&p);
     copy_in_any_order(&p);
     order_by_the_legacy_stream(&p);
     reuse_memory_after_a_failure(&p);

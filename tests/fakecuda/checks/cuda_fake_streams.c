@@ -1,4 +1,4 @@
-/* Streams and events of the fake: nothing happens before its time, and order is what was asked. */
+/* Streams and events of the fake: nothing happens early, and only the requested order holds. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -45,7 +45,7 @@ static void a_held_stream_can_be_stepped(void **state) {
     fakecuda_step(stream, 2);
     fakecuda_settle();
     assert_int_equal(value(&calls), 2);
-    ok(cudaStreamDestroy(stream)); /* releases it; what is queued still happens */
+    ok(cudaStreamDestroy(stream)); /* releases it; queued work still happens */
     ok(cudaDeviceSynchronize());
     assert_int_equal(value(&calls), 3);
 }
@@ -96,7 +96,7 @@ static void waits_follow_the_recording_they_saw(void **state) {
     check_buffers_free(&t);
 }
 
-static void not_ready_is_no_error(void **state) {
+static void not_ready_is_not_an_error(void **state) {
     (void)state;
     cudaStream_t stream;
     cudaEvent_t event;
@@ -110,14 +110,14 @@ static void not_ready_is_no_error(void **state) {
     assert_int_equal(cudaStreamWaitEvent(stream, event, 77), cudaErrorInvalidValue);
     assert_int_equal(cudaEventQuery(event), cudaErrorNotReady);
     assert_int_equal(cudaStreamQuery(stream), cudaErrorNotReady);
-    assert_int_equal(cudaGetLastError(), cudaErrorInvalidValue); /* still there */
+    assert_int_equal(cudaGetLastError(), cudaErrorInvalidValue); /* unchanged */
     fakecuda_release(stream);
     ok(cudaEventSynchronize(event));
     ok(cudaEventDestroy(event));
     ok(cudaStreamDestroy(stream));
 }
 
-static void the_legacy_stream_is_between(void **state) {
+static void the_legacy_stream_is_ordered_with_blocking_streams(void **state) {
     (void)state;
     cudaStream_t blocking, other, free_running;
     atomic_int first = 0, legacy = 0, second = 0, apart = 0;
@@ -200,7 +200,7 @@ static void *call_one_more(void *user) {
     return cudaLaunchHostFunc(stream, add_one, &calls) == cudaSuccess ? user : NULL;
 }
 
-static void a_queue_has_an_end_and_others_go_on(void **state) {
+static void a_full_queue_does_not_block_other_threads(void **state) {
     (void)state;
     check_buffers t;
     check_buffers_make(&t);
@@ -217,7 +217,7 @@ static void a_queue_has_an_end_and_others_go_on(void **state) {
     assert_int_equal(fakecuda_full_queues(), 1);
     ok(cudaMemcpyAsync(t.out, t.in, 16, cudaMemcpyHostToHost, t.b));
     ok(cudaStreamSynchronize(t.b));
-    assert_int_equal(fakecuda_pending(t.a), 1024); /* it waits still */
+    assert_int_equal(fakecuda_pending(t.a), 1024); /* it still waits */
     fakecuda_step(t.a, 1);
     assert_int_equal(pthread_join(thread, &result), 0);
     assert_ptr_equal(result, t.a);
@@ -257,8 +257,8 @@ static void the_legacy_stream_can_be_forbidden(void **state) {
     ok(cudaDeviceSynchronize());
 }
 
-/* In a process of its own, made while there is no other thread. */
-static void patience_has_an_end(void **state) {
+/* In a child process, forked while there is no other thread. */
+static void waiting_too_long_ends_the_program(void **state) {
     (void)state;
     (void)fflush(NULL);
     pid_t child = fork();
@@ -279,7 +279,7 @@ static void patience_has_an_end(void **state) {
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 }
 
-static void what_was_destroyed_is_known(void **state) {
+static void use_after_destroy_is_reported(void **state) {
     (void)state;
     cudaStream_t stream, kept;
     cudaEvent_t event;
@@ -296,7 +296,7 @@ static void what_was_destroyed_is_known(void **state) {
     ok(cudaStreamDestroy(kept));
 }
 
-static void devices_are_apart(void **state) {
+static void devices_are_independent(void **state) {
     (void)state;
     fakecuda_configure(&(fakecuda_config){.devices = 2});
     check_buffers t;
@@ -334,7 +334,7 @@ static void *free_nothing(void *user) {
     return cudaFree(NULL) == cudaSuccess ? user : NULL;
 }
 
-static void contexts_are_made_when_needed(void **state) {
+static void contexts_are_created_when_needed(void **state) {
     (void)state;
     int value = 0;
     pthread_t thread;
@@ -353,7 +353,7 @@ static void contexts_are_made_when_needed(void **state) {
     assert_int_equal(contexts(), 8);
     ok(cudaFree(NULL));
     assert_int_equal(contexts(), 8);
-    /* A thread that never chose a device. */
+    /* A thread that has not chosen a device. */
     assert_int_equal(pthread_create(&thread, NULL, free_nothing, &value), 0);
     assert_int_equal(pthread_join(thread, &result), 0);
     assert_ptr_equal(result, &value);
@@ -398,18 +398,18 @@ int main(void) {
         CHECK(a_held_stream_can_be_stepped),
         CHECK(all_streams_can_be_held),
         CHECK(waits_follow_the_recording_they_saw),
-        CHECK(not_ready_is_no_error),
-        CHECK(the_legacy_stream_is_between),
+        CHECK(not_ready_is_not_an_error),
+        CHECK(the_legacy_stream_is_ordered_with_blocking_streams),
         CHECK(synchronising_the_legacy_stream_waits_for_blocking_ones),
         CHECK(each_thread_has_a_stream),
         CHECK(a_full_queue_blocks),
-        CHECK(a_queue_has_an_end_and_others_go_on),
+        CHECK(a_full_queue_does_not_block_other_threads),
         CHECK(a_full_queue_can_be_a_violation),
         CHECK(the_legacy_stream_can_be_forbidden),
-        CHECK(patience_has_an_end),
-        CHECK(what_was_destroyed_is_known),
-        CHECK(devices_are_apart),
-        CHECK(contexts_are_made_when_needed),
+        CHECK(waiting_too_long_ends_the_program),
+        CHECK(use_after_destroy_is_reported),
+        CHECK(devices_are_independent),
+        CHECK(contexts_are_created_when_needed),
         CHECK(many_streams_run_at_once),
     };
     if (!needs_fake())

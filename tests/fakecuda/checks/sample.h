@@ -17,10 +17,10 @@ typedef struct sample_pair {
 #define SAMPLE_KERNEL
 #endif
 
-/* Copies `bytes`, a multiple of 16, for each of `count` pairs; a block takes every gridDim-th. */
+/* Copies `bytes`, a multiple of 16, for each of `count` pairs; a block handles every gridDim-th. */
 SAMPLE_KERNEL void sample_gather(const sample_pair *pairs, uint32_t count, uint32_t bytes);
 
-/* out[i] = value + i, i below `count`, with parameters by value and in two dimensions. */
+/* out[i] = value + i for i below `count`; parameters by value, a grid of two dimensions. */
 SAMPLE_KERNEL void sample_fill(uint32_t *out, uint32_t count, uint32_t value);
 
 #ifdef __cplusplus

@@ -1,4 +1,4 @@
-/* Violations, counts of calls and operations, and the failures that a test asks for. */
+/* Violations, counts of calls and operations, and scripted failures. */
 #include "fake_internal.h"
 
 #include <stdlib.h>
@@ -85,7 +85,7 @@ FAKE_EXPORT uint64_t fakecuda_operations(fakecuda_kind kind) {
 
 /* ---- faults ---- */
 
-/* A stack overflow of a kernel, a broken link, ...: the context is lost with it. */
+/* A kernel's stack overflow, a broken link, ...: errors that end the context. */
 bool fake_is_sticky(cudaError_t error) {
     switch ((int)error) {
     case cudaErrorDevicesUnavailable:

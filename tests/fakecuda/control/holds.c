@@ -1,4 +1,4 @@
-/* What can be asked about a stream, and what a test can do to it. */
+/* Holding, stepping and querying streams. */
 #include "fake_internal.h"
 
 #include <unistd.h>
@@ -98,7 +98,7 @@ FAKE_EXPORT size_t fakecuda_streams(cudaStream_t *out, size_t capacity) {
     return live;
 }
 
-/* Nothing happens on it until somebody does something, or another stream goes on. */
+/* The stream does nothing until a call, or another stream, makes it go on. */
 static bool settled(const fake_stream *stream) {
     const fake_op *running = stream->running;
     if (running && running->kind == FAKECUDA_EXTERNAL)

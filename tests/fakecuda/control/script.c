@@ -12,7 +12,7 @@ typedef struct count {
 
 typedef struct fault {
     struct fault *next;
-    fake_fault what; /* `nth` counts down: at 0 it strikes, each time */
+    fake_fault what; /* `nth` counts down; at 0 every concerned call fails */
 } fault;
 
 static char **violations;
@@ -103,7 +103,7 @@ static bool concerns(const fake_fault *fault, const char *function, int of) {
     return !fault->function || strcmp(fault->function, function) == 0;
 }
 
-/* All faults that concern it come nearer; the first one made that strikes is taken. */
+/* Counts down all faults that concern the call; of those that strike, the oldest is used. */
 int fake_fault_strike(const char *function, int of) {
     int error = 0;
     for (fault *at = faults; at; at = at->next) {

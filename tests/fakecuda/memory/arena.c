@@ -1,14 +1,14 @@
-/* Addresses for device memory. An arena is a range of address space of which pages are handed out
- * once, from below:
+/* Addresses for device memory. An arena is a range of address space whose pages are handed out
+ * once, from the bottom up:
  *
- *     va    [guard][ allocation ][guard][ allocation ][guard] ...      as the program knows it
- *     raw   [guard][   bytes    ][guard][   bytes    ][guard] ...      as the fake touches it
+ *     va    [guard][ allocation ][guard][ allocation ][guard] ...      the program's addresses
+ *     raw   [guard][   bytes    ][guard][   bytes    ][guard] ...      what the fake touches
  *
  * `raw` maps one file from end to end. `va` maps the same file where an allocation lives and an
- * empty file everywhere else, whose pages nobody can touch under any protection. All of `va` is
- * PROT_NONE, but for as long as kernels run: their window. Kernels thus need no translation, an
- * access outside of live memory kills them even then, and a host access does whenever no kernel
- * runs. The arena of aliases has a `va` only, with pages of the program's registered memory in it.
+ * empty file everywhere else, whose pages cannot be touched under any protection. All of `va` is
+ * PROT_NONE except in the window, while kernels run. Kernels thus need no translation, and an
+ * access outside live memory kills them even in the window; a host access kills whenever no kernel
+ * runs. The arena of aliases has only a `va`, which maps pages of the program's registered memory.
  */
 #include "fake_internal.h"
 
@@ -26,7 +26,7 @@
 
 typedef struct arena {
     char *va, *raw;
-    size_t used; /* bytes from the beginning that were handed out, with their guards */
+    size_t used; /* bytes from the start that were handed out, with their guards */
     int file;
 } arena;
 
@@ -46,7 +46,7 @@ static int protection(void) {
 
 static void must(bool done, const char *what) {
     if (!done) {
-        fprintf(stderr, "fakecuda: cannot make %s\n", what);
+        fprintf(stderr, "fakecuda: cannot create %s\n", what);
         abort();
     }
 }
@@ -107,7 +107,7 @@ static size_t whole_pages(size_t bytes) {
     return (bytes + FAKE_PAGE - 1) / FAKE_PAGE * FAKE_PAGE;
 }
 
-/* What lies behind the last byte in its page is marked, for builds without AddressSanitizer. */
+/* Fills the rest of the last page with a mark, for builds without AddressSanitizer. */
 void fake_arena_bound(int number, char *address, size_t size) {
     arena *self = &arenas[number];
     char *raw = self->raw + (address - self->va);
@@ -144,7 +144,7 @@ char *fake_arena_raw(const void *address) {
 
 /* ---- aliases of registered memory ---- */
 
-/* Private memory has no second mapping: its pages are exchanged for those of a file. */
+/* Private memory cannot be mapped twice: its pages are replaced by those of a file. */
 static bool make_shared(char *host, size_t bytes) {
     int file = memfd_create("fakecuda host", MFD_CLOEXEC);
     if (file < 0)
@@ -160,14 +160,14 @@ static bool make_shared(char *host, size_t bytes) {
     return done;
 }
 
-/* An old size of 0 asks mremap for one more mapping of shared pages. */
+/* With an old size of 0, mremap adds another mapping of shared pages. */
 static bool share(char *alias, char *host, size_t bytes) {
     return mremap(host, 0, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, alias) == alias;
 }
 
 void fake_arena_alias(char *alias, char *host, size_t bytes) {
     if ((uintptr_t)host % FAKE_PAGE != 0 || bytes % FAKE_PAGE != 0)
-        return; /* parts of pages belong to others: copies work, kernels die */
+        return; /* pages shared with other memory: copies work, kernels die */
     if (!share(alias, host, bytes) && (!make_shared(host, bytes) || !share(alias, host, bytes))) {
         (void)map(alias, bytes, PROT_NONE, nothing, 0);
         return;

@@ -1,4 +1,4 @@
-/* Devices, their attributes, and their contexts, which can die. */
+/* Devices, their attributes, and their contexts, which can end. */
 #include "fake_internal.h"
 
 #include <stdio.h>
@@ -11,7 +11,7 @@ typedef struct context {
     unsigned busy; /* operations that touch memory right now */
     pthread_cond_t quiet;
     bool peer[FAKECUDA_DEVICES];
-    char edge; /* everything that was ever executed here */
+    char edge; /* released by every operation executed here */
 } context;
 
 typedef struct attribute {
@@ -21,7 +21,7 @@ typedef struct attribute {
 
 static context contexts[FAKECUDA_DEVICES];
 
-/* An H200's, about. */
+/* Roughly those of an H200. */
 static const attribute usual[] = {
     {cudaDevAttrMaxThreadsPerBlock, 1024},
     {cudaDevAttrMaxGridDimX, 2147483647},
@@ -105,7 +105,7 @@ void fake_context_kill(int device, cudaError_t error) {
         return;
     contexts[device].dead = error;
     for (fake_stream *stream = fake_streams_first(); stream; stream = stream->next) {
-        pthread_cond_broadcast(&stream->work); /* holds are over */
+        pthread_cond_broadcast(&stream->work); /* holds end */
         pthread_cond_broadcast(&stream->done);
     }
 }
@@ -263,7 +263,7 @@ FAKE_EXPORT cudaError_t cudaRuntimeGetVersion(int *version) {
     return fake_leave(error);
 }
 
-/* 0 when there is no driver. */
+/* The version is 0 when there is no driver. */
 FAKE_EXPORT cudaError_t cudaDriverGetVersion(int *version) {
     cudaError_t error = fake_enter(__func__, FAKE_NO_DEVICE | FAKE_NO_CONTEXT);
     if (error == cudaSuccess && !version)

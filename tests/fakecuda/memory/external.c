@@ -1,9 +1,9 @@
-/* What the fakes of other libraries need: their work in streams, and where memory is. */
+/* For fakes of other libraries: their work in streams, and which device memory belongs to. */
 #include "fake_internal.h"
 
 #include <stdlib.h>
 
-/* The stream a handle means on that device, which need not be the current one. */
+/* Resolves a stream handle on that device, which need not be the current one. */
 static cudaError_t find(int device, cudaStream_t handle, fake_stream **out) {
     fake_thread *thread = fake_self();
     int current = thread->device;
@@ -15,7 +15,7 @@ static cudaError_t find(int device, cudaStream_t handle, fake_stream **out) {
     return error;
 }
 
-/* The memory stands in the operation as if it was copied to, so that freeing it too early shows. */
+/* The operation lists the memory as copy destinations, so that freeing it early is reported. */
 static fake_op *make(const fakecuda_work *work) {
     fake_op *op = fake_op_make(FAKECUDA_EXTERNAL);
     op->external = *work;

@@ -1,4 +1,4 @@
-/* Allocating, registering and giving back memory. */
+/* Allocating, registering and freeing memory. */
 #include "fake_internal.h"
 
 #include <stdint.h>
@@ -72,7 +72,7 @@ FAKE_EXPORT void *fakecuda_map_segments(size_t reserved, const size_t *sizes, si
 
 static void device_free(fake_range *range) {
     if (range->size % FAKE_PAGE != 0 && fake_arena_overrun(range->device, range->base, range->size))
-        fake_violation("a kernel wrote behind the %zu bytes at %p", range->size,
+        fake_violation("a kernel wrote past the end of the %zu bytes at %p", range->size,
                        (void *)range->base);
     size_t pages = whole_pages(range->size);
     fake_arena_drop(range->device, range->base, pages);
@@ -117,7 +117,7 @@ FAKE_EXPORT cudaError_t cudaMallocHost(void **out, size_t size) {
     return fake_leave(host_alloc(fake_enter(__func__, FAKE_UNSAFE), out, size, 0));
 }
 
-/* The device's own name for the memory, in the same place of its page. */
+/* The device's address for the memory, at the same offset in its page. */
 static char *make_alias(char *base, size_t size) {
     size_t offset = (uintptr_t)base % FAKE_PAGE;
     char *pages = fake_arena_take(FAKE_ALIASES, whole_pages(offset + size), 0);
@@ -166,9 +166,9 @@ static void alias_drop(const fake_range *range) {
     fake_arena_drop(FAKE_ALIASES, range->alias - offset, whole_pages(offset + range->size));
 }
 
-/* ---- giving back ---- */
+/* ---- freeing ---- */
 
-/* The range is found under its addresses until the end. */
+/* Removed last: other functions look the range up by its addresses until then. */
 static void release(fake_range *range) {
     if (range->memory == FAKE_DEVICE)
         device_free(range);
@@ -181,8 +181,8 @@ static void release(fake_range *range) {
     fake_range_remove(range);
 }
 
-/* Waits like the real one, for its device or for all. Who relies on that has lost track of his
- * copies, unless a failure that the test asked for kept him from waiting. */
+/* Waits like the real function, for its device or for all. A caller that relies on this wait has
+ * lost track of its copies, unless a scripted failure kept it from waiting. */
 static cudaError_t give_back(void *address, fake_memory memory) {
     fake_range *range = fake_range_find(address);
     if (!range || range->base != address || range->memory != memory) {
@@ -231,7 +231,7 @@ FAKE_EXPORT void fakecuda_unmap_segments(void *address) {
 
 void fake_memory_reset(void) {
     for (fake_range *range = fake_range_any(); range; range = fake_range_any()) {
-        fake_violation("left behind: a %s of %zu bytes, made by call %llu", fake_range_name(range),
+        fake_violation("leaked: a %s of %zu bytes, made by call %llu", fake_range_name(range),
                        range->size, (unsigned long long)range->call);
         release(range);
     }

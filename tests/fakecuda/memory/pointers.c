@@ -1,11 +1,11 @@
-/* Questions about addresses and memory. */
+/* Queries of addresses and memory. */
 #include "fake_internal.h"
 
 #include <cuda.h>
 #include <stdint.h>
 #include <string.h>
 
-/* ---- of the runtime ---- */
+/* ---- the runtime's ---- */
 
 FAKE_EXPORT cudaError_t cudaHostGetDevicePointer(void **out, void *host, unsigned flags) {
     cudaError_t error = fake_enter(__func__, 0);
@@ -66,7 +66,7 @@ FAKE_EXPORT cudaError_t cudaMemGetInfo(size_t *unused, size_t *total) {
     return fake_leave(error);
 }
 
-/* ---- of the driver ---- */
+/* ---- the driver's ---- */
 
 static CUresult CUDAAPI address_range(CUdeviceptr *base, size_t *size, CUdeviceptr address) {
     cudaError_t error = fake_enter("cuMemGetAddressRange", 0);
@@ -94,7 +94,7 @@ static answer address_of(const void *address) {
     return (answer){(uintptr_t)address, sizeof(void *)};
 }
 
-/* Size 0 for an attribute that is not known here. */
+/* Size 0 for an attribute that the fake does not have. */
 static answer ask(const fake_range *range, CUpointer_attribute attribute, const char *address) {
     bool device = range->memory == FAKE_DEVICE;
     bool by_alias = fake_range_has_alias(range, address);
@@ -148,7 +148,7 @@ static CUresult CUDAAPI pointer_attribute(void *out, CUpointer_attribute attribu
     return (CUresult)fake_leave_driver(error);
 }
 
-/* Unlike its singular, it answers zeros for addresses that are not CUDA's. */
+/* Unlike cuPointerGetAttribute, returns zeros for addresses that are not CUDA's. */
 static CUresult CUDAAPI pointer_attributes(unsigned count, CUpointer_attribute *attributes,
                                            void **out, CUdeviceptr address) {
     cudaError_t error = fake_enter("cuPointerGetAttributes", 0);

@@ -1,11 +1,11 @@
-/* Which memory is whose: live allocations and registrations by their addresses. */
+/* Live allocations and registrations by their addresses. */
 #include "fake_internal.h"
 
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* By address; a registration with another name on the device stands here under both. */
+/* Sorted by address; a registration with another address on the device has an entry for each. */
 typedef struct entry {
     char *base;
     fake_range *range;
@@ -14,8 +14,8 @@ typedef struct entry {
 static entry *entries;
 static size_t entry_count, entry_capacity;
 
-/* The first entry that begins behind the address. */
-static size_t entry_behind(const void *address) {
+/* The first entry that starts after the address. */
+static size_t entry_after(const void *address) {
     size_t low = 0, high = entry_count;
     while (low < high) {
         size_t middle = (low + high) / 2;
@@ -34,20 +34,20 @@ static void entry_insert(char *base, fake_range *range) {
         if (!entries)
             abort();
     }
-    size_t at = entry_behind(base);
+    size_t at = entry_after(base);
     memmove(&entries[at + 1], &entries[at], (entry_count - at) * sizeof *entries);
     entries[at] = (entry){base, range};
     entry_count++;
 }
 
 static void entry_remove(const char *base) {
-    size_t at = entry_behind(base) - 1;
+    size_t at = entry_after(base) - 1;
     entry_count--;
     memmove(&entries[at], &entries[at + 1], (entry_count - at) * sizeof *entries);
 }
 
 fake_range *fake_range_find(const void *address) {
-    size_t at = entry_behind(address);
+    size_t at = entry_after(address);
     if (at == 0)
         return NULL;
     const entry *found = &entries[at - 1];
@@ -81,7 +81,7 @@ void fake_range_remove(fake_range *range) {
 }
 
 bool fake_range_overlaps(const char *base, size_t size) {
-    size_t next = entry_behind(base);
+    size_t next = entry_after(base);
     bool behind = next < entry_count && (uintptr_t)entries[next].base - (uintptr_t)base < size;
     return behind || fake_range_find(base);
 }
@@ -113,11 +113,11 @@ size_t fake_memory_live(void) {
     return live;
 }
 
-/* ---- what an operation works on ---- */
+/* ---- the memory of an operation ---- */
 
-/* Bytes from the address to the end of what it lies in: neighbouring mappings of one range of
- * addresses count as one. */
-static size_t bytes_behind(const fake_range *range, const char *address) {
+/* Bytes from the address to the end of its memory: adjacent mappings of one reserved range count as
+ * one. */
+static size_t bytes_from(const fake_range *range, const char *address) {
     const char *base = fake_range_has_alias(range, address) ? range->alias : range->base;
     const char *end = base + range->size;
     const fake_range *next = fake_range_find(end);
@@ -128,16 +128,16 @@ static size_t bytes_behind(const fake_range *range, const char *address) {
     return (size_t)(end - address);
 }
 
-/* Memory that is neither pinned nor a device's, all of it. */
+/* Whether all of the memory is pageable; records a violation when only part of it is. */
 static bool pageable(const char *role, const char *address, size_t size, fake_place *out) {
     if (fake_arena_of(address) >= 0) {
         fake_violation("%s: %s %p is in no live allocation: freed, or never allocated",
                        fake_function(), role, (const void *)address);
         return false;
     }
-    size_t next = entry_behind(address);
+    size_t next = entry_after(address);
     if (next < entry_count && (uintptr_t)entries[next].base - (uintptr_t)address < size) {
-        fake_violation("%s: %s %p + %zu begins outside and ends inside a %s", fake_function(), role,
+        fake_violation("%s: %s %p + %zu starts outside and ends inside a %s", fake_function(), role,
                        (const void *)address, size, fake_range_name(entries[next].range));
         return false;
     }
@@ -151,7 +151,7 @@ bool fake_place_find(const char *role, const void *address, size_t size, fake_pl
     const fake_range *range = fake_range_find(address);
     if (!range)
         return pageable(role, at, size, out);
-    if (bytes_behind(range, at) < size) {
+    if (bytes_from(range, at) < size) {
         fake_violation("%s: %s %p + %zu crosses the end of its %s of %zu at %p", fake_function(),
                        role, address, size, fake_range_name(range), range->size,
                        (void *)range->base);
@@ -171,7 +171,7 @@ FAKE_EXPORT void *fakecuda_shadow(const void *device, size_t size) {
     fake_lock();
     const char *at = device;
     const fake_range *range = fake_range_find(device);
-    bool inside = range && range->memory == FAKE_DEVICE && bytes_behind(range, at) >= size;
+    bool inside = range && range->memory == FAKE_DEVICE && bytes_from(range, at) >= size;
     void *raw = inside ? fake_arena_raw(device) : NULL;
     fake_unlock();
     return raw;

@@ -1,21 +1,21 @@
 /* Batches of copies: the runtime's calls and the driver's, with the signature of either version.
- * All of a batch is checked before any of it is enqueued; it then is one operation. */
+ * The whole batch is checked before it is enqueued, as one operation. */
 #include "fake_internal.h"
 
 #include <cuda.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define ROWS_MAX ((size_t)1 << 18) /* that are compared with each other */
+#define ROWS_MAX ((size_t)1 << 18) /* compared with each other */
 
 typedef struct batch {
     fake_copy *copies;
     size_t count;
-    size_t failing; /* the copy an error is about; SIZE_MAX none */
+    size_t failing; /* index of the copy that an error concerns; SIZE_MAX: none */
     bool wait;
 } batch;
 
-/* The caller's stream, if it may take a batch. A capture is refused but not harmed. */
+/* The caller's stream, if it accepts a batch. A capture is refused but stays valid. */
 static cudaError_t batch_stream(cudaStream_t handle, fake_stream **out) {
     cudaError_t error = fake_stream_find(handle, out);
     if (error != cudaSuccess)
@@ -39,7 +39,7 @@ static void batch_begin(batch *self, size_t count) {
         fake_violation("%s: %zu copies in a batch", fake_function(), count);
 }
 
-/* ---- dependence: two copies of one batch must not touch the same bytes, unless both read ---- */
+/* ---- dependence: copies of one batch must not touch the same bytes, unless both read ---- */
 
 typedef struct row {
     const char *begin, *end;

@@ -1,8 +1,8 @@
-/* Stream capture, as far as who may do what beside it. Captured work is counted, never kept.
+/* Stream capture: what is allowed during one. Captured work is counted, not kept.
  *
- * A capture has one slot per stream in it. What a slot has behind it, of each slot, is a vector of
- * counts: recording an event copies the vector, waiting for it takes the greater of each. At its
- * end, a capture is joined when the stream that began it has everything of everybody behind it. */
+ * A capture has a slot for each of its streams. A slot's vector counts the work of every slot that
+ * it follows: recording an event copies the vector, waiting for the event takes the larger of each
+ * count. A capture is joined when the stream that started it follows all work of all slots. */
 #include "fake_internal.h"
 
 #include <stdlib.h>
@@ -15,7 +15,7 @@ typedef struct clock_vector {
 } clock_vector;
 
 struct fake_capture {
-    struct fake_capture *next; /* all, also those that have ended: events may refer to them */
+    struct fake_capture *next; /* all captures; events may refer to ended ones */
     unsigned long long id;
     enum cudaStreamCaptureMode mode;
     uint64_t thread;
@@ -141,7 +141,7 @@ void fake_captured_free(fake_captured *captured) {
     free(captured);
 }
 
-/* Asking for an event inside a capture is an error in the capture. */
+/* Querying a captured event invalidates the capture. */
 void fake_captured_used(const fake_captured *captured) {
     captured->capture->invalid = true;
 }
@@ -170,7 +170,7 @@ cudaError_t fake_capture_wait(fake_stream *stream, const fake_captured *captured
     return cudaSuccess;
 }
 
-/* A captured stream would depend on work outside. */
+/* Refuses to make a captured stream depend on work outside its capture. */
 cudaError_t fake_capture_foreign_event(fake_stream *stream) {
     stream->capture->invalid = true;
     return cudaErrorStreamCaptureIsolation;
@@ -181,7 +181,7 @@ void fake_capture_leave(fake_stream *stream) {
         stream->capture->invalid = true;
 }
 
-/* ---- beginning and ending ---- */
+/* ---- start and end ---- */
 
 static cudaError_t begin(fake_stream *stream, enum cudaStreamCaptureMode mode) {
     if (fake_stream_is_legacy(stream))
@@ -261,7 +261,7 @@ FAKE_EXPORT cudaError_t cudaStreamEndCapture(cudaStream_t handle, cudaGraph_t *o
     return fake_leave(error);
 }
 
-/* ---- questions ---- */
+/* ---- queries ---- */
 
 static cudaError_t status(cudaStream_t handle, enum cudaStreamCaptureStatus *out,
                           fake_stream **stream) {
@@ -294,7 +294,7 @@ static cudaError_t info(cudaError_t error, cudaStream_t handle,
     return error;
 }
 
-/* The graph under way and its nodes are not kept: what asks for them gets none. */
+/* Graphs and nodes under capture are not kept; queries return none. */
 #if CUDART_VERSION >= 13000
 FAKE_EXPORT cudaError_t cudaStreamGetCaptureInfo(cudaStream_t handle,
                                                  enum cudaStreamCaptureStatus *status_out,
@@ -367,19 +367,19 @@ FAKE_EXPORT cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
     return fake_leave(error);
 }
 
-/* Streams are gone by now. */
+/* Called after the streams are gone. */
 void fake_capture_reset(void) {
     while (captures) {
         fake_capture *gone = captures;
         captures = gone->next;
         if (!gone->ended)
-            fake_violation("left behind: a capture");
+            fake_violation("leaked: a capture");
         free(gone);
     }
     while (graphs) {
         fake_graph *gone = graphs;
         graphs = gone->next;
-        fake_violation("left behind: a graph");
+        fake_violation("leaked: a graph");
         free(gone);
     }
 }

@@ -1,4 +1,4 @@
-/* Copies one at a time: what is checked about their memory, and the calls that make them. */
+/* Single copies: checks of their memory, and the calls that make them. */
 #include "fake_internal.h"
 
 #include <stdlib.h>
@@ -37,8 +37,8 @@ static bool is_early(const fake_copy *copy, const fake_request *request) {
     }
 }
 
-/* CUDA takes pageable memory, but neither asynchronously nor at speed: the one who hands it over
- * did not know. Sources of another order than the stream's are meant to be pageable. */
+/* CUDA accepts pageable memory, but copies it slowly and not asynchronously, so passing it is taken
+ * for a mistake. Sources with another order than the stream's may well be pageable. */
 static void check_pageable(const fake_copy *copy, const fake_request *request, bool *wait) {
     if (request->synchronous)
         return;
@@ -56,12 +56,12 @@ cudaError_t fake_copy_check(fake_copy *copy, const fake_request *request, bool *
         !fake_place_find("destination", request->dst, to, &copy->dst.place))
         return cudaErrorInvalidValue;
     if (!direction_fits(copy, request->kind)) {
-        fake_violation("%s from %p to %p: another direction than said", fake_function(),
+        fake_violation("%s from %p to %p: the direction does not match the memory", fake_function(),
                        request->src, request->dst);
         return cudaErrorInvalidValue;
     }
     if (request->batch && (copy->src.place.host_name || copy->dst.place.host_name)) {
-        fake_violation("%s from %p to %p: a host address that the device does not know",
+        fake_violation("%s from %p to %p: a host address that is not valid on the device",
                        fake_function(), request->src, request->dst);
         return cudaErrorInvalidValue;
     }
@@ -149,7 +149,7 @@ static cudaError_t copy_peer(const fake_request *request, size_t size, cudaStrea
     if (!fake_device_valid(devices[0]) || !fake_device_valid(devices[1]))
         return cudaErrorInvalidDevice;
     if ((dst && dst->device != devices[0]) || (src && src->device != devices[1])) {
-        fake_violation("%s from %p to %p: on other devices than said", fake_function(),
+        fake_violation("%s from %p to %p: the devices do not match the memory", fake_function(),
                        request->src, request->dst);
         return cudaErrorInvalidValue;
     }
@@ -186,7 +186,7 @@ FAKE_EXPORT cudaError_t cudaMemcpy2DAsync(void *dst, size_t dst_pitch, const voi
     return fake_leave(error != cudaSuccess ? error : copy_one(stream, &shape, &request));
 }
 
-/* Where the copy begins in a pitched pointer, and its steps; false when it leaves the pitches. */
+/* The copy's start and steps in a pitched pointer; false when it exceeds the pitches. */
 static bool corner(const struct cudaPitchedPtr *pointer, const struct cudaPos *at,
                    const struct cudaExtent *extent, fake_side *side, void **out) {
     side->pitch = pointer->pitch;

@@ -1,4 +1,4 @@
-/* Events: each recording makes a ticket, which waits and queries refer to. */
+/* Events: each recording makes a ticket, to which waits and queries refer. */
 #include "fake_internal.h"
 
 #include <stdlib.h>
@@ -9,7 +9,7 @@ typedef struct CUevent_st {
     int device;
     bool destroyed;
     fake_ticket *ticket;     /* of the last recording, NULL before the first */
-    fake_captured *captured; /* when that was inside a capture */
+    fake_captured *captured; /* when recorded in a capture */
     uint64_t call;
 } fake_event;
 
@@ -24,7 +24,7 @@ static cudaError_t find(cudaEvent_t handle, fake_event **out) {
     if (event && !event->destroyed)
         return cudaSuccess;
     fake_violation("%s of event %p, which %s", fake_function(), (void *)handle,
-                   event ? "was destroyed" : "never was");
+                   event ? "was destroyed" : "never existed");
     return cudaErrorInvalidResourceHandle;
 }
 
@@ -156,7 +156,7 @@ FAKE_EXPORT cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t eve
     return fake_leave(error);
 }
 
-/* ---- asking ---- */
+/* ---- queries ---- */
 
 static cudaError_t find_to_ask(cudaEvent_t handle, fake_event **out) {
     cudaError_t error = find(handle, out);
@@ -183,7 +183,7 @@ FAKE_EXPORT cudaError_t cudaEventQuery(cudaEvent_t handle) {
     return fake_leave_query(error);
 }
 
-/* The ticket is kept: the event may be recorded again meanwhile. */
+/* Keeps the ticket: the event may be recorded again during the wait. */
 static cudaError_t wait_for(fake_ticket *ticket, int device) {
     fake_ticket_keep(ticket);
     while (!ticket->done)
@@ -249,8 +249,7 @@ void fake_events_reset(void) {
         fake_event *gone = events;
         events = gone->next;
         if (!gone->destroyed)
-            fake_violation("left behind: an event, made by call %llu",
-                           (unsigned long long)gone->call);
+            fake_violation("leaked: an event, made by call %llu", (unsigned long long)gone->call);
         forget(gone);
         free(gone);
     }

@@ -1,4 +1,4 @@
-/* Kernels: their bodies on the CPU, under the name and the host function they are launched by. */
+/* Kernels: their bodies on the CPU, by name and by the host function that launches them. */
 #include "fake_internal.h"
 
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 
 #define PARAMETERS_MAX 32764u /* bytes */
 #define BLOCKS_MAX     32     /* on a multiprocessor at once */
-#define REGISTERS      32     /* a thread, of the usual kernel */
+#define REGISTERS      32     /* per thread of every kernel */
 
 static fake_kernel *kernels;
 static uint64_t loads; /* at launches */
@@ -72,7 +72,7 @@ static size_t aligned(size_t size) {
     return (size + 15) / 16 * 16;
 }
 
-/* One block: the pointers, then the values they point to. NULL when they are too large. */
+/* One allocation: the pointers, then the values they point to. NULL when too large. */
 static void **keep_arguments(const fake_kernel *kernel, void **arguments) {
     size_t pointers = aligned(kernel->count * sizeof *arguments), bytes = 0;
     for (size_t i = 0; i < kernel->count; i++)
@@ -109,7 +109,7 @@ void fake_kernels_reset(void) {
     loads = 0;
 }
 
-/* Unlike copies, kernels go to streams of the current device only. */
+/* Unlike copies, kernels require a stream of the current device. */
 static cudaError_t launch_on(fake_kernel *kernel, const fakecuda_launch *launch, void **arguments,
                              fake_stream *stream) {
     if (stream->device != fake_self()->device)
@@ -131,7 +131,7 @@ static cudaError_t launch_on(fake_kernel *kernel, const fakecuda_launch *launch,
 cudaError_t fake_kernel_launch(fake_kernel *kernel, const fakecuda_launch *launch, void **arguments,
                                cudaStream_t handle) {
     if (!kernel || !kernel->body) {
-        fake_violation("%s: the kernel %s has no body here", fake_function(),
+        fake_violation("%s: the kernel %s has no body on the fake", fake_function(),
                        kernel ? kernel->name : "");
         return cudaErrorInvalidDeviceFunction;
     }
@@ -151,7 +151,7 @@ FAKE_EXPORT cudaError_t cudaLaunchKernel(const void *function, dim3 grid, dim3 b
     return fake_leave(error);
 }
 
-/* Launch attributes (priority, clusters, ...) change nothing here. */
+/* Launch attributes (priority, clusters, ...) are ignored. */
 FAKE_EXPORT cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t *config, const void *function,
                                             void **arguments) {
     cudaError_t error = fake_enter("cudaLaunchKernelExC", 0);
@@ -166,7 +166,7 @@ FAKE_EXPORT cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t *config, co
         fake_kernel_launch(fake_kernel_of(function), &launch, arguments, config->stream));
 }
 
-/* ---- questions ---- */
+/* ---- queries ---- */
 
 FAKE_EXPORT cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *out,
                                               const void *function) {

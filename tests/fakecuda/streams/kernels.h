@@ -1,4 +1,4 @@
-/* The register of kernels, which host stubs made by nvcc refer to as well. */
+/* The registry of kernels, shared with the host stubs that nvcc makes. */
 #ifndef KVF_TEST_FAKE_KERNELS_H
 #define KVF_TEST_FAKE_KERNELS_H
 
@@ -9,14 +9,14 @@
 typedef struct fake_kernel {
     struct fake_kernel *next;
     char *name;
-    const void *functions[4]; /* what it is launched by */
+    const void *functions[4]; /* the addresses that launch it */
     size_t function_count;
-    fakecuda_body body; /* NULL until somebody brings one */
+    fakecuda_body body; /* NULL until registered */
     size_t sizes[FAKE_ARGUMENTS], count;
-    bool loaded[FAKECUDA_DEVICES]; /* on a device */
+    bool loaded[FAKECUDA_DEVICES]; /* by device */
 } fake_kernel;
 
-/* Made when there is none. */
+/* Creates the kernel when there is none of that name. */
 fake_kernel *fake_kernel_named(const char *name);
 fake_kernel *fake_kernel_of(const void *function);
 void fake_kernel_alias(fake_kernel *kernel, const void *function);

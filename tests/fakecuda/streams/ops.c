@@ -1,4 +1,4 @@
-/* Operations, and what executing them does. */
+/* Operations and their execution. */
 #include "fake_internal.h"
 
 #include <stdlib.h>
@@ -46,7 +46,7 @@ void fake_op_free(fake_op *op) {
         free(op->copies[i].staged);
     free(op->copies);
     fake_ticket_drop(op->ticket);
-    free((void *)op->arguments); /* one block, the values behind the pointers */
+    free((void *)op->arguments); /* one allocation with the values */
     free(op);
 }
 
@@ -60,7 +60,7 @@ static size_t row_offset(const fake_side *side, size_t row, size_t height) {
     return row / height * side->slice + row % height * side->pitch;
 }
 
-/* Device memory is known to the program under another address than the one that is touched. */
+/* The program knows device memory by another address than the one that is touched. */
 static const char *read_row(const fake_side *side, size_t offset, size_t width) {
     if (side->place.seen != side->place.raw)
         fake_saw_read(side->place.seen + offset, width);
@@ -73,7 +73,7 @@ static char *write_row(const fake_side *side, size_t offset, size_t width) {
     return side->place.raw + offset;
 }
 
-/* Called in the open: these are the program's accesses. */
+/* Not hidden from ThreadSanitizer: these are the program's accesses. */
 static void copy_execute(const fake_copy *copy) {
     for (size_t row = 0; row < copy->height * copy->depth; row++) {
         size_t to = row_offset(&copy->dst, row, copy->height);
@@ -120,7 +120,7 @@ bool fake_op_uses(const fake_op *op, const char *raw, size_t size) {
 
 /* ---- execution ---- */
 
-/* How many of the copies happen before one is to fail. */
+/* The number of copies that happen before one fails. */
 static size_t copies_until_fault(const fake_op *op, cudaError_t *error) {
     size_t count = 0;
     while (count < op->copy_count && *error == cudaSuccess) {
@@ -160,13 +160,13 @@ static void execute_function(fake_op *op) {
     fake_self()->in_host_function = false;
 }
 
-/* Even in a dead context, so that who enqueued it learns that it is over. */
+/* Runs even in a dead context, so that its owner learns of the end. */
 static void execute_external(fake_op *op, int device, bool dead) {
     fake_context_busy(device);
     fake_unlock();
     op->external.run(op->external.user, dead);
     fake_lock();
-    op->external.stuck = NULL; /* nobody asks any more */
+    op->external.stuck = NULL; /* its answer no longer counts */
     fake_unlock();
     if (op->external.done)
         op->external.done(op->external.user);
@@ -204,7 +204,7 @@ static void linger(fakecuda_kind kind) {
     }
 }
 
-/* In a dead context nothing happens, but events fire, so that nobody waits for ever. */
+/* In a dead context nothing happens, but events fire, so that no wait lasts for ever. */
 void fake_op_run(fake_op *op, int device) {
     fake_acquire(op);
     linger(op->kind);

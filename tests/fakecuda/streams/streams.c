@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define QUEUE_ENTRIES 1024 /* of a stream, usually */
+#define QUEUE_ENTRIES 1024 /* of a stream, by default */
 
 static fake_stream *streams; /* newest first, destroyed ones too */
 static uint64_t numbers, full_queues;
@@ -107,7 +107,7 @@ static fake_stream *created_stream(cudaStream_t handle) {
     if (stream && stream->created && !stream->destroyed)
         return stream;
     fake_violation("%s of stream %p, which %s", fake_function(), (void *)handle,
-                   stream ? "was destroyed" : "never was");
+                   stream ? "was destroyed" : "never existed");
     return NULL;
 }
 
@@ -133,10 +133,10 @@ static void append(fake_stream *stream, fake_op *op) {
     pthread_cond_signal(&stream->work);
 }
 
-/* All that `first` has now comes before what `second` gets from now. */
+/* Everything in `first` so far precedes what is enqueued in `second` from here on. */
 static void join(fake_stream *first, fake_stream *second) {
     if (first->destroyed && idle(first)) {
-        fake_acquire(&first->edge); /* its thread has left; the next operation passes it on */
+        fake_acquire(&first->edge); /* its thread has ended; the next operation passes it on */
         return;
     }
     fake_op *record = fake_op_make(FAKECUDA_RECORD), *wait = fake_op_make(FAKECUDA_WAIT);
@@ -147,7 +147,7 @@ static void join(fake_stream *first, fake_stream *second) {
     append(second, wait);
 }
 
-/* The legacy stream comes behind all that is on blocking streams, and before what follows there. */
+/* The legacy stream follows all work on blocking streams so far and precedes their later work. */
 static void order_with_legacy(fake_stream *stream) {
     if (fake_stream_is_legacy(stream)) {
         for (fake_stream *each = streams; each; each = each->next) {
@@ -218,7 +218,7 @@ void fake_synchronize(int device) {
             (void)fake_stream_drain(stream);
 }
 
-/* Whether it concerns who asks about a stream: the legacy stream comes behind all blocking ones. */
+/* Whether waiting for `stream` includes `each`: the legacy stream follows all blocking ones. */
 static bool concerns(const fake_stream *each, const fake_stream *stream) {
     if (each == stream)
         return true;
@@ -277,7 +277,7 @@ FAKE_EXPORT cudaError_t cudaStreamCreateWithPriority(cudaStream_t *out, unsigned
     return fake_leave(create(fake_enter(__func__, 0), out, flags, priority));
 }
 
-/* Returns at once; what is queued still happens. */
+/* Returns at once; queued work still happens. */
 static cudaError_t destroy(cudaStream_t handle) {
     if (!handle || handle == cudaStreamLegacy || handle == cudaStreamPerThread)
         return cudaErrorInvalidResourceHandle;
@@ -375,8 +375,7 @@ void fake_streams_reset(void) {
         fake_stream *gone = streams;
         streams = gone->next;
         if (gone->created && !gone->destroyed)
-            fake_violation("left behind: a stream, made by call %llu",
-                           (unsigned long long)gone->call);
+            fake_violation("leaked: a stream, made by call %llu", (unsigned long long)gone->call);
         stream_end(gone);
     }
     full_queues = 0;
