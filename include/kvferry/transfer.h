@@ -63,7 +63,7 @@ typedef struct kvf_submit_options {
  *
  *  - ordered (the default): everything is enqueued when this returns;
  *  - background: enqueued piece by piece after ordered work, by priority and under the engine's
- * cap. Work that has to wait for a background transfer gives it its own priority.
+ *    cap. Work that has to wait for a background transfer gives it its own priority.
  *
  * A transfer without blocks succeeds. `out` may be NULL if only the callback or the completion
  * matters.
