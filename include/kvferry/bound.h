@@ -50,8 +50,8 @@ typedef struct kvf_pair {
  *
  * Errors: those of kvf_flight_depart and kvf_transfer_submit, with `index` naming the pair if the
  * pair is at fault; CONFLICT for two pairs with the same destination; UNSUPPORTED for tiers of
- * several layouts, since a transfer moves one of them. For those, submit one transfer per
- * layout to one completion, and resolve a flight when that has ended.
+ * several layouts, since a transfer moves one of them. For those, submit one transfer per layout to
+ * one completion, and resolve a flight when that has ended.
  */
 KVF_API kvf_status kvf_bound_submit(kvf_tier *src, kvf_tier *dst, const kvf_pair *pairs,
                                     size_t pair_count, const kvf_submit_options *options,

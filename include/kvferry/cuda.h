@@ -273,7 +273,7 @@ typedef struct kvf_cuda_options {
  * windows of some MiB, at most two each way, by a thread of the engine or, with `no_thread`, in the
  * caller's calls. A background transfer that ordered work or a stream has to wait for is enqueued
  * at once and whole, beyond its cap. Background transfers, too, may start after the caller's
- * events. Integrity is UNSUPPORTED.
+ * events. Integrity, and transfers between two pinned tiers, are UNSUPPORTED.
  *
  * kvf_submit_options.strategy is a kvf_cuda_strategy. A strategy that cannot do the move gives way
  * to one that can (see kvf_cuda_explain).

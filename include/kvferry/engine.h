@@ -135,11 +135,11 @@ KVF_API kvf_memory kvf_tier_memory(const kvf_tier *tier);
 KVF_API const kvf_layout *kvf_tier_layout(const kvf_tier *tier, size_t index);
 
 /**
- * Returns OK if no transfer reads or writes these ids any more, so that they may be given to
- * another sequence. A transfer that was cancelled before it started keeps its place, and its ids,
- * until everything submitted before it has let it through. Errors: BUSY for the first id still in
- * use
- * (`id`, `index`); RANGE for an id past the tier's blocks; INVALID.
+ * Returns OK if no transfer, and no use that kvf_cuda_mark_slots has marked, reads or writes these
+ * ids any more, so that they may be given to another sequence. A transfer that was cancelled before
+ * it started keeps its place, and its ids, until everything submitted before it has let it through.
+ * Errors: BUSY for the first id still in use (`id`, `index`); RANGE for an id past the tier's
+ * blocks; INVALID.
  */
 KVF_API kvf_status kvf_tier_idle(const kvf_tier *tier, const uint64_t *ids, size_t count,
                                  kvf_error *error);

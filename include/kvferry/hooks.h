@@ -65,8 +65,8 @@ KVF_API const char *kvf_log_level_name(kvf_log_level level);
  *  @{ */
 
 /**
- * Called when a range begins and ends, on the thread that does the work; the ranges of one thread
- * are nested. A name is the same pointer each time:
+ * Functions called when a range begins and ends, on the thread that does the work; the ranges of
+ * one thread are nested. A name is the same pointer each time:
  *
  *     plan     pairs are zipped; plans are checked and lowered
  *     submit   a whole submit, with its plan, registering and enqueueing

@@ -3,14 +3,14 @@
  * callbacks.
  *
  * There is no second API: the functions, structs and constants are those of C, and an owner's get()
- * is the handle to call them with. Nothing more is linked.
+ * is the handle to pass to them. Nothing else has to be linked.
  *
  *     using kvferry::check, kvferry::out;
  *     kvf_error e{};
  *     auto done = [&](const kvf_error &end) { log << kvf_status_name(end.status); };
- *     kvferry::engine engine; // a std::unique_ptr, empty; its end calls `done` at the latest
+ *     kvferry::engine engine; // an empty std::unique_ptr; `done` has run once it is gone
  *     check(kvf_engine_host_create(nullptr, out(engine), &e), e); // may throw kvferry::error
- *     kvferry::tier src, dst; // end before the memory they lie in
+ *     kvferry::tier src, dst; // destroyed before the memory they lie in
  *     check(kvf_tier_create(engine.get(), &src_options, out(src), &e), e);
  *     check(kvf_tier_create(engine.get(), &dst_options, out(dst), &e), e);
  *
@@ -19,33 +19,33 @@
  *     kvferry::transfer transfer;
  *     check(kvf_transfer_submit(src.get(), dst.get(), plans.data(), plans.size(), &options,
  *                               out(transfer), &e), e);
- *     kvf_status status = kvf_transfer_wait(transfer.get(), 1000, &e); // us; -1: for ever
+ *     kvf_status status = kvf_transfer_wait(transfer.get(), 1000, &e); // us; -1: no limit
  *     if (status == KVF_ERR_TIMEOUT) // compare the outcomes you expect
  *         kvf_transfer_cancel(transfer.get());
  *     else
- *         check(status, e); // throw all others but KVF_OK
+ *         check(status, e); // throw all others except KVF_OK
  *
- * For a handle of a module, name the function that destroys it; the headers may be included in any
- * order: `kvferry::owner<kvf_cuda_pinned_destroy>`, `kvferry::owner<kvf_wire_op_release>`. Where
- * that takes more than the handle, as kvf_cuda_device_free does, use a std::unique_ptr with a
- * deleter of your own: out takes any.
+ * For a handle of a module, name the function that destroys it, as in
+ * `kvferry::owner<kvf_cuda_pinned_destroy>` and `kvferry::owner<kvf_wire_op_release>`. The headers
+ * may be included in any order. If destroying takes more than the handle, as kvf_cuda_device_free
+ * does, use a std::unique_ptr with your own deleter: out takes any.
  *
  * @par Threads
  * As in the C headers. Moving, resetting or destroying an owner is a call on its object.
  *
  * @par Ownership
  * An owner is a std::unique_ptr of the handle: it moves, never copies, and destroys what it has; an
- * empty one is NULL. `release()` hands the handle over, and an owner constructed from a handle
+ * empty owner is NULL. `release()` gives up the handle, and an owner constructed from a handle
  * takes it.
  *
  * @par Lifetimes
  * As in the C headers. Except with submit_with, callables and memory resources stay the caller's,
- * who keeps them as long as C may call them.
+ * and must exist as long as C may call them.
  *
  * @par Errors
- * check throws kvferry::error. An exception that leaves a callable would have to pass through C and
- * calls std::terminate instead; one that a memory resource throws is KVF_ERR_NO_MEMORY. The header
- * does not compile without exceptions.
+ * check throws kvferry::error. An exception that leaves a callable would have to pass through C, so
+ * std::terminate is called instead; an exception from a memory resource is KVF_ERR_NO_MEMORY. The
+ * header does not compile without exceptions.
  */
 #ifndef KVFERRY_KVFERRY_HPP
 #define KVFERRY_KVFERRY_HPP
@@ -119,7 +119,7 @@ template <class Owner> class out_argument {
 /**
  * Passes an owner as the `out` argument of a function that makes an object. At the end of the full
  * expression the owner destroys what it held and takes the new object: use it from the next
- * statement on, not later in the same one. When the function fails, the owner stays as it was.
+ * statement on, not later in the same one. If the function fails, the owner stays as it was.
  */
 template <class T, class Destroyer>
 out_argument<std::unique_ptr<T, Destroyer>> out(std::unique_ptr<T, Destroyer> &owner) noexcept {
@@ -131,9 +131,9 @@ out_argument<std::unique_ptr<T, Destroyer>> out(std::unique_ptr<T, Destroyer> &o
  *  @{ */
 
 /**
- * The text that a function of C writes as snprintf does, from the arguments before its buffer:
- * `text_of(kvf_assignments_format, tracker.get())`. Throws an error of KVF_ERR_INVALID where the
- * function returns a negative number.
+ * The text that a C function writes as snprintf does, from the arguments before its buffer:
+ * `text_of(kvf_assignments_format, host.get())`. Throws an error of KVF_ERR_INVALID if the function
+ * returns a negative number.
  */
 template <class Function, class... Arguments>
 std::string text_of(Function function, Arguments... arguments);
@@ -156,9 +156,9 @@ class error : public std::runtime_error {
 };
 
 /**
- * Throws an error unless the status is KVF_OK. `details` is what the same call wrote.
- * Details with another status are ignored: they are an earlier call's, since a call that is
- * PENDING, say, writes none.
+ * Throws an error unless the status is KVF_OK. `details` is what the same call wrote. Details with
+ * another status are ignored: they come from an earlier call, since a call that is PENDING, for
+ * example, writes none.
  */
 inline void check(kvf_status status, const kvf_error &details = {}) {
     if (status == KVF_OK)
@@ -185,8 +185,7 @@ std::string text_of(Function function, Arguments... arguments) {
 #ifdef __cpp_lib_span
 using std::span;
 #else
-/** A pointer and a count as a range: `span(plan.src_ids, plan.count)`. C++20's std::span where
- *  there is one. */
+/** A pointer and a count as a range: `span(plan.src_ids, plan.count)`. In C++20 it is std::span. */
 template <class T> class span {
   public:
     constexpr span(T *data, std::size_t size) noexcept : data_(data), size_(size) {
@@ -228,7 +227,7 @@ template <class F> void *user_of(F &callable) noexcept {
 /**
  * Refers to a callable, `void(const kvf_error &)`: the callback and user of kvf_submit_options,
  * kvf_completion_create or kvf_wire_submit_options. The callable must live until it has been
- * called; for a transfer that is at the latest when kvf_engine_destroy returns, so declare it
+ * called; for a transfer that is when kvf_engine_destroy returns at the latest, so declare it
  * before the engine.
  */
 template <class F> std::tuple<kvf_callback, void *> callback_to(F &callable) noexcept {
@@ -238,12 +237,11 @@ template <class F> std::tuple<kvf_callback, void *> callback_to(F &callable) noe
 }
 
 /**
- * Submits with a callable, `void(const kvf_error &)`, that need not be kept: it goes to the
- * heap, is called once when the transfer is over, perhaps within the submit, and freed then, or
- * freed at once if the submit fails. `submit` gets a `const kvf_submit_options *`, passes it to
+ * Submits with a callable, `void(const kvf_error &)`, that need not be kept: it goes to the heap,
+ * is called once when the transfer has ended, perhaps within the submit, and is then freed; if the
+ * submit fails, it is freed at once. `submit` receives a `const kvf_submit_options *`, passes it to
  * kvf_transfer_submit or kvf_bound_submit as its last action, and returns that status, which
- * submit_with returns.
- * Throws an error of KVF_ERR_INVALID for options that have a callback already.
+ * submit_with returns. Throws an error of KVF_ERR_INVALID for options that already have a callback.
  *
  *     check(kvferry::submit_with(options, [promise = std::move(promise)](const kvf_error &) ...,
  *                                [&](const kvf_submit_options *with) {
@@ -268,8 +266,8 @@ kvf_status submit_with(kvf_submit_options options, F &&callable, Submit &&submit
 }
 
 /**
- * Refers to a callable, `void(kvf_log_level, const char *)`, which several threads may call at a
- * time and which outlives the engine, its tiers and its transfers. Engines copy the kvf_log:
+ * Refers to a callable, `void(kvf_log_level, const char *)`. Several threads may call it at a time,
+ * and it must outlive the engine, its tiers and its transfers. Engines copy the kvf_log:
  *
  *     const kvf_log log = kvferry::log_to(callable, KVF_LOG_INFO);
  *     host_options.log = &log;
@@ -282,7 +280,7 @@ template <class F> kvf_log log_to(F &callable, kvf_log_level level) noexcept {
     return {write, detail::user_of(callable), level};
 }
 
-/** Refers to an object with `begin(const char *)` and `end()`, otherwise as log_to. */
+/** Refers to an object with `begin(const char *)` and `end()`; otherwise as log_to. */
 template <class Hook> kvf_ranges ranges_to(Hook &hook) noexcept {
     auto begin = [](void *user, const char *name) noexcept {
         static_cast<Hook *>(user)->begin(name);
@@ -291,8 +289,8 @@ template <class Hook> kvf_ranges ranges_to(Hook &hook) noexcept {
     return {begin, end, detail::user_of(hook)};
 }
 
-/** An allocator over a memory resource, which must outlive every object created with it and be safe
- *  for all threads that use them. */
+/** An allocator over a memory resource. The resource must outlive every object created with it and
+ *  be safe for all threads that use them. */
 inline kvf_allocator allocator_of(std::pmr::memory_resource &resource) noexcept {
     auto resize = [](void *user, void *block, std::size_t old_size,
                      std::size_t new_size) noexcept -> void * {

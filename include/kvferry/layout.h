@@ -140,7 +140,7 @@ KVF_API kvf_status kvf_layout_create(const kvf_region *regions, size_t count, si
 KVF_API kvf_status kvf_layout_contiguous(const kvf_shape *shape, kvf_buffer buffer,
                                          kvf_layout **out, kvf_error *error);
 
-/** The slower index in the buffer of a layer. */
+/** Whether block or part is the outer index in the buffer of a layer. */
 typedef enum kvf_layer_order {
     KVF_BLOCK_FIRST,  /**< [block][part]: | b0 K | b0 V | b1 K | b1 V | ... | */
     KVF_BLOCK_SECOND, /**< [part][block]: | b0 K | b1 K | ... | b0 V | b1 V | ... | */
@@ -171,7 +171,7 @@ KVF_API kvf_status kvf_layout_mla(const kvf_shape *shape, const kvf_buffer *buff
 KVF_API kvf_status kvf_layout_page_first(const kvf_shape *shape, kvf_buffer buffer,
                                          kvf_layout **out, kvf_error *error);
 
-/** As page first, with the rows (tokens) of a page as its slower index, before the layers.
+/** As page first, but within a page rows (tokens) are the outer index and layers the inner one.
  *
  *     | K: b0 row0 l0 l1 ... | b0 row1 l0 l1 ... | ... | V: ... |
  */

@@ -45,8 +45,10 @@ typedef struct kvf_move_spec {
     bool by_layer;         /**< No copy spans two layers, and layers come in order. */
 } kvf_move_spec;
 
-/** One copy: `slices` x `rows` pieces of `width` bytes. Row r of slice s is at base + s *
- *  slice_pitch + r * row_pitch. */
+/**
+ * One copy: `slices` x `rows` pieces of `width` bytes. Row r of slice s starts at
+ * base + s * slice_pitch + r * row_pitch.
+ */
 typedef struct kvf_box {
     char *dst;                 /**< The base on the destination's side. */
     const char *src;           /**< The base on the source's side. */

@@ -3,8 +3,8 @@
  *
  * A group has one rank per process or thread, each with its own CUDA engine. It does three things:
  *
- *  - onboarding what all ranks need. Each rank reads its share over its own link to the host, and
- * the group shares the rest:
+ *  - onboarding what all ranks need. Each rank reads its share over its own link to the host; the
+ *    group shares the rest:
  *
  *        host tier of rank r --own share--> wire --all-gather--> wire --all--> slots of rank r
  *
@@ -111,7 +111,7 @@ typedef struct kvf_group_options {
     struct CUstream_st *stream;
     /** Microseconds for a rank to arrive, and to make progress: the time starts again with each
      *  chunk of a long operation, or with every 16 if not every rank takes part in each chunk. 0: 5
-     *  s. The same on all ranks. */
+     *  seconds. The same on all ranks. */
     int64_t timeout_us;
     int min_ctas;   /**< Fewest thread blocks of NCCL's kernels; 0: NCCL's choice. */
     int max_ctas;   /**< Most thread blocks of NCCL's kernels; 0: NCCL's choice. */
@@ -159,8 +159,7 @@ typedef struct kvf_group_counters {
     uint64_t operations_submitted; /**< Operations that were accepted. */
     uint64_t operations_succeeded; /**< Operations that ended as OK. */
     uint64_t operations_failed;    /**< Operations that ended with an error. */
-    uint64_t
-        operations_refused; /**< Those of the failed that were refused before anything moved. */
+    uint64_t operations_refused;   /**< Of the failed: refused before anything moved. */
     uint64_t votes_lost; /**< Operations that succeeded here and failed by another rank's vote. */
 
     uint64_t blocks;     /**< Blocks that have come to this rank's slots or host tier. */
@@ -201,9 +200,9 @@ typedef struct kvf_wire kvf_wire;
 typedef struct kvf_wire_options {
     kvf_tier *device;     /**< A device tier of the group's engine. */
     size_t device_layout; /**< Index of its layout. */
-    size_t
-        chunk_bytes; /**< Bytes of one rank's part of a collective, at least a block; 0: 8 MiB. */
-    size_t chunks;   /**< Chunks on their way at a time, at most 64; 0: 3. */
+    /** Bytes of one rank's part of a collective; 0: 8 MiB. Less than a block means one block. */
+    size_t chunk_bytes;
+    size_t chunks; /**< Chunks on their way at a time, at most 64; 0: 3. */
 } kvf_wire_options;
 
 /** Makes a tier of chunks x ranks x chunk_bytes of device memory, of packed blocks of one layout.
@@ -258,9 +257,9 @@ typedef struct kvf_wire_submit_options {
     size_t host_layout;          /**< Index of the host tier's layout. */
     kvf_share share;             /**< Which rank's host tier has which blocks. */
     kvf_assignments *const *dst; /**< [plan_count] To fill; NULL, or NULL in it: none. */
-    kvf_callback callback;       /**< Called once, within the poll, wait or release that finds the
-                                    operation       ended; NULL: none. */
-    void *user;                  /**< Passed to the callback. */
+    /** Called once, within the poll, wait or release that finds the operation ended; NULL: none. */
+    kvf_callback callback;
+    void *user; /**< Passed to the callback. */
 } kvf_wire_submit_options;
 
 /**

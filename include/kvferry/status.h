@@ -73,7 +73,7 @@ typedef enum KVF_CHECKED kvf_status {
     KVF_ERR_GAP,                /**< The plan does not start at the destination's next position. */
     KVF_ERR_LINEAGE,            /**< The source does not continue the destination's prefix. */
     KVF_ERR_BUSY,               /**< Blocks are in flight or in use. */
-    KVF_ERR_CLOSED,             /**< The flight, its assignments or the group is no longer open. */
+    KVF_ERR_CLOSED,             /**< The flight, assignments or group is no longer open. */
     KVF_ERR_CONFLICT,           /**< Blocks of one move conflict: one destination twice, say. */
     KVF_ERR_LAYOUT,             /**< A layout is invalid, or two layouts disagree. */
     KVF_ERR_AGAIN,              /**< The engine is full; try again later. */

@@ -63,7 +63,7 @@ typedef struct kvf_submit_options {
  *
  *  - ordered (the default): everything is enqueued when this returns;
  *  - background: enqueued piece by piece after ordered work, by priority and under the engine's
- * cap. Work that has to wait for a background transfer gives it its own priority.
+ *    cap. Work that has to wait for a background transfer gives it its own priority.
  *
  * A transfer without blocks succeeds. `out` may be NULL if only the callback or the completion
  * matters.
@@ -90,9 +90,9 @@ KVF_API kvf_status kvf_transfer_wait(kvf_transfer *transfer, int64_t timeout_us,
  * Waits until one layer has landed; `layer` counts from the layout's first. Without by_layer that
  * is when all layers have. OK says only that the bytes of this layer have arrived: the transfer may
  * still fail, and its destinations can be trusted only once the whole transfer is OK.
- * Errors: RANGE for a layer that the transfer does not move; TIMEOUT; those of the transfer. As
- * soon as a block is found CORRUPT, every layer is, although the transfer still moves the other
- * blocks.
+ * Errors: RANGE for a layer that the transfer does not move; TIMEOUT; those of the transfer;
+ * CORRUPT, for any layer, as soon as a block is found to be, although the transfer still moves the
+ * other blocks.
  */
 KVF_API kvf_status kvf_transfer_wait_layer(kvf_transfer *transfer, uint32_t layer,
                                            int64_t timeout_us, kvf_error *error);
