@@ -130,7 +130,7 @@ KVF_API size_t kvf_move_next(const kvf_move *move, kvf_box_cursor *cursor, kvf_b
                              size_t capacity);
 
 /** Summarises the move without storing its boxes. Errors: INVALID, NO_MEMORY. */
-KVF_API kvf_status kvf_move_describe(const kvf_move *move, kvf_move_summary *info,
+KVF_API kvf_status kvf_move_describe(const kvf_move *move, kvf_move_summary *summary,
                                      kvf_error *error);
 
 #ifdef __cplusplus

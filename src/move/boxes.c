@@ -278,7 +278,7 @@ static size_t median(const sizes *items, size_t count) {
 }
 
 static void measure(const kvf_move *move, const run_class *classes, size_t class_count,
-                    sizes *boxes, sizes *fragments, kvf_move_summary *info) {
+                    sizes *boxes, sizes *fragments, kvf_move_summary *summary) {
     size_t n = 0;
     for (size_t s = 0; s < move->strip_count; s++) {
         for (size_t c = 0; c < class_count; c++, n++) {
@@ -290,15 +290,15 @@ static void measure(const kvf_move *move, const run_class *classes, size_t class
     }
     qsort(boxes, n, sizeof *boxes, by_bytes);
     qsort(fragments, n, sizeof *fragments, by_bytes);
-    info->boxes = count_all(boxes, n);
-    info->fragments = count_all(fragments, n);
-    info->smallest_box = boxes[0].bytes;
-    info->median_box = median(boxes, n);
-    info->smallest_fragment = fragments[0].bytes;
-    info->median_fragment = median(fragments, n);
+    summary->boxes = count_all(boxes, n);
+    summary->fragments = count_all(fragments, n);
+    summary->smallest_box = boxes[0].bytes;
+    summary->median_box = median(boxes, n);
+    summary->smallest_fragment = fragments[0].bytes;
+    summary->median_fragment = median(fragments, n);
 }
 
-static kvf_status describe(const kvf_move *move, kvf_move_summary *info, kvf_error *error) {
+static kvf_status describe(const kvf_move *move, kvf_move_summary *summary, kvf_error *error) {
     const kvf_allocator *a = &move->allocator;
     run_class *classes = kvf__alloc(a, move->runs.count, sizeof *classes);
     if (!classes)
@@ -308,15 +308,15 @@ static kvf_status describe(const kvf_move *move, kvf_move_summary *info, kvf_err
                      ? kvf__alloc(a, room, sizeof *all)
                      : NULL;
     if (all)
-        measure(move, classes, class_count, all, all + room / 2, info);
+        measure(move, classes, class_count, all, all + room / 2, summary);
     kvf_status status = all ? KVF_OK : KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
     kvf__free(a, all, room, sizeof *all);
     kvf__free(a, classes, move->runs.count, sizeof *classes);
     return status;
 }
 
-kvf_status kvf_move_describe(const kvf_move *move, kvf_move_summary *info, kvf_error *error) {
-    if (!move || !info)
+kvf_status kvf_move_describe(const kvf_move *move, kvf_move_summary *summary, kvf_error *error) {
+    if (!move || !summary)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     kvf_move_summary r = {
         .bytes = (uint64_t)move->block_bytes * move->runs.pairs,
@@ -326,7 +326,7 @@ kvf_status kvf_move_describe(const kvf_move *move, kvf_move_summary *info, kvf_e
     };
     kvf_status status = move->runs.count > 0 ? describe(move, &r, error) : KVF_OK;
     if (status == KVF_OK)
-        *info = r;
+        *summary = r;
     return status;
 }
 

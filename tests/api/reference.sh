@@ -62,7 +62,7 @@ check() {
     return "$wrong"
 }
 
-check "$include/kvferry" "$include/../README.md" || exit 1
+check "$include/kvferry" "$include/README.md" || exit 1
 
 # --- And it bites ---
 
