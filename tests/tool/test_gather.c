@@ -133,8 +133,7 @@ static void test_rounds(void **state) {
         print_message("without IPv6, which this machine does not have\n");
 }
 
-/* Strangers send nothing, something else, half a hello or one with a bad rank; they stay or leave.
- */
+/* Strangers send nothing, something else, half a hello or a bad rank; they stay or leave. */
 static void test_strangers(void **state) {
     (void)state;
     struct {
