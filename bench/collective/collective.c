@@ -47,7 +47,7 @@ typedef struct group_info {
 
 _Static_assert(sizeof(rank_info) <= GATHER_MAX_BYTES && sizeof(group_info) <= GATHER_MAX_BYTES &&
                    sizeof(collective_result) <= GATHER_MAX_BYTES,
-               "every message fits");
+               "each message fits");
 
 static double link_ns(run *run, uint64_t bytes) {
     const link_copy copy = {.direction = &run->backend.type->directions[0], .bytes = bytes};
@@ -220,7 +220,7 @@ static void fill_ranks(const run *run, const collective_case *one, const collect
     row_verified(row, one->verify, verified);
 }
 
-/* Prints what is wrong with a cell, on rank 0. */
+/* Prints a cell's failures, on rank 0. */
 static void print_failures(const run *run, const collective_case *one,
                            const collective_result *all) {
     for (int rank = 0; rank < run->self.ranks; rank++) {

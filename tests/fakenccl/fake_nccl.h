@@ -195,8 +195,8 @@ ncclResult_t nfake_comm_state(ncclComm_t comm);
 ncclResult_t nfake_comm_stopped(ncclComm_t comm);
 void nfake_comm_fail(ncclComm_t comm, ncclResult_t result);
 
-/* Waits on the host until the condition holds, up to the patience. The condition writes into `what`
- * what is missing. Not locked. */
+/* Waits on the host until the condition holds, up to the patience. The condition describes in
+ * `what` what it waits for. Not locked. */
 typedef struct nfake_condition {
     bool (*holds)(const struct nfake_condition *condition, char *what, size_t room);
     ncclComm_t comm;
