@@ -1,4 +1,4 @@
-/* A cell of `kvferry bench collective` as one rank of it measures it. */
+/* One rank's measurement of one case of `kvferry bench collective`. */
 #ifndef KVF_BENCH_COLLECTIVE_CASE_H
 #define KVF_BENCH_COLLECTIVE_CASE_H
 
@@ -8,28 +8,28 @@
 #include <kvferry/nccl.h>
 
 typedef struct collective_case {
-    tier_pair_spec tier_pair; /* from the host to the device */
+    tier_pair_spec tier_pair; /* host to device */
     kvf_share mode;
     size_t samples;
-    size_t chunk_bytes, chunks; /* of the wire; 0: its usual ones */
+    size_t chunk_bytes, chunks; /* of the wire; 0: its defaults */
     bool verify;
 } collective_case;
 
-/* On one rank. wait_us and run_us are medians. */
+/* On one rank; wait_us and run_us are medians. */
 typedef struct collective_result {
-    uint64_t bytes; /* that this rank has in the end */
+    uint64_t bytes; /* that arrive on this rank */
     kvf_wire_memory memory;
-    summary ns;     /* from this rank's submit, which all ranks have been waited for to do, until
-                       all have voted that the blocks are there */
-    double wait_us; /* of that, until all ranks were known to have come */
-    double run_us;  /* ... and from then on */
+    summary ns;     /* from this rank's submit, after all ranks have synchronized, until all have
+                       voted that the blocks are in place */
+    double wait_us; /* its first part, until all ranks were known to have submitted */
+    double run_us;  /* the rest */
     uint64_t host_bytes, wire_bytes, chunks; /* of one sample */
-    uint64_t host_share;                     /* what host_bytes has to be by the mode */
-    uint64_t unlike;                         /* samples with other host_bytes */
+    uint64_t host_share;                     /* what host_bytes must be in this mode */
+    uint64_t wrong_samples;                  /* samples with other host_bytes */
     uint64_t corrupt_blocks;                 /* in all samples */
 } collective_result;
 
-/* Every rank calls it. Ends the program when something fails, a wrong byte apart. */
+/* Called on every rank. Ends the program on failure; wrong bytes are counted instead. */
 void collective_case_run(backend *backend, kvf_group *group, const collective_case *chosen,
                          collective_result *result);
 

@@ -13,13 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* How long links are measured, by all ranks at the same time, and how often at least and at most.
- */
-#define LINK_NS       UINT64_C(300000000)
-#define LEAST_SAMPLES 5
-#define MOST_SAMPLES  100
+/* All ranks measure their links at the same time, for so long and within these counts. */
+#define LINK_NS     UINT64_C(300000000)
+#define MIN_SAMPLES 5
+#define MAX_SAMPLES 100
 
-/* One rank and what it has. */
+/* One rank's run. */
 typedef struct run {
     const collective_options *chosen;
     rank_self self;
@@ -32,36 +31,36 @@ typedef struct run {
     collective_result *results; /* [cells] */
 } run;
 
-/* What a rank says before there is a group. */
-typedef struct greeting {
+/* What each rank sends to rank 0 before the group is made. */
+typedef struct rank_info {
     uint64_t options; /* their digest */
     double link_gbps;
     uint64_t imitated;
     cudaUUID_t gpu;
-} greeting;
+} rank_info;
 
 /* Rank 0's answer. */
-typedef struct invitation {
-    bool fine;
+typedef struct group_info {
+    bool can_start;
     unsigned char id[KVF_GROUP_ID_BYTES];
-} invitation;
+} group_info;
 
-_Static_assert(sizeof(greeting) <= GATHER_BYTES && sizeof(invitation) <= GATHER_BYTES &&
-                   sizeof(collective_result) <= GATHER_BYTES,
-               "what ranks tell each other fits");
+_Static_assert(sizeof(rank_info) <= GATHER_MAX_BYTES && sizeof(group_info) <= GATHER_MAX_BYTES &&
+                   sizeof(collective_result) <= GATHER_MAX_BYTES,
+               "each message fits");
 
 static double link_ns(run *run, uint64_t bytes) {
     const link_copy copy = {.direction = &run->backend.type->directions[0], .bytes = bytes};
     return run->backend.type->link_ns(&run->backend, &copy);
 }
 
-/* Of this rank's link to its GPU, while the other ranks measure theirs. */
+/* GB/s of this rank's link to its GPU, while the other ranks measure theirs. */
 static double measure_link(run *run) {
     const uint64_t bytes = 1000000000;
-    double times[MOST_SAMPLES];
+    double times[MAX_SAMPLES];
     size_t count = 0;
     uint64_t start = clock_ns();
-    while (count < MOST_SAMPLES && (count < LEAST_SAMPLES || clock_ns() - start < LINK_NS))
+    while (count < MAX_SAMPLES && (count < MIN_SAMPLES || clock_ns() - start < LINK_NS))
         times[count++] = link_ns(run, bytes);
     return (double)bytes / median(times, count);
 }
@@ -74,15 +73,15 @@ static cudaUUID_t own_gpu(void) {
     return properties.uuid;
 }
 
-/* Whether the ranks can make a group; says why not. */
-static bool fit_together(const run *run, const greeting *greetings) {
+/* Whether the ranks can make a group; prints why not. */
+static bool are_compatible(const run *run, const rank_info *infos) {
     for (int rank = 1; rank < run->self.ranks; rank++) {
-        if (greetings[rank].options != greetings[0].options) {
+        if (infos[rank].options != infos[0].options) {
             fprintf(stderr, "kvferry: rank %d was given other options than rank 0\n", rank);
             return false;
         }
         for (int other = 0; other < rank; other++)
-            if (memcmp(&greetings[rank].gpu, &greetings[other].gpu, sizeof(cudaUUID_t)) == 0) {
+            if (memcmp(&infos[rank].gpu, &infos[other].gpu, sizeof(cudaUUID_t)) == 0) {
                 fprintf(stderr, "kvferry: ranks %d and %d have the same GPU\n", other, rank);
                 return false;
             }
@@ -90,43 +89,43 @@ static bool fit_together(const run *run, const greeting *greetings) {
     return true;
 }
 
-static void keep_links(run *run, const greeting *greetings) {
+static void keep_links(run *run, const rank_info *infos) {
     run->links = must_grow(NULL, (size_t)run->self.ranks, sizeof *run->links);
     for (int rank = 0; rank < run->self.ranks; rank++) {
-        run->links[rank] = greetings[rank].link_gbps;
-        run->backend.imitated = run->backend.imitated || greetings[rank].imitated != 0;
+        run->links[rank] = infos[rank].link_gbps;
+        run->backend.imitated = run->backend.imitated || infos[rank].imitated != 0;
     }
 }
 
-static invitation invite(const run *run, const greeting *greetings) {
-    invitation invitation = {.fine = fit_together(run, greetings)};
+static group_info make_group_info(const run *run, const rank_info *infos) {
+    group_info group_info = {.can_start = are_compatible(run, infos)};
     kvf_error error = {0};
-    if (invitation.fine && run->self.ranks > 1)
-        must(kvf_group_id_create(invitation.id, &error), &error, "rank 0: making a group's id");
-    return invitation;
+    if (group_info.can_start && run->self.ranks > 1)
+        must(kvf_group_id_create(group_info.id, &error), &error, "rank 0: creating a group's id");
+    return group_info;
 }
 
-/* The ranks come together, measure their links at the same time and tell rank 0. */
-static void greet(run *run) {
+/* Connects the ranks, measures their links at the same time, and distributes the group's id. */
+static void exchange_info(run *run) {
     const collective_options *chosen = run->chosen;
-    greeting *all = must_grow(NULL, (size_t)run->self.ranks, sizeof *all);
-    greeting mine = {.options = collective_options_digest(chosen),
-                     .imitated = run->backend.imitated,
-                     .gpu = own_gpu()};
-    invitation invitation = {0};
-    link_ns(run, 1); /* takes the memory for it, which is not to be waited for below */
+    rank_info *all = must_grow(NULL, (size_t)run->self.ranks, sizeof *all);
+    rank_info mine = {.options = collective_options_digest(chosen),
+                      .imitated = run->backend.imitated,
+                      .gpu = own_gpu()};
+    group_info group_info = {0};
+    link_ns(run, 1); /* allocates its memory, so that ranks do not wait for that below */
     run->gather = gather_open(&run->self, chosen->timeout_us);
     mine.link_gbps = measure_link(run);
-    gather_gather(run->gather, &mine, all, sizeof mine);
+    gather_collect(run->gather, &mine, all, sizeof mine);
     if (run->self.rank == 0) {
-        invitation = invite(run, all);
+        group_info = make_group_info(run, all);
         keep_links(run, all);
     }
-    gather_answer(run->gather, &invitation, sizeof invitation);
+    gather_broadcast(run->gather, &group_info, sizeof group_info);
     free(all);
-    if (!invitation.fine)
+    if (!group_info.can_start)
         exit(EXIT_USAGE);
-    memcpy(run->id, invitation.id, sizeof run->id);
+    memcpy(run->id, group_info.id, sizeof run->id);
 }
 
 static void open_group(run *run) {
@@ -143,11 +142,11 @@ static void open_group(run *run) {
     };
     kvf_error error = {0};
     char doing[64];
-    snprintf(doing, sizeof doing, "rank %d: making a group", run->self.rank);
+    snprintf(doing, sizeof doing, "rank %d: creating a group", run->self.rank);
     must(kvf_group_create(&options, &run->group, &error), &error, doing);
 }
 
-static void measure_cells(run *run) {
+static void run_cells(run *run) {
     progress progress = {.what = "combinations"};
     size_t cells = collective_options_cells(run->chosen);
     run->results = must_grow(NULL, cells, sizeof *run->results);
@@ -169,7 +168,7 @@ static const char *memory_name(kvf_wire_memory memory) {
 }
 
 static bool is_wrong(const collective_result *result) {
-    return result->corrupt_blocks > 0 || result->unlike > 0;
+    return result->corrupt_blocks > 0 || result->wrong_samples > 0;
 }
 
 static void fill_case(const run *run, const collective_case *one, json_t *row) {
@@ -201,7 +200,7 @@ static void fill_speed(const run *run, const collective_case *one, const collect
     row_real(row, "fraction_of_links", algbw / links);
 }
 
-/* What all ranks say of a cell. */
+/* The columns that depend on all ranks' results. */
 static void fill_ranks(const run *run, const collective_case *one, const collective_result *all,
                        json_t *row) {
     uint64_t host = 0, wire = 0;
@@ -221,36 +220,35 @@ static void fill_ranks(const run *run, const collective_case *one, const collect
     row_verified(row, one->verify, verified);
 }
 
-/* Says what is wrong with a cell, on rank 0. */
-static void complain(const run *run, const collective_case *one, const collective_result *all) {
+/* Prints a cell's failures, on rank 0. */
+static void print_failures(const run *run, const collective_case *one,
+                           const collective_result *all) {
     for (int rank = 0; rank < run->self.ranks; rank++) {
-        if (all[rank].corrupt_blocks > 0) {
-            fprintf(stderr, "kvferry: rank %d: %llu blocks did not arrive as they were\n", rank,
+        if (all[rank].corrupt_blocks > 0)
+            fprintf(stderr, "kvferry: rank %d: %llu blocks did not arrive intact\n", rank,
                     (unsigned long long)all[rank].corrupt_blocks);
-        }
-        if (all[rank].unlike > 0) {
+        if (all[rank].wrong_samples > 0)
             fprintf(stderr,
-                    "kvferry: rank %d: %llu bytes came over its link, where mode %s has %llu\n",
-                    rank, (unsigned long long)all[rank].host_bytes, collective_mode_name(one->mode),
+                    "kvferry: rank %d: %llu bytes crossed its link, but mode %s needs %llu\n", rank,
+                    (unsigned long long)all[rank].host_bytes, collective_mode_name(one->mode),
                     (unsigned long long)all[rank].host_share);
-        }
     }
 }
 
-/* Tells rank 0 of a cell, where it becomes a row; returns how many ranks it went wrong on. */
+/* Sends a cell's result to rank 0, which writes the row; returns on how many ranks it is wrong. */
 static uint64_t output_cell(run *run, size_t number, collective_result *all) {
     collective_case one = collective_options_cell(run->chosen, number);
     uint64_t wrong = 0;
-    gather_gather(run->gather, &run->results[number], all, sizeof *all);
+    gather_collect(run->gather, &run->results[number], all, sizeof *all);
     for (int rank = 0; run->self.rank == 0 && rank < run->self.ranks; rank++)
         wrong += is_wrong(&all[rank]);
-    gather_answer(run->gather, &wrong, sizeof wrong);
+    gather_broadcast(run->gather, &wrong, sizeof wrong);
     if (run->self.rank == 0) {
         json_t *row = output_row(run->output);
         fill_case(run, &one, row);
         fill_speed(run, &one, &all[0], row);
         fill_ranks(run, &one, all, row);
-        complain(run, &one, all);
+        print_failures(run, &one, all);
     }
     return wrong;
 }
@@ -264,7 +262,7 @@ static uint64_t output_cells(run *run) {
     return wrong;
 }
 
-/* "2.28.9" of the NCCL that runs; null without one. Its header is not needed for that. */
+/* The loaded NCCL's version, such as "2.28.9"; null without one. Needs no header of NCCL. */
 static json_t *nccl_version(void) {
     int (*get)(int *version) = NULL;
     int version = 0;
@@ -278,7 +276,7 @@ static void describe(run *run) {
     json_t *links = json_array();
     for (int rank = 0; rank < run->self.ranks; rank++)
         json_array_append_new(links, json_real(run->links[rank]));
-    run->backend.link_known = true; /* the ranks have just measured theirs, all at once */
+    run->backend.link_known = true; /* just measured by all ranks at once */
     backend_describe(&run->backend, context);
     json_object_set_new(context, "ranks", json_integer(run->self.ranks));
     json_object_set_new(context, "nccl", nccl_version());
@@ -287,24 +285,28 @@ static void describe(run *run) {
 
 static void note_formulas(const run *run) {
     output *output = run->output;
-    output_note(output, "time: from rank 0's submit, behind an empty operation of all ranks, until "
-                        "all have voted that every block is in place; wait_us and run_us: its "
-                        "parts, until all were known to have come and from then on");
+    output_note(output, "time: from rank 0's submit, after an empty operation has synchronized the "
+                        "ranks, until all ranks have voted that every block is in place; wait_us: "
+                        "its first part, until all ranks were known to have submitted; run_us: the "
+                        "rest");
     output_note(output,
-                "algbw = bytes / time; busbw, as nccl-tests define it: striped (all-gather) "
-                "algbw * (ranks - 1) / ranks, broadcast algbw; 10^9 bytes/s");
-    output_note(output, "links_gbps: the sum of all ranks' links, each the median of large pinned "
-                        "copies to its GPU while the others measure theirs");
-    output_note(output, "fraction_of_links = algbw / links_gbps: of reading each byte once over "
-                        "some link; agreeing, sharing out and placing the blocks are in the time. "
-                        "broadcast uses one link, and so has 1 / ranks at most where they are "
-                        "alike");
-    output_note(output, "host_bytes: over rank 0's link in a sample; wire_bytes: what NCCL was "
-                        "asked for on rank 0; ..._all: on all ranks; wire_memory: plain, nccl "
-                        "(ncclMemAlloc) or window (symmetric)");
+                "algbw = bytes / time, in 10^9 bytes/s; busbw, as nccl-tests define it: "
+                "algbw * (ranks - 1) / ranks for striped (all-gather), algbw for broadcast");
+    output_note(output, "links_gbps: the sum of all ranks' links; each is the median of large "
+                        "copies from pinned memory to the rank's GPU, measured on all ranks at "
+                        "once");
+    output_note(output,
+                "fraction_of_links = algbw / links_gbps: 1 would mean reading each byte once "
+                "at the full speed of all links, with agreement, sharing and scattering for "
+                "free. broadcast uses one link, so it reaches at most 1 / ranks if all links "
+                "are equally fast");
+    output_note(output,
+                "host_bytes: bytes over rank 0's link in one sample; wire_bytes: bytes that "
+                "rank 0 asked NCCL to move; ..._all: of all ranks together; wire_memory: "
+                "plain, nccl (from ncclMemAlloc) or window (symmetric)");
 }
 
-/* Work */
+/* The run */
 
 static void open_run(run *run, const collective_options *chosen, const rank_self *self) {
     backend_options options = chosen->backend;
@@ -312,20 +314,19 @@ static void open_run(run *run, const collective_options *chosen, const rank_self
     if (self->rank == 0)
         run->output = output_open(&chosen->output, "bench collective", "cuda");
     int gpus = device_count();
-    if (self->ranks == 1 && self->device < 0 && gpus > 1) {
+    if (self->ranks == 1 && self->device < 0 && gpus > 1)
         fprintf(stderr,
-                "kvferry: a group of one rank on a machine of %d GPUs; a launcher starts "
-                "one for each, see --help\n",
+                "kvferry: one rank on a machine with %d GPUs; to use all of them, start one rank "
+                "per GPU with a launcher (see --help)\n",
                 gpus);
-    }
     options.device = self->device >= 0 ? self->device : self->local % gpus;
     backend_open(&run->backend, &options);
 }
 
-/* Launchers kill all ranks when one ends with a failure: none ends before the report is written. */
+/* Launchers kill all ranks when one fails, so no rank ends before the output is written. */
 static void end_together(run *run) {
-    bool written = fflush(stdout) == 0; /* of what is not, the tool's end speaks */
-    gather_answer(run->gather, &written, sizeof written);
+    bool written = fflush(stdout) == 0; /* if not, main reports it */
+    gather_broadcast(run->gather, &written, sizeof written);
     gather_close(run->gather);
 }
 
@@ -342,22 +343,22 @@ static void close_run(run *run) {
     free(run->links);
 }
 
-/* One rank, from its beginning to its end. */
-static int be_rank(const rank_self *self, const collective_options *chosen) {
+static int run_rank(const rank_self *self, const collective_options *chosen) {
     run run;
     open_run(&run, chosen, self);
-    greet(&run);
+    exchange_info(&run);
     if (self->rank == 0) {
         describe(&run);
         output_begin(run.output);
     }
     open_group(&run);
-    measure_cells(&run);
+    run_cells(&run);
     kvf_group_destroy(run.group);
     uint64_t wrong = output_cells(&run);
     close_run(&run);
     if (wrong > 0 && self->rank > 0)
-        fprintf(stderr, "kvferry: rank %d: a check has failed, see rank 0\n", self->rank);
+        fprintf(stderr, "kvferry: rank %d: a check has failed; rank 0 prints details\n",
+                self->rank);
     return wrong > 0 ? EXIT_CHECK : 0;
 }
 
@@ -366,7 +367,7 @@ int bench_collective_main(int argc, char **argv) {
     rank_self self;
     collective_options_parse(&chosen, argc, argv);
     ranks_find(&chosen.ranks, &self);
-    int code = be_rank(&self, &chosen);
+    int code = run_rank(&self, &chosen);
     free(self.address);
     collective_options_free(&chosen);
     return code;

@@ -1,5 +1,5 @@
-/* What ranks tell each other besides what their group moves: they send numbers to rank 0, which
- * answers. Every rank keeps a TCP connection to rank 0. */
+/* Messages between ranks, apart from the group: every rank sends to rank 0, which answers all.
+ * Every rank keeps a TCP connection to rank 0. */
 #ifndef KVF_BENCH_GATHER_H
 #define KVF_BENCH_GATHER_H
 
@@ -9,21 +9,19 @@
 
 typedef struct gather gather;
 
-/* What a rank says at a time: so little that a socket takes it at once. */
-enum { GATHER_BYTES = 256 };
+/* The largest message: a socket takes it at once. */
+enum { GATHER_MAX_BYTES = 256 };
 
-/* Returns when all ranks are there. This and all else ends the program when one is missing, has
- * died or stands still for longer than the timeout. */
+/* Returns when all ranks are connected. All functions here end the program when a rank is missing,
+ * has died or does not answer within the timeout. */
 gather *gather_open(const rank_self *self, int64_t timeout_us);
 void gather_close(gather *gather);
 
-/*
- * One round: every rank says `bytes`, GATHER_BYTES at most, of which rank 0 gets [ranks] in `all`,
- * by rank; then rank 0 gives all its answer.
- */
-void gather_gather(gather *gather, const void *mine, void *all, size_t bytes);
+/* First half of a round: every rank sends `bytes`, at most GATHER_MAX_BYTES, and rank 0 gets them
+ * in `all`, [ranks]. */
+void gather_collect(gather *gather, const void *mine, void *all, size_t bytes);
 
-/* `answer` is read on rank 0 and written on the others. */
-void gather_answer(gather *gather, void *answer, size_t bytes);
+/* Second half: rank 0 sends `answer`, the others receive it. */
+void gather_broadcast(gather *gather, void *answer, size_t bytes);
 
 #endif

@@ -23,57 +23,60 @@ enum {
 };
 
 static const struct argp_option options[] = {
-    {NULL, 0, NULL, 0, "What to bring (a LIST gives a row for each combination):", 1},
+    {NULL, 0, NULL, 0, "Blocks (each combination of the LISTs gives a row):", 1},
     {"mode", KEY_MODE, "LIST", 0,
-     "striped: each rank reads its share of the blocks from its host; broadcast: rank 0 reads all "
-     "(default striped,broadcast)",
+     "striped: each rank reads its share of the blocks from its host memory; broadcast: rank 0 "
+     "reads all of them (default striped,broadcast)",
      1},
-    {"bytes", KEY_BYTES, "N", 0, "Bytes in all, made whole blocks (default 256M)", 1},
+    {"bytes", KEY_BYTES, "N", 0, "Total bytes, rounded up to whole blocks (default 256M)", 1},
     {"fragment-bytes", KEY_FRAGMENT_BYTES, "LIST", 0,
      "Bytes of a block in one region (default 64K)", 1},
     {"regions", KEY_REGIONS, "LIST", 0, "Regions of a block (default 8)", 1},
     {"pattern", KEY_PATTERN, "NAME", 0,
-     "How block ids of the device advance: contiguous, run:K, stride:K, random (the default)", 1},
-    {NULL, 0, NULL, 0, "How:", 2},
+     "Order of the block ids on the device: contiguous, run:K, stride:K or random (default random)",
+     1},
+    {NULL, 0, NULL, 0, "Wire and NCCL:", 2},
     {"chunk-bytes", KEY_CHUNK_BYTES, "N", 0,
      "Bytes of one rank's part of a collective (default 8M)", 2},
-    {"chunks", KEY_CHUNKS, "N", 0, "Chunks on their way at a time (default 3)", 2},
+    {"chunks", KEY_CHUNKS, "N", 0, "Chunks under way at a time (default 3)", 2},
     {"min-ctas", KEY_MIN_CTAS, "N", 0,
-     "Thread blocks of NCCL's collectives, at least (default: as NCCL likes)", 2},
+     "Fewest thread blocks of an NCCL collective (default: NCCL's choice)", 2},
     {"max-ctas", KEY_MAX_CTAS, "N", 0,
-     "Thread blocks of NCCL's collectives, at most (default: as NCCL likes)", 2},
-    {"cta-policy", KEY_CTA_POLICY, "N", 0, "NCCL's number for its policy (default 0)", 2},
+     "Most thread blocks of an NCCL collective (default: NCCL's choice)", 2},
+    {"cta-policy", KEY_CTA_POLICY, "N", 0,
+     "NCCL's CTA policy as a number, see ncclConfig_t (default 0)", 2},
     {NULL, 0, NULL, 0, "Ranks:", 70},
     {NULL, 0, NULL, 0, "Engine and checks:", 80},
-    {"samples", KEY_SAMPLES, "N", 0, "Samples of each median (default 11); a p99 takes 100", 82},
+    {"samples", KEY_SAMPLES, "N", 0, "Samples of each median (default 11); a p99 needs 100", 82},
     {"timeout-us", KEY_TIMEOUT, "US", 0,
-     "For a rank to come, to answer and to finish (default 30000000)", 82},
+     "Longest wait for another rank, in microseconds (default 30000000)", 82},
     {"link-bytes", KEY_LINK_BYTES, "N", 0,
-     "Memory on each side for the large copies that tell a GPU's link (default 256M)", 82},
+     "Memory on each side for the large copies that measure a GPU's link (default 256M)", 82},
     {"no-verify", KEY_NO_VERIFY, NULL, 0, "Do not poison and check destinations", 82},
-    {NULL, 0, NULL, 0, "Output, of rank 0:", 90},
+    {NULL, 0, NULL, 0, "Output (of rank 0 only):", 90},
     {0},
 };
 
 static const char doc[] =
     "Measure how fast the same blocks reach all GPUs of a group."
     "\v"
-    "All ranks need the same blocks, as with MLA or replicated heads. In mode striped the block at "
-    "position p is read by rank p modulo ranks over its own link to the host, and the ranks share "
-    "them; in mode broadcast rank 0 reads all of them. On the host the blocks that a rank is not "
-    "to "
-    "read are poisoned; destinations are poisoned before each sample and compared byte by byte "
-    "after it, on every rank.\n"
+    "Every GPU gets the same blocks, as with MLA or replicated heads. In mode striped, rank r "
+    "reads the blocks at positions r, r + ranks, r + 2 * ranks, ... over its own link to the "
+    "host, and the ranks exchange them with NCCL. In mode broadcast, rank 0 reads all blocks and "
+    "broadcasts them. Every rank poisons the host blocks that it must not read, poisons all "
+    "destinations before each sample, and compares them byte by byte after it.\n"
     "\n"
-    "Every rank is a process. Start them with mpirun, srun or torchrun or, on one machine, with "
-    "bench/ranks from kvferry's sources. A process learns its rank from RANK, WORLD_SIZE and "
-    "LOCAL_RANK; from OMPI_COMM_WORLD_RANK, OMPI_COMM_WORLD_SIZE and OMPI_COMM_WORLD_LOCAL_RANK; "
-    "or from SLURM_PROCID, SLURM_NTASKS and SLURM_LOCALID: the first set that has a rank and a "
-    "size counts. --rank with --ranks overrides them, --address overrides MASTER_ADDR and "
-    "MASTER_PORT. At this port, which is the tool's own, rank 0 sends the group's id to the ranks "
-    "and gets their results; NCCL chooses its own transports. Without any of these the process is "
-    "a group of one rank, which needs no NCCL. "
-    "All ranks need the same options.\n"
+    "A rank is one process with one GPU. Start all ranks with mpirun, srun or torchrun or, on one "
+    "machine, with bench/ranks from kvferry's sources, and give them all the same options. A "
+    "process takes its rank, the number of ranks and its rank on the machine from the first of "
+    "these that is set: RANK, WORLD_SIZE, LOCAL_RANK (torchrun); OMPI_COMM_WORLD_RANK, "
+    "OMPI_COMM_WORLD_SIZE, OMPI_COMM_WORLD_LOCAL_RANK (mpirun); SLURM_PROCID, SLURM_NTASKS, "
+    "SLURM_LOCALID (srun). --rank with --ranks overrides them. Without any of these, the process "
+    "is a group of one rank, which needs no NCCL.\n"
+    "\n"
+    "Rank 0 listens at --address, or at MASTER_ADDR and MASTER_PORT. Over this port, which is the "
+    "tool's own, it sends the group's id to the other ranks and collects their results. NCCL "
+    "opens its own connections.\n"
     "\n"
     "Examples:\n"
     "  mpirun -np 16 kvferry bench collective --address node0:29501\n"
@@ -99,7 +102,7 @@ static void add_mode(collective_options *chosen, const char *name, const struct 
             return;
         }
     }
-    argp_error(state, "--mode: '%s' is none, or one too many", name);
+    argp_error(state, "--mode: '%s' is unknown or one mode too many", name);
 }
 
 static void set_modes(collective_options *chosen, const char *text,
@@ -148,7 +151,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         return 0;
     case ARGP_KEY_END:
         if (chosen->max_ctas > 0 && chosen->max_ctas < chosen->min_ctas)
-            argp_error(state, "--max-ctas is below --min-ctas");
+            argp_error(state, "--max-ctas must not be below --min-ctas");
         return 0;
     default:
         return option_set(options, rules, key, argument, state);
@@ -186,7 +189,7 @@ size_t collective_options_cells(const collective_options *chosen) {
     return chosen->regions.count * chosen->fragment_bytes.count * chosen->mode_count;
 }
 
-/* The next list's part of a cell's number. */
+/* Takes the next list's index out of a cell's number. */
 static size_t take(size_t *number, size_t count) {
     size_t at = *number % count;
     *number /= count;

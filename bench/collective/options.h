@@ -1,4 +1,4 @@
-/* The command line of `kvferry bench collective`: lists, of which every combination is a cell. */
+/* The command line of `kvferry bench collective`. Every combination of its lists is a cell. */
 #ifndef KVF_BENCH_COLLECTIVE_OPTIONS_H
 #define KVF_BENCH_COLLECTIVE_OPTIONS_H
 
@@ -13,7 +13,7 @@ typedef struct collective_options {
     number_list fragment_bytes, regions;
     uint64_t bytes;
     id_pattern pattern;
-    collective_case common; /* what is the same in all cells */
+    collective_case common; /* the settings that all cells share */
     int min_ctas, max_ctas, cta_policy;
     int64_t timeout_us;
     rank_options ranks;
@@ -28,11 +28,11 @@ void collective_options_free(collective_options *chosen);
 /* "striped" or "broadcast". Static text. */
 const char *collective_mode_name(kvf_share mode);
 
-/* How many cells there are, and one of them: modes vary fastest. */
+/* The number of cells, and one of them; modes vary fastest. */
 size_t collective_options_cells(const collective_options *chosen);
 collective_case collective_options_cell(const collective_options *chosen, size_t number);
 
-/* Of all that ranks have to agree on. */
+/* Digest of the options that must be equal on all ranks. */
 uint64_t collective_options_digest(const collective_options *chosen);
 
 #endif

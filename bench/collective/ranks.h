@@ -1,13 +1,12 @@
-/* Who this process is among the ranks of a group: by options, or by the environment that torchrun,
- * mpirun or srun gives. */
+/* This process's rank, from options or from the environment that torchrun, mpirun or srun sets. */
 #ifndef KVF_BENCH_RANKS_H
 #define KVF_BENCH_RANKS_H
 
 #include "base/options.h"
 
-enum { MOST_RANKS = 4096 };
+enum { MAX_RANKS = 4096 };
 
-/* What the command line says; what it does not say is -1 or NULL. */
+/* The command line's values; -1 or NULL: not given. */
 typedef struct rank_options {
     int rank, ranks, device;
     const char *address;
@@ -15,18 +14,18 @@ typedef struct rank_options {
 
 extern const rank_options rank_options_none;
 
-/* A child parser with --rank, --ranks and what belongs to them; its input is a rank_options. */
+/* A child parser for --rank, --ranks, --address and --device; its input is a rank_options. */
 extern const struct argp ranks_argp;
 
 typedef struct rank_self {
     int rank, ranks;
     int device;    /* -1: chosen by `local` */
-    int local;     /* its number among the ranks of its machine, as far as that is known */
-    char *address; /* where rank 0 listens, the holder's to free; NULL for one rank */
+    int local;     /* its rank on its machine; its rank when that is unknown */
+    char *address; /* where rank 0 listens; the caller frees it; NULL for one rank */
 } rank_self;
 
-/* The only rank of its group if neither the options nor the environment name one; --rank and
- * --ranks override the environment. Ends the program on bad usage. */
+/* Combines options and environment; --rank and --ranks override the environment. Without either,
+ * this is the only rank. Ends the program on bad usage. */
 void ranks_find(const rank_options *chosen, rank_self *self);
 
 #endif

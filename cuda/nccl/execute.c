@@ -35,11 +35,6 @@ static int ranks(const kvf_wire_op *op) {
     return op->group->options.ranks;
 }
 
-static int owner_of(const kvf_wire_op *op, const kvf__op_part *part, size_t i) {
-    return op->share == KVF_SHARE_RANK_0 ? 0
-                                         : (int)((part->first_position + i) % (uint64_t)ranks(op));
-}
-
 static bool is_hand_over(const kvf_wire_op *op) {
     return op->turn.kind == KVF__TURN_HAND_OVER;
 }
@@ -68,7 +63,7 @@ static void sort_by_owner(kvf_wire_op *op) {
         for (size_t p = 0; p < op->part_count; p++) {
             const kvf__op_part *part = &op->parts[p];
             for (size_t i = 0; i < part->count; i++) {
-                size_t *at = &r->starts[owner_of(op, part, i) + 1];
+                size_t *at = &r->starts[kvf__op_owner(op, part, i) + 1];
                 if (pass == 1)
                     r->order[*at] = part->first + i;
                 (*at)++;

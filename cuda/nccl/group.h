@@ -208,6 +208,13 @@ static inline bool kvf__turn_is_op(const kvf__turn *turn) {
     return turn->kind >= KVF__TURN_ONBOARD;
 }
 
+/* The rank whose host tier has a pair of a part. */
+static inline int kvf__op_owner(const kvf_wire_op *op, const kvf__op_part *part, size_t i) {
+    return op->share == KVF_SHARE_RANK_0
+               ? 0
+               : (int)((part->first_position + i) % (uint64_t)op->group->options.ranks);
+}
+
 /* agreement.c: pure. */
 uint64_t kvf__entry_check(const kvf__entry *entry);
 /* Whether the table is complete and belongs to that gather. */
@@ -288,6 +295,11 @@ void kvf__wire_close(kvf_wire *wire);
 void kvf__wires_close(kvf_group *group); /* all of the group's */
 
 /* operation.c */
+/* Whether this rank reads a part's id on that side. Host ids are read by their owner only: sources
+ * of an onboard, destinations of an offload. An offload reads no other ids. */
+bool kvf__op_has_id(const kvf_wire_op *op, const kvf__op_part *part, size_t i, bool dst);
+/* The owner's, once: its flights land or return. */
+void kvf__op_resolve(kvf_wire_op *op, bool landed);
 /* Sets the operation's times and stats and counts it; with `lock` held, once it has an outcome. */
 void kvf__op_conclude(kvf_wire_op *op);
 void kvf__op_release(kvf_wire_op *op);

@@ -184,8 +184,7 @@ static void end_voted(kvf_group *g, kvf_wire_op *op) {
     bool lost = error.status == KVF_OK && failed >= 0;
     if (lost)
         error = peer_error(failed, kvf_status_text((kvf_status)g->table[failed].vote));
-    if (error.status != KVF_OK &&
-        failed < 0) /* failed here after the vote: others have landed it */
+    if (error.status != KVF_OK && failed < 0) /* failed after the vote, and landed elsewhere */
         kvf__group_break(g, error);
     end_turn(g, &op->turn, error, lost ? &g->counters.votes_lost : NULL);
 }

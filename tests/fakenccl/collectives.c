@@ -1,4 +1,5 @@
-/* Collectives: a rank says what it calls, waits until all have, and then sends and receives parts.
+/* Collectives: a rank posts its call, waits until all have posted, and then sends and receives
+ * parts.
  *
  *     broadcast    root: all of `from` to each      others: `to` from the root
  *     all-gather   all of `from` to each            `to` in parts, one from each
@@ -9,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- saying and comparing ---- */
+/* ---- posting and comparing ---- */
 
 static void post(nfake_launch *launch) {
     ncclComm_t comm = launch->comm;
@@ -22,7 +23,7 @@ static void post(nfake_launch *launch) {
     nfake_changed(shared);
 }
 
-/* The first rank that has not come this far, or -1; *differs the first that says something else. */
+/* The first rank that has not posted yet, or -1; *differs: the first with another call, or -1. */
 static int missing(const nfake_launch *launch, int *differs) {
     nfake_shared *shared = nfake_shared_of(launch->comm);
     int absent = -1;

@@ -1,4 +1,4 @@
-/* Communicators: the list of them, who uses them, how they fail and end, what can be asked. */
+/* Communicators: their list, the threads that use them, failures, the end, and queries. */
 #include "fake_nccl.h"
 
 #include <stdarg.h>
@@ -72,7 +72,7 @@ ncclComm_t nfake_comm_windowed(const char *address, size_t size) {
     return NULL;
 }
 
-/* Whose thread it is: from a call on it to the call's or its group's end. */
+/* Marks the thread that uses it, from a call until the call or its group ends. */
 void nfake_comm_claim(ncclComm_t comm) {
     comm->user = nfake_self()->number;
     comm->claims++;
@@ -129,7 +129,6 @@ void nfake_disagree(ncclComm_t comm, const char *format, ...) {
     nfake_unlock();
 }
 
-/* Nobody comes any more, as far as one can tell. */
 static ncclResult_t give_up(ncclComm_t comm, const char *function, const char *what) {
     nfake_lock();
     fake_violation("%s waits too long in %s for %s", nfake_comm_name(comm).text, function, what);
@@ -147,7 +146,8 @@ ncclResult_t nfake_await(const nfake_condition *condition, const char *function)
     while (!condition->holds(condition, what, sizeof what)) {
         result = nfake_comm_stopped(condition->comm);
         bool late = nfake_now_us() > deadline;
-        if (result != ncclSuccess || late) { /* others may have come meanwhile, gone on, failed */
+        if (result != ncclSuccess || late) {
+            /* It may hold now: the other ranks may have arrived, gone on and failed. */
             if (condition->holds(condition, what, sizeof what))
                 result = ncclSuccess;
             else if (result == ncclSuccess)
@@ -181,7 +181,7 @@ void nfake_comm_end(ncclComm_t comm) {
         nfake_changed(nfake_shared_of(comm));
 }
 
-/* Until nothing of it runs, on a stream or in another thread's call: they have been told. */
+/* Waits until nothing of it runs in a stream or in another thread's call, which see its end. */
 static void wait_until_left(ncclComm_t comm) {
     uint64_t deadline = nfake_deadline_us();
     while (nfake_now_us() < deadline) {
@@ -206,7 +206,7 @@ NFAKE_EXPORT ncclResult_t ncclCommAbort(ncclComm_t comm) {
     return result;
 }
 
-/* What runs of it ends; other ranks are not told. */
+/* Ends everything that runs on it; the other ranks do not learn of it. */
 NFAKE_EXPORT ncclResult_t ncclCommRevoke(ncclComm_t comm, int revokeFlags) {
     ncclComm_t self = NULL;
     ncclResult_t result = nfake_enter_comm(__func__, comm, 0, &self);
@@ -294,7 +294,7 @@ void nfake_comms_end(void) {
     }
 }
 
-/* A launch that a held stream has not begun keeps its communicator. */
+/* A launch that waits in a held stream keeps its communicator. */
 void nfake_comms_reset(void) {
     while (comms) {
         ncclComm_t gone = comms;
@@ -304,7 +304,7 @@ void nfake_comms_reset(void) {
     numbers = 0;
 }
 
-/* ---- questions ---- */
+/* ---- queries ---- */
 
 NFAKE_EXPORT ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t *asyncError) {
     ncclComm_t self = NULL;

@@ -18,7 +18,7 @@ static bool right(const ncclConfig_t *config) {
                    NCCL_CTA_POLICY_EFFICIENCY | NCCL_CTA_POLICY_ZERO);
 }
 
-/* An older program's is shorter; what it lacks is undefined. */
+/* An older program's configuration is shorter; the fields it lacks are undefined. */
 ncclResult_t nfake_config_read(const ncclConfig_t *config, ncclConfig_t *out) {
     *out = (ncclConfig_t)NCCL_CONFIG_INITIALIZER;
     if (!config)

@@ -1,10 +1,10 @@
-/* What the files of the fake NCCL share.
+/* Shared by the files of the fake NCCL.
  *
- * Two locks. The fake's own guards everything of this process; a segment's guards what its ranks
- * share, and is taken with or without the former, never the other way round. The fake CUDA
- * runtime's lock may be taken under the fake's, so what that runtime calls back takes neither
- * before it has let go of its own. Functions below are called with the fake's lock held where they
- * say so. ThreadSanitizer looks away inside (../fakecuda/hide.h). */
+ * There are two locks. The fake's own guards all state of this process. A segment's guards the
+ * state that its ranks share; it may be taken under the fake's lock, but not the other way round.
+ * The fake CUDA runtime's lock may be taken under the fake's, so callbacks of that runtime take
+ * neither lock before the runtime has released its own. "Locked" below means: called with the
+ * fake's lock held. ThreadSanitizer ignores accesses inside the fake (../fakecuda/hide.h). */
 #ifndef KVF_TEST_FAKE_NCCL_H
 #define KVF_TEST_FAKE_NCCL_H
 
@@ -18,36 +18,36 @@
 
 #define NFAKE_EXPORT __attribute__((visibility("default")))
 
-/* ---- segment.c: what the ranks of a communicator share, maybe across processes ---- */
+/* ---- segment.c: state that the ranks of a communicator share, also across processes ---- */
 
 #define NFAKE_RING ((size_t)16 << 10)
 #define NFAKE_PATH 112 /* bytes of a file's name; a unique id has room for it */
 
-/* What an operation is: the ranks that take part must say the same. */
+/* An operation, which must be equal on all ranks that take part. */
 typedef struct nfake_call {
     int32_t kind, root;
     uint64_t bytes;
-    uint64_t window; /* a collective's: 1 + where in a window it writes; 0: in none */
+    uint64_t window; /* a collective's: 1 + its offset in a window; 0: in no window */
 } nfake_call;
 
-/* From one rank to another, in order: sends and receives are numbered, and each send writes its
- * bytes into the ring once the receive of its number has begun.
+/* From one rank to another, in order. Sends and receives are numbered, and each send writes its
+ * bytes into the ring once the receive of its number has started.
  *
  *     written ──> [ ring of NFAKE_RING bytes ] ──> taken */
 typedef struct nfake_wire {
-    uint64_t sends, receives; /* begun so far */
-    uint64_t done;            /* receives that have ended, and their sends with them */
+    uint64_t sends, receives; /* started so far */
+    uint64_t done;            /* receives that have ended, and so their sends */
     uint64_t written, taken;  /* bytes so far */
     nfake_call what;          /* the send under way */
-    char edge;                /* for ThreadSanitizer: sending is before receiving */
+    char edge;                /* for ThreadSanitizer: a send happens before its receive */
     char ring[NFAKE_RING];
 } nfake_wire;
 
-/* A rank's place. What is posted in turn has two places, since nobody is two turns ahead. */
+/* A rank's seat. Two entries are enough for posts, since no rank is two turns ahead. */
 typedef struct nfake_seat {
     bool present;
     int32_t device;
-    uint32_t called; /* ranks it has called an operation with, a bit each */
+    uint32_t called; /* bit set of ranks it has called an operation with */
     uint64_t collectives, windows;
     uint64_t window[2]; /* bytes */
     nfake_call collective[2];
@@ -55,7 +55,7 @@ typedef struct nfake_seat {
 
 typedef struct nfake_shared {
     pthread_mutex_t mutex;
-    _Atomic uint32_t change; /* counts what anybody might wait for */
+    _Atomic uint32_t change; /* counts changes that a thread may wait for */
     int32_t ranks;
     ncclResult_t failed; /* for all ranks */
     nfake_seat seats[FAKENCCL_RANKS];
@@ -65,15 +65,15 @@ typedef struct nfake_shared {
 typedef struct nfake_segment {
     struct nfake_segment *next;
     unsigned references;
-    bool complete; /* all ranks have come, and the file has no name any more */
+    bool complete; /* all ranks have connected, and the file is unlinked */
     char path[NFAKE_PATH];
     nfake_shared *shared;
 } nfake_segment;
 
-/* Makes a file for a communicator and leaves its name. */
+/* Makes a file for a communicator; writes its name. */
 bool nfake_segment_make(char path[NFAKE_PATH]);
 
-/* The segment of that name, from this process or from the file; NULL when there is none. Locked. */
+/* The segment of that name, from this process or from the file; NULL: none. Locked. */
 nfake_segment *nfake_segment_open(const char *path);
 void nfake_segment_complete(nfake_segment *segment);
 void nfake_segment_drop(nfake_segment *segment);
@@ -82,7 +82,7 @@ void nfake_segments_reset(void);
 void nfake_shared_lock(nfake_shared *shared);
 void nfake_shared_unlock(nfake_shared *shared);
 
-/* Wakes everybody who waits; and waits until somebody has since `seen`, or for 10 ms. */
+/* Wakes all waiting threads; and waits for a wake-up after `seen`, at most 10 ms. */
 void nfake_changed(nfake_shared *shared);
 uint32_t nfake_seen(const nfake_shared *shared);
 void nfake_wait_change(nfake_shared *shared, uint32_t seen);
@@ -105,17 +105,17 @@ typedef struct nfake_thread {
 
 nfake_thread *nfake_self(void);
 
-/* Begins a call: takes the lock, counts, and returns what the call is to fail with. The rank may be
- * FAKE_ANY. */
+/* Starts a call: takes the lock, counts the call, and returns the result it has to fail with. The
+ * rank may be FAKE_ANY. */
 ncclResult_t nfake_enter(const char *function, int rank);
 
 enum {
     NFAKE_READY = 1, /* the communicator must be neither in progress nor failed */
     NFAKE_OWN = 2,   /* no other thread may be using it */
-    NFAKE_ALONE = 4  /* not inside a group: the fake has only operations there */
+    NFAKE_ALONE = 4  /* not inside a group, where the fake allows only operations */
 };
 
-/* The same for a call on a communicator; *out is NULL when it is none. */
+/* The same for a call on a communicator; *out is NULL when the handle is invalid. */
 ncclResult_t nfake_enter_comm(const char *function, ncclComm_t handle, unsigned traits,
                               ncclComm_t *out);
 ncclResult_t nfake_leave(ncclResult_t result);
@@ -124,7 +124,7 @@ ncclResult_t nfake_leave(ncclResult_t result);
 const char *nfake_function(void);
 uint64_t nfake_call_number(void);
 
-/* ---- faults.c: counts, scripted failures, above ../fakecuda/script.h; all locked ---- */
+/* ---- faults.c: counts and scripted failures, on ../fakecuda/control/script.h; all locked ---- */
 
 #define NFAKE_DEATH ncclNumResults /* instead of an operation's result */
 
@@ -145,14 +145,14 @@ typedef struct nfake_range {
 
 struct ncclComm {
     struct ncclComm *next;
-    unsigned references; /* the list's, and one of each launch */
+    unsigned references; /* one of the list, and one of each launch */
     uint64_t number, call;
     bool finalized, revoked, ended;
     int rank, ranks, device;
     bool blocking;
     ncclConfig_t config;
     ncclResult_t async;
-    unsigned pending; /* calls that go on behind its back */
+    unsigned pending; /* calls that other threads finish */
     uint64_t user;    /* the thread inside a call or with it in a group */
     unsigned claims;
     uint64_t launched, finished, progress;
@@ -161,7 +161,7 @@ struct ncclComm {
     uint32_t called;
     nfake_segment *segment;
     nfake_range *windows;
-    char touched; /* by each call, as ThreadSanitizer sees it */
+    char touched; /* written by each call, for ThreadSanitizer */
 };
 
 nfake_shared *nfake_shared_of(ncclComm_t comm);
@@ -178,7 +178,7 @@ void nfake_comm_end(ncclComm_t comm);
 /* A live communicator with a window that starts in these bytes, or NULL. Locked. */
 ncclComm_t nfake_comm_windowed(const char *address, size_t size);
 
-/* Records what was left behind and lets everything on it end; then forgets all. */
+/* Records leaked communicators and ends everything on them; then frees all. */
 void nfake_comms_end(void);
 void nfake_comms_reset(void);
 
@@ -188,15 +188,15 @@ typedef struct nfake_name {
 } nfake_name;
 nfake_name nfake_comm_name(const struct ncclComm *comm);
 
-/* How it has failed, or ncclSuccess. Locked. */
+/* Its failure, or ncclSuccess. Locked. */
 ncclResult_t nfake_comm_state(ncclComm_t comm);
 
-/* What ends everything on it, or ncclSuccess. Not locked. */
+/* The result that ends everything on it, or ncclSuccess. Not locked. */
 ncclResult_t nfake_comm_stopped(ncclComm_t comm);
 void nfake_comm_fail(ncclComm_t comm, ncclResult_t result);
 
-/* Waits on the host until the condition holds, for as long as the patience goes; it says in `what`
- * what is missing. Not locked. */
+/* Waits on the host until the condition holds, up to the patience. The condition describes in
+ * `what` what it waits for. Not locked. */
 typedef struct nfake_condition {
     bool (*holds)(const struct nfake_condition *condition, char *what, size_t room);
     ncclComm_t comm;
@@ -210,14 +210,14 @@ ncclResult_t nfake_comm_quiesce(ncclComm_t comm, const char *function);
 
 /* ---- config.c ---- */
 
-/* Takes over what was passed; the defaults when NULL. Locked. */
+/* Copies the configuration; NULL: the defaults. Locked. */
 ncclResult_t nfake_config_read(const ncclConfig_t *config, ncclConfig_t *out);
 
 /* ---- groups.c ---- */
 
-/* Of an operation. */
+/* Memory of an operation. */
 typedef struct nfake_memory {
-    char *raw, *seen; /* for the fake to touch, and as the program knows it; NULL when none */
+    char *raw, *seen; /* as the fake accesses it, and as the program knows it; NULL: none */
     size_t bytes;
 } nfake_memory;
 
@@ -232,39 +232,39 @@ typedef struct nfake_task {
     nfake_memory from, to;
 } nfake_task;
 
-/* The second half of a call, which waits for other ranks on the host or enqueues operations. */
+/* The second half of a call: waits for other ranks on the host, or enqueues operations. */
 typedef struct nfake_job {
     ncclResult_t (*run)(struct nfake_job *job); /* not locked */
     ncclComm_t comm;
     const char *function;
     nfake_task *tasks;
-    uint64_t number; /* of the window, its memory, and where its handle goes */
+    uint64_t number; /* of the window, with its memory and where to store its handle */
     char *address;
     size_t size;
     ncclWindow_t *window;
 } nfake_job;
 
-/* Ends a call: unlocks, does the job now or later, and returns what the call answers. */
+/* Ends a call: unlocks, runs the job now or later, and returns the call's result. */
 ncclResult_t nfake_do(nfake_job *job);
 
-/* The same for an operation whose first half came to `result`: alone, or added to the group that
- * the thread has open. */
+/* The same for an operation whose first half returned `result`: runs it, or adds it to the thread's
+ * open group. */
 ncclResult_t nfake_operate(ncclResult_t result, const nfake_task *task);
 
-/* Records the groups that were left open; waits for all jobs. Locked. */
+/* Records groups that were left open; waits for all jobs. Locked. */
 void nfake_groups_reset(void);
 void nfake_jobs_drain(void);
 
-/* ---- launches.c, wires.c, collectives.c: what happens in a stream ---- */
+/* ---- launches.c, wires.c, collectives.c: execution in a stream ---- */
 
 typedef struct nfake_flow { /* one send or receive of a launch */
     struct nfake_flow *next;
-    nfake_memory memory; /* `seen` NULL for memory of the fake's own */
+    nfake_memory memory; /* `seen` is NULL for the fake's own memory */
     nfake_call call;
     fakenccl_kind kind;
     size_t moved;
-    uint64_t number; /* on its wire, from 1; 0 when it has not begun */
-    bool met;        /* the other side has come */
+    uint64_t number; /* on its wire, from 1; 0: not started */
+    bool met;        /* the other side has arrived */
 } nfake_flow;
 
 typedef struct nfake_queue {
@@ -278,50 +278,48 @@ typedef struct nfake_launch {
     ncclComm_t comm;
     uint64_t number; /* among the communicator's */
     nfake_task *tasks;
-    uint64_t turn; /* of a collective, from 1; 0 when it has not begun */
+    uint64_t turn; /* of a collective, from 1; 0: not started */
     bool flowing;
     nfake_queue queues[NFAKE_WAYS][FAKENCCL_RANKS];
     atomic_bool waiting;
     _Atomic uint32_t seen;
 } nfake_launch;
 
-/* Enqueues the tasks, all of one communicator, and takes them over. Not locked. */
+/* Enqueues the tasks, all of one communicator, and owns them from then on. Not locked. */
 ncclResult_t nfake_launch_tasks(ncclComm_t comm, nfake_task *tasks);
 nfake_task *nfake_task_copy(const nfake_task *task);
 void nfake_tasks_free(nfake_task *tasks);
 
-/* What an operation that was refused would have written is garbage, in its stream's turn. Locked.
- */
+/* Enqueues garbage for the memory that a refused operation would have written. Locked. */
 void nfake_spoil(const nfake_task *task);
 
 void nfake_flow_add(nfake_launch *launch, nfake_way way, int peer, const nfake_flow *flow);
-/* Goes on with the heads of all queues: whether anything moved, and whether nothing is left. */
+/* Advances the heads of all queues. Returns whether anything moved; *empty: nothing is left. */
 bool nfake_flows_step(nfake_launch *launch, bool *empty);
 void nfake_flows_free(nfake_launch *launch);
-/* What the launch waits for. */
+/* Writes what the launch waits for. */
 void nfake_flows_describe(const nfake_launch *launch, char *out, size_t room);
 
-/* Goes on with a collective until it flows: whether anything moved. */
+/* Advances a collective until its bytes flow; returns whether anything moved. */
 bool nfake_collective_step(nfake_launch *launch);
 void nfake_collective_describe(const nfake_launch *launch, char *what, size_t room);
 
-/* Fails the communicator for all its ranks, once, with a violation. */
+/* Fails the communicator on all its ranks, once, with a violation. */
 void nfake_disagree(ncclComm_t comm, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- memory.c, operations.c ---- */
 
-/* Whether `bytes` there are a device's, and that of the communicator; if not, a violation. Locked.
- */
+/* Whether `bytes` there are on the communicator's device; a violation if not. Locked. */
 bool nfake_memory_find(ncclComm_t comm, const char *role, const void *address, size_t bytes,
                        nfake_memory *out);
 
 void nfake_blocks_reset(void);
 void nfake_ranges_free(nfake_range *list);
 
-/* The call under way is a violation in an older version than that. Locked. */
+/* Records a violation when the configured version is older than that. Locked. */
 void nfake_require_version(int least);
 
-/* Touch it, in the program's name, from where ThreadSanitizer looks away. */
+/* Accesses that ThreadSanitizer attributes to the program. */
 void nfake_read(const nfake_memory *memory, size_t offset, char *to, size_t bytes);
 void nfake_write(const nfake_memory *memory, size_t offset, const char *from, size_t bytes);
 void nfake_copy(const nfake_memory *to, const nfake_memory *from, size_t bytes);

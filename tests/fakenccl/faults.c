@@ -1,4 +1,4 @@
-/* Violations, counts of calls and bytes, and the failures that a test asks for. */
+/* Violations, counts of calls and bytes, and failures that a test requests. */
 #include "fake_nccl.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
 /* Groups of sends and receives, and the second half of every call that waits for other ranks or
- * enqueues: on a communicator that blocks it is done before the call returns, on another one a
- * little later, by a thread of its own. */
+ * enqueues. On a blocking communicator it runs before the call returns, on a non-blocking one a
+ * little later in a thread of its own. */
 #include "fake_nccl.h"
 
 #include <stdio.h>
@@ -16,7 +16,7 @@ struct nfake_group {
 };
 
 static nfake_group *groups;
-static size_t behind; /* threads that finish a call */
+static size_t finishing; /* threads that finish a call */
 
 /* ---- jobs ---- */
 
@@ -28,7 +28,7 @@ static void *finish(void *argument) {
         nfake_comm_fail(job->comm, result);
     nfake_lock();
     job->comm->pending--;
-    behind--;
+    finishing--;
     nfake_unlock();
     free(job);
     return NULL;
@@ -47,7 +47,7 @@ ncclResult_t nfake_do(nfake_job *job) {
     ncclComm_t comm = job->comm;
     if (!comm->blocking) {
         comm->pending++;
-        behind++;
+        finishing++;
         nfake_unlock();
         finish_later(job);
         return ncclInProgress;
@@ -61,14 +61,14 @@ ncclResult_t nfake_do(nfake_job *job) {
 }
 
 void nfake_jobs_drain(void) {
-    while (behind > 0) {
+    while (finishing > 0) {
         nfake_unlock();
         usleep(100);
         nfake_lock();
     }
 }
 
-/* ---- connections that the first operation makes ---- */
+/* ---- connections made by the first operation ---- */
 
 static uint32_t new_peers(const nfake_job *job) {
     uint32_t all = (1u << job->comm->ranks) - 1, peers = 0;
@@ -110,9 +110,9 @@ static ncclResult_t meet(const nfake_job *job) {
     return result;
 }
 
-/* ---- what operations enqueue ---- */
+/* ---- enqueuing operations ---- */
 
-/* Every send to oneself has a receive in the same group. */
+/* A send to the own rank needs a receive in the same group. */
 static ncclResult_t check_self(const nfake_job *job) {
     size_t sends = 0, receives = 0;
     for (const nfake_task *task = job->tasks; task; task = task->next) {
@@ -181,7 +181,7 @@ static void group_open(nfake_thread *self) {
     self->group = made;
 }
 
-/* Locked. Its communicator is free again; the tasks are the caller's. */
+/* Locked. Releases its communicator; returns its tasks. */
 static nfake_task *group_close(nfake_group *group) {
     nfake_task *tasks = group->tasks;
     nfake_group **at = &groups;
@@ -202,7 +202,7 @@ NFAKE_EXPORT ncclResult_t ncclGroupStart(void) {
     return nfake_leave(result);
 }
 
-/* A failure that the test asked for closes the group as well. */
+/* A requested failure also closes the group. */
 NFAKE_EXPORT ncclResult_t ncclGroupEnd(void) {
     ncclResult_t result = nfake_enter(__func__, FAKE_ANY);
     nfake_thread *self = nfake_self();

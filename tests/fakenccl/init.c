@@ -1,4 +1,4 @@
-/* Making communicators: unique ids, and ranks that come together. */
+/* Creating communicators: unique ids, and waiting for all ranks. */
 #include "fake_nccl.h"
 
 #include <stdio.h>
@@ -20,7 +20,7 @@ NFAKE_EXPORT ncclResult_t ncclGetUniqueId(ncclUniqueId *uniqueId) {
     return nfake_leave(result);
 }
 
-/* ---- a rank takes its place ---- */
+/* ---- a rank takes its seat ---- */
 
 static ncclResult_t take_seat(ncclComm_t comm, nfake_shared *shared) {
     nfake_seat *seat = &shared->seats[comm->rank];
@@ -42,7 +42,7 @@ static ncclResult_t take_seat(ncclComm_t comm, nfake_shared *shared) {
 static ncclResult_t join(ncclComm_t comm, const char *path) {
     comm->segment = nfake_segment_open(path);
     if (!comm->segment) {
-        fake_violation("%s: the unique id was used already, or who made it has ended",
+        fake_violation("%s: the unique id was used already, or the process that made it has ended",
                        nfake_function());
         return ncclSystemError;
     }
@@ -55,7 +55,7 @@ static ncclResult_t join(ncclComm_t comm, const char *path) {
     return result;
 }
 
-/* ---- and waits for the others ---- */
+/* ---- and waits for the other ranks ---- */
 
 static bool all_present(const nfake_condition *condition, char *what, size_t room) {
     nfake_shared *shared = nfake_shared_of(condition->comm);
@@ -68,9 +68,9 @@ static bool all_present(const nfake_condition *condition, char *what, size_t roo
     return absent < 0;
 }
 
-/* Two ranks on one device, which all ranks see. */
+/* Whether two ranks are on one device; all ranks see the same. */
 static bool crowded(ncclComm_t comm) {
-    const nfake_shared *shared = nfake_shared_of(comm); /* settled once all have come */
+    const nfake_shared *shared = nfake_shared_of(comm); /* fixed once all ranks have arrived */
     for (int one = 0; one < comm->ranks; one++) {
         for (int other = one + 1; other < comm->ranks; other++)
             if (shared->seats[one].device == shared->seats[other].device)
@@ -122,7 +122,7 @@ static ncclResult_t come(ncclComm_t *out, int ranks, const ncclUniqueId *id, int
     return join(*out, id->internal + strlen(PREFIX));
 }
 
-/* A communicator that was not made is nobody's; one that does not block stays, and has failed. */
+/* A call that fails leaves no communicator. A non-blocking one that fails later remains. */
 static ncclResult_t init(const char *function, ncclComm_t *out, int ranks, const ncclUniqueId *id,
                          int rank, const ncclConfig_t *config) {
     ncclResult_t result = nfake_enter(function, rank);

@@ -1,4 +1,4 @@
-/* Launches: the operations of one communicator in one group, on the threads of their streams. */
+/* Launches: one communicator's operations of one group, run by the thread of their stream. */
 #include "fake_nccl.h"
 
 #include <signal.h>
@@ -33,14 +33,14 @@ static void launch_free(nfake_launch *launch) {
 
 /* ---- waiting ---- */
 
-/* What ends the launch before its time, or ncclSuccess. */
+/* The result that ends the launch early, or ncclSuccess. */
 static ncclResult_t stopped(const nfake_launch *launch) {
     if (fakecuda_dead(launch->comm->device))
         nfake_comm_fail(launch->comm, ncclUnhandledCudaError);
     return nfake_comm_stopped(launch->comm);
 }
 
-/* Until something has changed; meanwhile it is stuck. */
+/* Waits for a change; the launch counts as stuck during that time. */
 static void pause_launch(nfake_launch *launch, uint32_t seen) {
     atomic_store(&launch->seen, seen);
     atomic_store(&launch->waiting, true);
@@ -55,7 +55,7 @@ static bool stuck(void *user) {
            atomic_load(&launch->seen) == nfake_seen(nfake_shared_of(launch->comm));
 }
 
-typedef struct watch { /* over something that ought to make progress */
+typedef struct watch { /* over something that must make progress */
     uint64_t deadline, progress;
 } watch;
 
@@ -78,7 +78,7 @@ static ncclResult_t give_up(nfake_launch *launch, const char *what) {
     return ncclRemoteError;
 }
 
-/* Whatever the communicator gets done in another launch counts as well. */
+/* Progress of the communicator in another launch counts, too. */
 static bool too_long(const nfake_launch *launch, watch *over) {
     uint64_t progress = progress_of(launch);
     if (progress != over->progress)
@@ -86,7 +86,7 @@ static bool too_long(const nfake_launch *launch, watch *over) {
     return nfake_now_us() > over->deadline;
 }
 
-/* Whether all earlier ones have ended, maybe in other streams. */
+/* Whether all earlier launches have ended, in whatever streams. */
 static bool its_turn(const nfake_launch *launch) {
     nfake_lock();
     bool is = launch->comm->finished == launch->number;
@@ -122,7 +122,7 @@ static ncclResult_t be_late(nfake_launch *launch) {
     return result;
 }
 
-/* ---- doing it ---- */
+/* ---- running ---- */
 
 static _Noreturn void die(const nfake_launch *launch) {
     nfake_shared_lock(nfake_shared_of(launch->comm));
@@ -131,7 +131,7 @@ static _Noreturn void die(const nfake_launch *launch) {
         (void)pause();
 }
 
-/* A failure that the test asked for, of one of its operations. */
+/* The requested failure of one of its operations, or ncclSuccess. */
 static ncclResult_t fault(const nfake_launch *launch) {
     ncclResult_t result = ncclSuccess;
     nfake_lock();
@@ -163,7 +163,7 @@ static ncclResult_t report(nfake_launch *launch, bool collective) {
     return give_up(launch, what);
 }
 
-/* What a rank puts in, and gets from others. */
+/* Counts the bytes that a rank sends, and receives from others. */
 static void count(const nfake_launch *launch) {
     const struct ncclComm *comm = launch->comm;
     nfake_lock();
@@ -210,7 +210,7 @@ static ncclResult_t transfer(nfake_launch *launch) {
     return ncclSuccess;
 }
 
-/* What was not to be written stays: the root's own buffer, a rank's own part when in place. */
+/* Spares memory that would not have been written: the root's buffer, and in-place own parts. */
 static void scribble(const nfake_launch *launch) {
     for (const nfake_task *task = launch->tasks; task; task = task->next) {
         bool root = task->kind == FAKENCCL_BROADCAST && task->peer == launch->comm->rank;
@@ -223,10 +223,10 @@ static void scribble(const nfake_launch *launch) {
             continue;
         }
         nfake_memory before = nfake_part(&task->to, 0, own);
-        nfake_memory behind =
+        nfake_memory after =
             nfake_part(&task->to, own + task->bytes, task->to.bytes - own - task->bytes);
         nfake_scribble(&before);
-        nfake_scribble(&behind);
+        nfake_scribble(&after);
     }
 }
 

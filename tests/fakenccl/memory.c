@@ -1,4 +1,4 @@
-/* Device memory: whose it is, touching it, allocating and registering it. */
+/* Device memory: finding its device, accessing, allocating and registering it. */
 #include "fake_nccl.h"
 
 #include <stdio.h>
@@ -25,7 +25,7 @@ bool nfake_memory_find(ncclComm_t comm, const char *role, const void *address, s
     return out->raw && device == comm->device;
 }
 
-/* ---- touching ---- */
+/* ---- access ---- */
 
 void nfake_read(const nfake_memory *memory, size_t offset, char *to, size_t bytes) {
     if (memory->seen) {
@@ -107,7 +107,7 @@ void nfake_require_version(int least) {
         fake_violation("%s is not in version %d", nfake_function(), nfake_config()->version);
 }
 
-/* By way of the CUDA runtime, where it counts as a call. */
+/* Allocates with the CUDA runtime, which counts the call. */
 NFAKE_EXPORT ncclResult_t ncclMemAlloc(void **ptr, size_t size) {
     ncclResult_t result = nfake_enter(__func__, FAKE_ANY);
     nfake_require_version(NCCL_VERSION(2, 19, 0));
@@ -132,7 +132,7 @@ NFAKE_EXPORT ncclResult_t ncclMemFree(void *ptr) {
     return result;
 }
 
-/* ---- windows: all ranks register them in one order, with one size ---- */
+/* ---- windows: all ranks register them in the same order and size ---- */
 
 static bool all_registered(const nfake_condition *condition, char *what, size_t room) {
     nfake_shared *shared = nfake_shared_of(condition->comm);

@@ -1,4 +1,4 @@
-/* The operations a program calls: what they want, checked. */
+/* The operations that a program calls, and the checks of their arguments. */
 #include "fake_nccl.h"
 
 #include <stdlib.h>
@@ -47,7 +47,7 @@ static bool find(ncclComm_t comm, const char *role, const void *address, size_t 
     return bytes == 0 || nfake_memory_find(comm, role, address, bytes, out);
 }
 
-/* Where buffers overlap, they must be the same, in the operation's own sense. */
+/* Buffers may overlap only in place, as the operation defines it. */
 static bool overlaps_badly(ncclComm_t comm, const nfake_task *task) {
     const nfake_memory *from = &task->from, *to = &task->to;
     if (!from->raw || !to->raw || from->raw >= to->raw + to->bytes ||

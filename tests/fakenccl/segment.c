@@ -1,6 +1,6 @@
-/* What the ranks of a communicator share: a file that each process maps once. Its lock survives the
- * death of who holds it, and waiting is done on a counter in it, since a condition variable would
- * not survive the death of one who waits. */
+/* The state that a communicator's ranks share: a file that each process maps once. Its lock
+ * survives the death of its holder. Threads wait for a counter in it, since a condition variable
+ * would not survive the death of a waiting thread. */
 #include "fake_nccl.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@
 
 static nfake_segment *segments;
 
-/* Files this process has made that may have a name still. */
+/* Files made by this process that may still have a name. */
 typedef struct made {
     struct made *next;
     pid_t owner; /* a fork copies the list */
@@ -32,7 +32,7 @@ static void remove_files(void) {
         made *gone = files;
         files = gone->next;
         if (gone->owner == getpid())
-            (void)unlink(gone->path); /* gone already when all ranks have come */
+            (void)unlink(gone->path); /* done already if all ranks have connected */
         free(gone);
     }
 }
@@ -66,7 +66,7 @@ static nfake_shared *map(int file) {
     return address == MAP_FAILED ? NULL : address;
 }
 
-/* All zero is the beginning of everything but the lock. The file has holes where nobody sends. */
+/* Everything except the lock starts as zero. The file has holes where no rank sends. */
 static bool initialise(int file) {
     if (ftruncate(file, (off_t)sizeof(nfake_shared)) != 0)
         return false;
@@ -152,11 +152,11 @@ void nfake_segments_reset(void) {
 
 /* ---- the lock and the counter ---- */
 
-/* ThreadSanitizer must not take them for an order of the program's. */
+/* Hidden from ThreadSanitizer, which would take the lock for an order of the program's. */
 void nfake_shared_lock(nfake_shared *shared) {
     fake_hide();
     int error = pthread_mutex_lock(&shared->mutex);
-    if (error == EOWNERDEAD) /* every store under it is complete by itself */
+    if (error == EOWNERDEAD) /* no store under it depends on another */
         error = pthread_mutex_consistent(&shared->mutex);
     if (error != 0)
         abort();

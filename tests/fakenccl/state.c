@@ -1,4 +1,4 @@
-/* The lock, what each thread has to itself, and the beginning and end of every call. */
+/* The lock, per-thread state, and the start and end of every call. */
 #include "fake_nccl.h"
 
 #include <time.h>
@@ -79,7 +79,7 @@ ncclResult_t nfake_enter(const char *function, int rank) {
     return nfake_call_fault(function, rank);
 }
 
-/* What the communicator's state forbids. */
+/* Records calls that the communicator's state forbids. */
 static ncclResult_t check(ncclComm_t comm, unsigned traits) {
     nfake_name name = nfake_comm_name(comm);
     if ((traits & NFAKE_OWN) && comm->claims > 0 && comm->user != nfake_self()->number) {
@@ -101,7 +101,7 @@ static ncclResult_t check(ncclComm_t comm, unsigned traits) {
     return traits & NFAKE_READY ? nfake_comm_state(comm) : ncclSuccess;
 }
 
-/* The program's use of its handle, in the open: two threads without order are a race. */
+/* Shows ThreadSanitizer the use of the handle, so that two threads without order are a race. */
 static void touch(ncclComm_t comm) {
     fake_show();
     fake_saw_write(&comm->touched, 1);

@@ -1,5 +1,5 @@
-/* Sends and receives: the bytes of a launch on their way through the wires. The first of each queue
- * moves; those behind it wait, so that what goes from one rank to another keeps its order. */
+/* Sends and receives: moves the bytes of a launch through the wires. Only the head of each queue
+ * moves, so that transfers from one rank to another keep their order. */
 #include "fake_nccl.h"
 
 #include <stdio.h>
@@ -29,7 +29,7 @@ typedef struct step {
     size_t bytes; /* that can go through the ring now */
 } step;
 
-/* Begun once it stands here with its number. */
+/* A send has started once it is posted with its number. */
 static void begin_send(nfake_flow *flow, nfake_wire *wire, nfake_shared *shared) {
     fake_release(&wire->edge);
     nfake_shared_lock(shared);
@@ -51,7 +51,7 @@ static size_t least(size_t a, size_t b, size_t c) {
     return two < c ? two : c;
 }
 
-/* The part of the ring that is free, or filled, up to its end. */
+/* Contiguous bytes of the ring that are free, or filled. */
 static step look_at_send(const nfake_flow *flow, const nfake_wire *wire) {
     size_t room = NFAKE_RING - (size_t)(wire->written - wire->taken);
     size_t straight = NFAKE_RING - (size_t)(wire->written % NFAKE_RING);
@@ -77,7 +77,7 @@ static bool step_send(nfake_flow *flow, nfake_wire *wire, nfake_shared *shared, 
     return true;
 }
 
-/* Sender and receiver have met: do they speak of the same thing? */
+/* Sender and receiver have met: whether their calls agree. */
 static bool agree(nfake_launch *launch, const nfake_flow *flow, int peer, const nfake_call *what) {
     if (memcmp(&flow->call, what, sizeof *what) == 0)
         return true;
@@ -173,7 +173,7 @@ void nfake_flows_free(nfake_launch *launch) {
     }
 }
 
-/* ---- what it waits for ---- */
+/* ---- describing what it waits for ---- */
 
 static void describe_flow(const nfake_launch *launch, nfake_way way, int peer, char *out,
                           size_t room) {
@@ -184,8 +184,8 @@ static void describe_flow(const nfake_launch *launch, nfake_way way, int peer, c
     uint64_t begun = way == NFAKE_OUT ? wire->receives : wire->sends;
     nfake_shared_unlock(shared);
     snprintf(out, room,
-             "rank %d: %zu of %zu bytes of its %s %llu %s there are through; that rank has begun "
-             "%llu",
+             "rank %d: %zu of %zu bytes of its %s %llu %s there are through; that rank has "
+             "started %llu",
              peer, flow->moved, flow->memory.bytes, nfake_kind_name(flow->kind),
              (unsigned long long)flow->number, way == NFAKE_OUT ? "to" : "from",
              (unsigned long long)begun);

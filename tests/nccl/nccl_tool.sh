@@ -1,7 +1,7 @@
 #!/bin/sh
-# tool.sh TOOL PRELOAD FOLDERS: `bench collective` on the fake CUDA runtime and the fake NCCL, which
-# are in FOLDERS (a:b); PRELOAD is made of ../cuda/tool_on_fake.cpp. Without PRELOAD and FOLDERS: on
-# whatever GPUs there are.
+# nccl_tool.sh TOOL [PRELOAD FOLDERS]: tests `bench collective` on the fake CUDA runtime and the fake
+# NCCL, which are in FOLDERS (a:b); PRELOAD is the library built from ../cuda/tool_on_fake.cpp. Without
+# PRELOAD and FOLDERS it runs on the machine's GPUs.
 set -eu
 real=$1
 . "$(dirname -- "$0")/../support/tool_support.sh"
@@ -11,7 +11,7 @@ kvferry=$work/kvferry
 cat >"$kvferry" <<END
 #!/bin/sh
 export ASAN_OPTIONS="\${ASAN_OPTIONS-}:verify_asan_link_order=0"
-export TSAN_OPTIONS="\${TSAN_OPTIONS-} report_thread_leaks=0" # a message may end the tool
+export TSAN_OPTIONS="\${TSAN_OPTIONS-} report_thread_leaks=0" # the tool may exit with a message
 export LD_LIBRARY_PATH="${3-}\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
 exec env LD_PRELOAD="${2-}" "$real" "\$@"
 END
@@ -24,7 +24,7 @@ unset KVFERRY_FAKE RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT \
 on_fake=${2+yes}
 small='--bytes 600K --fragment-bytes 4K --regions 4 --samples 2 --link-bytes 64K'
 
-# collective CODE ARGUMENTS...: a small one, as one process.
+# collective CODE ARGUMENTS...: runs a small benchmark as one process.
 collective() {
     code=$1
     shift
@@ -32,7 +32,7 @@ collective() {
     expect "$code" bench collective $small "$@"
 }
 
-# group CODE ARGUMENTS...: the same with two ranks.
+# group CODE ARGUMENTS...: runs it with two ranks.
 group() {
     code=$1
     shift
@@ -42,7 +42,7 @@ group() {
     tool=$kvferry
 }
 
-# begin NUMBER ARGUMENTS...: a rank in the background; its output is left in out.NUMBER and
+# begin NUMBER ARGUMENTS...: starts a rank in the background, with its output in out.NUMBER and
 # err.NUMBER.
 begin() {
     number=$1
@@ -53,7 +53,7 @@ begin() {
     eval "process_$number=$!"
 }
 
-# ended NUMBER CODE
+# ended NUMBER CODE: waits for that rank and expects the exit code.
 ended() {
     status=0
     eval "wait \$process_$1" || status=$?
@@ -62,8 +62,8 @@ ended() {
     cat "$work/out.$1" "$work/err.$1"
 }
 
-# As a launcher of that name would, two ranks: by NAMES of the variables of rank, ranks and local
-# rank; the rest are arguments.
+# launched NAMES ARGUMENTS...: starts two ranks as a launcher would. NAMES are the variables of the
+# rank, the number of ranks and the local rank.
 launched() {
     names=$1
     shift
@@ -81,7 +81,7 @@ launched() {
     unset "$rank_name" "$ranks_name" "$local_name"
 }
 
-# A port that nobody is likely to have, another one each time.
+# A port that is probably free, a new one each time.
 port=$((20000 + $$ % 10000))
 next_address() {
     port=$((port + 1))
@@ -150,12 +150,12 @@ has rows.1.mode STRING 'broadcast$'
 has rows.1.host_bytes NUMBER '622592$'
 has rows.1.host_bytes_all NUMBER '622592$'
 has rows.1.verified BOOLEAN ON
-[ "$(value rows.0.wire_bytes)" -ge 622592 ] || complain "the wire carried less than there is"
+[ "$(value rows.0.wire_bytes)" -ge 622592 ] || complain "fewer bytes crossed the wire than there are"
 group 0
 says out 'as nccl-tests define it'
 says out 'fraction_of_links ='
 
-# Several shapes; chunks that do not divide the blocks.
+# Several shapes, and chunks that do not divide the blocks.
 group 0 --fragment-bytes 1000,4K --regions 1,3 --mode striped --json "$work/json"
 cp "$work/json" "$work/out"
 read_json
@@ -171,11 +171,11 @@ next_address
 begin 1 --rank 1 --ranks 2 --address "$address" --device 0 --json "$work/not_mine"
 collective 0 --rank 0 --ranks 2 --address "$address" --device 1
 ended 1 0
-[ ! -e "$work/not_mine" ] || complain "a rank that is not the first wrote a report"
-[ ! -s "$work/out.1" ] || complain "a rank that is not the first printed something"
+[ ! -e "$work/not_mine" ] || complain "a rank other than 0 wrote a file"
+[ ! -s "$work/out.1" ] || complain "a rank other than 0 printed something"
 next_address
 export MASTER_ADDR=127.0.0.1 MASTER_PORT="$port"
-export SLURM_LOCALID=0 # of the shell that these were started in: not their local rank
+export SLURM_LOCALID=0 # set by the surrounding shell, not for these ranks
 launched 'RANK WORLD_SIZE UNUSED'
 unset SLURM_LOCALID MASTER_ADDR MASTER_PORT
 next_address
@@ -222,10 +222,10 @@ collective 2
 says err "RANK='x'"
 unset RANK WORLD_SIZE
 
-# Ranks that are missing, disagree or die.
+# Ranks that are missing, disagree, die or stop.
 next_address
 collective 1 --rank 0 --ranks 2 --address "$address" --timeout-us 300000
-says err "rank 0: meeting the other ranks"
+says err "rank 0: connecting the ranks"
 next_address
 begin 1 --rank 1 --ranks 2 --address "$address" --device 1 --samples 3
 collective 2 --rank 0 --ranks 2 --address "$address" --device 0
@@ -238,18 +238,18 @@ sleep 2
 kill -9 "$process_1"
 ended 1 137
 ended 0 1
-grep -q '^kvferry: rank 0: ' "$work/err.0" || complain "rank 0 does not say that it failed"
+grep -q '^kvferry: rank 0: ' "$work/err.0" || complain "rank 0 does not report its failure"
 next_address
 begin 1 --rank 1 --ranks 2 --address "$address" --device 1 --samples 1000000 --timeout-us 1000000
 begin 0 --rank 0 --ranks 2 --address "$address" --device 0 --samples 1000000 --timeout-us 1000000
 sleep 2
 kill -STOP "$process_1"
 ended 0 1
-grep -q '^kvferry: rank 0: ' "$work/err.0" || complain "rank 0 does not say that rank 1 stands still"
+grep -q '^kvferry: rank 0: ' "$work/err.0" || complain "rank 0 does not report the stopped rank"
 kill -KILL "$process_1"
 ended 1 137
 
-# What is wrong on one rank fails all of them.
+# A fault on one rank fails all ranks.
 if [ -n "$on_fake" ]; then
     for gpu in 0 1; do
         export KVFERRY_FAKE=flip-on-$gpu
@@ -266,7 +266,7 @@ if [ -n "$on_fake" ]; then
         collective 1
         says err "there is no GPU"
     done
-    # A call that fails ends in a message, or does not matter.
+    # A failing call either leads to a message or does not matter.
     for n in 1 2 5 13 89 377 800 1100 1200 1300 1400 1500 1700 1900 2100 2300; do
         code=0
         # shellcheck disable=SC2086

@@ -1,5 +1,5 @@
 #!/bin/sh
-# ranks.sh BENCH: what bench/ranks tells its ranks, what it makes of their ends, and that none of them
+# ranks.sh BENCH: the environment that bench/ranks gives its ranks, its exit code, and that no rank
 # outlives it.
 set -eu
 bench=$1
@@ -7,8 +7,8 @@ bench=$1
 tool=$bench/ranks
 unset RANK LOCAL_RANK WORLD_SIZE MASTER_ADDR MASTER_PORT
 
-# A rank of a test: starts a process, which is to end with it, and then does what its argument says.
-# With a second argument it starts none.
+# A test's rank: starts a child, which must end with it, and then runs its argument. With a second
+# argument it starts no child.
 cat >"$work/rank" <<END
 #!/bin/sh
 [ \$# -gt 1 ] || { sleep 100 & }
@@ -17,30 +17,30 @@ eval "\$1"
 END
 chmod +x "$work/rank"
 
-# runs PROCESS: it is there, and no zombie that init has yet to collect.
+# runs PROCESS: whether it exists and is no zombie.
 runs() {
     read -r stat 2>"$work/gone" <"/proc/$1/stat" && [ "${stat#*) Z}" = "$stat" ]
 }
 
-# none_left RANKS: all of them were there, and are not any more, nor are their processes.
+# none_left RANKS: so many ranks have run, and neither they nor their children do any more.
 none_left() {
     [ "$(cat "$work"/processes.* | wc -l)" -eq "$1" ] || complain "not $1 ranks"
     # shellcheck disable=SC2013 # two words a line
     for process in $(cat "$work"/processes.*); do
         tries=50
-        while runs "$process" && [ "$tries" -gt 0 ]; do # killed, and about to end
+        while runs "$process" && [ "$tries" -gt 0 ]; do # a killed process takes a moment to end
             sleep 0.1
             tries=$((tries - 1))
         done
-        ! runs "$process" || complain "process $process is left"
+        ! runs "$process" || complain "process $process still runs"
     done
     rm "$work"/processes.*
 }
 
-# stop SIGNAL CODE COMMANDS [alone]: the script gets that signal while its three ranks run, and ends with the
-# code.
+# stop SIGNAL CODE COMMANDS [alone]: sends the script a signal while its three ranks run, and expects
+# the exit code.
 stop() {
-    # What a shell starts in the background ignores SIGINT.
+    # Background processes of a shell ignore SIGINT.
     # shellcheck disable=SC2086 # a word or none
     env --default-signal=INT "$tool" 3 "$work/rank" "$3" ${4-} >"$work/out" 2>"$work/err" &
     script=$! status=0
@@ -70,7 +70,7 @@ expect 0 1 sh -c 'echo $MASTER_PORT'
 says out 1234
 unset MASTER_PORT
 
-# The highest exit code counts. After a failure the others may end by themselves.
+# The highest exit code counts. After a failure, the other ranks have time to end.
 # shellcheck disable=SC2016
 expect 3 4 sh -c 'exit $RANK'
 says err 'ranks: rank 3 ended with exit code 3'
@@ -79,10 +79,10 @@ expect 127 1 "$work/nothing"
 expect 2 2 sh -c '[ $RANK = 0 ] && exit 2; sleep 1; echo done'
 says out 'done'
 
-# Those that do not are killed, also one that stands still.
+# Ranks that do not end are killed, even stopped ones.
 # shellcheck disable=SC2016
 expect 3 3 "$work/rank" '[ $RANK = 1 ] && kill $! && exit 3; [ $RANK = 0 ] || kill -STOP $$; sleep 100'
-says err 'ranks: those that are left are killed'
+says err 'ranks: killing the remaining ranks'
 none_left 3
 # shellcheck disable=SC2016
 expect 137 2 "$work/rank" '[ $RANK = 1 ] && kill $! && kill -9 $$; sleep 100'
@@ -95,6 +95,6 @@ stop INT 130 'sleep 100'
 none_left 3
 stop TERM 143 'sleep 100'
 none_left 3
-stop KILL 137 'exec sleep 100' alone # of what ranks have started the kernel knows nothing
+stop KILL 137 'exec sleep 100' alone # the kernel does not end the ranks' children
 none_left 3
 [ "$failures" -eq 0 ]

@@ -1,5 +1,5 @@
-/* How ranks of the tool meet and what they tell each other: each is a process, since what goes
- * wrong ends it. */
+/* How the tool's ranks connect and exchange messages. Each rank is a process, since a failure ends
+ * it. */
 #include "support/support.h"
 
 #include "collective/gather.h"
@@ -24,7 +24,7 @@ typedef struct member {
 } member;
 
 static char address[64];
-static struct sockaddr_in side; /* the same */
+static struct sockaddr_in side; /* the same address */
 
 static void next_address(const char *host) {
     int port = test_port();
@@ -47,10 +47,10 @@ static void live(const rank_self *self, int64_t timeout_us, uint64_t rounds) {
     must_not_be_inherited();
     for (uint64_t round = 0; round < rounds; round++) {
         uint64_t mine[32] = {[31] = round + (uint64_t)self->rank}, all[4][32], answer = 0;
-        gather_gather(gather, mine, all, sizeof mine);
+        gather_collect(gather, mine, all, sizeof mine);
         for (int rank = 0; self->rank == 0 && rank < self->ranks; rank++)
             answer += all[rank][31] - round;
-        gather_answer(gather, &answer, sizeof answer);
+        gather_broadcast(gather, &answer, sizeof answer);
         if (answer != (uint64_t)(self->ranks * (self->ranks - 1) / 2))
             exit(5);
     }
@@ -58,7 +58,7 @@ static void live(const rank_self *self, int64_t timeout_us, uint64_t rounds) {
     exit(0);
 }
 
-/* What a rank that fails still holds is no leak. */
+/* Memory that a failing rank still holds is no leak. */
 static void end_at_once(int code, void *nothing) {
     (void)nothing;
     _exit(code);
@@ -78,7 +78,7 @@ static member begin(int rank, int ranks, int64_t timeout_us, uint64_t rounds) {
     return m;
 }
 
-/* With that exit code and, unless it is 0, these words. */
+/* Expects that exit code and, unless it is 0, these words in its messages. */
 static void ended(member m, int code, const char *words) {
     char text[4096] = {0};
     int status = 0;
@@ -111,7 +111,7 @@ static int occupy(void) {
     return fd;
 }
 
-/* In any order, as long as rank 0 is not the only one. */
+/* Ranks may start in any order. */
 static void test_rounds(void **state) {
     (void)state;
     const struct sockaddr_in6 loopback = {.sin6_family = AF_INET6,
@@ -133,7 +133,7 @@ static void test_rounds(void **state) {
         print_message("without IPv6, which this machine does not have\n");
 }
 
-/* They say nothing, something wrong, half a hello or one of no rank; they stay or go. */
+/* Strangers send nothing, something else, half a hello or a bad rank; they stay or leave. */
 static void test_strangers(void **state) {
     (void)state;
     struct {
@@ -160,19 +160,20 @@ static void test_strangers(void **state) {
     char welcome[sizeof hello];
     assert_int_equal(recv(fds[1], welcome, sizeof welcome, MSG_WAITALL), sizeof welcome);
     close(fds[1]);
-    ended(first, 1, "rank 0: waiting for rank 1: the connection has ended");
+    ended(first, 1, "rank 0: waiting for rank 1: the connection was closed");
     ended(other, 1, "rank 2: ");
     for (int i = 0; i < STRANGERS; i += 2)
         close(fds[i]);
 }
 
-/* Two of one rank and a rank of another job fail, and the others do not notice. */
+/* A duplicate rank and a rank of another job fail, without effect on the others. */
 static void test_conflicts(void **state) {
     (void)state;
     next_address("127.0.0.1");
     member first = begin(0, 3, LONG, 10), second = begin(1, 3, LONG, 10);
     nap(300);
-    ended(begin(1, 3, LONG, 10), 1, "rank 1: meeting the other ranks: there are two of this rank");
+    ended(begin(1, 3, LONG, 10), 1,
+          "rank 1: connecting the ranks: rank 0 already has a rank of this number");
     ended(begin(2, 4, LONG, 10), 1, "rank 0 has another version or another number of ranks");
     ended(begin(2, 3, LONG, 10), 0, "");
     ended(first, 0, "");
@@ -182,9 +183,9 @@ static void test_conflicts(void **state) {
 static void test_missing(void **state) {
     (void)state;
     const char *words[3][3] = {
-        {"", "meeting the other ranks: Connection refused", "Connection refused"},
-        {"rank 0: meeting the other ranks: rank 1 has not come", "", "rank 2: meeting"},
-        {"rank 0: meeting the other ranks: rank 2 has not come", "rank 1: meeting", ""}};
+        {"", "connecting the ranks: Connection refused", "Connection refused"},
+        {"rank 0: connecting the ranks: rank 1 has not connected", "", "rank 2: connecting"},
+        {"rank 0: connecting the ranks: rank 2 has not connected", "rank 1: connecting", ""}};
     for (int missing = 0; missing < 3; missing++) {
         member members[3];
         next_address("127.0.0.1");
@@ -197,8 +198,8 @@ static void test_missing(void **state) {
     }
 }
 
-/* In the middle of their rounds. */
-static void test_dies_or_stands_still(void **state) {
+/* In the middle of the rounds. */
+static void test_dies_or_stops(void **state) {
     (void)state;
     for (int what = 0; what < 2; what++) {
         next_address("127.0.0.1");
@@ -212,8 +213,8 @@ static void test_dies_or_stands_still(void **state) {
     }
 }
 
-/* Something else holds rank 0's place, hangs up on all, and goes. */
-static void test_taken_place(void **state) {
+/* Another program has rank 0's address, closes all connections, and ends. */
+static void test_taken_address(void **state) {
     (void)state;
     next_address("127.0.0.1");
     member second = begin(1, 2, LONG, 10);
@@ -240,7 +241,7 @@ static void test_addresses(void **state) {
             ended(begin(rank, 2, LONG, 0), 2, "the address is not host:port or [address]:port");
         }
         snprintf(address, sizeof address, "no.such.host.invalid:4711");
-        ended(begin(rank, 2, SHORT, 0), 1, "meeting the other ranks: ");
+        ended(begin(rank, 2, SHORT, 0), 1, "connecting the ranks: ");
     }
 }
 
@@ -250,10 +251,10 @@ int main(void) {
         return 77;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rounds),      cmocka_unit_test(test_strangers),
-        cmocka_unit_test(test_conflicts),   cmocka_unit_test(test_missing),
-        cmocka_unit_test(test_addresses),   cmocka_unit_test(test_dies_or_stands_still),
-        cmocka_unit_test(test_taken_place),
+        cmocka_unit_test(test_rounds),        cmocka_unit_test(test_strangers),
+        cmocka_unit_test(test_conflicts),     cmocka_unit_test(test_missing),
+        cmocka_unit_test(test_addresses),     cmocka_unit_test(test_dies_or_stops),
+        cmocka_unit_test(test_taken_address),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

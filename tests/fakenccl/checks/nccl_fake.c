@@ -1,5 +1,5 @@
-/* What the fake NCCL shares with the real one: these tests run on either, and are skipped on a real
- * one with fewer than two devices. What only the fake can do is tested in the files beside it. */
+/* Behaviour that the fake NCCL shares with the real one. These tests run on either, and are skipped
+ * on a real one with fewer than two devices. The other files test what only the fake can do. */
 #include <stdio.h>
 #include <string.h>
 
@@ -24,7 +24,7 @@ static void sends_go_round(void **state) {
     ranks_run(ranks_available(), ring, NULL);
 }
 
-/* Of several sizes, one of them empty. */
+/* Several sizes, one of them 0. */
 static void several(rank *self) {
     static const size_t sizes[] = {1, 3000, 0, 17, 30001, 5};
     size_t offset = 0;
@@ -113,11 +113,11 @@ static void a_wrong_call_fails_its_group(rank *self) {
     good(ncclGroupStart());
     good(ranks_send(self, 1, 1 - self->rank));
     same(ranks_receive(self, 1, -1), ncclInvalidArgument);
-    same(ncclGroupEnd(), ncclInvalidArgument); /* and nothing of it happens */
+    same(ncclGroupEnd(), ncclInvalidArgument); /* and none of its operations happens */
     ring(self);
 }
 
-/* Every call may be in progress, and what it enqueues may not be there before that is over. */
+/* Calls may stay in progress, and may enqueue their operations only later. */
 static void calls_need_not_block(rank *self) {
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;

@@ -1,4 +1,4 @@
-/* The failures a test can ask for, late ranks, what ends a wait, and what is counted. */
+/* Failures that a test requests, late ranks, what ends a wait, and counts. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -36,7 +36,7 @@ static void the_nth_call_fails(rank *self) {
     fakenccl_fail_call("ncclAllGather", 2, ncclSystemError, false);
     good(ranks_gather(self, 16));
     same(ranks_gather(self, 16), ncclSystemError);
-    ranks_garbage(self, self->other, 16); /* nobody may believe what was there before */
+    ranks_garbage(self, self->other, 16); /* the old content must not survive */
     good(ranks_gather(self, 16));
     fakenccl_fail_call(NULL, 1, ncclInternalError, true);
     for (int i = 0; i < 3; i++)
@@ -61,7 +61,7 @@ static void the_call_of_one_rank_fails(void **state) {
     ranks_run(3, one_rank_fails, NULL);
 }
 
-/* The group is closed, and nothing of it happens. */
+/* The group is closed, and none of its operations happens. */
 static void end_fails(rank *self) {
     good(ncclGroupStart());
     good(ranks_receive(self, 1, 1 - self->rank));
@@ -79,7 +79,7 @@ static void a_group_whose_end_fails_is_closed(void **state) {
     ranks_violation("without ncclGroupStart");
 }
 
-/* Calls that give back do so nevertheless. */
+/* Calls that free still do so when they fail. */
 static void calls_that_end_can_fail(rank *self) {
     same(ncclCommInitRank(&self->comm, 1, self->id, 0), ncclSystemError);
     holds(!self->comm);
@@ -99,7 +99,7 @@ static void giving_back_gives_back(void **state) {
 
 /* ---- operations ---- */
 
-/* The second rank's second operation fails; the first one is not told. */
+/* The second rank's second operation fails; the first rank does not learn of it. */
 static void one_operation(rank *self) {
     for (int i = 0; i < 2; i++) {
         if (self->rank == 0)
@@ -143,7 +143,7 @@ static void ranks_can_be_late(void **state) {
     ranks_run(3, late, NULL);
 }
 
-/* A rank that leaves in the middle; the others' streams go on once they have aborted too. */
+/* A rank aborts in the middle; the others' streams go on once they have aborted, too. */
 static void aborting_leaves_garbage(rank *self) {
     good(ranks_gather(self, 16));
     ok(cudaStreamSynchronize(self->stream));
@@ -162,7 +162,7 @@ static void aborting_leaves_garbage(rank *self) {
     same(self->host[100], 1);
 }
 
-/* One rank ends what it waits for and keeps its communicator; the other is not told. */
+/* One rank revokes an operation that waits; the other does not learn of it. */
 static void revoke_late(rank *self) {
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
@@ -170,7 +170,7 @@ static void revoke_late(rank *self) {
     good(ranks_settled(self->comm));
     ranks_meet(self);
     same(ranks_receive(self, 8, 1 - self->rank), ncclInProgress);
-    if (self->rank == 0) { /* before it is enqueued, or when it runs already */
+    if (self->rank == 0) { /* before it is enqueued, or while it runs */
         usleep(self->shared ? 5000 : 0);
         same(ncclCommRevoke(self->comm, 0), ncclInProgress);
         same(ranks_settled(self->comm), ncclInvalidUsage);
@@ -192,7 +192,7 @@ static void revoking_ends_what_is_under_way(void **state) {
     ranks_run_bare(2, revoke_late, state);
 }
 
-/* In place, what a rank brings itself is not written. */
+/* In place, a rank's own part is not written. */
 static void aborting_leaves_what_was_not_to_be_written(rank *self) {
     char *own = self->device + (size_t)self->rank * 16;
     if (self->rank == 1) {
@@ -254,7 +254,7 @@ static void who_is_missing_from_a_collective_is_told(void **state) {
     ranks_violations("for rank 1, which has not come to collective 1, ncclAllGather");
 }
 
-/* What makes progress may take longer than the patience. */
+/* An operation that makes progress may take longer than the patience. */
 static void slow_but_sure(rank *self) {
     for (int i = 0; i < 3; i++)
         good(ranks_gather(self, 16));
@@ -294,7 +294,7 @@ static void *abort_soon(void *argument) {
     return NULL;
 }
 
-/* A call that blocks ends when another thread aborts its communicator. */
+/* A blocking call ends when another thread aborts its communicator. */
 static void another_thread_can_abort(rank *self) {
     pthread_t thread;
     ncclWindow_t win = NULL;
@@ -345,7 +345,7 @@ static void a_first_call_can_wait_for_the_peers(void **state) {
 
 /* ---- streams and devices ---- */
 
-/* Launches of one communicator begin in their order, whatever the stream. */
+/* Launches of one communicator start in their order, whatever the stream. */
 static void held(rank *self) {
     cudaStream_t second;
     ok(cudaStreamCreateWithFlags(&second, cudaStreamNonBlocking));
@@ -366,7 +366,7 @@ static void launches_keep_their_order(void **state) {
     ranks_run(2, held, NULL);
 }
 
-/* A launch on a held stream outlives its communicator, and does nothing then. */
+/* A launch in a held stream outlives its communicator, and then does nothing. */
 static void a_held_launch_can_be_aborted(rank *self) {
     fakecuda_hold(self->stream);
     good(ranks_gather(self, 16));
@@ -435,7 +435,7 @@ static void calls_and_bytes_are_counted(void **state) {
     (void)state;
     ranks_run(2, counted, NULL);
     for (int i = 0; i < 2; i++) {
-        expect(i, FAKENCCL_SEND, 2, 400, 0); /* nothing leaves a rank that sends to itself */
+        expect(i, FAKENCCL_SEND, 2, 400, 0); /* 7 bytes stayed on the rank */
         expect(i, FAKENCCL_RECV, 2, 0, 400);
         expect(i, FAKENCCL_BROADCAST, 1, i == 0 ? 50 : 0, i == 0 ? 0 : 50);
         expect(i, FAKENCCL_ALL_GATHER, 1, 30, 30);
@@ -444,7 +444,7 @@ static void calls_and_bytes_are_counted(void **state) {
     expect(-1, FAKENCCL_SEND, 0, 0, 0);
     expect(0, FAKENCCL_KINDS, 0, 0, 0);
     same(fakenccl_calls("ncclSend"), 4);
-    same(fakenccl_calls("ncclGroupEnd"), 2); /* those of the program only */
+    same(fakenccl_calls("ncclGroupEnd"), 2); /* only the program's own */
     same(fakenccl_calls("ncclAllGather"), 4);
     same(fakenccl_calls("ncclNothing"), 0);
     same(fakenccl_calls(NULL), 1 + 2 * 11);

@@ -1,4 +1,4 @@
-/* What a real NCCL answers with a hang or with garbage, and the fake with a violation. */
+/* Misuse that makes a real NCCL hang or produce garbage, and the fake record a violation. */
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 #include "ranks.h"
 #include "needs.h"
 
-/* The communicator fails by and by, and can only be aborted. */
+/* The communicator fails sooner or later, and can only be aborted. */
 static void expect_failure(rank *self, ncclResult_t expected) {
     ncclResult_t state = ncclSuccess;
     ok(cudaStreamSynchronize(self->stream));
@@ -47,7 +47,8 @@ static void spread(rank *self) {
     const disagreement *test = self->shared;
     int i = self->rank % 2;
     ncclResult_t result = ranks_cast(self, test->counts[i], test->roots[i]);
-    holds(result == ncclSuccess || result == ncclInternalError); /* others may have met already */
+    /* Other ranks may have failed the communicator before the call. */
+    holds(result == ncclSuccess || result == ncclInternalError);
     expect_failure(self, ncclInternalError);
 }
 
@@ -71,7 +72,7 @@ static void collectives_come_in_one_order(void **state) {
     ranks_violation("its collective 1 is nccl");
 }
 
-/* Both send first, in turn: nothing says that a send may end before its receive begins. */
+/* Both send first: NCCL does not promise that a send ends before its receive starts. */
 static void both_send_first(rank *self) {
     int peer = 1 - self->rank;
     (void)ranks_send(self, 10, peer);
@@ -198,7 +199,7 @@ static void a_send_to_oneself_needs_its_receive(rank *self) {
     ranks_violation("from rank 0 expects ncclSend of 8 bytes, but gets ncclSend of 9");
 }
 
-/* What is legal, but not for the fake. */
+/* Legal, but not supported by the fake. */
 static void groups_have_limits(rank *self) {
     ncclComm_t comm = self->comm;
     ncclWindow_t win = NULL;
@@ -224,12 +225,12 @@ static void *leave_open(void *argument) {
     return NULL;
 }
 
-/* Only the last end of several ends the group; a communicator in it is its thread's. */
+/* Only the last of nested ends ends the group; its communicator belongs to its thread. */
 static void open_group(rank *self) {
     pthread_t thread;
     same(pthread_create(&thread, NULL, leave_open, self), 0);
     same(pthread_join(thread, NULL), 0);
-    same(ncclCommCount(self->comm, &(int){0}), ncclSuccess); /* a question is harmless */
+    same(ncclCommCount(self->comm, &(int){0}), ncclSuccess); /* queries are allowed */
     same(ranks_send(self, 1, 0), ncclInvalidUsage);
     ranks_violation("which another thread is using");
     same(fakecuda_pending(self->stream), 0);
@@ -331,7 +332,7 @@ static void revoking_is_the_end_of_all_but_the_end(void **state) {
     same(fakenccl_reset(), 1); /* nothing was freed */
 }
 
-/* ---- coming together ---- */
+/* ---- joining ---- */
 
 static void ids_are_used_once(rank *self) {
     ncclUniqueId nothing = {{0}};
@@ -357,7 +358,7 @@ static void ranks_have_a_device_each(rank *self) {
     ok(cudaSetDevice(self->rank));
 }
 
-/* One of them is refused at once, the other waits for a rank that never comes. */
+/* One of the two is refused at once; the other waits for a rank that never arrives. */
 static void twins(rank *self) {
     ncclResult_t result = ncclCommInitRank(&self->comm, 2, self->id, 1);
     holds(result == ncclInvalidUsage || result == ncclRemoteError);

@@ -1,4 +1,4 @@
-/* Ranks as processes, and what becomes of the others when one dies. Only the children use CUDA. */
+/* Ranks as processes, and the others when one dies. Only the children use CUDA. */
 #include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
@@ -15,7 +15,7 @@
 
 #define MOST 4
 
-/* What the processes of a test share. */
+/* Shared by the processes of a test. */
 typedef struct meeting {
     atomic_int reached[MOST];
     atomic_bool go;
@@ -34,7 +34,7 @@ static void until(rank *self, int other, int times) {
         usleep(100);
 }
 
-/* In a thread, so that a check that fails ends the child and not the test that it is a copy of. */
+/* Runs in a thread, so that a failed check ends the child, not the test that it was forked from. */
 static _Noreturn void child(rank *self) {
     pthread_t thread;
     same(pthread_create(&thread, NULL, ranks_main, self), 0);
@@ -79,7 +79,7 @@ static size_t files(void) {
     return count;
 }
 
-/* All of them end well, but for one (or -1) that is killed once it has come to its second point. */
+/* All ranks end well, except `victim` (-1: none), which is killed at its second point. */
 static void run(int ranks, void (*body)(rank *self), int victim) {
     rank like = prepare(ranks, body);
     meeting *all = like.shared;
@@ -105,7 +105,7 @@ static void run(int ranks, void (*body)(rank *self), int victim) {
 static void together(rank *self) {
     int next = (self->rank + 1) % self->ranks, last = (self->rank + self->ranks - 1) % self->ranks;
     good(ncclCommInitRank(&self->comm, self->ranks, self->id, self->rank));
-    same(files(), 0); /* whoever dies from here leaves nothing */
+    same(files(), 0); /* a rank that dies from here on leaves no file */
     good(ncclGroupStart());
     good(ranks_send(self, CHECK_BYTES, next));
     good(ranks_receive(self, CHECK_BYTES, last));
@@ -121,7 +121,7 @@ static void processes_exchange_data(void **state) {
 
 /* ---- dying ---- */
 
-/* Killed somewhere in the middle of a transfer, maybe with the lock in its hands. */
+/* Killed in the middle of a transfer, possibly while holding the lock. */
 static void die_in_a_transfer(rank *self) {
     meeting *all = self->shared;
     good(ncclCommInitRank(&self->comm, self->ranks, self->id, self->rank));
@@ -163,12 +163,12 @@ static void die_locked(rank *self) {
     same(cudaStreamQuery(self->stream), cudaErrorNotReady);
     ncclResult_t result = ncclInternalError;
     good(ncclCommGetAsyncError(self->comm, &result));
-    good(result); /* nobody tells */
+    good(result); /* the other rank's death goes unnoticed */
     good(ncclCommAbort(self->comm));
     ok(cudaStreamSynchronize(self->stream));
 }
 
-/* The others wait, and the locks that the dead has held are theirs. */
+/* The others wait, and can take the locks that the dead rank held. */
 static void a_death_can_be_asked_for(void **state) {
     (void)state;
     rank like = prepare(2, die_locked);
@@ -187,7 +187,7 @@ static void wait_in_vain(rank *self) {
     ranks_violation("rank 1, which has not come");
 }
 
-/* The file of a communicator that was never whole goes with the process that made the id. */
+/* The file of an incomplete communicator is deleted with the process that made the id. */
 static void a_rank_that_died_before_is_missed(void **state) {
     (void)state;
     rank like = prepare(2, wait_in_vain);

@@ -1,10 +1,9 @@
-/* The ordering mistakes a program with several ranks can make, for ThreadSanitizer to find by way
- * of the fakes:
+/* Ordering mistakes of a program with several ranks, for ThreadSanitizer to find with the fakes:
  *
  *     nccl_fake_race MISTAKE
  *
- * makes one, or none when MISTAKE is "none". Ranks are threads. Nothing here depends
- * on time: fakecuda_settle lets the streams run without being an order. */
+ * makes one, or none when MISTAKE is "none". Ranks are threads. Nothing here depends on time:
+ * fakecuda_settle lets the streams run without ordering anything. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,11 +88,11 @@ static void collective(rank *self) {
 
 static void *use(void *argument) {
     rank *self = argument;
-    (void)ncclSend(self->device, BYTES, ncclInt8, 2, self->comm, self->a); /* there is no rank 2 */
+    (void)ncclSend(self->device, BYTES, ncclInt8, 2, self->comm, self->a); /* no such rank */
     return NULL;
 }
 
-/* One communicator, two threads; without order where that is the mistake. */
+/* Two threads use one communicator, without order if that is the mistake. */
 static void share(rank *self) {
     pthread_t thread;
     if (is(self, "shared-communicator")) {

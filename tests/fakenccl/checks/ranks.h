@@ -1,4 +1,4 @@
-/* What the tests of the fake NCCL share: ranks as threads, each with its device. */
+/* Shared by the tests of the fake NCCL: ranks as threads, each with its own device. */
 #ifndef KVF_TEST_RANKS_H
 #define KVF_TEST_RANKS_H
 
@@ -6,11 +6,10 @@
 
 #include "checks/check.h"
 
-/* Enough patience for a slow machine, in tests that provoke its end. */
+/* Long enough for a slow machine, in tests that wait for the patience to end. */
 #define RANKS_PATIENCE_MS 400
 
-/* cmocka keeps what fails in another thread to itself: these print it, and end the program there.
- */
+/* cmocka does not report failures in other threads: these print them and end the program. */
 #define same(value, expected)                                                                      \
     ranks_same((long long)(value), (long long)(expected), #value, __FILE__, __LINE__)
 #define holds(condition) same(!!(condition), true)
@@ -25,7 +24,7 @@ typedef struct rank {
     ncclUniqueId id;
     ncclComm_t comm;
     cudaStream_t stream;
-    char *device; /* CHECK_BYTES, as is the next */
+    char *device; /* CHECK_BYTES; so has the next */
     char *other;
     char *host;   /* pinned */
     void *shared; /* of the test */
@@ -33,27 +32,27 @@ typedef struct rank {
     void (*body)(struct rank *self);
 } rank;
 
-/* Runs the body in a thread for each rank, with a communicator of them all, a stream and buffers of
- * its own. The device's and the host's bytes are filled by check_fill with the rank as seed. The
- * body ends its communicator and sets it to NULL, or leaves that to the caller of the body. */
+/* Runs the body in a thread for each rank, with a communicator of all ranks and its own stream and
+ * buffers. check_fill has filled the device's and the host's bytes, with the rank as seed. The body
+ * may end its communicator and set it to NULL; otherwise the caller ends it. */
 void ranks_run(int ranks, void (*body)(rank *self), void *shared);
 
 /* The same without a communicator. */
 void ranks_run_bare(int ranks, void (*body)(rank *self), void *shared);
 
-/* A rank: what the thread of each does. */
+/* The body of one rank's thread. */
 void *ranks_main(void *argument);
 
-/* Around every test: devices for all; nothing left behind and no violations. */
+/* Around every test: devices for all ranks; expects no leaks and no violations. */
 int ranks_begin(void **state);
 int ranks_end(void **state);
 
-/* How many ranks tests on either library have devices for. */
+/* The number of ranks for which tests on either library have devices. */
 int ranks_available(void);
 
 #define RANKS(test) cmocka_unit_test_setup_teardown(test, ranks_begin, ranks_end)
 
-/* A test that is one body: run by so many ranks (0: as many as available), or by them bare. */
+/* A test of one body, run by so many ranks (0: as many as possible), or by bare ranks. */
 typedef struct ranks_body {
     int ranks;
     bool bare;
@@ -75,7 +74,7 @@ void ranks_test(void **state);
 void ranks_upload(rank *self, char *device, size_t bytes);
 void ranks_download(rank *self, const char *device, size_t bytes);
 
-/* That the device has these bytes: filled with a seed, or what a failed operation leaves. */
+/* Expects these bytes on the device: filled with a seed, or the garbage of a failed operation. */
 void ranks_expect(rank *self, const char *device, size_t bytes, unsigned seed);
 void ranks_garbage(rank *self, const char *device, size_t bytes);
 
@@ -85,16 +84,16 @@ ncclResult_t ranks_receive(const rank *self, size_t bytes, int peer);
 ncclResult_t ranks_cast(const rank *self, size_t bytes, int root);
 ncclResult_t ranks_gather(const rank *self, size_t bytes);
 
-/* Waits until the communicator is no longer in progress, and returns what it is. */
+/* Waits until the communicator is no longer in progress, and returns its state. */
 ncclResult_t ranks_settled(ncclComm_t comm);
 
-/* Exactly one violation was recorded, and its text has this part; it is forgiven. */
+/* Expects exactly one violation, whose text contains this part, and drops it. */
 void ranks_violation(const char *part);
 
-/* At least one was, and all have that part. */
+/* Expects at least one violation; all contain this part. */
 void ranks_violations(const char *part);
 
-/* A meeting of all ranks' threads, without NCCL. */
+/* Waits until all ranks have called it, without NCCL. */
 void ranks_meet(rank *self);
 
 #endif
