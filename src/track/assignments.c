@@ -5,13 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef kvf_assignments tracker;
-
-static size_t total(const tracker *a) {
+static size_t total(const kvf_assignments *a) {
     return a->end - a->first;
 }
 
-kvf_status kvf_assignments_create(const kvf_assignments_options *options, tracker **out,
+kvf_status kvf_assignments_create(const kvf_assignments_options *options, kvf_assignments **out,
                                   kvf_error *error) {
     const kvf_assignments_options none = {0};
     const kvf_assignments_options *o = options ? options : &none;
@@ -19,7 +17,7 @@ kvf_status kvf_assignments_create(const kvf_assignments_options *options, tracke
         return KVF__FAIL(error, .status = KVF_ERR_INVALID,
                          .what = out ? "unknown hash layout" : "NULL argument");
     kvf_allocator allocator = kvf__allocator(o->allocator);
-    tracker *a = kvf__alloc_zero(&allocator, 1, sizeof *a);
+    kvf_assignments *a = kvf__alloc_zero(&allocator, 1, sizeof *a);
     if (!a)
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
     a->allocator = allocator;
@@ -29,7 +27,7 @@ kvf_status kvf_assignments_create(const kvf_assignments_options *options, tracke
     return KVF_OK;
 }
 
-static void free_arrays(tracker *a) {
+static void free_arrays(kvf_assignments *a) {
     kvf__free(&a->allocator, a->ids, a->ids_capacity, sizeof *a->ids);
     kvf__free(&a->allocator, a->hashes, a->hashes_capacity, sizeof *a->hashes);
     kvf__free(&a->allocator, a->segments.items, a->segments.capacity, sizeof *a->segments.items);
@@ -41,12 +39,12 @@ static void free_arrays(tracker *a) {
     a->first = a->assigned_end = a->staged_end = a->end = 0;
 }
 
-static void free_shell(tracker *a) {
+static void free_shell(kvf_assignments *a) {
     kvf_allocator allocator = a->allocator;
     kvf__free(&allocator, a, 1, sizeof *a);
 }
 
-void kvf_assignments_destroy(tracker *a) {
+void kvf_assignments_destroy(kvf_assignments *a) {
     if (!a)
         return;
     free_arrays(a);
@@ -55,24 +53,25 @@ void kvf_assignments_destroy(tracker *a) {
         free_shell(a);
 }
 
-void kvf__assignments_hold(tracker *a) {
+void kvf__assignments_hold(kvf_assignments *a) {
     a->holders++;
 }
 
-void kvf__assignments_release(tracker *a) {
+void kvf__assignments_release(kvf_assignments *a) {
     assert(a->holders > 0);
     a->holders--;
     if (a->destroyed && a->holders == 0)
         free_shell(a);
 }
 
-kvf_status kvf_assignments_clone(const tracker *a, tracker **out, kvf_error *error) {
+kvf_status kvf_assignments_clone(const kvf_assignments *a, kvf_assignments **out,
+                                 kvf_error *error) {
     if (!a || !out)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     if (a->segments.open > 0)
         return KVF__FAIL(error, .status = KVF_ERR_BUSY, .what = "a flight is open");
     const kvf_assignments_options options = {a->offset, a->layout, &a->allocator};
-    tracker *copy = NULL;
+    kvf_assignments *copy = NULL;
     kvf_status status = kvf_assignments_create(&options, &copy, error);
     if (!copy)
         return status;
@@ -99,47 +98,47 @@ kvf_status kvf_assignments_clone(const tracker *a, tracker **out, kvf_error *err
 
 /* Reading */
 
-uint64_t kvf_assignments_offset(const tracker *a) {
+uint64_t kvf_assignments_offset(const kvf_assignments *a) {
     return a->offset;
 }
 
-kvf_hash_layout kvf_assignments_hash_layout(const tracker *a) {
+kvf_hash_layout kvf_assignments_hash_layout(const kvf_assignments *a) {
     return a->layout;
 }
 
-size_t kvf_assignments_assigned_count(const tracker *a) {
+size_t kvf_assignments_assigned_count(const kvf_assignments *a) {
     return a->assigned_end - a->first;
 }
 
-size_t kvf_assignments_staged_count(const tracker *a) {
+size_t kvf_assignments_staged_count(const kvf_assignments *a) {
     return a->staged_end - a->assigned_end;
 }
 
-size_t kvf_assignments_pending_count(const tracker *a) {
+size_t kvf_assignments_pending_count(const kvf_assignments *a) {
     return a->end - a->staged_end;
 }
 
-uint64_t kvf_assignments_next_position(const tracker *a) {
+uint64_t kvf_assignments_next_position(const kvf_assignments *a) {
     return a->offset + (a->staged_end - a->first);
 }
 
-static kvf_range positions(const tracker *a, size_t start, size_t end) {
+static kvf_range positions(const kvf_assignments *a, size_t start, size_t end) {
     return (kvf_range){a->offset + (start - a->first), a->offset + (end - a->first)};
 }
 
-kvf_range kvf_assignments_assigned_positions(const tracker *a) {
+kvf_range kvf_assignments_assigned_positions(const kvf_assignments *a) {
     return positions(a, a->first, a->assigned_end);
 }
 
-kvf_range kvf_assignments_staged_positions(const tracker *a) {
+kvf_range kvf_assignments_staged_positions(const kvf_assignments *a) {
     return positions(a, a->assigned_end, a->staged_end);
 }
 
-kvf_range kvf_assignments_pending_positions(const tracker *a) {
+kvf_range kvf_assignments_pending_positions(const kvf_assignments *a) {
     return positions(a, a->staged_end, a->end);
 }
 
-static kvf_view view(const tracker *a, size_t start, size_t end, bool hashes) {
+static kvf_view view(const kvf_assignments *a, size_t start, size_t end, bool hashes) {
     kvf_view v = {.count = end - start, .first_position = a->offset + (start - a->first)};
     if (v.count > 0) {
         v.ids = a->ids + start;
@@ -148,23 +147,23 @@ static kvf_view view(const tracker *a, size_t start, size_t end, bool hashes) {
     return v;
 }
 
-kvf_view kvf_assignments_assigned(const tracker *a) {
+kvf_view kvf_assignments_assigned(const kvf_assignments *a) {
     return view(a, a->first, a->assigned_end, true);
 }
 
-kvf_view kvf_assignments_staged(const tracker *a) {
+kvf_view kvf_assignments_staged(const kvf_assignments *a) {
     return view(a, a->assigned_end, a->staged_end, true);
 }
 
-kvf_view kvf_assignments_pending(const tracker *a) {
+kvf_view kvf_assignments_pending(const kvf_assignments *a) {
     return view(a, a->staged_end, a->end, false);
 }
 
-bool kvf_assignments_contains(const tracker *a, uint64_t id) {
+bool kvf_assignments_contains(const kvf_assignments *a, uint64_t id) {
     return kvf__idset_contains(&a->known, id);
 }
 
-kvf_phase kvf_assignments_find(const tracker *a, uint64_t id, size_t *index) {
+kvf_phase kvf_assignments_find(const kvf_assignments *a, uint64_t id, size_t *index) {
     if (!kvf__idset_contains(&a->known, id))
         return KVF_PHASE_NONE;
     size_t at = a->first;
@@ -191,26 +190,29 @@ static bool get(kvf_view v, uint64_t index, uint64_t *id, kvf_hash *hash) {
     return true;
 }
 
-bool kvf_assignments_get_assigned(const tracker *a, size_t index, uint64_t *id, kvf_hash *hash) {
+bool kvf_assignments_get_assigned(const kvf_assignments *a, size_t index, uint64_t *id,
+                                  kvf_hash *hash) {
     return get(kvf_assignments_assigned(a), index, id, hash);
 }
 
-bool kvf_assignments_get_staged(const tracker *a, size_t index, uint64_t *id, kvf_hash *hash) {
+bool kvf_assignments_get_staged(const kvf_assignments *a, size_t index, uint64_t *id,
+                                kvf_hash *hash) {
     return get(kvf_assignments_staged(a), index, id, hash);
 }
 
-bool kvf_assignments_get_at_position(const tracker *a, uint64_t position, uint64_t *id,
+bool kvf_assignments_get_at_position(const kvf_assignments *a, uint64_t position, uint64_t *id,
                                      kvf_hash *hash) {
     return position >= a->offset &&
            get(kvf_assignments_assigned(a), position - a->offset, id, hash);
 }
 
-bool kvf_assignments_get_pending_at_position(const tracker *a, uint64_t position, uint64_t *id) {
+bool kvf_assignments_get_pending_at_position(const kvf_assignments *a, uint64_t position,
+                                             uint64_t *id) {
     kvf_view v = kvf_assignments_pending(a);
     return position >= v.first_position && get(v, position - v.first_position, id, NULL);
 }
 
-int kvf_assignments_format(const tracker *a, char *buffer, size_t size) {
+int kvf_assignments_format(const kvf_assignments *a, char *buffer, size_t size) {
     return snprintf(buffer, size,
                     "ExternalBlockAssignments { assigned_count: %zu, staged_count: %zu, "
                     "unassigned_count: %zu, offset: %" PRIu64 " }",
@@ -218,7 +220,7 @@ int kvf_assignments_format(const tracker *a, char *buffer, size_t size) {
                     kvf_assignments_pending_count(a), a->offset);
 }
 
-size_t kvf_assignments_memory(const tracker *a) {
+size_t kvf_assignments_memory(const kvf_assignments *a) {
     return sizeof *a + a->ids_capacity * sizeof *a->ids + a->hashes_capacity * sizeof *a->hashes +
            a->known.capacity * sizeof *a->known.entries +
            a->segments.capacity * sizeof *a->segments.items;
@@ -227,7 +229,7 @@ size_t kvf_assignments_memory(const tracker *a) {
 /* Changing */
 
 /* Moves everything to the front of the arrays, over what was dropped. */
-static void compact(tracker *a) {
+static void compact(kvf_assignments *a) {
     memmove(a->ids, a->ids + a->first, total(a) * sizeof *a->ids);
     memmove(a->hashes, a->hashes + a->first, (a->staged_end - a->first) * sizeof *a->hashes);
     a->assigned_end -= a->first;
@@ -236,8 +238,8 @@ static void compact(tracker *a) {
     a->first = 0;
 }
 
-/* Makes room for `more` ids and their hashes behind the end. */
-static bool make_room(tracker *a, size_t more) {
+/* Makes room for `more` ids and their hashes after the end. */
+static bool make_room(kvf_assignments *a, size_t more) {
     /* Compacting pays once it frees as much as it moves. */
     if (a->first > 0 && more > a->ids_capacity - a->end && a->first >= total(a))
         compact(a);
@@ -246,7 +248,7 @@ static bool make_room(tracker *a, size_t more) {
         kvf__grow(&a->allocator, &a->ids, &a->ids_capacity, needed, sizeof *a->ids) &&
         kvf__grow(&a->allocator, &a->hashes, &a->hashes_capacity, needed, sizeof *a->hashes))
         return true;
-    /* Without memory, what was dropped has to do; reserving promises it. */
+    /* Out of memory: reuse the room of dropped blocks, as kvf_assignments_reserve promises. */
     size_t room = kvf__min(a->ids_capacity, a->hashes_capacity) - total(a);
     if (a->first == 0 || more > room)
         return false;
@@ -254,15 +256,15 @@ static bool make_room(tracker *a, size_t more) {
     return true;
 }
 
-/* The room and the positions that `count` new blocks need; their ids are in `known` already and
- * leave it when either is not to be had. */
-static kvf_status admit(tracker *a, const uint64_t *ids, size_t count, kvf_error *error) {
+/* Makes room and checks the positions for `count` new blocks. Their ids are in `known` already; on
+ * failure they are removed from it. */
+static kvf_status admit(kvf_assignments *a, const uint64_t *ids, size_t count, kvf_error *error) {
     bool in_range = count <= UINT64_MAX - a->offset - total(a);
     if (in_range && make_room(a, count))
         return KVF_OK;
     kvf__idset_remove(&a->known, ids, count);
     if (!in_range)
-        return KVF__FAIL(error, .status = KVF_ERR_RANGE, .what = "positions would pass 2^64 - 1");
+        return KVF__FAIL(error, .status = KVF_ERR_RANGE, .what = "positions would exceed 2^64 - 1");
     return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
 }
 
@@ -273,14 +275,14 @@ static size_t common_prefix(const uint64_t *a, const uint64_t *b, size_t count) 
     return i;
 }
 
-/* The ids at the front that are known. The list mostly is the very one that is held. */
-static size_t known_prefix(const tracker *a, const uint64_t *ids, size_t count) {
+/* How many ids at the front are known. Most callers pass the list that is held already. */
+static size_t known_prefix(const kvf_assignments *a, const uint64_t *ids, size_t count) {
     size_t shared = kvf__min(count, total(a));
     size_t same = shared > 0 ? common_prefix(ids, a->ids + a->first, shared) : 0;
     return same + kvf__idset_known_prefix(&a->known, ids + same, count - same);
 }
 
-/* Why ids[at] cannot be added behind the new ids[first_new .. at), which are in `known`. */
+/* The error for ids[at], which cannot follow the new ids[first_new .. at). These are in `known`. */
 static kvf_status offence(const uint64_t *ids, size_t first_new, size_t at, kvf_error *error) {
     for (size_t i = first_new; i < at; i++)
         if (ids[i] == ids[at])
@@ -292,7 +294,7 @@ static kvf_status offence(const uint64_t *ids, size_t first_new, size_t at, kvf_
         .id = ids[at], .other_id = ids[first_new], .index = at, .other_index = first_new);
 }
 
-kvf_status kvf_assignments_extend_block_ids(tracker *a, const uint64_t *ids, size_t count,
+kvf_status kvf_assignments_extend_block_ids(kvf_assignments *a, const uint64_t *ids, size_t count,
                                             kvf_error *error) {
     if (!a || (!ids && count > 0))
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
@@ -316,8 +318,8 @@ kvf_status kvf_assignments_extend_block_ids(tracker *a, const uint64_t *ids, siz
     return KVF_OK;
 }
 
-/* Opens a gap of `count` blocks behind the assigned ones; there is room. */
-static void open_gap(tracker *a, size_t count) {
+/* Opens a gap of `count` blocks after the assigned ones; the arrays have room. */
+static void open_gap(kvf_assignments *a, size_t count) {
     memmove(a->ids + a->assigned_end + count, a->ids + a->assigned_end,
             (a->end - a->assigned_end) * sizeof *a->ids);
     memmove(a->hashes + a->assigned_end + count, a->hashes + a->assigned_end,
@@ -327,8 +329,8 @@ static void open_gap(tracker *a, size_t count) {
     a->end += count;
 }
 
-kvf_status kvf_assignments_extend_assigned(tracker *a, const uint64_t *ids, const kvf_hash *hashes,
-                                           size_t count, kvf_error *error) {
+kvf_status kvf_assignments_extend_assigned(kvf_assignments *a, const uint64_t *ids,
+                                           const kvf_hash *hashes, size_t count, kvf_error *error) {
     if (!a || ((!ids || !hashes) && count > 0))
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     if (a->segments.open > 0)
@@ -354,11 +356,11 @@ kvf_status kvf_assignments_extend_assigned(tracker *a, const uint64_t *ids, cons
     return KVF_OK;
 }
 
-kvf_status kvf__assignments_check_positions(const tracker *a, const kvf_hash *hashes, size_t count,
-                                            kvf_error *error) {
+kvf_status kvf__assignments_check_positions(const kvf_assignments *a, const kvf_hash *hashes,
+                                            size_t count, kvf_error *error) {
     uint64_t first = kvf_assignments_next_position(a);
     for (size_t i = 0; i < count; i++) {
-        /* The fields are where they are in both layouts; see hash.h. */
+        /* Both layouts keep mode and position in the same bits; see hash.h. */
         uint64_t high = hashes[i].high;
         unsigned mode = (unsigned)(high >> 62);
         uint64_t position = (high & (UINT64_MAX >> 2)) >> (54 - 8 * mode);
@@ -372,13 +374,13 @@ kvf_status kvf__assignments_check_positions(const tracker *a, const kvf_hash *ha
     return KVF_OK;
 }
 
-void kvf__assignments_stage(tracker *a, const kvf_hash *hashes, size_t count) {
+void kvf__assignments_stage(kvf_assignments *a, const kvf_hash *hashes, size_t count) {
     if (count > 0)
         memmove(a->hashes + a->staged_end, hashes, count * sizeof *hashes);
     a->staged_end += count;
 }
 
-kvf_status kvf_assignments_stage_next(tracker *a, const kvf_hash *hashes, size_t count,
+kvf_status kvf_assignments_stage_next(kvf_assignments *a, const kvf_hash *hashes, size_t count,
                                       kvf_range *staged, kvf_error *error) {
     if (!a || (!hashes && count > 0))
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
@@ -394,7 +396,7 @@ kvf_status kvf_assignments_stage_next(tracker *a, const kvf_hash *hashes, size_t
     return KVF_OK;
 }
 
-kvf_status kvf_assignments_stage_pending(tracker *a, const kvf_hash *hashes, size_t count,
+kvf_status kvf_assignments_stage_pending(kvf_assignments *a, const kvf_hash *hashes, size_t count,
                                          kvf_range *staged, kvf_error *error) {
     if (!a || (!hashes && count > 0))
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
@@ -404,11 +406,11 @@ kvf_status kvf_assignments_stage_pending(tracker *a, const kvf_hash *hashes, siz
     return kvf_assignments_stage_next(a, hashes + next, count - (size_t)next, staged, error);
 }
 
-void kvf__assignments_advance(tracker *a) {
+void kvf__assignments_advance(kvf_assignments *a) {
     a->assigned_end += kvf__segments_take_landed(&a->segments);
 }
 
-kvf_range kvf_assignments_commit_staged(tracker *a) {
+kvf_range kvf_assignments_commit_staged(kvf_assignments *a) {
     if (!a)
         return (kvf_range){0, 0};
     size_t start = kvf_assignments_assigned_count(a);
@@ -422,7 +424,7 @@ kvf_range kvf_assignments_commit_staged(tracker *a) {
     return (kvf_range){start, kvf_assignments_assigned_count(a)};
 }
 
-kvf_status kvf_assignments_assign_pending(tracker *a, const kvf_hash *hashes, size_t count,
+kvf_status kvf_assignments_assign_pending(kvf_assignments *a, const kvf_hash *hashes, size_t count,
                                           kvf_range *assigned, kvf_error *error) {
     kvf_status status = kvf_assignments_stage_pending(a, hashes, count, NULL, error);
     if (status != KVF_OK)
@@ -433,8 +435,8 @@ kvf_status kvf_assignments_assign_pending(tracker *a, const kvf_hash *hashes, si
     return KVF_OK;
 }
 
-kvf_status kvf_assignments_take_staged(tracker *a, uint64_t *ids, kvf_hash *hashes, size_t capacity,
-                                       size_t *count, kvf_error *error) {
+kvf_status kvf_assignments_take_staged(kvf_assignments *a, uint64_t *ids, kvf_hash *hashes,
+                                       size_t capacity, size_t *count, kvf_error *error) {
     if (!a)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     if (a->segments.open > 0)
@@ -442,7 +444,8 @@ kvf_status kvf_assignments_take_staged(tracker *a, uint64_t *ids, kvf_hash *hash
     size_t staged = kvf_assignments_staged_count(a);
     if ((ids || hashes) && capacity < staged)
         return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_EXPECTED,
-                         .expected = staged, .what = "the arrays are too small");
+                         .expected = staged,
+                         .what = "capacity is below the number of staged blocks");
     if (count)
         *count = staged;
     if (staged == 0)
@@ -461,7 +464,7 @@ kvf_status kvf_assignments_take_staged(tracker *a, uint64_t *ids, kvf_hash *hash
     return KVF_OK;
 }
 
-void kvf_assignments_clear(tracker *a) {
+void kvf_assignments_clear(kvf_assignments *a) {
     if (!a)
         return;
     kvf__idset_clear(&a->known);
@@ -476,17 +479,19 @@ static kvf_status check_count(size_t count, size_t most, const char *what, kvf_e
     return KVF_OK;
 }
 
-static kvf_status check_staged(const tracker *a, size_t start, size_t end, kvf_error *error) {
+static kvf_status check_staged(const kvf_assignments *a, size_t start, size_t end,
+                               kvf_error *error) {
     if (kvf__segments_open_within(&a->segments, start, end))
-        return KVF__FAIL(error, .status = KVF_ERR_BUSY, .what = "it would cut an open flight");
+        return KVF__FAIL(error, .status = KVF_ERR_BUSY,
+                         .what = "it would cut through an open flight");
     return KVF_OK;
 }
 
-kvf_status kvf_assignments_rollback_staged(tracker *a, size_t count, kvf_error *error) {
+kvf_status kvf_assignments_rollback_staged(kvf_assignments *a, size_t count, kvf_error *error) {
     if (!a)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     size_t staged = kvf_assignments_staged_count(a);
-    kvf_status status = check_count(count, staged, "more than are staged", error);
+    kvf_status status = check_count(count, staged, "count exceeds the staged blocks", error);
     if (status == KVF_OK)
         status = check_staged(a, staged - count, staged, error);
     if (status != KVF_OK)
@@ -496,11 +501,11 @@ kvf_status kvf_assignments_rollback_staged(tracker *a, size_t count, kvf_error *
     return KVF_OK;
 }
 
-kvf_status kvf_assignments_commit_oldest(tracker *a, size_t count, kvf_error *error) {
+kvf_status kvf_assignments_commit_oldest(kvf_assignments *a, size_t count, kvf_error *error) {
     if (!a)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
-    kvf_status status =
-        check_count(count, kvf_assignments_staged_count(a), "more than are staged", error);
+    kvf_status status = check_count(count, kvf_assignments_staged_count(a),
+                                    "count exceeds the staged blocks", error);
     if (status == KVF_OK)
         status = check_staged(a, 0, count, error);
     if (status != KVF_OK)
@@ -511,13 +516,13 @@ kvf_status kvf_assignments_commit_oldest(tracker *a, size_t count, kvf_error *er
     return KVF_OK;
 }
 
-kvf_status kvf_assignments_truncate(tracker *a, uint64_t position, kvf_error *error) {
+kvf_status kvf_assignments_truncate(kvf_assignments *a, uint64_t position, kvf_error *error) {
     if (!a)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     if (position < a->offset)
         return KVF__FAIL(error, .status = KVF_ERR_RANGE,
                          .fields = KVF_ERROR_POSITION | KVF_ERROR_EXPECTED, .position = position,
-                         .expected = a->offset, .what = "position before the offset");
+                         .expected = a->offset, .what = "position is below the offset");
     if (position - a->offset >= total(a))
         return KVF_OK;
     size_t end = a->first + (size_t)(position - a->offset);
@@ -533,26 +538,26 @@ kvf_status kvf_assignments_truncate(tracker *a, uint64_t position, kvf_error *er
     return KVF_OK;
 }
 
-kvf_status kvf_assignments_drop_front(tracker *a, size_t count, kvf_error *error) {
+kvf_status kvf_assignments_drop_front(kvf_assignments *a, size_t count, kvf_error *error) {
     if (!a)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
-    kvf_status status =
-        check_count(count, kvf_assignments_assigned_count(a), "more than are assigned", error);
+    kvf_status status = check_count(count, kvf_assignments_assigned_count(a),
+                                    "count exceeds the assigned blocks", error);
     if (status != KVF_OK)
         return status;
     if (count == 0)
-        return KVF_OK; /* there may be no array */
+        return KVF_OK; /* the array may be NULL */
     kvf__idset_remove(&a->known, a->ids + a->first, count);
     a->first += count;
     a->offset += count;
     return KVF_OK;
 }
 
-kvf_status kvf_assignments_reserve(tracker *a, size_t count, kvf_error *error) {
+kvf_status kvf_assignments_reserve(kvf_assignments *a, size_t count, kvf_error *error) {
     if (!a)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     if (count > UINT64_MAX - a->offset)
-        return KVF__FAIL(error, .status = KVF_ERR_RANGE, .what = "positions would pass 2^64 - 1");
+        return KVF__FAIL(error, .status = KVF_ERR_RANGE, .what = "positions would exceed 2^64 - 1");
     if (count == 0)
         return KVF_OK;
     if (a->first > 0)
@@ -564,15 +569,15 @@ kvf_status kvf_assignments_reserve(tracker *a, size_t count, kvf_error *error) {
     return KVF_OK;
 }
 
-const char *kvf__assignments_check(const tracker *a) {
+const char *kvf__assignments_check(const kvf_assignments *a) {
     if (a->first > a->assigned_end || a->assigned_end > a->staged_end || a->staged_end > a->end)
         return "fences out of order";
     if (a->end > a->ids_capacity || a->end > a->hashes_capacity)
-        return "more blocks than room";
+        return "more blocks than capacity";
     if (a->end - a->first > UINT64_MAX - a->offset)
         return "positions past 2^64 - 1";
     if (kvf__idset_count(&a->known) != total(a))
-        return "known ids are not as many as the blocks";
+        return "number of known ids differs from the number of blocks";
     if (total(a) > 0 && kvf__idset_known_prefix(&a->known, a->ids + a->first, total(a)) != total(a))
         return "a block's id is not known";
     if (kvf__segments_blocks(&a->segments) > kvf_assignments_staged_count(a))
@@ -582,7 +587,7 @@ const char *kvf__assignments_check(const tracker *a) {
         const kvf__segment *s = &a->segments.items[i];
         open += s->flight != 0 && !s->landed;
         if (s->count == 0 || s->flight > a->last_flight)
-            return "a segment is empty or of a flight that never was";
+            return "a segment is empty or names an unknown flight";
     }
     if (open != a->segments.open)
         return "open flights miscounted";
