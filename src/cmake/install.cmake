@@ -1,9 +1,9 @@
-# What cmake --install installs. Components: runtime, development and tool; cuda, cuda_development,
-# nccl and nccl_development where these modules are built.
+# What cmake --install installs. Components: runtime, development and tool, plus cuda,
+# cuda_development, nccl and nccl_development if these modules are built.
 include(CMakePackageConfigHelpers)
 set(KVF_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/kvferry)
 
-# kvf_from_prefix(PATH OUT): as pkg-config is to see it, wherever the installation is moved to.
+# kvf_from_prefix(PATH OUT): PATH relative to pkg-config's prefix, so that installations can move.
 function(kvf_from_prefix path out)
   if(IS_ABSOLUTE "${path}")
     set(${out} "${path}" PARENT_SCOPE)
@@ -21,8 +21,8 @@ if(NOT IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}")
   set(KVF_PC_PREFIX "\${pcfiledir}/${up}")
 endif()
 
-# kvf_install_library(NAME EXPORT RUNTIME DEVELOPMENT PC HEADER...): both libraries, their CMake
-# targets, PC.in as a file for pkg-config, and headers.
+# kvf_install_library(NAME EXPORT RUNTIME DEVELOPMENT PC HEADER...): installs both libraries, their
+# CMake targets, the pkg-config file made from PC.in, and headers.
 function(kvf_install_library name export runtime development pc)
   set(libraries ${name})
   if(TARGET ${name}_shared)
@@ -56,7 +56,7 @@ if(TARGET kvferry_cuda)
                       cuda/cmake/kvferry-cuda.pc ${of_cuda})
 endif()
 if(TARGET kvferry_nccl)
-  # What a program links besides when the library is static, or there is no other.
+  # What programs link in addition, if the library is static or only the static one was built.
   set(nccl_libdir ${CUDAToolkit_LIBRARY_DIR})
   set(KVF_PC_NCCL "")
   set(KVF_PC_NCCL_PRIVATE "")
@@ -75,7 +75,7 @@ if(TARGET kvferry_tool)
 endif()
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT license)
 
-# Before 1.0 a minor version may break what the one before it promised.
+# Before 1.0 every minor version may break compatibility.
 set(compatibility SameMajorVersion)
 if(PROJECT_VERSION_MAJOR EQUAL 0)
   set(compatibility SameMinorVersion)

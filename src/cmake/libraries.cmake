@@ -1,24 +1,25 @@
-# How a library of ours is made: static and shared, of the same objects.
+# Our libraries: each is static and shared, made of the same objects.
 include(GNUInstallDirs)
 
-# What versions have in common that go together, see include/README.md; in the names of symbol
-# versions.
+# The part of the version that compatible releases share, for the names of symbol versions. See
+# include/README.md.
 set(KVF_SERIES ${PROJECT_VERSION_MAJOR})
 if(PROJECT_VERSION_MAJOR EQUAL 0)
   string(APPEND KVF_SERIES .${PROJECT_VERSION_MINOR})
 endif()
 
-# kvf_add_libraries(NAME EXPORT OBJECTS...): the static library NAME and the shared one NAME_shared
-# of these object libraries. In every way of use they are kvferry::EXPORT_static and
-# kvferry::EXPORT. cmake/NAME.map.in, of the caller's folder, says what the shared one exports.
+# kvf_add_libraries(NAME EXPORT OBJECTS...): makes the static library NAME and the shared one
+# NAME_shared from object libraries. Builds and installations both call them kvferry::EXPORT_static
+# and kvferry::EXPORT. cmake/NAME.map.in, in the caller's folder, lists the shared one's exports.
 #
-# Out: KVF_LIBRARIES, the targets made. A shared library cannot bring a sanitizer's runtime along, so
-# it is left out then, and where NAME_WITHOUT_SHARED says why; the static one has both names.
+# Sets KVF_LIBRARIES to the targets made. There is no shared library in sanitizer builds, since it
+# cannot carry the sanitizer's runtime, or if NAME_WITHOUT_SHARED says why; then the static one has
+# both names.
 function(kvf_add_libraries name export)
   set(objects ${ARGN})
   foreach(library ${objects})
     set_target_properties(${library} PROPERTIES C_VISIBILITY_PRESET hidden)
-    # Nobody is to replace single functions of ours, so that calls among them need no detour.
+    # No program may interpose single functions, so calls between them need not go through the PLT.
     target_compile_options(${library} PRIVATE -fno-semantic-interposition)
   endforeach()
   list(TRANSFORM objects REPLACE "(.+)" "$<TARGET_OBJECTS:\\1>")

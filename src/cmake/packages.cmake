@@ -1,5 +1,5 @@
-# Debian packages, one a component: cpack -G DEB in a build folder that was configured with
-# -DCMAKE_INSTALL_PREFIX=/usr. What a Debian package has besides the files is made here.
+# Debian packages, one for each component: run cpack -G DEB in a build folder configured with
+# -DCMAKE_INSTALL_PREFIX=/usr. This file makes everything in them that cmake --install does not.
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME kvferry)
 set(CPACK_PACKAGE_VENDOR "kvferry developers")
@@ -57,8 +57,8 @@ ${text}" PARENT_SCOPE)
           COMPONENT ${component} EXCLUDE_FROM_ALL)
 endfunction()
 
-# kvf_library_package(COMPONENT LIBRARY): how packages built with the library depend on it, which
-# before 1.0 is on its minor version, and that the loader is to know of it.
+# kvf_library_package(COMPONENT LIBRARY): makes packages built with the library depend on it (before
+# 1.0: on its minor version), and its installation run ldconfig.
 function(kvf_library_package component library)
   string(TOUPPER ${component} upper)
   set(package ${CPACK_DEBIAN_${upper}_PACKAGE_NAME})
@@ -84,13 +84,13 @@ if(TARGET kvferry_tool)
       "This package contains the tool, which measures transfers and replays\ntraces of requests.")
 endif()
 
-# NVIDIA's libraries are in no Debian, and many have them from elsewhere than NVIDIA's packages: what
-# these are called is recommended, which apt follows where it knows them and passes over otherwise.
+# NVIDIA's libraries are not part of Debian, and many systems get them from elsewhere. So NVIDIA's
+# packages are only recommended: apt installs those that it knows and ignores the others.
 if(KVF_HAS_CUDA)
   list(APPEND CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${CUDAToolkit_LIBRARY_DIR})
   set(cudart cuda-cudart-${CUDAToolkit_VERSION_MAJOR}-${CUDAToolkit_VERSION_MINOR})
   set(needs "It needs libcudart.so.${CUDAToolkit_VERSION_MAJOR}")
-  set(from "of NVIDIA,\nnot part of Debian.")
+  set(from "from NVIDIA,\nnot part of Debian.")
   kvf_package(cuda libkvferry-cuda0 libs "KV-cache block transfers with CUDA"
       "This package contains the module for pinned memory and GPUs.\n${needs} ${from}" runtime)
   set(CPACK_DEBIAN_CUDA_PACKAGE_RECOMMENDS ${cudart})

@@ -37,7 +37,7 @@ static void release_called(void *transfer) {
     kvf_transfer_release(transfer);
 }
 
-/* What engines call, with `lock` held */
+/* Called by engines, with `lock` held */
 
 static void count_accepted(kvf_transfer *t) {
     t->engine->counters.transfers_submitted += !t->accepted;
@@ -62,7 +62,7 @@ void kvf__transfer_layer_landed(kvf_transfer *t, uint32_t layer, size_t bytes) {
         pthread_cond_broadcast(&t->engine->changed);
 }
 
-/* Its tiers need not wait for it any more. */
+/* Its tiers may be destroyed without waiting for it. */
 static void leave_tiers(kvf_transfer *t) {
     if (!t->src)
         return;
@@ -71,7 +71,7 @@ static void leave_tiers(kvf_transfer *t) {
     t->src = t->dst = NULL;
 }
 
-/* It may be over before submit returns. */
+/* A transfer may end before submit has returned. */
 static void count_over(kvf_transfer *t) {
     kvf_counters *c = &t->engine->counters;
     if (t->refused)
@@ -90,7 +90,7 @@ static void count_over(kvf_transfer *t) {
     }
 }
 
-/* Of an engine that is beyond use the engine says so. */
+/* DEBUG for BROKEN: the engine itself logs that as an error. */
 static kvf_log_level level_of(kvf_status status) {
     return status == KVF_ERR_ENGINE || status == KVF_ERR_NO_MEMORY || status == KVF_ERR_CORRUPT
                ? KVF_LOG_ERROR
@@ -122,7 +122,7 @@ static void note_over(kvf_transfer *t) {
 
 void kvf__transfer_over(kvf_transfer *t, const kvf_error *error) {
     assert(!kvf__transfer_is_over(t));
-    if (!t->begun) /* it may yet stand behind others in its lane for long */
+    if (!t->begun) /* it may wait long for its turn to retire */
         leave_tiers(t);
     t->end_time = kvf__now();
     if (error)
@@ -235,7 +235,7 @@ void kvf__transfer_locate(const kvf_transfer *t, kvf_error *error) {
             }
 }
 
-/* Waiting. Each call holds the transfer, which its callback may release. */
+/* Waiting. Each call takes a reference, since a callback may release the transfer. */
 
 static kvf_status result(const kvf_transfer *t, kvf_error *error) {
     kvf_status status = atomic_load_explicit(&t->status, memory_order_acquire);
@@ -286,7 +286,7 @@ static bool layer_landed(void *context) {
            (left && left[w->layer] == 0);
 }
 
-/* A layer that has landed without the blocks that were dropped has not. */
+/* A layer has not landed if corrupt blocks were left out. */
 static kvf_status layer_result(kvf_transfer *t, kvf_error *error) {
     kvf_status status = result(t, error);
     if (status != KVF_PENDING)
@@ -337,7 +337,7 @@ void kvf_transfer_stats_get(const kvf_transfer *t, kvf_transfer_stats *stats) {
     if (!t || !stats)
         return;
     pthread_mutex_lock(&t->engine->lock);
-    kvf_move *move = t->move; /* held, since it may be shortened meanwhile */
+    kvf_move *move = t->move; /* referenced, since shortening replaces it */
     atomic_fetch_add_explicit(&move->holds, 1, memory_order_relaxed);
     bool over = kvf__transfer_is_over(t);
     uint64_t end = over ? t->end_time : kvf__now();
