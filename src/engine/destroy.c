@@ -6,13 +6,13 @@
 #include <inttypes.h>
 
 /* With `lock` held: no transfer is open; no callback or note is due or running. */
-static bool nothing_left(void *context) {
+static bool is_drained(void *context) {
     const kvf_engine *engine = context;
     return atomic_load(&engine->open) == 0 && !engine->due && !engine->notes &&
            engine->calling == 0;
 }
 
-static void write_end(kvf_engine *engine) {
+static void log_end(kvf_engine *engine) {
     kvf_counters c;
     if (!engine->hooks.log.write)
         return;
@@ -31,8 +31,8 @@ void kvf_engine_destroy(kvf_engine *engine) {
     atomic_store(&engine->closed, true);
     pthread_mutex_unlock(&engine->order);
     kvf__transfers_cancel(engine, NULL);
-    kvf__engine_wait(engine, &(kvf__wait){.done = nothing_left, .context = engine}, -1);
+    kvf__engine_wait(engine, &(kvf__wait){.done = is_drained, .context = engine}, -1);
     engine->ops->close(engine);
-    write_end(engine);
+    log_end(engine);
     kvf__engine_release(engine);
 }

@@ -2,7 +2,7 @@
 
 #include "base/threads.h"
 
-/* Life */
+/* Creating and releasing */
 
 kvf_status kvf__engine_init(kvf_engine *engine, const kvf__engine_ops *ops,
                             const kvf_allocator *allocator, const kvf__hooks *hooks,

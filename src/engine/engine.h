@@ -23,9 +23,9 @@
  *  - begin it only after every lane l has retired after[l], and transfers of one lane in order;
  *  - call kvf__transfer_accepted, with `lock` held, when nothing can make submit fail any more;
  *  - call kvf__transfer_over once, with `lock` held, unless it has ended already;
- *  - call kvf__transfer_retire once after that, with `lock` held, in the order of the lane, not
- * before every lane l has retired after[l], and even if nothing was copied: waiting for this
- * transfer also means waiting for what it waits for.
+ *  - call kvf__transfer_retire once after that, with `lock` held, in the order of the lane, and
+ *    not before every lane l has retired after[l]. This holds even if nothing was copied: waiting
+ *    for this transfer also means waiting for what it waits for.
  */
 #ifndef KVF_ENGINE_H
 #define KVF_ENGINE_H
@@ -149,7 +149,7 @@ KVF__MODULES kvf_status kvf__tier_check_ids(const kvf_tier *tier, const uint64_t
 KVF__MODULES kvf_status kvf__engine_init(kvf_engine *engine, const kvf__engine_ops *ops,
                                          const kvf_allocator *allocator, const kvf__hooks *hooks,
                                          size_t max_open, kvf_error *error);
-/* Undoes it. */
+/* Undoes kvf__engine_init. */
 KVF__MODULES void kvf__engine_fini(kvf_engine *engine);
 
 /* Starts the engine's threads; `run` gets the engine. Errors: ENGINE when a thread cannot be

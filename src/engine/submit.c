@@ -135,7 +135,7 @@ static kvf_status make(kvf_tier *src, kvf_tier *dst, const kvf_plan *plans, size
 }
 
 /* With `order` held: orders the transfer after all users of its blocks. */
-static void take_place(kvf_transfer *t) {
+static void put_in_order(kvf_transfer *t) {
     kvf_engine *engine = t->engine;
     t->sequence = ++engine->submitted[t->lane];
     t->after[t->lane] = t->sequence - 1;
@@ -178,7 +178,7 @@ static kvf_status enqueue(kvf_transfer *t, kvf_error *error) {
             return status;
         t->listener = kvf__completion_note;
     }
-    take_place(t);
+    put_in_order(t);
     kvf__transfer_hold(t); /* the engine's reference, until retired */
     t->submitted_time = kvf__now();
     kvf_error details = {.status = KVF_ERR_ENGINE};

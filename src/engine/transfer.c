@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* Life */
+/* References */
 
 void kvf__transfer_hold(kvf_transfer *t) {
     atomic_fetch_add_explicit(&t->holds, 1, memory_order_relaxed);
@@ -97,7 +97,7 @@ static kvf_log_level level_of(kvf_status status) {
                : KVF_LOG_DEBUG;
 }
 
-static void write_over(kvf_engine *engine, void *transfer) {
+static void log_over(kvf_engine *engine, void *transfer) {
     kvf_transfer *t = transfer;
     kvf_transfer_stats s;
     char end[KVF__LOG_BYTES / 2];
@@ -105,8 +105,7 @@ static void write_over(kvf_engine *engine, void *transfer) {
     kvf_transfer_stats_get(t, &s);
     kvf__log(&engine->hooks.log, level_of(t->error.status),
              "transfer of %" PRIu64 " blocks, %" PRIu64
-             " bytes: %s; submit %.0f us, queue %.0f us, "
-             "copy %.0f us",
+             " bytes: %s; submit %.0f us, queue %.0f us, copy %.0f us",
              s.blocks, s.bytes, end, s.submit_us, s.queue_us, s.copy_us);
     kvf_transfer_release(t);
 }
@@ -114,7 +113,7 @@ static void write_over(kvf_engine *engine, void *transfer) {
 static void note_over(kvf_transfer *t) {
     if (!kvf__logs(&t->engine->hooks.log, level_of(t->error.status)))
         return;
-    t->note.write = write_over;
+    t->note.write = log_over;
     t->note.about = t;
     kvf__transfer_hold(t);
     kvf__engine_note(t->engine, &t->note);
@@ -244,7 +243,7 @@ static kvf_status result(const kvf_transfer *t, kvf_error *error) {
     return kvf__fail(error, t->error);
 }
 
-static kvf_status let_go(kvf_transfer *t, kvf_status status) {
+static kvf_status finish(kvf_transfer *t, kvf_status status) {
     kvf_transfer_release(t);
     return status;
 }
@@ -260,7 +259,7 @@ kvf_status kvf_transfer_poll(kvf_transfer *t, kvf_error *error) {
     kvf__engine_step(t->engine);
     if (kvf__transfer_is_over(t))
         kvf__engine_call_back(t->engine);
-    return let_go(t, result(t, error));
+    return finish(t, result(t, error));
 }
 
 kvf_status kvf_transfer_wait(kvf_transfer *t, int64_t timeout_us, kvf_error *error) {
@@ -269,9 +268,9 @@ kvf_status kvf_transfer_wait(kvf_transfer *t, int64_t timeout_us, kvf_error *err
     const kvf__wait w = {.done = is_over, .context = t, .transfer = t, .share = 1};
     kvf__transfer_hold(t);
     if (!kvf__engine_wait(t->engine, &w, timeout_us))
-        return let_go(t, KVF__FAIL(error, .status = KVF_ERR_TIMEOUT));
+        return finish(t, KVF__FAIL(error, .status = KVF_ERR_TIMEOUT));
     kvf__engine_call_back(t->engine);
-    return let_go(t, result(t, error));
+    return finish(t, result(t, error));
 }
 
 typedef struct layer_wait {
@@ -311,8 +310,8 @@ kvf_status kvf_transfer_wait_layer(kvf_transfer *t, uint32_t layer, int64_t time
                          .share = t->layer_left ? (g.layer + 1.0) / t->layer_count : 1};
     kvf__transfer_hold(t);
     if (!kvf__engine_wait(t->engine, &w, timeout_us))
-        return let_go(t, KVF__FAIL(error, .status = KVF_ERR_TIMEOUT));
-    return let_go(t, layer_result(t, error));
+        return finish(t, KVF__FAIL(error, .status = KVF_ERR_TIMEOUT));
+    return finish(t, layer_result(t, error));
 }
 
 void kvf_transfer_cancel(kvf_transfer *t) {

@@ -1,7 +1,7 @@
 /*
  * What the host engine does to a transfer: phases, each in chunks that threads take one by one.
  *
- *     phase        units                    what is done
+ *     phase        units                    work
  *     VERIFY       blocks of the plans      check the source's sums
  *     VERIFY_DST   destination blocks       check the sums, if only some layers will be written
  *     COPY         blocks, strip by strip   copy
@@ -35,7 +35,7 @@ typedef struct kvf__chunk {
 size_t kvf__phase_units(const kvf_transfer *transfer, kvf__phase phase);
 size_t kvf__phase_unit_bytes(const kvf_transfer *transfer, kvf__phase phase, size_t unit);
 
-/* Does a chunk. Without any lock held. `streaming` copies what is too large for the caches. */
+/* Does a chunk. Without any lock held. `streaming` copies data that is too large for the caches. */
 void kvf__chunk_do(const kvf__chunk *chunk, kvf__copy *streaming);
 
 /* After VERIFY: the first corrupt block; false: there is none. */

@@ -4,7 +4,7 @@
  *     lane 0..3   ordered      | t | t | t |     Workers take chunks from the head of a lane, once
  *     lane 4..7   background   | t | t |         it has nothing to wait for.
  *
- * chunks.h says what is done to a transfer, and in which chunks.
+ * chunks.h has the phases of a transfer, and the work in each.
  *
  * Ordered lanes come before background lanes, and of the ordered ones the lane with the oldest head
  * comes first, so that later submits cannot starve it. Background lanes come by priority. Priority
@@ -21,8 +21,8 @@ enum {
     ORDERED_LANES = 4,
     LANES = ORDERED_LANES + KVF_PRIORITIES,
     CHUNK_BYTES = 1 << 20,
-    USUAL_THREADS = 8,
-    USUAL_TRANSFERS = 1024,
+    DEFAULT_THREADS = 8,
+    DEFAULT_TRANSFERS = 1024,
 };
 static const double LEAST_GBPS = 1e-3;
 _Static_assert((int)LANES <= (int)KVF__LANES, "lanes must fit the slots");
@@ -441,12 +441,12 @@ static kvf_status check_options(const kvf_host_options *o, kvf_error *error) {
 }
 
 static unsigned threads_wanted(const kvf_host_options *o) {
-    return o->no_threads || o->threads > 0 ? o->threads : kvf__usable_cpus(USUAL_THREADS);
+    return o->no_threads || o->threads > 0 ? o->threads : kvf__usable_cpus(DEFAULT_THREADS);
 }
 
 static kvf_status init(host *h, const kvf_host_options *o, const kvf_allocator *allocator,
                        kvf_error *error) {
-    size_t most = o->max_transfers ? o->max_transfers : USUAL_TRANSFERS;
+    size_t most = o->max_transfers ? o->max_transfers : DEFAULT_TRANSFERS;
     kvf__hooks hooks;
     kvf_status status = kvf__hooks_take(&hooks, o->log, o->ranges, error);
     if (status == KVF_OK)
@@ -467,11 +467,11 @@ static kvf_status init(host *h, const kvf_host_options *o, const kvf_allocator *
     return KVF_OK;
 }
 
-static void write_beginning(const host *h) {
+static void log_start(const host *h) {
     const kvf_host_options *o = &h->options;
     kvf__log(&h->base.hooks.log, KVF_LOG_INFO,
-             "engine host: %u threads, %zu transfers at a time, background at %g GB/s, imitating "
-             "%g GB/s and %g us (0: no limit)",
+             "engine host: %u threads, up to %zu open transfers, background cap %g GB/s, imitated link "
+             "%g GB/s and %g us (0: none)",
              h->base.thread_count, h->base.max_open, o->background_gbps, o->imitate_gbps,
              o->imitate_latency_us);
 }
@@ -499,7 +499,7 @@ kvf_status kvf_engine_host_create(const kvf_host_options *options, kvf_engine **
         host_free(&h->base);
         return status;
     }
-    write_beginning(h);
+    log_start(h);
     *out = &h->base;
     return KVF_OK;
 }

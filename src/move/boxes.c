@@ -125,7 +125,8 @@ static size_t columns_at_once(const kvf_box_limits *l, const kvf_box *b) {
     return columns;
 }
 
-/* The rest of a box from the cursor on, each dimension alone; take leaves out what is done. */
+/* The rest of a box from the cursor on, each dimension on its own. take, which uses it, leaves out
+ * the slices and rows that are done. */
 static kvf_box rest_of(const kvf_box *box, const kvf_box_cursor *c) {
     ptrdiff_t slice = (ptrdiff_t)c->slice, row = (ptrdiff_t)c->row, column = (ptrdiff_t)c->column;
     kvf_box rest = *box;

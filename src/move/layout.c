@@ -9,7 +9,7 @@
 /* Wide enough for the difference of any two addresses plus any sum of strides. */
 __extension__ typedef __int128 wide;
 
-/* ---- overlap -------------------------------------------------------------------------------- */
+/* Overlap */
 
 /* The offsets 0, step, ... (count - 1) * step. The step of a single offset is 0. */
 typedef struct axis {
@@ -95,8 +95,8 @@ static bool meets_itself(const kvf_region *r, size_t blocks) {
 }
 
 /* Whether a and b share a byte; a starts `distance` bytes below b. Called only for regions whose
- * extents meet. Regions that differ in stride or row pitch then count as overlapping, since no
- * layout in use interleaves those. */
+ * extents meet. Regions that do not advance alike then count as overlapping: no layout in use
+ * interleaves those. */
 static bool meet(const kvf_region *a, const kvf_region *b, size_t distance, size_t blocks) {
     const axis block_axis = axis_make(blocks, a->block_stride);
     if (blocks > 1 && a->block_stride != b->block_stride)
@@ -180,7 +180,7 @@ static kvf_status check_overlap(const kvf_layout *layout, kvf__region_ref *refs,
     return status;
 }
 
-/* ---- making --------------------------------------------------------------------------------- */
+/* Creating */
 
 static kvf_status fail_region(kvf_error *error, kvf_status status, size_t index, const char *what) {
     return KVF__FAIL(error, .status = status, .fields = KVF_ERROR_INDEX, .index = index,
@@ -339,7 +339,7 @@ kvf_status kvf_layout_create(const kvf_region *regions, size_t count, size_t blo
     return KVF_OK;
 }
 
-/* ---- holding and reading -------------------------------------------------------------------- */
+/* References and reading */
 
 kvf_layout *kvf__layout_hold(const kvf_layout *layout) {
     /* Layouts are always allocated, so the object itself is never const. */

@@ -24,8 +24,8 @@ static size_t layer_bytes(const grid *g, size_t layer) {
 
 static kvf_status measure_layers(grid *g, kvf_error *error) {
     /* If all layers are alike, checking one suffices. */
-    size_t looks = g->shape.bytes_per_layer ? g->shape.layers : 1;
-    for (size_t l = 0; l < looks; l++) {
+    size_t checks = g->shape.bytes_per_layer ? g->shape.layers : 1;
+    for (size_t l = 0; l < checks; l++) {
         if (layer_bytes(g, l) % g->shape.rows != 0)
             return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_INDEX,
                              .index = l * g->shape.parts, .what = "rows must divide the bytes");
@@ -226,7 +226,7 @@ kvf_status kvf_layout_token_first(const kvf_shape *shape, kvf_buffer buffer, kvf
     return paged(shape, &buffer, true, out, error);
 }
 
-/* ---- recommended ---------------------------------------------------------------------------- */
+/* Recommended layouts */
 
 size_t kvf_layout_recommend_bytes(const kvf_layout *layout, size_t blocks) {
     return times(layout->block_bytes, blocks);

@@ -161,7 +161,7 @@ static int by_layer(const void *a, const void *b) {
     return x != y ? (x > y) - (x < y) : by_destination(a, b);
 }
 
-/* By destination, with by_layer within each layer. Most lists are sorted already. */
+/* By destination, but with by_layer by layer first. Most lists are sorted already. */
 static void sort_strips(kvf_move *move) {
     int (*order)(const void *, const void *) = move->by_layer ? by_layer : by_destination;
     size_t i = 1;
@@ -236,9 +236,9 @@ static bool join_rows_of(const kvf_move *move, kvf__strip *a, const kvf__strip *
     const kvf__strip *pattern = a->rows > 1 ? a : b;
     ptrdiff_t dst_pitch = pattern->rows > 1 ? pattern->dst_pitch : dst;
     ptrdiff_t src_pitch = pattern->rows > 1 ? pattern->src_pitch : src;
-    bool goes_on = dst == (ptrdiff_t)a->rows * dst_pitch && src == (ptrdiff_t)a->rows * src_pitch &&
+    bool follows = dst == (ptrdiff_t)a->rows * dst_pitch && src == (ptrdiff_t)a->rows * src_pitch &&
                    (b->rows == 1 || (b->dst_pitch == dst_pitch && b->src_pitch == src_pitch));
-    if (!goes_on || !kvf__pitch_fits(&move->limits, dst_pitch, a->width) ||
+    if (!follows || !kvf__pitch_fits(&move->limits, dst_pitch, a->width) ||
         !kvf__pitch_fits(&move->limits, src_pitch, a->width))
         return false;
     a->rows += b->rows;

@@ -283,7 +283,7 @@ static size_t known_prefix(const kvf_assignments *a, const uint64_t *ids, size_t
 }
 
 /* The error for ids[at], which cannot follow the new ids[first_new .. at). These are in `known`. */
-static kvf_status offence(const uint64_t *ids, size_t first_new, size_t at, kvf_error *error) {
+static kvf_status refuse_id(const uint64_t *ids, size_t first_new, size_t at, kvf_error *error) {
     for (size_t i = first_new; i < at; i++)
         if (ids[i] == ids[at])
             return KVF__FAIL(error, .status = KVF_ERR_DUPLICATE_BLOCK_ID, .fields = KVF_ERROR_ID,
@@ -306,7 +306,7 @@ kvf_status kvf_assignments_extend_block_ids(kvf_assignments *a, const uint64_t *
     size_t added = kvf__idset_add(&a->known, &a->allocator, ids + first_new, fresh, &no_memory);
     if (added < fresh) {
         kvf_status status = no_memory ? KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY)
-                                      : offence(ids, first_new, first_new + added, error);
+                                      : refuse_id(ids, first_new, first_new + added, error);
         kvf__idset_remove(&a->known, ids + first_new, added);
         return status;
     }

@@ -2,10 +2,9 @@
  * Assignments: one array of block ids, in which two fences separate three phases.
  *
  *     ids     [ - - | a a a a a a | s s s | p p p p p | . . ]
- *                   ^first        ^       ^           ^end      ^ids_capacity
- *                                 assigned_end  staged_end
- *
- *               dropped   assigned    staged   pending
+ *           dropped    assigned    staged    pending    free
+ *                   ^first        ^       ^staged_end ^end  ^ids_capacity
+ *                                 assigned_end
  *
  * Staging and committing move fences. `hashes` runs parallel to `ids`, up to staged_end, and has
  * room for as many entries, so that staging allocates nothing.
