@@ -1,5 +1,5 @@
 /*
- * A cap on bandwidth: the time from which the next bytes may go, which every charge moves on.
+ * A cap on bandwidth: the time from which the next bytes may go. Every charge postpones it.
  *
  *     charge of n bytes   |<-- n / gbps -->|
  *                         now              next: the next charge may start here
@@ -10,7 +10,7 @@
 #include "base/status.h"
 
 /* Charges `bytes` to a cap of `gbps`, that is bytes a nanosecond; 0 is no cap and changes nothing.
- * Bytes that go before `*next` count too, and move it further. */
+ * Bytes that go before `*next` postpone it, too. */
 KVF__MODULES void kvf__cap_charge(uint64_t *next, double gbps, uint64_t bytes, uint64_t now);
 
 #endif

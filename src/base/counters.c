@@ -55,7 +55,7 @@ static void put_labels(writer *w, const char *own, const kvf__counted *set) {
         put_text(w, "}");
 }
 
-/* Exactly: a float would lose the last of many bytes. `per` is a power of ten. */
+/* In decimal, since a double rounds large numbers of bytes. `per` is a power of ten. */
 static void put_number(writer *w, uint64_t number, uint64_t per) {
     char text[48];
     int digits = 0;
@@ -114,7 +114,7 @@ static bool labels_fit(const kvf__counter *counters, size_t count, kvf__counted 
     return true;
 }
 
-/* The counters of one metric, from `first` on: the one behind them. */
+/* Returns the end of the counters that share the metric of `first`. */
 static size_t end_of_metric(const kvf__counter *counters, size_t count, size_t first) {
     size_t end = first + 1;
     while (end < count && strcmp(counters[end].metric, counters[first].metric) == 0)
@@ -153,16 +153,15 @@ static const kvf__counter counters[sizeof(kvf_counters) / sizeof(uint64_t)] = {
     AT(transfers_submitted) = {1, "kvferry_transfers_submitted_total", "",
                                "Transfers that were accepted"},
     AT(transfers_succeeded) = {1, "kvferry_transfers_ended_total", "outcome=\"ok\"",
-                               "Transfers that are over"},
+                               "Transfers that have ended"},
     AT(transfers_failed) = {1, "kvferry_transfers_ended_total", "outcome=\"failed\"", ""},
     AT(transfers_cancelled) = {1, "kvferry_transfers_ended_total", "outcome=\"cancelled\"", ""},
-    AT(refused_again) =
-        {1, "kvferry_submits_refused_total", "reason=\"again\"",
-         "Submits that were refused, since the engine was full or for another reason"},
+    AT(refused_again) = {1, "kvferry_submits_refused_total", "reason=\"again\"",
+                         "Submits that were refused"},
     AT(refused_other) = {1, "kvferry_submits_refused_total", "reason=\"other\"", ""},
     AT(blocks) = {1, "kvferry_moved_blocks_total", "", "Blocks of transfers that succeeded"},
     AT(boxes) = {1, "kvferry_moved_boxes_total", "",
-                 "Strided copies that those of the CUDA engine consist of"},
+                 "Strided copies in the CUDA engine's transfers that succeeded"},
     AT(bytes_host_to_device) = {1, "kvferry_moved_bytes_total", "direction=\"host_to_device\"",
                                 "Bytes of transfers that succeeded"},
     AT(bytes_device_to_host) = {1, "kvferry_moved_bytes_total", "direction=\"device_to_host\"", ""},
@@ -170,26 +169,26 @@ static const kvf__counter counters[sizeof(kvf_counters) / sizeof(uint64_t)] = {
     AT(bytes_device_to_device) = {1, "kvferry_moved_bytes_total", "direction=\"device_to_device\"",
                                   ""},
     AT(bytes_loop) = {1, "kvferry_strategy_bytes_total", "strategy=\"loop\"",
-                      "The same of the CUDA engine, by strategy"},
+                      "Bytes of the CUDA engine's transfers that succeeded"},
     AT(bytes_batch) = {1, "kvferry_strategy_bytes_total", "strategy=\"batch\"", ""},
     AT(bytes_kernel) = {1, "kvferry_strategy_bytes_total", "strategy=\"kernel\"", ""},
     AT(bytes_staged) = {1, "kvferry_strategy_bytes_total", "strategy=\"staged\"", ""},
     AT(fallbacks) = {1, "kvferry_strategy_fallbacks_total", "",
-                     "Transfers that succeeded by another strategy than was asked for"},
+                     "Transfers that succeeded with another strategy than the one requested"},
     AT(submit_ns) = {KVF__NS_PER_S, "kvferry_submit_seconds_total", "",
-                     "Time spent in submits that were accepted"},
+                     "Time spent in accepted submits"},
     AT(queue_ns) =
         {KVF__NS_PER_S, "kvferry_queue_seconds_total", "",
-         "Time from submit to the first byte, over all transfers that began and are over"},
+         "Time from submit to the first byte, over all transfers that started and ended"},
     AT(copy_ns) = {KVF__NS_PER_S, "kvferry_copy_seconds_total", "",
-                   "Time from the first byte to the end, over the same"},
+                   "Time from the first byte to the end, over the same transfers"},
     AT(waits) = {1, "kvferry_waits_total", "",
                  "Calls that had to wait for a transfer, a layer or the end of a tier"},
-    AT(wait_timeouts) = {1, "kvferry_wait_timeouts_total", "", "Those that ran out of time"},
-    AT(wait_ns) = {KVF__NS_PER_S, "kvferry_wait_seconds_total", "", "Time spent in them"},
+    AT(wait_timeouts) = {1, "kvferry_wait_timeouts_total", "", "Waits that timed out"},
+    AT(wait_ns) = {KVF__NS_PER_S, "kvferry_wait_seconds_total", "", "Time spent in waits"},
     AT(corrupt_blocks) = {1, "kvferry_corrupt_blocks_total", "",
                           "Blocks that failed their checksum"},
-    AT(callbacks) = {1, "kvferry_callbacks_total", "", "Callbacks made"},
+    AT(callbacks) = {1, "kvferry_callbacks_total", "", "Completion callbacks called"},
 };
 
 static kvf__counted engine_at(const void *sets, size_t i) {

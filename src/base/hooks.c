@@ -9,9 +9,10 @@ kvf_status kvf__hooks_take(kvf__hooks *hooks, const kvf_log *log, const kvf_rang
     *hooks = none;
     if (log && (!log->write || (unsigned)log->level > KVF_LOG_DEBUG))
         return KVF__FAIL(error, .status = KVF_ERR_INVALID,
-                         .what = "a log without a function, or of a level that does not exist");
+                         .what = "log needs a write function and a known level");
     if (ranges && (!ranges->begin || !ranges->end))
-        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "ranges without both functions");
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID,
+                         .what = "ranges need both begin and end");
     if (log)
         hooks->log = *log;
     if (ranges)

@@ -1,4 +1,4 @@
-/* The caller's hooks, as an engine keeps them. */
+/* The caller's hooks as an engine keeps them: a log, and ranges for profilers. */
 #ifndef KVF_HOOKS_H
 #define KVF_HOOKS_H
 
@@ -7,15 +7,16 @@
 #include "base/allocator.h"
 
 typedef struct kvf__hooks {
-    kvf_log log;       /* `write` NULL: none */
-    kvf_ranges ranges; /* `begin` NULL: none */
+    kvf_log log;       /* none: `write` is NULL */
+    kvf_ranges ranges; /* none: `begin` is NULL */
 } kvf__hooks;
 
-/* Copies what the caller gave; NULL for none. Errors: INVALID for halves of a hook. */
+/* Copies the caller's hooks; NULL is none. Errors: INVALID when one of a hook's functions is
+ * missing, or for an unknown level. */
 KVF__MODULES kvf_status kvf__hooks_take(kvf__hooks *hooks, const kvf_log *log,
                                         const kvf_ranges *ranges, kvf_error *error);
 
-/* Logging; without any lock. */
+/* Logging. Call it without any lock held. */
 
 enum { KVF__LOG_BYTES = 512 };
 
@@ -26,7 +27,7 @@ static inline bool kvf__logs(const kvf_log *log, kvf_log_level level) {
 KVF__MODULES __attribute__((format(printf, 3, 4))) void
 kvf__log(const kvf_log *log, kvf_log_level level, const char *format, ...);
 
-/* "what: the error's text" */
+/* Logs "what: " and the error's text. */
 KVF__MODULES void kvf__log_error(const kvf_log *log, kvf_log_level level, const char *what,
                                  const kvf_error *error);
 

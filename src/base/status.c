@@ -19,21 +19,21 @@ static const struct {
     STATUS(KVF_ERR_NO_MEMORY, "out of memory"),
     STATUS(KVF_ERR_RANGE, "out of range"),
     STATUS(KVF_ERR_ORDERING_VIOLATION, "known block id after a new one"),
-    STATUS(KVF_ERR_POSITION_MISMATCH, "hash of another position"),
+    STATUS(KVF_ERR_POSITION_MISMATCH, "hash belongs to another position"),
     STATUS(KVF_ERR_DUPLICATE_BLOCK_ID, "block id already present"),
-    STATUS(KVF_ERR_GAP, "plan does not begin at the destination's next position"),
+    STATUS(KVF_ERR_GAP, "plan does not start at the destination's next position"),
     STATUS(KVF_ERR_LINEAGE, "source does not continue the destination's prefix"),
     STATUS(KVF_ERR_BUSY, "blocks are in flight"),
     STATUS(KVF_ERR_CLOSED, "no longer open"),
     STATUS(KVF_ERR_CONFLICT, "blocks of one move conflict"),
-    STATUS(KVF_ERR_LAYOUT, "invalid or disagreeing layout"),
-    STATUS(KVF_ERR_AGAIN, "engine is full, nothing was changed"),
+    STATUS(KVF_ERR_LAYOUT, "invalid or mismatching layout"),
+    STATUS(KVF_ERR_AGAIN, "engine is full, nothing has changed"),
     STATUS(KVF_ERR_TIMEOUT, "timed out"),
     STATUS(KVF_ERR_CANCELLED, "cancelled"),
     STATUS(KVF_ERR_CORRUPT, "checksum mismatch"),
     STATUS(KVF_ERR_UNSUPPORTED, "not supported"),
     STATUS(KVF_ERR_ENGINE, "engine failed"),
-    STATUS(KVF_ERR_BROKEN, "engine is beyond use"),
+    STATUS(KVF_ERR_BROKEN, "engine is unusable"),
     STATUS(KVF_ERR_PEER, "another rank failed or disagrees"),
 };
 
@@ -49,7 +49,7 @@ const char *kvf_status_text(kvf_status status) {
     return is_known(status) ? statuses[status].text : "unknown status";
 }
 
-/* Appends to a buffer that may be too small, counting as snprintf does. */
+/* Appends to a buffer that may be too small; counts as snprintf does. */
 typedef struct writer {
     char *buffer;
     size_t size, length;

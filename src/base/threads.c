@@ -18,7 +18,7 @@ kvf_status kvf__start_thread(pthread_t *thread, void *(*run)(void *), void *cont
 }
 
 unsigned kvf__usable_cpus(unsigned most) {
-    cpu_set_t sets[64]; /* one holds 1024 CPUs, and Linux can be built for 8192 */
+    cpu_set_t sets[64]; /* one set holds 1024 CPUs; Linux can be built for 8192 */
     long count = sched_getaffinity(0, sizeof sets, sets) == 0 ? CPU_COUNT_S(sizeof sets, sets)
                                                               : sysconf(_SC_NPROCESSORS_ONLN);
     return count < 1 ? 1 : count < most ? (unsigned)count : most;

@@ -1,4 +1,4 @@
-/* The library's own threads: how many, and starting one. */
+/* The library's own threads: how many to use, and starting one. */
 #ifndef KVF_THREADS_H
 #define KVF_THREADS_H
 
@@ -6,13 +6,13 @@
 
 #include <pthread.h>
 
-/* Starts a thread that takes no signals: these are for the caller's threads. ENGINE when there is
- * none. */
+/* Starts a thread with all signals blocked, so that they reach the caller's threads. Errors: ENGINE
+ * when the system cannot start one. */
 KVF__MODULES kvf_status kvf__start_thread(pthread_t *thread, void *(*run)(void *), void *context,
                                           kvf_error *error);
 
-/* How many CPUs the calling thread may run on, `most` at the most; those online when the kernel
- * does not say. */
+/* How many CPUs the calling thread may run on, but no more than `most`. Falls back to the CPUs
+ * online. */
 KVF__MODULES unsigned kvf__usable_cpus(unsigned most);
 
 #endif

@@ -1,4 +1,4 @@
-/* Time: one monotonic clock in nanoseconds, and everything that waits by it. */
+/* Time: one monotonic clock, in nanoseconds, and waiting by it. */
 #ifndef KVF_TIME_H
 #define KVF_TIME_H
 

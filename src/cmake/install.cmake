@@ -1,5 +1,5 @@
-# What cmake --install installs. Components: runtime, development and tool; cuda, cuda_development,
-# nccl and nccl_development where these modules are built.
+# What cmake --install installs. Components: runtime, development and tool, plus cuda,
+# cuda_development, nccl and nccl_development if these modules are built.
 include(CMakePackageConfigHelpers)
 set(KVF_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/kvferry)
 

@@ -90,7 +90,7 @@ if(KVF_HAS_CUDA)
   list(APPEND CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${CUDAToolkit_LIBRARY_DIR})
   set(cudart cuda-cudart-${CUDAToolkit_VERSION_MAJOR}-${CUDAToolkit_VERSION_MINOR})
   set(needs "It needs libcudart.so.${CUDAToolkit_VERSION_MAJOR}")
-  set(from "of NVIDIA,\nnot part of Debian.")
+  set(from "from NVIDIA,\nnot part of Debian.")
   kvf_package(cuda libkvferry-cuda0 libs "KV-cache block transfers with CUDA"
       "This package contains the module for pinned memory and GPUs.\n${needs} ${from}" runtime)
   set(CPACK_DEBIAN_CUDA_PACKAGE_RECOMMENDS ${cudart})

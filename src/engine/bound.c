@@ -3,26 +3,26 @@
 #include "track/assignments.h"
 #include "engine/transfer.h"
 
-/* A pair under way. */
-typedef struct leg {
-    kvf_assignments *dst; /* held; NULL for a pair that had nothing to move */
+/* A pair whose transfer is under way. */
+typedef struct pair_state {
+    kvf_assignments *dst; /* referenced; NULL: the pair has nothing to move */
     kvf_flight flight;
     size_t plan; /* index in the transfer */
     kvf_status result;
     size_t landed;
-} leg;
+} pair_state;
 
 struct kvf_bound {
     kvf_allocator allocator;
     kvf_transfer *transfer;
     size_t pair_count;
     bool settled; /* flights are resolved */
-    leg pairs[];
+    pair_state pairs[];
 };
 
 static kvf_bound *allocate(const kvf_allocator *allocator, size_t pairs) {
     size_t bytes;
-    if (!kvf__mul(pairs, sizeof(leg), &bytes) || !kvf__add(bytes, sizeof(kvf_bound), &bytes))
+    if (!kvf__mul(pairs, sizeof(pair_state), &bytes) || !kvf__add(bytes, sizeof(kvf_bound), &bytes))
         return NULL;
     kvf_bound *b = kvf__alloc_zero(allocator, 1, bytes);
     if (b) {
@@ -53,11 +53,11 @@ static kvf_status check(const kvf_tier *src, const kvf_tier *dst, const kvf_pair
                          .what = "a bound transfer moves all layers");
     if (src->layout_count > 1 || dst->layout_count > 1)
         return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
-                         .what = "a tier has several layouts, and one transfer moves one of them");
+                         .what = "bound transfers need tiers with a single layout");
     for (size_t i = 0; i < count; i++)
         if (!pairs[i].src || !pairs[i].dst)
             return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_INDEX,
-                             .index = i, .what = "the pair has NULL assignments");
+                             .index = i, .what = "the pair's assignments are NULL");
     for (size_t i = 1; i < count; i++)
         for (size_t k = 0; k < i; k++)
             if (pairs[i].dst == pairs[k].dst)
@@ -75,21 +75,21 @@ static kvf_status at_pair(kvf_status status, size_t pair, kvf_error *error) {
     return status;
 }
 
-static kvf_status depart(leg *l, const kvf_pair *pair, kvf_plan *plan, kvf_error *error) {
+static kvf_status depart(pair_state *p, const kvf_pair *pair, kvf_plan *plan, kvf_error *error) {
     *plan = kvf_zip_assigned_pending(pair->src, pair->dst);
     if (pair->max_blocks > 0 && plan->count > pair->max_blocks)
         plan->count = pair->max_blocks;
     if (plan->count == 0)
         return KVF_OK;
-    kvf_status status = kvf_flight_depart(pair->dst, plan, &l->flight, error);
+    kvf_status status = kvf_flight_depart(pair->dst, plan, &p->flight, error);
     if (status != KVF_OK)
         return status;
     kvf__assignments_hold(pair->dst);
-    l->dst = pair->dst;
+    p->dst = pair->dst;
     return KVF_OK;
 }
 
-/* As if nobody had departed. */
+/* Returns all flights that have departed. */
 static void undo(kvf_bound *b) {
     for (size_t i = 0; i < b->pair_count; i++)
         if (b->pairs[i].dst)
@@ -144,11 +144,11 @@ kvf_status kvf_bound_submit(kvf_tier *src, kvf_tier *dst, const kvf_pair *pairs,
 
 /* Finishing */
 
-static bool is_open(const leg *l) {
-    return l->dst && !l->dst->destroyed && kvf_flight_is_open(l->dst, l->flight);
+static bool is_open(const pair_state *p) {
+    return p->dst && !p->dst->destroyed && kvf_flight_is_open(p->dst, p->flight);
 }
 
-/* Nobody waits for the bytes any more: every assignments object has closed its flight. */
+/* Whether every flight was closed, so that nothing needs the bytes. */
 static bool abandoned(const kvf_bound *b) {
     bool any = false;
     for (size_t i = 0; i < b->pair_count; i++) {
@@ -159,19 +159,19 @@ static bool abandoned(const kvf_bound *b) {
     return any;
 }
 
-static void settle_pair(leg *l, const kvf_transfer *transfer, kvf_status ended) {
-    size_t landed = kvf_transfer_landed(transfer, l->plan);
-    if (!l->dst) {
-        l->result = KVF_OK;
-    } else if (!is_open(l)) {
-        l->result = KVF_ERR_CLOSED;
-    } else if (ended == KVF_OK || landed == transfer->plan_blocks[l->plan]) {
-        l->result = kvf_flight_land(l->dst, l->flight, NULL, NULL);
-        l->landed = landed;
+static void settle_pair(pair_state *p, const kvf_transfer *transfer, kvf_status ended) {
+    size_t landed = kvf_transfer_landed(transfer, p->plan);
+    if (!p->dst) {
+        p->result = KVF_OK;
+    } else if (!is_open(p)) {
+        p->result = KVF_ERR_CLOSED;
+    } else if (ended == KVF_OK || landed == transfer->plan_blocks[p->plan]) {
+        p->result = kvf_flight_land(p->dst, p->flight, NULL, NULL);
+        p->landed = landed;
     } else {
-        kvf_flight_return(l->dst, l->flight, landed, NULL);
-        l->result = ended;
-        l->landed = landed;
+        kvf_flight_return(p->dst, p->flight, landed, NULL);
+        p->result = ended;
+        p->landed = landed;
     }
 }
 
@@ -181,14 +181,14 @@ static void settle(kvf_bound *b, kvf_status ended) {
     b->settled = true;
 }
 
-/* The transfer's end, or the first pair's that fared differently. */
+/* The transfer's result, or CLOSED for the first pair whose flight was closed. */
 static kvf_status overall(const kvf_bound *b, kvf_status ended, kvf_error *error) {
     if (ended != KVF_OK && ended != KVF_ERR_CANCELLED)
         return ended;
     for (size_t i = 0; i < b->pair_count; i++)
         if (b->pairs[i].result == KVF_ERR_CLOSED)
             return KVF__FAIL(error, .status = KVF_ERR_CLOSED, .fields = KVF_ERROR_INDEX, .index = i,
-                             .what = "the assignments object has closed the pair's flight");
+                             .what = "the pair's flight was closed");
     return ended;
 }
 

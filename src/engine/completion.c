@@ -4,12 +4,12 @@
 
 struct kvf_completion {
     kvf_allocator allocator;
-    atomic_size_t holds;  /* the creator, transfers that are not over, a due callback */
-    pthread_mutex_t lock; /* of everything below; no other lock is taken under it */
+    atomic_size_t holds;  /* references: creator, transfers not ended, due callback */
+    pthread_mutex_t lock; /* of everything below; innermost */
     bool armed, delivered;
     size_t pending;
     kvf_error error;          /* the first */
-    kvf_transfer **transfers; /* held here, to be waited for */
+    kvf_transfer **transfers; /* referenced, for waiting */
     size_t count, capacity;
     kvf__delivery delivery;
 };
@@ -77,7 +77,8 @@ kvf_status kvf__completion_add(kvf_completion *c, kvf_transfer *transfer, kvf_er
     if (added)
         return KVF_OK;
     if (armed)
-        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "the completion is armed");
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID,
+                         .what = "an armed completion takes no more transfers");
     return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
 }
 
@@ -94,7 +95,7 @@ void kvf__completion_remove(kvf_completion *c, kvf_transfer *transfer) {
     kvf_transfer_release(transfer);
 }
 
-/* With the completion's lock: whether the callback is to be made now, which happens once. */
+/* With the completion's lock held: whether to call the callback now. True once only. */
 static bool due(kvf_completion *c) {
     bool now = c->armed && c->pending == 0 && !c->delivered && c->delivery.callback;
     c->delivered |= now;
@@ -109,10 +110,10 @@ void kvf__completion_note(kvf_completion *c, kvf_engine *engine, const kvf_error
     bool call = due(c);
     pthread_mutex_unlock(&c->lock);
     if (call) {
-        c->delivery.done = release; /* of the hold that the transfer had */
+        c->delivery.done = release; /* the transfer's reference */
         c->delivery.owner = c;
         kvf__engine_deliver(engine, &c->delivery);
-    } else if (was_last(c)) { /* to be freed without the engine's lock */
+    } else if (was_last(c)) { /* delivered, since freeing needs the engine's lock released */
         c->delivery.callback = NULL;
         c->delivery.done = free_completion;
         c->delivery.owner = c;
@@ -144,7 +145,7 @@ void kvf_completion_arm(kvf_completion *c) {
     kvf_completion_release(c);
 }
 
-/* The i-th transfer, held; NULL behind the last. */
+/* A reference to the i-th transfer; NULL past the last. */
 static kvf_transfer *transfer_at(kvf_completion *c, size_t i) {
     pthread_mutex_lock(&c->lock);
     kvf_transfer *transfer = i < c->count ? c->transfers[i] : NULL;
@@ -162,7 +163,7 @@ static kvf_status result(kvf_completion *c, kvf_error *error) {
                                                                  : kvf__fail(error, first);
 }
 
-/* Waits for one transfer after the other; PENDING when the time is over. */
+/* Waits for one transfer after the other. PENDING: timed out. */
 static kvf_status wait_for_all(kvf_completion *c, int64_t timeout_us, kvf_error *error) {
     if (!c)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");

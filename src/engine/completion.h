@@ -1,4 +1,4 @@
-/* One completion counts several transfers. */
+/* A completion counts several transfers and keeps the first error. */
 #ifndef KVF_COMPLETION_H
 #define KVF_COMPLETION_H
 
@@ -6,14 +6,14 @@
 
 #include "engine/engine.h"
 
-/* Counts a transfer in. Errors: INVALID when armed, NO_MEMORY. */
+/* Adds a transfer. Errors: INVALID when armed, NO_MEMORY. */
 kvf_status kvf__completion_add(kvf_completion *completion, kvf_transfer *transfer,
                                kvf_error *error);
 
-/* Takes the transfer that was added last out again: it was never submitted. */
+/* Removes a transfer that was added but could not be submitted. */
 void kvf__completion_remove(kvf_completion *completion, kvf_transfer *transfer);
 
-/* A transfer is over; with its engine's `lock` held. */
+/* Counts a transfer that has ended. With the engine's `lock` held. */
 void kvf__completion_note(kvf_completion *completion, kvf_engine *engine, const kvf_error *error);
 
 void kvf__completion_hold(kvf_completion *completion);

@@ -1,18 +1,18 @@
-/* The end of an engine: its open transfers are cancelled and drained. Apart from engine.c, which
- * stands below transfers. */
+/* Destroying an engine: cancels and drains its open transfers. Not in engine.c, which comes before
+ * transfers in the order of includes. */
 #include "engine/transfer.h"
 #include "engine/wait.h"
 
 #include <inttypes.h>
 
-/* With `lock` held: no transfer is open, and no callback outstanding or under way. */
-static bool nothing_left(void *context) {
+/* With `lock` held: no transfer is open; no callback or note is due or running. */
+static bool is_drained(void *context) {
     const kvf_engine *engine = context;
     return atomic_load(&engine->open) == 0 && !engine->due && !engine->notes &&
            engine->calling == 0;
 }
 
-static void write_end(kvf_engine *engine) {
+static void log_end(kvf_engine *engine) {
     kvf_counters c;
     if (!engine->hooks.log.write)
         return;
@@ -27,12 +27,12 @@ static void write_end(kvf_engine *engine) {
 void kvf_engine_destroy(kvf_engine *engine) {
     if (!engine)
         return;
-    pthread_mutex_lock(&engine->order); /* no submit is under way past this */
+    pthread_mutex_lock(&engine->order); /* no submit is running or starts after this */
     atomic_store(&engine->closed, true);
     pthread_mutex_unlock(&engine->order);
     kvf__transfers_cancel(engine, NULL);
-    kvf__engine_wait(engine, &(kvf__wait){.done = nothing_left, .context = engine}, -1);
+    kvf__engine_wait(engine, &(kvf__wait){.done = is_drained, .context = engine}, -1);
     engine->ops->close(engine);
-    write_end(engine);
+    log_end(engine);
     kvf__engine_release(engine);
 }

@@ -2,7 +2,7 @@
 
 #include "base/threads.h"
 
-/* Life */
+/* Creating and releasing */
 
 kvf_status kvf__engine_init(kvf_engine *engine, const kvf__engine_ops *ops,
                             const kvf_allocator *allocator, const kvf__hooks *hooks,
@@ -92,7 +92,7 @@ static kvf__note *take_notes(kvf_engine *engine) {
     return notes;
 }
 
-/* Each may be gone, or be queued anew, once it is written. */
+/* A note may be freed or queued again as soon as it is written. */
 static void write_notes(kvf_engine *engine, kvf__note *notes) {
     while (notes) {
         kvf__note *note = notes;
@@ -147,7 +147,7 @@ void kvf__engine_deliver(kvf_engine *engine, kvf__delivery *delivery) {
     engine->due_end = &delivery->next;
 }
 
-/* Makes the callbacks, and returns how many they were. */
+/* Calls the callbacks; returns how many. */
 static uint64_t call_back(kvf__delivery *due) {
     uint64_t count = 0;
     while (due) {
@@ -191,9 +191,9 @@ bool kvf__engine_step(kvf_engine *engine) {
 size_t kvf_engine_progress(kvf_engine *engine) {
     if (!engine)
         return 0;
-    kvf__engine_hold(engine); /* a callback may destroy what holds it */
+    kvf__engine_hold(engine); /* a callback may release the last other reference */
     engine->ops->progress(engine);
-    /* Counted before the callbacks are made, so that behind a 0 none is due; and behind them again,
+    /* Counted before the callbacks, so that none is due when this returns 0, and again after them,
      * since they may submit. */
     size_t before = atomic_load(&engine->open);
     kvf__engine_call_back(engine);

@@ -3,15 +3,15 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-/* What is known of a block in a layout. */
+/* What is known of a block's sum in a layout. */
 enum {
-    UNKNOWN, /* neither written nor sealed: passes */
+    UNKNOWN, /* never written or sealed: passes */
     SEALED,
-    WRITING, /* written, and not sealed since */
-    TORN,    /* only sealing the whole makes it good */
+    WRITING, /* written but not sealed since: fails */
+    TORN,    /* fails until the whole block is sealed */
 };
 
-/* Blocks are fewer than 2^31, and nobody has 2^32 layouts. */
+/* No overflow: blocks are fewer than 2^31, layouts fewer than 2^32. */
 static size_t sum_count(const kvf_tier *tier) {
     return tier->blocks * tier->layout_count;
 }
@@ -42,7 +42,7 @@ static uint64_t sum_of(const kvf_layout *layout, size_t id) {
     return XXH3_64bits_digest(&state);
 }
 
-/* Where the sum of a block in a layout is. */
+/* Index of a block's sum in a layout. */
 static size_t place_of(const kvf_tier *tier, const kvf_layout *layout, size_t id) {
     size_t index = 0;
     while (tier->layouts[index] != layout)
@@ -70,7 +70,7 @@ bool kvf__integrity_verify(const kvf_tier *tier, const kvf_layout *layout, size_
 
 void kvf__integrity_write(kvf_tier *tier, const kvf_layout *layout, size_t id) {
     atomic_uchar *sealed = &tier->sealed[place_of(tier, layout, id)];
-    if (atomic_load(sealed) != TORN) /* nobody makes it that meanwhile */
+    if (atomic_load(sealed) != TORN) /* no other thread sets TORN now */
         atomic_store(sealed, WRITING);
 }
 

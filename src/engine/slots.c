@@ -42,7 +42,7 @@ void kvf__slots_users(const kvf__slots *slots, size_t id, uint64_t after[KVF__LA
     }
 }
 
-/* Scattered ids miss the caches; what is fetched this far ahead has come when it is its turn. */
+/* Scattered ids miss the caches: prefetch this many runs ahead. */
 enum { AHEAD = 16 };
 
 static void fetch_ahead(const kvf__slots *slots, const kvf__runs *runs, size_t r,

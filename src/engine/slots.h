@@ -1,14 +1,13 @@
 /*
- * Who uses the blocks of a tier: for each, its last writer and, per lane, its last reader.
+ * Who uses the blocks of a tier: for each block its last writer and, per lane, its last reader.
  *
- * A lane is a queue that runs in order, so that "the last one on lane l" stands for all before it.
- * What a new user must wait for is then one number a lane:
+ * A lane is a queue that runs in order: waiting for one of its transfers covers all before it. What
+ * a new user must wait for is therefore one number for each lane:
  *
  *     after[l]   everything on lane l up to this sequence number
  *
- * A writer waits for the last writer and all readers since, so that whoever waits for a writer has
- * waited for all of these too; they are forgotten then. The caller serialises calls but idle ones,
- * see engine.h.
+ * A writer waits for the last writer and for all readers since. Waiting for the writer therefore
+ * covers them, and their entries are dropped. Calls are under the engine's `order`; see engine.h.
  */
 #ifndef KVF_SLOTS_H
 #define KVF_SLOTS_H
@@ -22,25 +21,25 @@ enum { KVF__LANES = 32 };
 typedef struct kvf__slots {
     size_t blocks;
     uint64_t *writer;             /* sequence * KVF__LANES + lane; 0: none */
-    uint32_t *readers;            /* lanes that read since then, a bit each */
+    uint32_t *readers;            /* lanes that have read since, one bit each */
     uint64_t *reader[KVF__LANES]; /* sequence of the last reader on that lane */
 } kvf__slots;
 
 bool kvf__slots_init(kvf__slots *slots, const kvf_allocator *allocator, size_t blocks);
 void kvf__slots_free(kvf__slots *slots, const kvf_allocator *allocator);
 
-/* Makes room for readers on a lane. */
+/* Makes room for readers on a lane. false: out of memory. */
 KVF__MODULES bool kvf__slots_prepare(kvf__slots *slots, const kvf_allocator *allocator,
                                      unsigned lane);
 
-/* Makes `sequence` on `lane` the newest reader of the runs' sources, or writer of their
+/* Registers `sequence` on `lane` as the last reader of the runs' sources, or as the writer of their
  * destinations, and raises after[] to what it must wait for. */
 void kvf__slots_read(kvf__slots *slots, const kvf__runs *runs, unsigned lane, uint64_t sequence,
                      uint64_t after[KVF__LANES]);
 void kvf__slots_write(kvf__slots *slots, const kvf__runs *runs, unsigned lane, uint64_t sequence,
                       uint64_t after[KVF__LANES]);
 
-/* The same for one block. */
+/* Registers a reader or writer of one block; raises nothing. */
 KVF__MODULES void kvf__slots_mark(kvf__slots *slots, size_t id, bool write, unsigned lane,
                                   uint64_t sequence);
 

@@ -1,4 +1,4 @@
-/* Submitting: checked and lowered without a lock, then put in its place under `order`. */
+/* Submitting: the plans are checked and lowered without a lock, then ordered under `order`. */
 #include "engine/completion.h"
 #include "engine/transfer.h"
 
@@ -10,26 +10,32 @@ static kvf_status check_submit(const kvf_tier *src, const kvf_tier *dst, const k
     if (!src || !dst || (!plans && plan_count > 0))
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     if (src->engine != dst->engine)
-        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "tiers of different engines");
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID,
+                         .what = "tiers belong to different engines");
     if (o->priority >= KVF_PRIORITIES || (o->priority > 0 && !o->background))
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_INDEX,
-                         .index = o->priority, .what = "no such priority");
+                         .index = o->priority,
+                         .what = o->background ? "priority must be below KVF_PRIORITIES"
+                                               : "priority needs a background transfer");
     if (o->strategy > src->engine->ops->strategies)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_INDEX,
-                         .index = o->strategy, .what = "no such strategy");
+                         .index = o->strategy, .what = "unknown strategy for this engine");
     if (!o->events && o->event_count > 0)
-        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "events are NULL");
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID,
+                         .what = "events are NULL but event_count is not 0");
     if (o->background && !src->engine->ops->has_background)
         return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
-                         .what = "the engine has no background transfers");
+                         .what = "the engine does not support background transfers");
     if (o->event_count > 0 && !src->engine->ops->has_events)
-        return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED, .what = "the engine has no events");
+        return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
+                         .what = "the engine does not support events");
     if (o->src_layout >= src->layout_count || o->dst_layout >= dst->layout_count)
-        return KVF__FAIL(error, .status = KVF_ERR_RANGE, .what = "the tier has no such layout");
+        return KVF__FAIL(error, .status = KVF_ERR_RANGE,
+                         .what = "layout index exceeds the tier's layouts");
     return KVF_OK;
 }
 
-/* Copies the plans, so that blocks can be found by position later. */
+/* Copies the plans, to find blocks by position later. */
 static bool keep_plans(kvf_transfer *t, const kvf_plan *plans) {
     const kvf_allocator *a = &t->engine->allocator;
     size_t count = 0;
@@ -65,7 +71,7 @@ static bool fill_results(kvf_transfer *t, const kvf_plan *plans, size_t plan_cou
         return true;
     t->plan_blocks = kvf__alloc(a, plan_count, sizeof *t->plan_blocks);
     t->landed = kvf__alloc(a, plan_count, sizeof *t->landed);
-    t->plan_count = plan_count; /* both are freed by this count, or are NULL */
+    t->plan_count = plan_count; /* freeing needs the count even if one of them is NULL */
     if (!t->plan_blocks || !t->landed)
         return false;
     for (size_t i = 0; i < plan_count; i++)
@@ -128,8 +134,8 @@ static kvf_status make(kvf_tier *src, kvf_tier *dst, const kvf_plan *plans, size
     return status;
 }
 
-/* With `order` held: puts the transfer behind everybody who uses its blocks. */
-static void take_place(kvf_transfer *t) {
+/* With `order` held: orders the transfer after all users of its blocks. */
+static void put_in_order(kvf_transfer *t) {
     kvf_engine *engine = t->engine;
     t->sequence = ++engine->submitted[t->lane];
     t->after[t->lane] = t->sequence - 1;
@@ -148,10 +154,10 @@ static void take_place(kvf_transfer *t) {
     pthread_mutex_unlock(&engine->lock);
 }
 
-/* Whether the engine takes another one; only with `order` held does that stay so. */
+/* Whether the engine accepts another transfer. Final only with `order` held. */
 static kvf_status check_room(kvf_engine *engine, kvf_error *error) {
     if (atomic_load(&engine->closed))
-        return KVF__FAIL(error, .status = KVF_ERR_BROKEN, .what = "the engine is destroyed");
+        return KVF__FAIL(error, .status = KVF_ERR_BROKEN, .what = "the engine has been destroyed");
     if (atomic_load(&engine->open) >= engine->max_open)
         return KVF__FAIL(error, .status = KVF_ERR_AGAIN);
     return KVF_OK;
@@ -172,8 +178,8 @@ static kvf_status enqueue(kvf_transfer *t, kvf_error *error) {
             return status;
         t->listener = kvf__completion_note;
     }
-    take_place(t);
-    kvf__transfer_hold(t); /* the engine's, until it is retired */
+    put_in_order(t);
+    kvf__transfer_hold(t); /* the engine's reference, until retired */
     t->submitted_time = kvf__now();
     kvf_error details = {.status = KVF_ERR_ENGINE};
     if (engine->ops->submit(engine, t, &details) == KVF_OK)
@@ -184,7 +190,7 @@ static kvf_status enqueue(kvf_transfer *t, kvf_error *error) {
     t->delivery.callback = NULL; /* submit's return says it all */
     pthread_mutex_lock(&engine->lock);
     t->refused = true;
-    if (!kvf__transfer_is_over(t)) /* cancelled meanwhile */
+    if (!kvf__transfer_is_over(t)) /* unless cancelled in between */
         kvf__transfer_over(t, &details);
     engine->ops->wake(engine);
     pthread_mutex_unlock(&engine->lock);
@@ -195,7 +201,7 @@ static kvf_status submit(kvf_tier *src, kvf_tier *dst, const kvf_plan *plans, si
                          const kvf_submit_options *o, kvf_transfer **out, kvf_error *error) {
     kvf_engine *engine = src->engine;
     uint64_t start = kvf__now();
-    kvf_status status = check_room(engine, error); /* before lowering, which may take long */
+    kvf_status status = check_room(engine, error); /* early, since lowering may take long */
     if (status != KVF_OK)
         return status;
     kvf_transfer *t = NULL;
@@ -224,7 +230,7 @@ kvf_status kvf_transfer_submit(kvf_tier *src, kvf_tier *dst, const kvf_plan *pla
     const kvf_submit_options *o = options ? options : &none;
     kvf_error own, *details = error ? error : &own;
     kvf_status status = check_submit(src, dst, plans, plan_count, o, details);
-    if (!src) /* there is no engine to tell */
+    if (!src) /* no engine to count or log it */
         return status;
     kvf_engine *engine = src->engine;
     kvf__range_begin(&engine->hooks, KVF__RANGE_SUBMIT);
@@ -233,7 +239,7 @@ kvf_status kvf_transfer_submit(kvf_tier *src, kvf_tier *dst, const kvf_plan *pla
     kvf__range_end(&engine->hooks);
     if (status != KVF_OK) {
         kvf__engine_count_refusal(engine, status);
-        kvf__log_error(&engine->hooks.log, KVF_LOG_DEBUG, "a submit was refused", details);
+        kvf__log_error(&engine->hooks.log, KVF_LOG_DEBUG, "submit refused", details);
     }
     if (engine->hooks.log.write)
         kvf__engine_write_notes(engine);

@@ -5,7 +5,7 @@
 static kvf_status check_tier(kvf_engine *engine, const kvf_tier_options *options,
                              kvf_error *error) {
     if (!engine || !options || !options->layouts || options->layout_count == 0)
-        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument or no layout");
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument or no layouts");
     for (size_t i = 0; i < options->layout_count; i++) {
         if (!options->layouts[i])
             return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_INDEX,
@@ -16,9 +16,9 @@ static kvf_status check_tier(kvf_engine *engine, const kvf_tier_options *options
     }
     if (options->integrity && (options->memory == KVF_MEMORY_DEVICE || !engine->ops->has_integrity))
         return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
-                         .what = "integrity is for host memory, on engines that offer it");
+                         .what = "integrity needs host memory and an engine that supports it");
     if (atomic_load(&engine->closed))
-        return KVF__FAIL(error, .status = KVF_ERR_BROKEN, .what = "the engine is destroyed");
+        return KVF__FAIL(error, .status = KVF_ERR_BROKEN, .what = "the engine has been destroyed");
     return KVF_OK;
 }
 
@@ -32,7 +32,7 @@ static kvf_status accept_layouts(kvf_tier *tier, const kvf_tier_options *options
     return status;
 }
 
-/* Of one layout; 1 for an engine that wants none, so that there is something to allocate. */
+/* Of one layout. At least 1, since an allocation of 0 bytes returns NULL. */
 static size_t place_bytes(const kvf_engine *engine) {
     return engine->ops->place_size ? engine->ops->place_size : 1;
 }
@@ -118,7 +118,7 @@ kvf_status kvf__tier_check_ids(const kvf_tier *tier, const uint64_t *ids, size_t
             return KVF__FAIL(error, .status = KVF_ERR_RANGE,
                              .fields = KVF_ERROR_ID | KVF_ERROR_INDEX | KVF_ERROR_EXPECTED,
                              .id = ids[i], .index = i, .expected = tier->blocks,
-                             .what = "id is past the tier's blocks");
+                             .what = "id exceeds the tier's blocks");
     return KVF_OK;
 }
 
@@ -131,7 +131,7 @@ static kvf_status check_idle(const kvf_tier *tier, const uint64_t *ids, size_t c
         if (!kvf__engine_reached(tier->engine, after))
             return KVF__FAIL(error, .status = KVF_ERR_BUSY,
                              .fields = KVF_ERROR_ID | KVF_ERROR_INDEX, .id = ids[i], .index = i,
-                             .what = "a transfer uses the block");
+                             .what = "a transfer is using the block");
     }
     return KVF_OK;
 }
@@ -150,7 +150,7 @@ kvf_status kvf_tier_idle(const kvf_tier *tier, const uint64_t *ids, size_t count
 kvf_status kvf_tier_seal(kvf_tier *tier, const uint64_t *ids, size_t count, kvf_error *error) {
     if (tier && !tier->sums)
         return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
-                         .what = "the tier keeps no checksums");
+                         .what = "the tier was created without integrity");
     kvf_status status = kvf_tier_idle(tier, ids, count, error);
     for (size_t i = 0; status == KVF_OK && i < count; i++)
         for (size_t k = 0; k < tier->layout_count; k++)

@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* Life */
+/* References */
 
 void kvf__transfer_hold(kvf_transfer *t) {
     atomic_fetch_add_explicit(&t->holds, 1, memory_order_relaxed);
@@ -37,7 +37,7 @@ static void release_called(void *transfer) {
     kvf_transfer_release(transfer);
 }
 
-/* What engines call, with `lock` held */
+/* Called by engines, with `lock` held */
 
 static void count_accepted(kvf_transfer *t) {
     t->engine->counters.transfers_submitted += !t->accepted;
@@ -62,7 +62,7 @@ void kvf__transfer_layer_landed(kvf_transfer *t, uint32_t layer, size_t bytes) {
         pthread_cond_broadcast(&t->engine->changed);
 }
 
-/* Its tiers need not wait for it any more. */
+/* Its tiers may be destroyed without waiting for it. */
 static void leave_tiers(kvf_transfer *t) {
     if (!t->src)
         return;
@@ -71,7 +71,7 @@ static void leave_tiers(kvf_transfer *t) {
     t->src = t->dst = NULL;
 }
 
-/* It may be over before submit returns. */
+/* A transfer may end before submit has returned. */
 static void count_over(kvf_transfer *t) {
     kvf_counters *c = &t->engine->counters;
     if (t->refused)
@@ -90,14 +90,14 @@ static void count_over(kvf_transfer *t) {
     }
 }
 
-/* Of an engine that is beyond use the engine says so. */
+/* DEBUG for BROKEN: the engine itself logs that as an error. */
 static kvf_log_level level_of(kvf_status status) {
     return status == KVF_ERR_ENGINE || status == KVF_ERR_NO_MEMORY || status == KVF_ERR_CORRUPT
                ? KVF_LOG_ERROR
                : KVF_LOG_DEBUG;
 }
 
-static void write_over(kvf_engine *engine, void *transfer) {
+static void log_over(kvf_engine *engine, void *transfer) {
     kvf_transfer *t = transfer;
     kvf_transfer_stats s;
     char end[KVF__LOG_BYTES / 2];
@@ -105,8 +105,7 @@ static void write_over(kvf_engine *engine, void *transfer) {
     kvf_transfer_stats_get(t, &s);
     kvf__log(&engine->hooks.log, level_of(t->error.status),
              "transfer of %" PRIu64 " blocks, %" PRIu64
-             " bytes: %s; submit %.0f us, queue %.0f us, "
-             "copy %.0f us",
+             " bytes: %s; submit %.0f us, queue %.0f us, copy %.0f us",
              s.blocks, s.bytes, end, s.submit_us, s.queue_us, s.copy_us);
     kvf_transfer_release(t);
 }
@@ -114,7 +113,7 @@ static void write_over(kvf_engine *engine, void *transfer) {
 static void note_over(kvf_transfer *t) {
     if (!kvf__logs(&t->engine->hooks.log, level_of(t->error.status)))
         return;
-    t->note.write = write_over;
+    t->note.write = log_over;
     t->note.about = t;
     kvf__transfer_hold(t);
     kvf__engine_note(t->engine, &t->note);
@@ -122,7 +121,7 @@ static void note_over(kvf_transfer *t) {
 
 void kvf__transfer_over(kvf_transfer *t, const kvf_error *error) {
     assert(!kvf__transfer_is_over(t));
-    if (!t->begun) /* it may yet stand behind others in its lane for long */
+    if (!t->begun) /* it may wait long for its turn to retire */
         leave_tiers(t);
     t->end_time = kvf__now();
     if (error)
@@ -235,7 +234,7 @@ void kvf__transfer_locate(const kvf_transfer *t, kvf_error *error) {
             }
 }
 
-/* Waiting. Each call holds the transfer, which its callback may release. */
+/* Waiting. Each call takes a reference, since a callback may release the transfer. */
 
 static kvf_status result(const kvf_transfer *t, kvf_error *error) {
     kvf_status status = atomic_load_explicit(&t->status, memory_order_acquire);
@@ -244,7 +243,7 @@ static kvf_status result(const kvf_transfer *t, kvf_error *error) {
     return kvf__fail(error, t->error);
 }
 
-static kvf_status let_go(kvf_transfer *t, kvf_status status) {
+static kvf_status finish(kvf_transfer *t, kvf_status status) {
     kvf_transfer_release(t);
     return status;
 }
@@ -260,7 +259,7 @@ kvf_status kvf_transfer_poll(kvf_transfer *t, kvf_error *error) {
     kvf__engine_step(t->engine);
     if (kvf__transfer_is_over(t))
         kvf__engine_call_back(t->engine);
-    return let_go(t, result(t, error));
+    return finish(t, result(t, error));
 }
 
 kvf_status kvf_transfer_wait(kvf_transfer *t, int64_t timeout_us, kvf_error *error) {
@@ -269,9 +268,9 @@ kvf_status kvf_transfer_wait(kvf_transfer *t, int64_t timeout_us, kvf_error *err
     const kvf__wait w = {.done = is_over, .context = t, .transfer = t, .share = 1};
     kvf__transfer_hold(t);
     if (!kvf__engine_wait(t->engine, &w, timeout_us))
-        return let_go(t, KVF__FAIL(error, .status = KVF_ERR_TIMEOUT));
+        return finish(t, KVF__FAIL(error, .status = KVF_ERR_TIMEOUT));
     kvf__engine_call_back(t->engine);
-    return let_go(t, result(t, error));
+    return finish(t, result(t, error));
 }
 
 typedef struct layer_wait {
@@ -286,7 +285,7 @@ static bool layer_landed(void *context) {
            (left && left[w->layer] == 0);
 }
 
-/* A layer that has landed without the blocks that were dropped has not. */
+/* A layer has not landed if corrupt blocks were left out. */
 static kvf_status layer_result(kvf_transfer *t, kvf_error *error) {
     kvf_status status = result(t, error);
     if (status != KVF_PENDING)
@@ -311,8 +310,8 @@ kvf_status kvf_transfer_wait_layer(kvf_transfer *t, uint32_t layer, int64_t time
                          .share = t->layer_left ? (g.layer + 1.0) / t->layer_count : 1};
     kvf__transfer_hold(t);
     if (!kvf__engine_wait(t->engine, &w, timeout_us))
-        return let_go(t, KVF__FAIL(error, .status = KVF_ERR_TIMEOUT));
-    return let_go(t, layer_result(t, error));
+        return finish(t, KVF__FAIL(error, .status = KVF_ERR_TIMEOUT));
+    return finish(t, layer_result(t, error));
 }
 
 void kvf_transfer_cancel(kvf_transfer *t) {
@@ -337,7 +336,7 @@ void kvf_transfer_stats_get(const kvf_transfer *t, kvf_transfer_stats *stats) {
     if (!t || !stats)
         return;
     pthread_mutex_lock(&t->engine->lock);
-    kvf_move *move = t->move; /* held, since it may be shortened meanwhile */
+    kvf_move *move = t->move; /* referenced, since shortening replaces it */
     atomic_fetch_add_explicit(&move->holds, 1, memory_order_relaxed);
     bool over = kvf__transfer_is_over(t);
     uint64_t end = over ? t->end_time : kvf__now();

@@ -6,13 +6,13 @@ enum {
     SPIN_NS = 20 * 1000,
     SHORTEST_NAP_NS = 10 * 1000,
     LONGEST_NAP_NS = 1000 * 1000,
-    OVERDUE_NS = 50 * 1000, /* past what was expected, before a wait rests again */
-    MARGIN = 8,    /* ... and a part in so many of what was expected, on both sides: models err */
-    NAP_PART = 64, /* a nap may be as late as a part in so many of the time waited so far */
-    TOLD_PART = 8, /* ... where the engine tells the end */
+    OVERDUE_NS = 50 * 1000, /* how long a wait spins past the expected time */
+    MARGIN = 8,             /* ... plus length / MARGIN, and before it: predictions err */
+    NAP_PART = 64,          /* a nap lasts at most waited / NAP_PART */
+    TOLD_PART = 8,          /* ... or waited / TOLD_PART if the engine signals changes */
 };
 
-/* When it is not done yet, says when that is expected. */
+/* Whether the condition holds; if not, also when it is expected to. */
 static bool check(kvf_engine *engine, const kvf__wait *w, kvf__expectation *expected) {
     *expected = (kvf__expectation){0};
     pthread_mutex_lock(&engine->lock);
@@ -24,7 +24,7 @@ static bool check(kvf_engine *engine, const kvf__wait *w, kvf__expectation *expe
 }
 
 /*
- *     |--- naps of `rest` or less ---|--- looks ---|--- looks ---|--- naps
+ *     |--- naps of `rest` or less ---|--- spins ---|--- spins ---|--- naps
  *                                     length / 8   ^  length / 8
  *                                     + SPIN_NS    |  + OVERDUE_NS
  *                                              expected
@@ -41,7 +41,7 @@ uint64_t kvf__nap_until(uint64_t now, uint64_t waited, kvf__expectation expected
     return kvf__min(look, now + rest);
 }
 
-/* Sleeps until something changes or the time has come; not at all once it is done. */
+/* Sleeps until something changes, but no longer than `until`, and not if the condition holds. */
 static void nap(kvf_engine *engine, const kvf__wait *w, uint64_t until) {
     int slack = kvf__timer_slack_lower();
     pthread_mutex_lock(&engine->lock);
@@ -57,7 +57,7 @@ static uint64_t rest_after(const kvf_engine *engine, uint64_t waited) {
     return rest < SHORTEST_NAP_NS ? SHORTEST_NAP_NS : rest < longest ? rest : longest;
 }
 
-/* `*waited`: whether it was not done at the first look, and there was time to wait. */
+/* `*waited`: whether the first check failed with time left. */
 static bool wait_for(kvf_engine *engine, const kvf__wait *w, uint64_t start, uint64_t end,
                      bool *waited) {
     for (;;) {
@@ -74,7 +74,7 @@ static bool wait_for(kvf_engine *engine, const kvf__wait *w, uint64_t start, uin
         if (until > now)
             nap(engine, w, kvf__min(until, end));
         else
-            (void)sched_yield(); /* others want the processor, or the lock */
+            (void)sched_yield(); /* others may need the processor or the lock */
     }
 }
 

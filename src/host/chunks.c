@@ -2,17 +2,17 @@
 
 #include "engine/integrity.h"
 
-enum { STREAM_BYTES = 8 << 20 }; /* from here on a transfer goes past the caches */
+enum { STREAM_BYTES = 8 << 20 }; /* transfers of this size and more bypass the caches */
 
 typedef kvf__chunk chunk;
 
 /* Copying */
 
-/* The pieces of a chunk, one by one: rows of blocks, or whole stretches where blocks touch. */
+/* The pieces of a chunk: rows, or several blocks at once where blocks touch. */
 typedef struct pieces {
     const kvf__strip *strip;
     const kvf__run *run;
-    size_t at, left; /* blocks: the next one in the run, how many there are from it on */
+    size_t at, left; /* blocks: index of the next one in the run, number left */
     size_t row;      /* of the next block */
 } pieces;
 
@@ -83,7 +83,7 @@ static void copy_chunk(const chunk *c, kvf__copy *streaming) {
 
 /* Integrity */
 
-/* Checks some of the plans' blocks, numbered through all plans. */
+/* Verifies the chunk's blocks; units count the blocks of all plans. */
 static void verify_chunk(const chunk *c) {
     kvf_transfer *t = c->transfer;
     size_t start = 0, end = c->first + c->count;
@@ -102,7 +102,7 @@ static void verify_chunk(const chunk *c) {
     }
 }
 
-/* Tells the checksums of a chunk's destination blocks about it. */
+/* Calls `tell` for every destination block of a chunk. */
 static void for_destinations(const chunk *c,
                              void (*tell)(kvf_tier *, const kvf_layout *, size_t id)) {
     kvf_transfer *t = c->transfer;
@@ -119,7 +119,7 @@ static void for_destinations(const chunk *c,
     }
 }
 
-/* Whether it writes only some layers of its blocks. */
+/* Whether the transfer writes only some layers of its blocks. */
 static bool is_part(const kvf_transfer *t) {
     return t->move->layer_count < kvf_layout_layers(t->dst_layout);
 }

@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* The thread sanitizer does not see streaming stores. */
+/* The thread sanitizer does not see streaming stores, so that it gets plain copies. */
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
 #define BLIND
@@ -21,11 +21,10 @@ void kvf__copy_plain(char *dst, const char *src, size_t bytes, const char *next)
 
 #include <immintrin.h>
 
-/* Hardware fetches ahead within what it sees read in order; AHEAD is how much of the next piece is
- * worth asking for. */
+/* Hardware prefetches within a sequential read; AHEAD is how much of the next piece to prefetch. */
 enum { LINE = 64, SMALLEST = 4 * LINE, AHEAD = 4096 };
 
-/* Copies up to the first whole line of the destination. Returns how many bytes that was. */
+/* Copies up to the destination's first cache line boundary. Returns the number of bytes. */
 static size_t copy_head(char *dst, const char *src) {
     size_t head = (size_t)(-(uintptr_t)dst % LINE);
     memcpy(dst, src, head);

@@ -1,21 +1,21 @@
-/* Copying bytes that nobody reads soon. */
+/* Copying bytes that are not read soon. */
 #ifndef KVF_COPY_H
 #define KVF_COPY_H
 
 #include <stddef.h>
 
-/* Copies `bytes` from `src` to `dst`, which do not overlap. `next` is where the caller reads behind
- * that: its first bytes are fetched meanwhile. It may be any address. */
+/* Copies `bytes` from `src` to `dst`, which do not overlap. `next`, any address, is what the caller
+ * copies next: its first bytes are prefetched. */
 typedef void kvf__copy(char *dst, const char *src, size_t bytes, const char *next);
 
-/* memcpy, for data that caches hold. */
+/* memcpy, for data that fits the caches. */
 void kvf__copy_plain(char *dst, const char *src, size_t bytes, const char *next);
 
-/* The function to copy much data with: it does not fetch what it overwrites and leaves the caches
- * alone. kvf__copy_plain where the processor has nothing better. */
+/* Returns the function for large copies, which bypasses the caches and does not read what it
+ * overwrites; kvf__copy_plain if the processor has nothing better. */
 kvf__copy *kvf__copy_streaming(void);
 
-/* Makes this thread's streaming copies visible to whoever learns of them from it. */
+/* Orders this thread's streaming stores before its later stores. */
 void kvf__copy_fence(void);
 
 #endif

@@ -1,15 +1,15 @@
 /*
- * The host engine: memcpy by worker threads, or by whoever calls progress.
+ * The host engine: copies with memcpy, in worker threads or in the caller's calls of progress.
  *
- *     lane 0..3        ordered      | t | t | t |     the head of each lane runs when its turn has
- *     lane 4..7        background   | t | t |         come; workers take chunks of it
+ *     lane 0..3   ordered      | t | t | t |     Workers take chunks from the head of a lane, once
+ *     lane 4..7   background   | t | t |         it has nothing to wait for.
  *
- * What is done to a transfer, and in which chunks, is in chunks.h.
+ * chunks.h has the phases of a transfer, and the work in each.
  *
- * Of the ordered lanes that with the oldest head comes first, so that nothing waits for ever behind
- * what is submitted later. What cannot run because of another lane lends that lane its turn, so
- * that a background transfer that something waits for runs with that one's priority, and without
- * the cap if that is ordered.
+ * Ordered lanes come before background lanes, and of the ordered ones the lane with the oldest head
+ * comes first, so that later submits cannot starve it. Background lanes come by priority. Priority
+ * inheritance: a blocked lane passes its turn to the lane it waits for. A background transfer that
+ * something waits for thus runs with that one's priority, and without the cap if that is ordered.
  */
 #include "host/chunks.h"
 #include "base/cap.h"
@@ -21,19 +21,19 @@ enum {
     ORDERED_LANES = 4,
     LANES = ORDERED_LANES + KVF_PRIORITIES,
     CHUNK_BYTES = 1 << 20,
-    USUAL_THREADS = 8,
-    USUAL_TRANSFERS = 1024,
+    DEFAULT_THREADS = 8,
+    DEFAULT_TRANSFERS = 1024,
 };
 static const double LEAST_GBPS = 1e-3;
 _Static_assert((int)LANES <= (int)KVF__LANES, "lanes must fit the slots");
 
-/* A transfer's state here; under `lock`. */
+/* A transfer's state in this engine; under `lock`. */
 typedef struct job {
     kvf_transfer *next; /* in its lane */
-    uint64_t number;    /* in the order of submitting */
+    uint64_t number;    /* of the submit, over all lanes */
     kvf__phase phase;
     size_t units, taken, done; /* of this phase */
-    uint64_t ready;            /* not before this time: an imitated link's latency */
+    uint64_t ready;            /* when it may start: after an imitated link's latency */
 } job;
 
 typedef kvf__chunk chunk;
@@ -42,16 +42,16 @@ typedef struct host {
     kvf_engine base;
     kvf_host_options options;
     kvf__copy *streaming;
-    pthread_cond_t link; /* something was cancelled, which need not wait for the link */
+    pthread_cond_t link; /* a transfer was cancelled, and does not wait for the link */
     uint64_t submitted;
     struct {
         kvf_transfer *head, **tail;
         size_t count;
     } lanes[LANES];
     uint64_t background_next; /* when the cap allows the next background chunk */
-    uint64_t link_next;       /* when the imitated link is free again */
-    chunk held;               /* of progress: copied, but not due yet */
-    bool stepping;            /* somebody is in progress */
+    uint64_t link_next;       /* when the imitated link is free */
+    chunk held;               /* without threads: copied, but not yet due */
+    bool stepping;            /* a thread is in progress */
 } host;
 
 static job *job_of(kvf_transfer *t) {
@@ -68,8 +68,8 @@ static bool enter_phase(kvf_transfer *t, kvf__phase phase) {
     return j->units > 0;
 }
 
-/* Takes the head of a lane, which is over, out of it; `*left` collects such transfers by job.next,
- * to be released without the lock. */
+/* Removes the head of a lane, which has ended. `*left` collects such transfers by job.next, to be
+ * released without the lock. */
 static void leave(host *h, kvf_transfer *t, kvf_transfer **left) {
     job *j = job_of(t);
     assert(h->lanes[t->lane].head == t);
@@ -83,7 +83,7 @@ static void leave(host *h, kvf_transfer *t, kvf_transfer **left) {
     pthread_cond_broadcast(&h->base.work);
 }
 
-/* Behind verifying: drops what is corrupt. Lets go of the lock meanwhile. */
+/* After verifying: leaves out the corrupt blocks. Releases the lock in between. */
 static kvf_status drop_corrupt(host *h, kvf_transfer *t, kvf_error *error) {
     kvf_error corrupt;
     if (!kvf__find_corrupt(t, &corrupt))
@@ -94,8 +94,7 @@ static kvf_status drop_corrupt(host *h, kvf_transfer *t, kvf_error *error) {
     return status;
 }
 
-/* A phase is through: on to the next one that has something to do. Returns whether that was all;
- * then the transfer is over. */
+/* Enters the next phase that has units. true: there is none, and the transfer has ended. */
 static bool advance(host *h, kvf_transfer *t) {
     job *j = job_of(t);
     if (j->phase == KVF__VERIFY) {
@@ -117,7 +116,7 @@ static bool advance(host *h, kvf_transfer *t) {
 static size_t chunk_units(const host *h, const kvf_transfer *t) {
     const job *j = job_of((kvf_transfer *)t);
     size_t left = j->units - j->taken, bytes = kvf__phase_unit_bytes(t, j->phase, j->taken);
-    /* Small transfers are shared out too, but not below what pays for a thread's waking up. */
+    /* Share small transfers, too, but in chunks that are worth waking a thread for. */
     size_t share = left / (h->base.thread_count + 1) + 1, least = CHUNK_BYTES / 4 / bytes + 1;
     size_t most = CHUNK_BYTES / bytes + 1;
     size_t count = kvf__min(kvf__max(share, least), most);
@@ -128,7 +127,7 @@ static size_t chunk_units(const host *h, const kvf_transfer *t) {
     return kvf__min(count, left);
 }
 
-/* Accounts for a chunk on the cap and the imitated link. */
+/* Charges a chunk to the cap and to the imitated link. */
 static void charge(host *h, chunk *c, size_t bytes, uint64_t now) {
     if (c->phase != KVF__COPY)
         return;
@@ -146,8 +145,8 @@ static void take_chunk(host *h, kvf_transfer *t, chunk *c, uint64_t now) {
     charge(h, c, bytes * c->count, now);
 }
 
-/* A chunk was done. A transfer that is over leaves at once, so that whoever has waited for it finds
- * its blocks idle. */
+/* Counts a chunk that is done. A transfer that has ended leaves at once, so that after a wait for
+ * it its blocks are idle. */
 static void account(host *h, const chunk *c, kvf_transfer **left) {
     kvf_transfer *t = c->transfer;
     job *j = job_of(t);
@@ -168,7 +167,7 @@ static void account(host *h, const chunk *c, kvf_transfer **left) {
 /* Finding work; with `lock` held */
 
 typedef struct search {
-    uint64_t now, wake; /* when it is worth looking again, if nothing else happens */
+    uint64_t now, wake; /* when to search again if nothing else happens */
     chunk *found;
     kvf_transfer *left; /* see leave */
 } search;
@@ -177,7 +176,7 @@ static void wake_at(search *s, uint64_t time) {
     s->wake = time < s->wake ? time : s->wake;
 }
 
-/* Removes what is over from the head of a lane; returns the head, begun, if it may run now. */
+/* Removes ended transfers from the head of a lane. Returns the head, begun, if it may run now. */
 static kvf_transfer *runnable_head(host *h, unsigned lane, search *s) {
     for (;;) {
         kvf_transfer *t = h->lanes[lane].head;
@@ -219,8 +218,8 @@ static bool take_from(host *h, kvf_transfer *t, bool inherited, search *s) {
     return true;
 }
 
-/* Takes a chunk from a lane, or from a lane it waits for, without the cap when it is ordered work
- * that waits. Lanes wait for what was submitted before, so that this comes to an end. */
+/* Takes a chunk from a lane, or from a lane that it waits for: without the cap if ordered work
+ * waits. The recursion ends, since transfers wait only for those submitted before them. */
 static bool search_lane(host *h, unsigned lane, bool inherited, search *s) {
     kvf_transfer *t = runnable_head(h, lane, s);
     if (t)
@@ -233,7 +232,7 @@ static bool search_lane(host *h, unsigned lane, bool inherited, search *s) {
     return false;
 }
 
-/* Whether lane a is to be searched before lane b, both ordered. */
+/* Whether lane a comes before lane b; both are ordered. */
 static bool older(const host *h, unsigned a, unsigned b) {
     const kvf_transfer *x = h->lanes[a].head, *y = h->lanes[b].head;
     return x && (!y || job_of((kvf_transfer *)x)->number < job_of((kvf_transfer *)y)->number);
@@ -253,8 +252,8 @@ static bool search_all(host *h, search *s) {
     return false;
 }
 
-/* Releases what has left, and has it logged. Lets go of the lock meanwhile; false when there was
- * nothing. */
+/* Releases the transfers that have left and writes notes. Releases the lock in between. false:
+ * there were none. */
 static bool release_left(host *h, search *s) {
     if (!s->left)
         return false;
@@ -270,7 +269,7 @@ static bool release_left(host *h, search *s) {
     return true;
 }
 
-/* An imitated link holds a chunk back, but not one of a transfer that is to end. */
+/* An imitated link delays chunks, except those of a cancelled transfer. */
 static bool has_landed(const chunk *c) {
     return atomic_load(&c->transfer->cancelled) || kvf__now() >= c->due;
 }
@@ -303,8 +302,7 @@ static void *worker(void *context) {
     return NULL;
 }
 
-/* Without threads: one chunk a step. It may land in a later step, when an imitated link holds it
- * back. */
+/* Without threads: one chunk a step. With an imitated link it may land in a later step. */
 static bool step(host *h) {
     search s = {.now = kvf__now(), .wake = UINT64_MAX, .found = &h->held};
     bool moved = false;
@@ -337,7 +335,7 @@ static bool host_progress(kvf_engine *engine) {
     return moved;
 }
 
-/* The seam */
+/* The functions of the engine */
 
 static const kvf_box_limits everything = {
     .max_pitch = PTRDIFF_MAX,
@@ -355,7 +353,7 @@ static kvf_status host_accept(kvf_engine *engine, const kvf_layout *layout, kvf_
     if (memory == KVF_MEMORY_HOST || memory == KVF_MEMORY_PINNED)
         return KVF_OK;
     return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
-                     .what = "the engine does not reach this kind of memory");
+                     .what = "the host engine cannot access this kind of memory");
 }
 
 static unsigned host_lane(kvf_engine *engine, const kvf_transfer *t) {
@@ -432,7 +430,7 @@ static kvf_status check_options(const kvf_host_options *o, kvf_error *error) {
         double value = numbers[i].value, least = numbers[i].least;
         if (!(value == 0 || value >= least) || value > 1e12)
             return KVF__FAIL(error, .status = KVF_ERR_INVALID,
-                             .what = "a speed or latency is negative, absurd or too slow");
+                             .what = "a bandwidth or latency is out of range");
     }
     if (o->threads > KVF__ENGINE_THREADS || (o->no_threads && o->threads > 0))
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_EXPECTED,
@@ -443,12 +441,12 @@ static kvf_status check_options(const kvf_host_options *o, kvf_error *error) {
 }
 
 static unsigned threads_wanted(const kvf_host_options *o) {
-    return o->no_threads || o->threads > 0 ? o->threads : kvf__usable_cpus(USUAL_THREADS);
+    return o->no_threads || o->threads > 0 ? o->threads : kvf__usable_cpus(DEFAULT_THREADS);
 }
 
 static kvf_status init(host *h, const kvf_host_options *o, const kvf_allocator *allocator,
                        kvf_error *error) {
-    size_t most = o->max_transfers ? o->max_transfers : USUAL_TRANSFERS;
+    size_t most = o->max_transfers ? o->max_transfers : DEFAULT_TRANSFERS;
     kvf__hooks hooks;
     kvf_status status = kvf__hooks_take(&hooks, o->log, o->ranges, error);
     if (status == KVF_OK)
@@ -469,11 +467,11 @@ static kvf_status init(host *h, const kvf_host_options *o, const kvf_allocator *
     return KVF_OK;
 }
 
-static void write_beginning(const host *h) {
+static void log_start(const host *h) {
     const kvf_host_options *o = &h->options;
     kvf__log(&h->base.hooks.log, KVF_LOG_INFO,
-             "engine host: %u threads, %zu transfers at a time, background at %g GB/s, imitating "
-             "%g GB/s and %g us (0: no limit)",
+             "engine host: %u threads, up to %zu open transfers, background cap %g GB/s, imitated link "
+             "%g GB/s and %g us (0: none)",
              h->base.thread_count, h->base.max_open, o->background_gbps, o->imitate_gbps,
              o->imitate_latency_us);
 }
@@ -501,7 +499,7 @@ kvf_status kvf_engine_host_create(const kvf_host_options *options, kvf_engine **
         host_free(&h->base);
         return status;
     }
-    write_beginning(h);
+    log_start(h);
     *out = &h->base;
     return KVF_OK;
 }

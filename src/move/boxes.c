@@ -1,4 +1,4 @@
-/* Boxes of a move: enumerated one by one, or counted. */
+/* The boxes of a move: enumerated, counted or described. */
 #include "move/move.h"
 
 #include <stdlib.h>
@@ -30,7 +30,7 @@ kvf_box kvf__move_box(const kvf__strip *strip, const kvf__run *run) {
         box.dst_row_pitch = dst_step;
         box.src_row_pitch = src_step;
     } else if (dst_step == rows * strip->dst_pitch && src_step == rows * strip->src_pitch) {
-        box.rows *= run->count; /* each block's rows go on where the last one's ended */
+        box.rows *= run->count; /* each block's rows continue the last one's */
     } else {
         box.slices = run->count;
         box.dst_slice_pitch = dst_step;
@@ -59,17 +59,16 @@ bool kvf__box_fits(const kvf_box_limits *limits, const kvf_box *box) {
            slice_pitch_fits(limits, box, box->src_slice_pitch, box->src_row_pitch);
 }
 
-/* Segments: pieces of address space that no copy may cross */
+/* Segments: stretches of address space whose ends no copy may cross */
 
-/* `count` pieces, the first of which takes [address + low, address + high), each `pitch` further.
- */
+/* `count` pieces, `pitch` apart. The first one is [address + low, address + high). */
 typedef struct pieces {
     uintptr_t address;
     ptrdiff_t pitch, low, high;
     size_t count;
 } pieces;
 
-/* How many of the first pieces lie in one segment; 0 when not even the first does. */
+/* How many pieces, from the first on, lie in one segment; 0: not even the first one does. */
 static size_t within_segment(pieces p, size_t segment) {
     if (segment == 0)
         return p.count;
@@ -81,20 +80,20 @@ static size_t within_segment(pieces p, size_t segment) {
     return more < p.count ? more + 1 : p.count;
 }
 
-/* The pieces of one side, in which rows lie `row_pitch` apart. */
+/* Pieces of one side; a piece is rows that are `row_pitch` apart. */
 static pieces side(const void *address, ptrdiff_t pitch, size_t count, ptrdiff_t row_pitch,
                    size_t rows, size_t width) {
-    ptrdiff_t strip = (ptrdiff_t)(rows - 1) * row_pitch;
+    ptrdiff_t reach = (ptrdiff_t)(rows - 1) * row_pitch;
     return (pieces){
         .address = (uintptr_t)address,
         .pitch = pitch,
-        .low = strip < 0 ? strip : 0,
-        .high = (strip > 0 ? strip : 0) + (ptrdiff_t)width,
+        .low = reach < 0 ? reach : 0,
+        .high = (reach > 0 ? reach : 0) + (ptrdiff_t)width,
         .count = count,
     };
 }
 
-/* How many slices from the box's first one a copy can take at once. */
+/* How many slices, from the box's first one on, one copy can take. */
 static size_t slices_at_once(const kvf_box_limits *l, const kvf_box *b) {
     size_t dst = within_segment(
         side(b->dst, b->dst_slice_pitch, b->slices, b->dst_row_pitch, b->rows, b->width),
@@ -126,7 +125,8 @@ static size_t columns_at_once(const kvf_box_limits *l, const kvf_box *b) {
     return columns;
 }
 
-/* What is left of a box behind what the cursor gave out, as if that were whole slices and rows. */
+/* The rest of a box from the cursor on, each dimension on its own. take, which uses it, leaves out
+ * the slices and rows that are done. */
 static kvf_box rest_of(const kvf_box *box, const kvf_box_cursor *c) {
     ptrdiff_t slice = (ptrdiff_t)c->slice, row = (ptrdiff_t)c->row, column = (ptrdiff_t)c->column;
     kvf_box rest = *box;
@@ -138,8 +138,7 @@ static kvf_box rest_of(const kvf_box *box, const kvf_box_cursor *c) {
     return rest;
 }
 
-/* The largest copy of at most `most` bytes at the front of what is left; moves the cursor over it.
- */
+/* The largest copy of at most `most` bytes at the front of the rest. Moves the cursor past it. */
 static kvf_box take(const kvf_box_limits *limits, kvf_box rest, size_t most, kvf_box_cursor *c) {
     if (c->row == 0 && c->column == 0) {
         size_t slices = kvf__min(slices_at_once(limits, &rest), most / rest.rows / rest.width);
@@ -164,7 +163,7 @@ static kvf_box take(const kvf_box_limits *limits, kvf_box rest, size_t most, kvf
     return rest;
 }
 
-/* Carries: a whole row is a row, all rows are a slice, all slices a box, all runs a strip. */
+/* Carries full counts over to the next position: columns, rows, slices, runs, strips. */
 static void carry(const kvf_move *move, const kvf_box *box, kvf_box_cursor *c) {
     if (c->column == box->width) {
         c->column = 0;
@@ -184,7 +183,7 @@ static void carry(const kvf_move *move, const kvf_box *box, kvf_box_cursor *c) {
     }
 }
 
-/* Pitches of what a box has only one of say nothing. */
+/* Clears pitches that have no meaning: of a single row, of a single slice. */
 static kvf_box tidy(kvf_box box) {
     if (box.rows == 1)
         box.dst_row_pitch = box.src_row_pitch = 0;
@@ -213,9 +212,10 @@ size_t kvf_move_next(const kvf_move *move, kvf_box_cursor *cursor, kvf_box *boxe
                           capacity);
 }
 
-/* Describing: equal runs are counted together, so that it takes as long as there are runs */
+/* Describing. Runs with boxes of the same size are counted together. */
 
-/* Runs that make boxes of one size. Those to the next neighbour may touch and need not fit. */
+/* Runs that make boxes of one size. Runs of step (1, 1) form their own classes: only their blocks
+ * may touch, and only their boxes may exceed the limits. */
 typedef struct run_class {
     kvf__run run;
     uint64_t runs;
@@ -252,7 +252,7 @@ static size_t classify(const kvf__runs *runs, run_class *classes) {
     return kept + 1;
 }
 
-/* The boxes, all of one size, that one box of the product becomes within the limits. */
+/* The boxes, all of one size, into which the limits cut one box of the product. */
 static sizes boxes_of(const kvf_box_limits *limits, const kvf_box *box) {
     if (kvf__box_fits(limits, box))
         return (sizes){box->width * box->rows * box->slices, 1};

@@ -6,23 +6,23 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-/* Holds the difference of any two addresses, plus any sum of strides within them. */
+/* Wide enough for the difference of any two addresses plus any sum of strides. */
 __extension__ typedef __int128 wide;
 
-/* ---- overlap -------------------------------------------------------------------------------- */
+/* Overlap */
 
-/* The places 0, step, ... (count - 1) * step. The step of a single place is 0. */
+/* The offsets 0, step, ... (count - 1) * step. The step of a single offset is 0. */
 typedef struct axis {
     size_t count, step;
 } axis;
 
-/* A region as pieces of `width` bytes at outer place + inner place, with inner.step <= outer.step:
+/* A region: pieces of `width` bytes at outer offset + inner offset, with inner.step <= outer.step:
  *
  *     |w| |w| |w|         |w| |w| |w|         ...
  *      <-> inner.step
  *      <------------------> outer.step
  *
- * Blocks are the outer axis and rows the inner one, or the other way round (token first).
+ * Blocks are the outer axis and rows the inner one, or the reverse (token first).
  */
 typedef struct lattice {
     axis outer, inner;
@@ -37,7 +37,7 @@ static lattice lattice_make(axis a, axis b, size_t width) {
     return a.step >= b.step ? (lattice){a, b, width} : (lattice){b, a, width};
 }
 
-/* Rows without space between them are one piece. */
+/* Rows without gaps form one piece. */
 static bool is_solid(const kvf_region *r) {
     return r->row_pitch == r->bytes;
 }
@@ -51,16 +51,16 @@ static wide divide_up(wide a, size_t b) {
     return -divide_down(-a, b);
 }
 
-typedef struct strip {
+typedef struct step_range {
     wide first, last; /* both included; none when last < first */
-} strip;
+} step_range;
 
-/* All k, |k| < count, with low <= distance + k * step <= high. */
-static strip steps_into(axis a, wide distance, wide low, wide high) {
+/* All k with |k| < count and low <= distance + k * step <= high. */
+static step_range steps_into(axis a, wide distance, wide low, wide high) {
     if (a.step == 0)
-        return low <= distance && distance <= high ? (strip){0, 0} : (strip){0, -1};
+        return low <= distance && distance <= high ? (step_range){0, 0} : (step_range){0, -1};
     const wide most = (wide)a.count - 1;
-    strip s = {divide_up(low - distance, a.step), divide_down(high - distance, a.step)};
+    step_range s = {divide_up(low - distance, a.step), divide_down(high - distance, a.step)};
     if (s.first < -most)
         s.first = -most;
     if (s.last > most)
@@ -68,23 +68,23 @@ static strip steps_into(axis a, wide distance, wide low, wide high) {
     return s;
 }
 
-/* Whether distance + k * outer.step + m * inner.step comes to lie in [low, high] for some k >= from
- * and some m. Only those k are looked at that bring it within reach of the inner axis: where one
- * axis fits into a step of the other that is three at most. */
+/* Whether distance + k * outer.step + m * inner.step lies in [low, high] for some k >= from and
+ * some m. Tries only those k that bring it within reach of the inner axis: at most three where one
+ * axis fits into a step of the other. */
 static bool meets(const lattice *l, wide distance, wide low, wide high, wide from) {
     const wide reach = ((wide)l->inner.count - 1) * (wide)l->inner.step;
-    strip outer = steps_into(l->outer, distance, low - reach, high + reach);
+    step_range outer = steps_into(l->outer, distance, low - reach, high + reach);
     if (outer.first < from)
         outer.first = from;
     for (wide k = outer.first; k <= outer.last; k++) {
-        strip inner = steps_into(l->inner, distance + k * (wide)l->outer.step, low, high);
+        step_range inner = steps_into(l->inner, distance + k * (wide)l->outer.step, low, high);
         if (inner.first <= inner.last)
             return true;
     }
     return false;
 }
 
-/* By symmetry k > 0 is enough, and k = 0 is the inner axis alone. */
+/* By symmetry k > 0 suffices; k = 0 is the inner axis alone. */
 static bool meets_itself(const kvf_region *r, size_t blocks) {
     lattice l = lattice_make(axis_make(blocks, r->block_stride), axis_make(r->rows, r->row_pitch),
                              r->bytes);
@@ -94,9 +94,9 @@ static bool meets_itself(const kvf_region *r, size_t blocks) {
     return meets(&l, 0, 1 - (wide)l.width, (wide)l.width - 1, 1);
 }
 
-/* Whether some byte is in both, a beginning `distance` bytes below b. Only called where extents
- * meet, which for regions that do not advance alike is as good as an overlap: no layout in use
- * interleaves them. */
+/* Whether a and b share a byte; a starts `distance` bytes below b. Called only for regions whose
+ * extents meet. Regions that do not advance alike then count as overlapping: no layout in use
+ * interleaves those. */
 static bool meet(const kvf_region *a, const kvf_region *b, size_t distance, size_t blocks) {
     const axis block_axis = axis_make(blocks, a->block_stride);
     if (blocks > 1 && a->block_stride != b->block_stride)
@@ -130,7 +130,7 @@ static int compare_extents(const void *a, const void *b) {
     return x->ref.region < y->ref.region ? -1 : x->ref.region > y->ref.region;
 }
 
-/* false when an address wraps. The end must be an address too, as an end pointer is. */
+/* false: an address overflows. The end must be an address too, as an end pointer is. */
 static bool region_extent(const kvf_region *r, size_t blocks, extent *out) {
     const size_t start = (size_t)(uintptr_t)r->base;
     size_t blocks_reach, rows_reach, end;
@@ -142,7 +142,7 @@ static bool region_extent(const kvf_region *r, size_t blocks, extent *out) {
     return end - start <= PTRDIFF_MAX; /* pitches are signed */
 }
 
-/* Sweeps over the extents in order of address, so that only neighbours are compared. */
+/* Sweeps over the extents in the order of addresses, comparing only neighbours. */
 static kvf_status check_pairs(const kvf_layout *layout, const extent *extents, kvf_error *error) {
     for (size_t i = 0; i < layout->count; i++) {
         const extent *a = &extents[i];
@@ -160,7 +160,7 @@ static kvf_status check_pairs(const kvf_layout *layout, const extent *extents, k
     return KVF_OK;
 }
 
-/* Fills in `places` on the way. */
+/* Also fills in `refs`. */
 static kvf_status check_overlap(const kvf_layout *layout, kvf__region_ref *refs, kvf_error *error) {
     uint32_t layer = 0;
     extent *extents = kvf__alloc(&layout->allocator, layout->count, sizeof *extents);
@@ -180,27 +180,27 @@ static kvf_status check_overlap(const kvf_layout *layout, kvf__region_ref *refs,
     return status;
 }
 
-/* ---- making --------------------------------------------------------------------------------- */
+/* Creating */
 
 static kvf_status fail_region(kvf_error *error, kvf_status status, size_t index, const char *what) {
     return KVF__FAIL(error, .status = status, .fields = KVF_ERROR_INDEX, .index = index,
                      .what = what);
 }
 
-/* What is wrong with a tile, or with an opaque region that has something of one; NULL for nothing.
- * Only for regions whose addresses do not overflow. */
+/* The error in a tile, or in an opaque region with tokens or heads; NULL: there is none. The
+ * region's addresses do not overflow. */
 static const char *find_tile_fault(const kvf_region *r) {
     size_t pieces;
     if (r->order != KVF_ORDER_OPAQUE && r->order != KVF_ORDER_NHD && r->order != KVF_ORDER_HND)
-        return "a region's order does not exist";
+        return "unknown region order";
     if (!kvf__is_tile(r))
-        return r->tokens || r->heads ? "an opaque region has tokens or heads" : NULL;
+        return r->tokens || r->heads ? "an opaque region must not have tokens or heads" : NULL;
     if (r->tokens == 0 || r->heads == 0)
-        return "a tile has no tokens or heads";
+        return "a tile needs tokens and heads";
     if (!kvf__mul(r->tokens, r->heads, &pieces) || kvf__region_bytes(r) % pieces != 0)
-        return "tokens and heads do not divide a tile's bytes";
+        return "tokens times heads must divide a tile's bytes";
     if (r->rows != 1 && r->rows != (r->order == KVF_ORDER_NHD ? r->tokens : r->heads))
-        return "a tile's rows are neither 1 nor its outer count";
+        return "a tile's rows must be 1 or its outer count";
     return NULL;
 }
 
@@ -210,11 +210,12 @@ static kvf_status check_region(const kvf_layout *layout, size_t index, kvf_error
     if (!r->base)
         return fail_region(error, KVF_ERR_INVALID, index, "a region's base is NULL");
     if (r->bytes == 0)
-        return fail_region(error, KVF_ERR_INVALID, index, "a region has no bytes");
+        return fail_region(error, KVF_ERR_INVALID, index, "a region's bytes are 0");
     if (r->row_pitch < r->bytes)
-        return fail_region(error, KVF_ERR_INVALID, index, "a row pitch is below the row's bytes");
+        return fail_region(error, KVF_ERR_INVALID, index,
+                           "a row pitch must be at least the row's bytes");
     if (index > 0 && r->layer < r[-1].layer)
-        return fail_region(error, KVF_ERR_INVALID, index, "layers descend");
+        return fail_region(error, KVF_ERR_INVALID, index, "layers must not descend");
     if (!region_extent(r, layout->blocks, &unused))
         return fail_region(error, KVF_ERR_RANGE, index, "a region's addresses overflow");
     const char *tile_fault = find_tile_fault(r);
@@ -236,7 +237,7 @@ static void copy_regions(kvf_layout *layout, const kvf_region *regions) {
     }
 }
 
-/* Nothing overflows here: the bytes summed up are different addresses. */
+/* Nothing overflows: the bytes are all at different addresses. */
 static void sum_up(kvf_layout *layout) {
     layout->layers = 1;
     for (size_t i = 0; i < layout->count; i++) {
@@ -256,8 +257,8 @@ static void digest_number(XXH3_state_t *state, uint64_t number) {
 
 /*     | count | region 0: bytes | rows | layer | part | kind | region 1: ... |   u64 each
  *
- * A tile is all bytes | 0 | layer | part | kind | tokens | heads. No region has 0 rows, so that the
- * numbers of two lists of regions are never the same. */
+ * A tile is: all its bytes | 0 | layer | part | kind | tokens | heads. No other region has 0 rows,
+ * so that different lists of regions never give the same numbers. */
 static uint64_t digest_regions(const kvf_layout *layout) {
     XXH3_state_t state;
     XXH3_64bits_reset(&state);
@@ -293,11 +294,11 @@ static kvf_status check_arguments(const kvf_region *regions, size_t count, size_
                                   kvf_layout **out, kvf_error *error) {
     const char *what = NULL;
     if (!out)
-        what = "no place for the layout";
+        what = "NULL argument";
     else if (!regions || count == 0)
         what = "no regions";
     else if (blocks == 0)
-        what = "no blocks";
+        what = "blocks must not be 0";
     if (what)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = what);
     if (blocks > KVF_MAX_BLOCKS)
@@ -338,10 +339,10 @@ kvf_status kvf_layout_create(const kvf_region *regions, size_t count, size_t blo
     return KVF_OK;
 }
 
-/* ---- holding and reading -------------------------------------------------------------------- */
+/* References and reading */
 
 kvf_layout *kvf__layout_hold(const kvf_layout *layout) {
-    /* Every layout was allocated, so none is const itself. */
+    /* Layouts are always allocated, so the object itself is never const. */
     kvf_layout *held = (kvf_layout *)(uintptr_t)layout;
     atomic_fetch_add_explicit(&held->holds, 1, memory_order_relaxed);
     return held;

@@ -1,4 +1,4 @@
-/* A layout as the rest of src sees it. */
+/* A layout: where the bytes of every block are, as a list of regions that was checked once. */
 #ifndef KVF_LAYOUT_H
 #define KVF_LAYOUT_H
 
@@ -6,15 +6,15 @@
 
 #include <stdatomic.h>
 
-/* A region and the ordinal of its layer. */
+/* The index of a region and of its layer, in the layout's order. */
 typedef struct kvf__region_ref {
     size_t region;
     uint32_t layer;
 } kvf__region_ref;
 
-/* Only `holds` ever changes. Regions are as the caller gave them, except that rows are 1 or more,
- * the row pitch of one row is its bytes, and nothing has to be checked again: no address of any
- * block wraps, no two bytes are one. */
+/* Only `holds` ever changes. Regions are the caller's, except that rows are at least 1 and the row
+ * pitch of a single row is its bytes. They are checked: no address overflows, and no two bytes of
+ * regions, blocks or rows overlap. */
 struct kvf_layout {
     kvf_allocator allocator;
     atomic_size_t holds;
@@ -23,20 +23,20 @@ struct kvf_layout {
     size_t block_bytes;
     uint64_t digest;
     size_t count;
-    const kvf__region_ref *by_address; /* [count], all regions by their first address */
-    kvf_region regions[];              /* the places lie behind them */
+    const kvf__region_ref *by_address; /* [count], all regions in the order of their addresses */
+    kvf_region regions[];              /* [count], followed by the refs */
 };
 
 static inline bool kvf__is_tile(const kvf_region *r) {
     return r->order != KVF_ORDER_OPAQUE;
 }
 
-/* Of one block. Does not wrap in a layout: they are different addresses. */
+/* Bytes of one block. In a layout this cannot overflow: they are different addresses. */
 static inline size_t kvf__region_bytes(const kvf_region *r) {
     return r->rows * r->bytes;
 }
 
-/* One more hold, to be dropped with kvf_layout_destroy. Any thread that has a hold. */
+/* Takes one more reference, which kvf_layout_destroy releases. From any thread with a reference. */
 kvf_layout *kvf__layout_hold(const kvf_layout *layout);
 
 #endif

@@ -1,9 +1,9 @@
-/* The named layouts, and the packed ones that pair with any. */
+/* The named layouts, and the recommended ones: packed, to pair with any other. */
 #include "move/layout.h"
 #include "base/allocator.h"
 
-/* A shape with its defaults filled in, and its regions in the making. Once the buffers were found
- * large enough, nothing that is computed from it wraps: it is less than what they hold. */
+/* A shape with its defaults filled in, and the regions made from it. Once the buffers are known to
+ * be large enough, no size computed from it overflows: all are below the buffers' sizes. */
 typedef struct grid {
     kvf_allocator allocator;
     kvf_shape shape;
@@ -12,7 +12,7 @@ typedef struct grid {
     kvf_region *regions;
 } grid;
 
-/* What does not fit is more than any buffer has. */
+/* SIZE_MAX for a product that overflows: no buffer has that size. */
 static size_t times(size_t a, size_t b) {
     size_t product;
     return kvf__mul(a, b, &product) ? product : SIZE_MAX;
@@ -23,12 +23,12 @@ static size_t layer_bytes(const grid *g, size_t layer) {
 }
 
 static kvf_status measure_layers(grid *g, kvf_error *error) {
-    /* Layers that are all alike need one look. */
-    size_t looks = g->shape.bytes_per_layer ? g->shape.layers : 1;
-    for (size_t l = 0; l < looks; l++) {
+    /* If all layers are alike, checking one suffices. */
+    size_t checks = g->shape.bytes_per_layer ? g->shape.layers : 1;
+    for (size_t l = 0; l < checks; l++) {
         if (layer_bytes(g, l) % g->shape.rows != 0)
             return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_INDEX,
-                             .index = l * g->shape.parts, .what = "rows do not divide the bytes");
+                             .index = l * g->shape.parts, .what = "rows must divide the bytes");
         if (!kvf__add(g->page, layer_bytes(g, l), &g->page))
             g->page = SIZE_MAX;
     }
@@ -40,7 +40,7 @@ static kvf_status measure_layers(grid *g, kvf_error *error) {
 static kvf_status measure(grid *g, const kvf_shape *shape, kvf_error *error) {
     if (!shape || shape->blocks == 0 || shape->layers == 0)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID,
-                         .what = "a shape without blocks or layers");
+                         .what = "a shape needs blocks and layers");
     *g = (grid){.allocator = kvf__allocator(shape->allocator), .shape = *shape};
     if (g->shape.parts == 0)
         g->shape.parts = 1;
@@ -49,7 +49,7 @@ static kvf_status measure(grid *g, const kvf_shape *shape, kvf_error *error) {
     g->count = times(g->shape.layers, g->shape.parts);
     if (g->count > UINT32_MAX)
         return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_EXPECTED,
-                         .expected = UINT32_MAX, .what = "too many layers and parts");
+                         .expected = UINT32_MAX, .what = "layers times parts out of range");
     return measure_layers(g, error);
 }
 
@@ -86,14 +86,14 @@ static kvf_status open_one(grid *g, const kvf_shape *shape, const kvf_buffer *bu
     return status == KVF_OK ? take_regions(g, error) : status;
 }
 
-/* For layouts with a buffer a layer, or a part of a layer. */
+/* For layouts with a buffer for each layer, or for each part of a layer. */
 static kvf_status open_many(grid *g, const kvf_shape *shape, const kvf_buffer *buffers,
                             bool by_part, kvf_error *error) {
     kvf_status status = measure(g, shape, error);
     if (status != KVF_OK)
         return status;
     if (!buffers)
-        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "no buffers");
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "buffers are NULL");
     const size_t per_layer = by_part ? g->shape.parts : 1;
     const size_t pieces = by_part ? g->shape.blocks : times(g->shape.blocks, g->shape.parts);
     for (size_t l = 0; l < g->shape.layers; l++)
@@ -105,7 +105,7 @@ static kvf_status open_many(grid *g, const kvf_shape *shape, const kvf_buffer *b
     return take_regions(g, error);
 }
 
-/* Fills in what follows from the shape; rows touch unless `where` has a pitch. */
+/* Stores a region, completed from the shape. Its rows touch unless `where` has a pitch. */
 static void put(grid *g, size_t layer, size_t part, kvf_region where) {
     where.rows = g->shape.rows;
     where.bytes = layer_bytes(g, layer) / where.rows;
@@ -151,7 +151,7 @@ kvf_status kvf_layout_contiguous(const kvf_shape *shape, kvf_buffer buffer, kvf_
 kvf_status kvf_layout_per_layer(const kvf_shape *shape, const kvf_buffer *buffers,
                                 kvf_layer_order order, kvf_layout **out, kvf_error *error) {
     if (order != KVF_BLOCK_FIRST && order != KVF_BLOCK_SECOND)
-        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "unknown order");
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "unknown layer order");
     grid g = {0};
     kvf_status status = open_many(&g, shape, buffers, false, error);
     if (status != KVF_OK)
@@ -189,7 +189,7 @@ kvf_status kvf_layout_per_part(const kvf_shape *shape, const kvf_buffer *buffers
 kvf_status kvf_layout_mla(const kvf_shape *shape, const kvf_buffer *buffers, kvf_layout **out,
                           kvf_error *error) {
     if (shape && shape->parts > 1)
-        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "MLA has one part");
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "an MLA layout has one part");
     return kvf_layout_per_part(shape, buffers, out, error);
 }
 
@@ -226,13 +226,13 @@ kvf_status kvf_layout_token_first(const kvf_shape *shape, kvf_buffer buffer, kvf
     return paged(shape, &buffer, true, out, error);
 }
 
-/* ---- recommended ---------------------------------------------------------------------------- */
+/* Recommended layouts */
 
 size_t kvf_layout_recommend_bytes(const kvf_layout *layout, size_t blocks) {
     return times(layout->block_bytes, blocks);
 }
 
-/* Where the run of regions that begins at `first` ends: those that lie together in a block. */
+/* The end of the run of regions that starts at `first`. Regions of a run are packed together. */
 static size_t run_end(const kvf_layout *layout, kvf_layout_use use, size_t first) {
     size_t end = first;
     while (end < layout->count && (use == KVF_USE_WHOLE_BLOCKS ||
@@ -241,7 +241,7 @@ static size_t run_end(const kvf_layout *layout, kvf_layout_use use, size_t first
     return end;
 }
 
-/* Packs one run over all blocks; returns its bytes in one block.
+/* Packs one run for all blocks; returns its bytes in one block.
  *
  *     | b0: region, region, ... | b1: region, region, ... | ... |
  *       <---------------------> stride                            */
@@ -258,12 +258,14 @@ static size_t pack_run(kvf_region *run, size_t count, char *base) {
     return stride;
 }
 
-/*     whole blocks: one run;  by layer: | run of l0 | run of l1 | ... | */
+/*     whole blocks: one run
+ *     by layer:     | run of l0 | run of l1 | ... |  */
 kvf_status kvf_layout_recommend(const kvf_layout *layout, kvf_layout_use use, size_t blocks,
                                 kvf_buffer buffer, const kvf_allocator *allocator, kvf_layout **out,
                                 kvf_error *error) {
     if (!layout || blocks == 0 || (use != KVF_USE_WHOLE_BLOCKS && use != KVF_USE_BY_LAYER))
-        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "no layout, blocks or use");
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID,
+                         .what = "layout is NULL, blocks are 0 or use is unknown");
     kvf_status status = check_buffer(&buffer, 0, kvf_layout_recommend_bytes(layout, blocks), error);
     if (status != KVF_OK)
         return status;

@@ -12,7 +12,7 @@ static const kvf_box_limits no_limits = {
     .free_slice_pitch = true,
 };
 
-/* An opaque region has no tokens; the rows of a tile are a matter of its own side. */
+/* Opaque regions have 0 tokens and heads. A tile may have other rows on the other side. */
 static const char *find_difference(const kvf_region *src, const kvf_region *dst) {
     if (src->tokens != dst->tokens || src->heads != dst->heads)
         return "regions differ in tile";
@@ -53,15 +53,15 @@ static kvf_status check_layers(const kvf_move_spec *spec, uint32_t *count, kvf_e
     if (left == 0 || spec->layer_count > left)
         return KVF__FAIL(error, .status = KVF_ERR_RANGE,
                          .fields = KVF_ERROR_INDEX | KVF_ERROR_EXPECTED, .index = spec->first_layer,
-                         .expected = layers, .what = "layers past the layout's last");
+                         .expected = layers, .what = "layer range exceeds the layout's layers");
     *count = spec->layer_count ? spec->layer_count : (uint32_t)left;
     return KVF_OK;
 }
 
-/* Spans of regions */
+/* Strips of regions */
 
-/* Where only one side has rows, those of the other touch. A single block has no stride, whatever
- * its regions say. */
+/* If only one side has rows, the other side's rows touch. With a single block the regions' strides
+ * mean nothing. */
 static kvf__strip make_strip(const kvf_move_spec *spec, kvf__region_ref ref) {
     const kvf_region *dst = &spec->dst->regions[ref.region];
     const kvf_region *src = &spec->src->regions[ref.region];
@@ -82,7 +82,7 @@ static kvf__strip make_strip(const kvf_move_spec *spec, kvf__region_ref ref) {
     };
 }
 
-/* A tile as lines of pieces, along whichever of tokens and heads there are more of:
+/* A tile as lines of pieces. Lines run along tokens or heads, whichever are more:
  *
  *     heads <= tokens       NHD  | 0 1 | 0 1 | 0 1 |     HND  | 0 0 0 | 1 1 1 |   piece of line
  *                                  <---> pitch                  <-> pitch
@@ -91,7 +91,7 @@ static kvf__strip make_strip(const kvf_move_spec *spec, kvf__region_ref ref) {
 typedef struct lines {
     size_t count, length; /* lines, pieces in one */
     size_t piece;         /* bytes */
-    size_t next, pitch;   /* bytes from a line to the next one, from a piece of it to the next */
+    size_t next, pitch;   /* bytes between lines, and between the pieces of a line */
 } lines;
 
 static lines lines_of(const kvf_region *r) {
@@ -106,10 +106,8 @@ static lines lines_of(const kvf_region *r) {
     return l;
 }
 
-/* A tile that has another order on the other side is a strip for every line of it: a transposition
- * is rows. Everything else is one strip, and so is a tile of a single line, which has but one
- * order.
- */
+/* A tile whose order differs on the other side becomes one strip per line, which transposes it by
+ * rows. Anything else is one strip, including a tile of a single line: both orders are the same. */
 static size_t strips_of(const kvf_move_spec *spec, kvf__region_ref ref) {
     const kvf_region *dst = &spec->dst->regions[ref.region];
     return dst->order == spec->src->regions[ref.region].order ? 1 : lines_of(dst).count;
@@ -128,7 +126,7 @@ static kvf__strip make_line(const kvf_move_spec *spec, kvf__region_ref ref, size
     return strip;
 }
 
-/* Rows that touch on both sides are one. */
+/* Makes rows that touch on both sides one row. */
 static void close_rows(kvf__strip *strip) {
     if (strip->rows > 1 && (size_t)strip->dst_pitch == strip->width &&
         (size_t)strip->src_pitch == strip->width) {
@@ -163,7 +161,7 @@ static int by_layer(const void *a, const void *b) {
     return x != y ? (x > y) - (x < y) : by_destination(a, b);
 }
 
-/* By destination, within layers where these stay apart. They mostly are already. */
+/* By destination, but with by_layer by layer first. Most lists are sorted already. */
 static void sort_strips(kvf_move *move) {
     int (*order)(const void *, const void *) = move->by_layer ? by_layer : by_destination;
     size_t i = 1;
@@ -173,7 +171,7 @@ static void sort_strips(kvf_move *move) {
         qsort(move->strips, move->strip_count, sizeof *move->strips, order);
 }
 
-/* Lines are no more than pieces, and these no more than bytes of a block: no sum wraps. */
+/* No sum overflows: a block has at least as many bytes as pieces, and pieces as lines. */
 static bool add_strips(kvf_move *move, const kvf_move_spec *spec) {
     const kvf_layout *dst = spec->dst;
     size_t count = 0;
@@ -197,7 +195,7 @@ static bool add_strips(kvf_move *move, const kvf_move_spec *spec) {
 
 /* Joining strips */
 
-/* Whether two strips may be one at all. */
+/* Whether two strips may be joined at all. */
 static bool go_together(const kvf_move *move, const kvf__strip *a, const kvf__strip *b) {
     return a->dst_stride == b->dst_stride && a->src_stride == b->src_stride &&
            a->dst_buffer == b->dst_buffer && a->src_buffer == b->src_buffer &&
@@ -209,7 +207,7 @@ static bool touches(const kvf_move *move, const kvf__strip *a, const kvf__strip 
            a->dst_pitch == b->dst_pitch && a->src_pitch == b->src_pitch && go_together(move, a, b);
 }
 
-/* Joins each strip with those behind it that touch it on both sides. */
+/* Joins each strip with the following ones that touch it on both sides. */
 static void join_touching(kvf_move *move) {
     size_t kept = 0;
     for (size_t i = 1; i < move->strip_count; i++) {
@@ -229,8 +227,8 @@ static ptrdiff_t distance(const void *from, const void *to) {
     return (ptrdiff_t)((uintptr_t)to - (uintptr_t)from);
 }
 
-/* Joins b to a where its rows go on at the distance that a's have, or where both are single rows
- * that may stand at theirs. */
+/* Joins b to a if its rows continue a's at a's pitch, or if both are single rows whose distance is
+ * a pitch that the limits allow. */
 static bool join_rows_of(const kvf_move *move, kvf__strip *a, const kvf__strip *b) {
     if (a->width != b->width || !go_together(move, a, b))
         return false;
@@ -238,9 +236,9 @@ static bool join_rows_of(const kvf_move *move, kvf__strip *a, const kvf__strip *
     const kvf__strip *pattern = a->rows > 1 ? a : b;
     ptrdiff_t dst_pitch = pattern->rows > 1 ? pattern->dst_pitch : dst;
     ptrdiff_t src_pitch = pattern->rows > 1 ? pattern->src_pitch : src;
-    bool goes_on = dst == (ptrdiff_t)a->rows * dst_pitch && src == (ptrdiff_t)a->rows * src_pitch &&
+    bool follows = dst == (ptrdiff_t)a->rows * dst_pitch && src == (ptrdiff_t)a->rows * src_pitch &&
                    (b->rows == 1 || (b->dst_pitch == dst_pitch && b->src_pitch == src_pitch));
-    if (!goes_on || !kvf__pitch_fits(&move->limits, dst_pitch, a->width) ||
+    if (!follows || !kvf__pitch_fits(&move->limits, dst_pitch, a->width) ||
         !kvf__pitch_fits(&move->limits, src_pitch, a->width))
         return false;
     a->rows += b->rows;
@@ -249,7 +247,7 @@ static bool join_rows_of(const kvf_move *move, kvf__strip *a, const kvf__strip *
     return true;
 }
 
-/* Makes rows at one distance the rows of one strip. */
+/* Joins strips whose rows are equally far apart. */
 static void join_rows(kvf_move *move) {
     size_t kept = 0;
     for (size_t i = 1; i < move->strip_count; i++)
@@ -258,7 +256,7 @@ static void join_rows(kvf_move *move) {
     move->strip_count = kept + 1;
 }
 
-/* What could not be joined as it was may go with what its neighbours have become. */
+/* Repeats, since joining strips may make them fit their neighbours. */
 void kvf__move_join(kvf_move *move) {
     for (size_t before = 0; before != move->strip_count;) {
         before = move->strip_count;
@@ -274,14 +272,14 @@ static bool join_regions(kvf_move *move, const kvf_move_spec *spec) {
     return true;
 }
 
-/* Runs that fit every strip */
+/* The steps of runs, limited to those that fit every strip */
 
 static uint32_t largest_step(size_t max_pitch, size_t stride) {
     size_t step = stride ? max_pitch / stride : 1;
     return step < INT32_MAX ? (uint32_t)step : INT32_MAX;
 }
 
-/* Whether rows of this strip may stand at any slice pitch that ids make. */
+/* Whether the limits allow this strip every slice pitch that block ids can make. */
 static bool any_slice_pitch(const kvf_box_limits *limits, const kvf__strip *s) {
     if (s->rows == 1)
         return true;
@@ -295,7 +293,7 @@ static size_t extent_of(const kvf__strip *s, ptrdiff_t pitch) {
     return (s->rows - 1) * kvf__magnitude(pitch) + s->width;
 }
 
-/* Whether two blocks that are neighbours on both sides are one box in some strip. */
+/* Whether two blocks that are neighbours on both sides form one box in some strip. */
 static bool neighbours_fit(const kvf_move *move) {
     const kvf__run two = {.count = 2, .src_step = 1, .dst_step = 1};
     for (size_t i = 0; i < move->strip_count; i++) {

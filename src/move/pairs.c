@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <string.h>
 
-/* Two ids in one word: sorting by the word sorts by destination, then source. */
+/* Two ids in one word, so that sorting the words sorts by destination, then by source. */
 typedef uint64_t pair;
 
 static pair make_pair(uint64_t src, uint64_t dst) {
@@ -20,7 +20,7 @@ static uint32_t dst_of(pair p) {
     return (uint32_t)(p >> 32);
 }
 
-/* Names the first id of a plan that is past its side's blocks. */
+/* The error for the first id of a plan that exceeds its layout's blocks. */
 static kvf_status out_of_range(const kvf__pairs_spec *spec, size_t plan, kvf_error *error) {
     const kvf_plan *p = &spec->plans[plan];
     for (size_t i = 0; i < p->count; i++) {
@@ -32,8 +32,8 @@ static kvf_status out_of_range(const kvf__pairs_spec *spec, size_t plan, kvf_err
                                    KVF_ERROR_EXPECTED,
                          .id = src ? p->src_ids[i] : p->dst_ids[i], .index = plan, .other_index = i,
                          .expected = src ? spec->src_blocks : spec->dst_blocks,
-                         .what = src ? "source id is past the layout's blocks"
-                                     : "destination id is past the layout's blocks");
+                         .what = src ? "source id exceeds the layout's blocks"
+                                     : "destination id exceeds the layout's blocks");
     }
     return KVF_ERR_RANGE;
 }
@@ -44,14 +44,14 @@ static kvf_status count_pairs(const kvf__pairs_spec *spec, size_t *count, kvf_er
         const kvf_plan *p = &spec->plans[i];
         if (p->count > 0 && (!p->src_ids || !p->dst_ids))
             return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_INDEX,
-                             .index = i, .what = "the plan has no ids");
+                             .index = i, .what = "the plan's ids are NULL");
         if (!kvf__add(*count, p->count, count))
             return KVF__FAIL(error, .status = KVF_ERR_RANGE, .what = "too many blocks");
     }
     return KVF_OK;
 }
 
-/* Writes all pairs. `*sorted` tells whether destinations ascend strictly. */
+/* Writes all pairs. `*sorted`: whether the destinations ascend strictly. */
 static kvf_status gather(const kvf__pairs_spec *spec, pair *pairs, bool *sorted, kvf_error *error) {
     size_t at = 0;
     bool ascending = true;
@@ -87,17 +87,17 @@ static void insertion_sort(pair *pairs, size_t count) {
 
 /* One pass of a radix sort on the destinations. */
 static void scatter(const pair *from, pair *to, size_t count, unsigned shift) {
-    uint32_t ref[DIGITS] = {0};
+    uint32_t next[DIGITS] = {0};
     for (size_t i = 0; i < count; i++)
-        ref[from[i] >> shift & (DIGITS - 1)]++;
+        next[from[i] >> shift & (DIGITS - 1)]++;
     uint32_t sum = 0;
     for (size_t d = 0; d < DIGITS; d++) {
-        uint32_t here = ref[d];
-        ref[d] = sum;
+        uint32_t here = next[d];
+        next[d] = sum;
         sum += here;
     }
     for (size_t i = 0; i < count; i++)
-        to[ref[from[i] >> shift & (DIGITS - 1)]++] = from[i];
+        to[next[from[i] >> shift & (DIGITS - 1)]++] = from[i];
 }
 
 uint64_t *kvf__pairs_sort(uint64_t *words, uint64_t *spare, size_t count, size_t bound) {
@@ -110,7 +110,7 @@ uint64_t *kvf__pairs_sort(uint64_t *words, uint64_t *spare, size_t count, size_t
     return words;
 }
 
-/* Drops repeated pairs from sorted ones. */
+/* Drops repeated pairs; the pairs are sorted. */
 static kvf_status unite(pair *pairs, size_t *count, kvf_error *error) {
     size_t kept = 1;
     for (size_t i = 1; i < *count; i++) {
@@ -121,7 +121,7 @@ static kvf_status unite(pair *pairs, size_t *count, kvf_error *error) {
             return KVF__FAIL(error, .status = KVF_ERR_CONFLICT,
                              .fields = KVF_ERROR_ID | KVF_ERROR_OTHER_ID, .id = dst_of(last),
                              .other_id = src_of(pairs[i]),
-                             .what = "two sources for one destination");
+                             .what = "two sources have the same destination");
     }
     *count = kept;
     return KVF_OK;
@@ -140,9 +140,9 @@ static kvf_status check_same_tier(const pair *pairs, size_t count, const kvf_all
     }
     for (size_t i = 0; i < count && status == KVF_OK; i++)
         if (kvf__idset_contains(&destinations, src_of(pairs[i])))
-            status =
-                KVF__FAIL(error, .status = KVF_ERR_CONFLICT, .fields = KVF_ERROR_ID,
-                          .id = src_of(pairs[i]), .what = "the id is both source and destination");
+            status = KVF__FAIL(error, .status = KVF_ERR_CONFLICT, .fields = KVF_ERROR_ID,
+                               .id = src_of(pairs[i]),
+                               .what = "a block id is both source and destination");
     kvf__idset_free(&destinations, allocator);
     return status;
 }
@@ -173,8 +173,8 @@ static bool may_run(const kvf__pairs_spec *spec, step s) {
     return is_next(s) || may_stride(spec, s);
 }
 
-/* How many pairs from `at` on are one run of step `s`. Where the last of them could begin a run of
- * a better step it is left to that. */
+/* How many pairs from `at` on form one run of step `s`. Leaves out the last one if it can start a
+ * run of a preferred step. */
 static size_t run_length(const kvf__pairs_spec *spec, const pair *pairs, size_t count, size_t at,
                          step s) {
     size_t end = at + 1;
@@ -182,8 +182,8 @@ static size_t run_length(const kvf__pairs_spec *spec, const pair *pairs, size_t 
         end++;
     if (end == count || is_next(s) == spec->neighbours_first)
         return end - at;
-    step behind = step_between(pairs[end - 1], pairs[end]);
-    bool better = spec->neighbours_first ? is_next(behind) : may_stride(spec, behind);
+    step following = step_between(pairs[end - 1], pairs[end]);
+    bool better = spec->neighbours_first ? is_next(following) : may_stride(spec, following);
     return end - at - better;
 }
 
@@ -223,7 +223,7 @@ static kvf_status cut(const kvf__pairs_spec *spec, const pair *pairs, size_t cou
     return KVF_OK;
 }
 
-/* Sorts, unites, checks and cuts what was gathered. `pairs` has room for twice `count`. */
+/* Sorts, unites, checks and cuts the pairs. `pairs` has room for twice `count`. */
 static kvf_status lower(const kvf__pairs_spec *spec, pair *pairs, size_t count, bool sorted,
                         const kvf_allocator *allocator, kvf__runs *runs, kvf_error *error) {
     if (!sorted && count <= FEW)

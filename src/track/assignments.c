@@ -238,7 +238,7 @@ static void compact(kvf_assignments *a) {
     a->first = 0;
 }
 
-/* Makes room for `more` ids and their hashes behind the end. */
+/* Makes room for `more` ids and their hashes after the end. */
 static bool make_room(kvf_assignments *a, size_t more) {
     /* Compacting pays once it frees as much as it moves. */
     if (a->first > 0 && more > a->ids_capacity - a->end && a->first >= total(a))
@@ -248,7 +248,7 @@ static bool make_room(kvf_assignments *a, size_t more) {
         kvf__grow(&a->allocator, &a->ids, &a->ids_capacity, needed, sizeof *a->ids) &&
         kvf__grow(&a->allocator, &a->hashes, &a->hashes_capacity, needed, sizeof *a->hashes))
         return true;
-    /* Without memory, what was dropped has to do; reserving promises it. */
+    /* Out of memory: reuse the room of dropped blocks, as kvf_assignments_reserve promises. */
     size_t room = kvf__min(a->ids_capacity, a->hashes_capacity) - total(a);
     if (a->first == 0 || more > room)
         return false;
@@ -256,15 +256,15 @@ static bool make_room(kvf_assignments *a, size_t more) {
     return true;
 }
 
-/* The room and the positions that `count` new blocks need; their ids are in `known` already and
- * leave it when either is not to be had. */
+/* Makes room and checks the positions for `count` new blocks. Their ids are in `known` already; on
+ * failure they are removed from it. */
 static kvf_status admit(kvf_assignments *a, const uint64_t *ids, size_t count, kvf_error *error) {
     bool in_range = count <= UINT64_MAX - a->offset - total(a);
     if (in_range && make_room(a, count))
         return KVF_OK;
     kvf__idset_remove(&a->known, ids, count);
     if (!in_range)
-        return KVF__FAIL(error, .status = KVF_ERR_RANGE, .what = "positions would pass 2^64 - 1");
+        return KVF__FAIL(error, .status = KVF_ERR_RANGE, .what = "positions would exceed 2^64 - 1");
     return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
 }
 
@@ -275,15 +275,15 @@ static size_t common_prefix(const uint64_t *a, const uint64_t *b, size_t count) 
     return i;
 }
 
-/* The ids at the front that are known. The list mostly is the very one that is held. */
+/* How many ids at the front are known. Most callers pass the list that is held already. */
 static size_t known_prefix(const kvf_assignments *a, const uint64_t *ids, size_t count) {
     size_t shared = kvf__min(count, total(a));
     size_t same = shared > 0 ? common_prefix(ids, a->ids + a->first, shared) : 0;
     return same + kvf__idset_known_prefix(&a->known, ids + same, count - same);
 }
 
-/* Why ids[at] cannot be added behind the new ids[first_new .. at), which are in `known`. */
-static kvf_status offence(const uint64_t *ids, size_t first_new, size_t at, kvf_error *error) {
+/* The error for ids[at], which cannot follow the new ids[first_new .. at). These are in `known`. */
+static kvf_status refuse_id(const uint64_t *ids, size_t first_new, size_t at, kvf_error *error) {
     for (size_t i = first_new; i < at; i++)
         if (ids[i] == ids[at])
             return KVF__FAIL(error, .status = KVF_ERR_DUPLICATE_BLOCK_ID, .fields = KVF_ERROR_ID,
@@ -306,7 +306,7 @@ kvf_status kvf_assignments_extend_block_ids(kvf_assignments *a, const uint64_t *
     size_t added = kvf__idset_add(&a->known, &a->allocator, ids + first_new, fresh, &no_memory);
     if (added < fresh) {
         kvf_status status = no_memory ? KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY)
-                                      : offence(ids, first_new, first_new + added, error);
+                                      : refuse_id(ids, first_new, first_new + added, error);
         kvf__idset_remove(&a->known, ids + first_new, added);
         return status;
     }
@@ -318,7 +318,7 @@ kvf_status kvf_assignments_extend_block_ids(kvf_assignments *a, const uint64_t *
     return KVF_OK;
 }
 
-/* Opens a gap of `count` blocks behind the assigned ones; there is room. */
+/* Opens a gap of `count` blocks after the assigned ones; the arrays have room. */
 static void open_gap(kvf_assignments *a, size_t count) {
     memmove(a->ids + a->assigned_end + count, a->ids + a->assigned_end,
             (a->end - a->assigned_end) * sizeof *a->ids);
@@ -360,7 +360,7 @@ kvf_status kvf__assignments_check_positions(const kvf_assignments *a, const kvf_
                                             size_t count, kvf_error *error) {
     uint64_t first = kvf_assignments_next_position(a);
     for (size_t i = 0; i < count; i++) {
-        /* The fields are where they are in both layouts; see hash.h. */
+        /* Both layouts keep mode and position in the same bits; see hash.h. */
         uint64_t high = hashes[i].high;
         unsigned mode = (unsigned)(high >> 62);
         uint64_t position = (high & (UINT64_MAX >> 2)) >> (54 - 8 * mode);
@@ -444,7 +444,8 @@ kvf_status kvf_assignments_take_staged(kvf_assignments *a, uint64_t *ids, kvf_ha
     size_t staged = kvf_assignments_staged_count(a);
     if ((ids || hashes) && capacity < staged)
         return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_EXPECTED,
-                         .expected = staged, .what = "the arrays are too small");
+                         .expected = staged,
+                         .what = "capacity is below the number of staged blocks");
     if (count)
         *count = staged;
     if (staged == 0)
@@ -481,7 +482,8 @@ static kvf_status check_count(size_t count, size_t most, const char *what, kvf_e
 static kvf_status check_staged(const kvf_assignments *a, size_t start, size_t end,
                                kvf_error *error) {
     if (kvf__segments_open_within(&a->segments, start, end))
-        return KVF__FAIL(error, .status = KVF_ERR_BUSY, .what = "it would cut an open flight");
+        return KVF__FAIL(error, .status = KVF_ERR_BUSY,
+                         .what = "it would cut through an open flight");
     return KVF_OK;
 }
 
@@ -489,7 +491,7 @@ kvf_status kvf_assignments_rollback_staged(kvf_assignments *a, size_t count, kvf
     if (!a)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     size_t staged = kvf_assignments_staged_count(a);
-    kvf_status status = check_count(count, staged, "more than are staged", error);
+    kvf_status status = check_count(count, staged, "count exceeds the staged blocks", error);
     if (status == KVF_OK)
         status = check_staged(a, staged - count, staged, error);
     if (status != KVF_OK)
@@ -502,8 +504,8 @@ kvf_status kvf_assignments_rollback_staged(kvf_assignments *a, size_t count, kvf
 kvf_status kvf_assignments_commit_oldest(kvf_assignments *a, size_t count, kvf_error *error) {
     if (!a)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
-    kvf_status status =
-        check_count(count, kvf_assignments_staged_count(a), "more than are staged", error);
+    kvf_status status = check_count(count, kvf_assignments_staged_count(a),
+                                    "count exceeds the staged blocks", error);
     if (status == KVF_OK)
         status = check_staged(a, 0, count, error);
     if (status != KVF_OK)
@@ -520,7 +522,7 @@ kvf_status kvf_assignments_truncate(kvf_assignments *a, uint64_t position, kvf_e
     if (position < a->offset)
         return KVF__FAIL(error, .status = KVF_ERR_RANGE,
                          .fields = KVF_ERROR_POSITION | KVF_ERROR_EXPECTED, .position = position,
-                         .expected = a->offset, .what = "position before the offset");
+                         .expected = a->offset, .what = "position is below the offset");
     if (position - a->offset >= total(a))
         return KVF_OK;
     size_t end = a->first + (size_t)(position - a->offset);
@@ -539,12 +541,12 @@ kvf_status kvf_assignments_truncate(kvf_assignments *a, uint64_t position, kvf_e
 kvf_status kvf_assignments_drop_front(kvf_assignments *a, size_t count, kvf_error *error) {
     if (!a)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
-    kvf_status status =
-        check_count(count, kvf_assignments_assigned_count(a), "more than are assigned", error);
+    kvf_status status = check_count(count, kvf_assignments_assigned_count(a),
+                                    "count exceeds the assigned blocks", error);
     if (status != KVF_OK)
         return status;
     if (count == 0)
-        return KVF_OK; /* there may be no array */
+        return KVF_OK; /* the array may be NULL */
     kvf__idset_remove(&a->known, a->ids + a->first, count);
     a->first += count;
     a->offset += count;
@@ -555,7 +557,7 @@ kvf_status kvf_assignments_reserve(kvf_assignments *a, size_t count, kvf_error *
     if (!a)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     if (count > UINT64_MAX - a->offset)
-        return KVF__FAIL(error, .status = KVF_ERR_RANGE, .what = "positions would pass 2^64 - 1");
+        return KVF__FAIL(error, .status = KVF_ERR_RANGE, .what = "positions would exceed 2^64 - 1");
     if (count == 0)
         return KVF_OK;
     if (a->first > 0)
@@ -571,11 +573,11 @@ const char *kvf__assignments_check(const kvf_assignments *a) {
     if (a->first > a->assigned_end || a->assigned_end > a->staged_end || a->staged_end > a->end)
         return "fences out of order";
     if (a->end > a->ids_capacity || a->end > a->hashes_capacity)
-        return "more blocks than room";
+        return "more blocks than capacity";
     if (a->end - a->first > UINT64_MAX - a->offset)
         return "positions past 2^64 - 1";
     if (kvf__idset_count(&a->known) != total(a))
-        return "known ids are not as many as the blocks";
+        return "number of known ids differs from the number of blocks";
     if (total(a) > 0 && kvf__idset_known_prefix(&a->known, a->ids + a->first, total(a)) != total(a))
         return "a block's id is not known";
     if (kvf__segments_blocks(&a->segments) > kvf_assignments_staged_count(a))
@@ -585,7 +587,7 @@ const char *kvf__assignments_check(const kvf_assignments *a) {
         const kvf__segment *s = &a->segments.items[i];
         open += s->flight != 0 && !s->landed;
         if (s->count == 0 || s->flight > a->last_flight)
-            return "a segment is empty or of a flight that never was";
+            return "a segment is empty or names an unknown flight";
     }
     if (open != a->segments.open)
         return "open flights miscounted";

@@ -1,12 +1,13 @@
 /*
- * The assignments object's inside.
+ * Assignments: one array of block ids, in which two fences separate three phases.
  *
  *     ids     [ - - | a a a a a a | s s s | p p p p p | . . ]
- *                   ^first        ^       ^           ^end      ^ids_capacity
- *                                 assigned_end  staged_end
+ *           dropped    assigned    staged    pending    free
+ *                   ^first        ^       ^staged_end ^end  ^ids_capacity
+ *                                 assigned_end
  *
- * Staging and committing move fences. hashes run beside ids and have room for as many, so that
- * staging needs no memory. What lies before `first` was dropped from the front.
+ * Staging and committing move fences. `hashes` runs parallel to `ids`, up to staged_end, and has
+ * room for as many entries, so that staging allocates nothing.
  */
 #ifndef KVF_ASSIGNMENTS_H
 #define KVF_ASSIGNMENTS_H
@@ -27,26 +28,26 @@ struct kvf_assignments {
     kvf__idset known; /* exactly ids[first .. end) */
     kvf__segments segments;
     uint64_t last_flight;
-    size_t holders; /* bound transfers that remember this assignments object */
-    bool destroyed; /* by its owner; the shell stays for the holders */
+    size_t holders; /* bound transfers that fill these assignments */
+    bool destroyed; /* by its owner; the struct stays for the holders */
 };
 
-/* Keeps the assignments object's shell alive past kvf_assignments_destroy. */
+/* Keeps the struct itself allocated past kvf_assignments_destroy. */
 KVF__MODULES void kvf__assignments_hold(kvf_assignments *assignments);
 KVF__MODULES void kvf__assignments_release(kvf_assignments *assignments);
 
-/* Commits what has landed at the front of the staged blocks. */
+/* Commits the landed blocks at the front of the staged ones. */
 void kvf__assignments_advance(kvf_assignments *assignments);
 
-/* POSITION_MISMATCH for the first of the hashes that is not its position's; hashes[0] is that of
- * next_position. */
+/* Checks that hashes[i] belongs to position next_position + i. Errors: POSITION_MISMATCH for the
+ * first one that does not. */
 kvf_status kvf__assignments_check_positions(const kvf_assignments *assignments,
                                             const kvf_hash *hashes, size_t count, kvf_error *error);
 
-/* Stages the first `count` pending ids with hashes that were checked. */
+/* Stages the first `count` pending ids with their hashes, which are checked already. */
 void kvf__assignments_stage(kvf_assignments *assignments, const kvf_hash *hashes, size_t count);
 
-/* NULL, or which invariant is broken. For tests. */
+/* Returns which invariant is broken; NULL if none is. For tests. */
 const char *kvf__assignments_check(const kvf_assignments *assignments);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* The newest block's hash, staged or assigned; false when there is none. */
+/* The hash of the last block that has one; false: no block has. */
 static bool last_hash(const kvf_assignments *a, kvf_hash *hash) {
     if (a->staged_end == a->first)
         return false;
@@ -18,11 +18,11 @@ static kvf_status check_ids(const kvf_assignments *dst, const kvf_plan *plan, kv
         if (i >= pending.count || plan->dst_ids[i] != pending.ids[i])
             return KVF__FAIL(error, .status = KVF_ERR_INVALID,
                              .fields = KVF_ERROR_ID | KVF_ERROR_INDEX, .id = plan->dst_ids[i],
-                             .index = i, .what = "the plan's ids are not the first pending ones");
+                             .index = i, .what = "destination ids must be the first pending ids");
     return KVF_OK;
 }
 
-/* What zipping does not check. */
+/* Checks what zipping does not. */
 static kvf_status check_plan(const kvf_assignments *dst, const kvf_plan *plan, kvf_error *error) {
     uint64_t next = kvf_assignments_next_position(dst);
     if (plan->first_position != next)
@@ -48,7 +48,7 @@ kvf_status kvf_flight_depart(kvf_assignments *dst, const kvf_plan *plan, kvf_fli
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     if (plan->count == 0 || !plan->dst_ids || !plan->src_hashes)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID,
-                         .what = "the plan is empty, or has no ids or no hashes");
+                         .what = "plan needs blocks, destination ids and hashes");
     kvf_status status = check_plan(dst, plan, error);
     if (status != KVF_OK)
         return status;
@@ -65,11 +65,11 @@ static kvf_status find(const kvf_assignments *dst, kvf_flight flight, kvf__segme
                        size_t *start, kvf_error *error) {
     if (!dst || flight == 0 || flight > dst->last_flight)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID,
-                         .what = dst ? "no such flight" : "NULL argument");
+                         .what = dst ? "unknown flight" : "NULL argument");
     *segment = kvf__segments_find(&dst->segments, flight, start);
     if (!*segment)
         return KVF__FAIL(error, .status = KVF_ERR_CLOSED,
-                         .what = "the flight was resolved or detached before");
+                         .what = "the flight has landed, returned or been detached");
     return KVF_OK;
 }
 
@@ -97,7 +97,7 @@ kvf_status kvf_flight_return(kvf_assignments *dst, kvf_flight flight, size_t lan
         return status;
     if (landed > segment->count)
         return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_EXPECTED,
-                         .expected = segment->count, .what = "more landed than departed");
+                         .expected = segment->count, .what = "landed exceeds the flight's blocks");
     if (landed > 0)
         kvf__segments_land(&dst->segments, segment);
     kvf__segments_keep_front(&dst->segments, start + landed);

@@ -94,10 +94,10 @@ bool kvf_hash_equal(kvf_hash a, kvf_hash b) {
     return a.low == b.low && a.high == b.high;
 }
 
-/* Digits of the largest 64-bit number, and a terminator. */
+/* The digits of the largest 64-bit number and a terminator. */
 #define BASE58_SIZE 12
 
-/* Of the eight big-endian bytes: leading zero bytes become '1' each, the rest is one number. */
+/* Base58 of the eight big-endian bytes: a '1' for each leading zero byte, then the number. */
 static void base58(uint64_t value, char text[static BASE58_SIZE]) {
     static const char alphabet[] = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
     char digits[BASE58_SIZE];
@@ -158,14 +158,15 @@ static kvf_status check_runs(const kvf_mm_run *runs, size_t count, kvf_error *er
     uint64_t end = 0;
     for (size_t i = 0; i < count; i++) {
         if (runs[i].length == 0)
-            return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "empty run",
+            return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "a multimodal run is empty",
                              .fields = KVF_ERROR_INDEX, .index = i);
         if (runs[i].offset < end)
             return KVF__FAIL(error, .status = KVF_ERR_INVALID,
-                             .what = "runs overlap or are out of order", .fields = KVF_ERROR_INDEX,
-                             .index = i);
+                             .what = "multimodal runs overlap or are out of order",
+                             .fields = KVF_ERROR_INDEX, .index = i);
         if (__builtin_add_overflow(runs[i].offset, runs[i].length, &end))
-            return KVF__FAIL(error, .status = KVF_ERR_RANGE, .what = "run wraps",
+            return KVF__FAIL(error, .status = KVF_ERR_RANGE,
+                             .what = "a multimodal run ends past 2^64 - 1",
                              .fields = KVF_ERROR_INDEX, .index = i);
     }
     return KVF_OK;
@@ -189,7 +190,8 @@ kvf_status kvf_hash_block_bytes(const uint32_t *tokens, size_t count, uint64_t f
     uint64_t end;
     size_t bytes;
     if (!kvf__mul(count, KVF__FRAME_SIZE, &bytes) || __builtin_add_overflow(first, count, &end))
-        return KVF__FAIL(error, .status = KVF_ERR_RANGE, .what = "block wraps");
+        return KVF__FAIL(error, .status = KVF_ERR_RANGE,
+                         .what = "token count or position out of range");
     bool frames = touched(first, end, runs, run_count);
     if (!frames)
         bytes = count * sizeof *tokens;

@@ -1,4 +1,4 @@
-/* Hashing that inlines into the loops of src/track/hash.c and src/track/sequence.c. */
+/* Hashing, inline for the loops of hash.c and sequence.c. kvferry/hash.h draws the formats. */
 #ifndef KVF_HASH_H
 #define KVF_HASH_H
 
@@ -9,10 +9,10 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the hashes are over little-endian data");
 
-/* Seeds every chain of v1.3, whatever the salt. */
+/* Seeds every chain of v1.3; the salt does not. */
 #define KVF__CHAIN_SEED_V1_3 UINT64_C(1337)
 
-/* Bytes a multimodal block hashes for each of its tokens. */
+/* Bytes hashed for each token of a multimodal block. */
 #define KVF__FRAME_SIZE 13
 
 static inline bool kvf__layout_known(kvf_hash_layout layout) {
@@ -36,13 +36,13 @@ static inline unsigned kvf__lineage_mode(uint64_t position) {
     return (unsigned)(position >= UINT64_C(1) << 8) + (unsigned)(position >= UINT64_C(1) << 16);
 }
 
-/* Where the position begins in the upper half of a hash of either kind. Also the bits of v1.3's
- * parent fragment and of a positional hash's block hash. */
+/* The position's lowest bit in the upper half of a lineage or positional hash. Also the number of
+ * bits of v1.3's parent fragment, and of a positional hash's block hash. */
 static inline unsigned kvf__position_shift(unsigned mode) {
     return mode < 3 ? 54 - 8 * mode : 31;
 }
 
-/* Bits of a fragment in v1.2, two of which stand below the position. */
+/* Bits of a fragment in v1.2, which has two of them below the position. */
 static inline unsigned kvf__fragment_bits(unsigned mode) {
     return (64 + kvf__position_shift(mode)) / 2;
 }
@@ -71,14 +71,14 @@ static inline kvf_hash kvf__lineage_v1_3(uint64_t current, uint64_t parent, uint
     };
 }
 
-/* The position is one that a lineage hash can hold; the parent of a root is 0. */
+/* position <= KVF_MAX_POSITION; the parent of a root is 0. */
 static inline kvf_hash kvf__lineage(kvf_hash_layout layout, uint64_t current, uint64_t parent,
                                     uint64_t position) {
     return layout == KVF_HASH_V1_3 ? kvf__lineage_v1_3(current, parent, position)
                                    : kvf__lineage_v1_2(current, parent, position);
 }
 
-/* The position is below 2^31. */
+/* position < 2^31. */
 static inline kvf_hash kvf__positional(uint64_t sequence_hash, uint64_t position,
                                        uint64_t block_hash) {
     unsigned mode = position >> 24 != 0 ? 3 : kvf__lineage_mode(position);
@@ -89,8 +89,8 @@ static inline kvf_hash kvf__positional(uint64_t sequence_hash, uint64_t position
     };
 }
 
-/* Writes the frames of `count` tokens, the first at token position `first`. The runs ascend, do not
- * overlap and do not wrap. */
+/* Writes the frames of `count` tokens, the first at token position `first`. The runs ascend and do
+ * not overlap; no run's end overflows. */
 void kvf__hash_frames(const uint32_t *tokens, size_t count, uint64_t first, const kvf_mm_run *runs,
                       size_t run_count, uint8_t *out);
 

@@ -6,7 +6,7 @@ __extension__ typedef unsigned __int128 wide;
 
 enum { SMALLEST = 16 };
 
-/* Where the search for a key begins, for any capacity. Multiples of the golden ratio spread
+/* Where the search for a key starts, for any capacity. Multiples of the golden ratio spread
  * consecutive keys evenly (Knuth, The Art of Computer Programming 3, 6.4). */
 static size_t home(uint64_t key, size_t capacity) {
     uint64_t hash = key * UINT64_C(0x9e3779b97f4a7c15);
@@ -58,7 +58,7 @@ static bool grow(kvf__idset *set, const kvf_allocator *allocator) {
     return capacity > set->capacity && rehash(set, allocator, capacity);
 }
 
-/* The key's entry, made when there is none; NULL without memory. */
+/* The key's entry, added if it is missing; NULL: out of memory. */
 static kvf__idset_entry *demand(kvf__idset *set, const kvf_allocator *allocator, uint64_t key) {
     if (set->capacity == 0 && !grow(set, allocator))
         return NULL;
@@ -85,7 +85,7 @@ size_t kvf__idset_add(kvf__idset *set, const kvf_allocator *allocator, const uin
             *no_memory = true;
             return i;
         }
-        /* Neighbours mostly come together: their bits stay in a register. */
+        /* Neighbouring ids usually come together: keep their bits in a register. */
         uint64_t bits = entry->bits, bit = UINT64_C(1) << (ids[i] % 64);
         while (!(bits & bit)) {
             bits |= bit;
@@ -100,7 +100,7 @@ size_t kvf__idset_add(kvf__idset *set, const kvf_allocator *allocator, const uin
     return count;
 }
 
-/* Closes the gap at an entry that became empty: whatever was pushed past it moves back. */
+/* Closes the gap at an entry that has become empty: entries that were pushed past it move back. */
 static void close_gap(kvf__idset *set, size_t gap) {
     set->used--;
     for (size_t at = gap;;) {
@@ -130,7 +130,7 @@ bool kvf__idset_reserve(kvf__idset *set, const kvf_allocator *allocator, size_t 
     size_t capacity;
     if (!kvf__add(count, count / 3 + 2, &capacity))
         return false;
-    if (capacity < SMALLEST) /* full() rounds: below 4 entries it would let the table fill up */
+    if (capacity < SMALLEST) /* full() rounds down: a table of fewer than 4 entries could fill up */
         capacity = SMALLEST;
     return capacity <= set->capacity || rehash(set, allocator, capacity);
 }

@@ -4,8 +4,8 @@
  *
  *     entries   | key = id / 64, bits | ... | empty: bits = 0 | ...      used <= 3/4 of capacity
  *
- * Removing shifts later entries back, so that there are no tombstones and a set never grows by
- * churn.
+ * Removing shifts later entries back, which leaves no tombstones: adding and removing the same
+ * number of ids never makes the set grow.
  */
 #ifndef KVF_IDSET_H
 #define KVF_IDSET_H
@@ -23,18 +23,18 @@ typedef struct kvf__idset {
 
 KVF__MODULES bool kvf__idset_contains(const kvf__idset *set, uint64_t id);
 
-/* How many of the ids, from the first on, are in the set without a gap. */
+/* How many ids are in the set before the first one that is not. */
 size_t kvf__idset_known_prefix(const kvf__idset *set, const uint64_t *ids, size_t count);
 
-/* Adds the ids one by one until one is present already or there is no memory. Returns how many
- * were added; `*no_memory` tells why it stopped short. */
+/* Adds ids until one is present already or memory runs out. Returns how many were added;
+ * `*no_memory` tells which of the two stopped it. */
 KVF__MODULES size_t kvf__idset_add(kvf__idset *set, const kvf_allocator *allocator,
                                    const uint64_t *ids, size_t count, bool *no_memory);
 
-/* Removes ids that are in the set. */
+/* Removes ids, all of which are in the set. */
 void kvf__idset_remove(kvf__idset *set, const uint64_t *ids, size_t count);
 
-/* Makes room for `count` ids in all, however scattered. */
+/* Makes room for `count` ids in total, even if no two of them share an entry. */
 bool kvf__idset_reserve(kvf__idset *set, const kvf_allocator *allocator, size_t count);
 
 void kvf__idset_clear(kvf__idset *set);

@@ -113,7 +113,7 @@ bool kvf__segments_clone(const kvf__segments *segments, const kvf_allocator *all
                          kvf__segments *out) {
     if (segments->count == 0)
         return true;
-    /* One more, for the tail. */
+    /* One more: see the room that segments.h promises for the tail. */
     if (!kvf__reserve(allocator, &out->items, &out->capacity, segments->count + 1,
                       sizeof *out->items))
         return false;

@@ -28,7 +28,7 @@ struct kvf_sequence {
     size_t token_capacity, block_hash_capacity, sequence_hash_capacity, lineage_capacity,
         run_capacity;
 
-    /* What the salt makes of XXH3's secret, which long blocks would derive anew each. */
+    /* XXH3's secret for this salt; otherwise every long block would derive it again. */
     uint8_t secret[XXH_SECRET_DEFAULT_SIZE];
 };
 
@@ -52,7 +52,7 @@ kvf_status kvf_sequence_create(const kvf_sequence_options *options, kvf_sequence
     if (!options || !out)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     if (options->block_size == 0)
-        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "block size 0");
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "block size must not be 0");
     if (!kvf__layout_known(options->layout))
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "unknown hash layout");
     kvf_allocator allocator = kvf__allocator(options->allocator);
@@ -76,7 +76,7 @@ void kvf_sequence_destroy(kvf_sequence *s) {
     kvf__free(&allocator, s, 1, sizeof *s);
 }
 
-/* Room for so many tokens and the blocks they fill. */
+/* Makes room for that many tokens and the blocks they fill. */
 static bool make_room(kvf_sequence *s, size_t tokens) {
     const kvf_allocator *a = &s->allocator;
     size_t blocks = tokens / s->block_size;
@@ -92,7 +92,7 @@ static bool make_run_room(kvf_sequence *s, size_t runs) {
     return kvf__grow(&s->allocator, &s->runs, &s->run_capacity, runs, sizeof *s->runs);
 }
 
-/* memcpy, which wants no NULL even for nothing. */
+/* memcpy must not get NULL, even for 0 bytes. */
 static void copy(void *to, const void *from, size_t count, size_t size) {
     if (count > 0)
         memcpy(to, from, count * size);
@@ -131,7 +131,7 @@ static void hash_plain_blocks(kvf_sequence *s, size_t from, size_t to) {
                                                            s->secret, sizeof s->secret, salt);
 }
 
-/* In pieces: the frames of a block of any size need no memory then. */
+/* In pieces, so that blocks of any size need no memory for their frames. */
 static uint64_t hash_framed_block(const kvf_sequence *s, size_t block, const kvf_mm_run *runs,
                                   size_t run_count) {
     enum { PIECE = 64 };
@@ -166,8 +166,8 @@ static void hash_blocks(kvf_sequence *s, size_t from, size_t to) {
     hash_plain_blocks(s, i, to);
 }
 
-/* Apart from hash_blocks, which is bound by throughput; this waits for its own last result, and one
- * loop of both is no faster. */
+/* Not in the loop of hash_blocks, which is bound by throughput. Each step here waits for the one
+ * before, and one loop for both is no faster. */
 static void chain_blocks(kvf_sequence *s, size_t from, size_t to) {
     const kvf_hash_layout layout = s->layout;
     const uint64_t seed = kvf__chain_seed(layout, s->salt);
@@ -181,7 +181,7 @@ static void chain_blocks(kvf_sequence *s, size_t from, size_t to) {
     }
 }
 
-/* The tokens are in place. */
+/* Hashes the blocks that tokens already copied have completed. */
 static kvf_range grow_to(kvf_sequence *s, size_t token_count) {
     size_t from = s->block_count, to = token_count / s->block_size;
     hash_blocks(s, from, to);
@@ -193,7 +193,8 @@ static kvf_range grow_to(kvf_sequence *s, size_t token_count) {
 
 static kvf_status check_token_count(const kvf_sequence *s, size_t token_count, kvf_error *error) {
     if (token_count / s->block_size > KVF_MAX_POSITION + 1)
-        return KVF__FAIL(error, .status = KVF_ERR_RANGE, .what = "more blocks than positions",
+        return KVF__FAIL(error, .status = KVF_ERR_RANGE,
+                         .what = "more blocks than KVF_MAX_POSITION allows",
                          .fields = KVF_ERROR_POSITION, .position = KVF_MAX_POSITION + 1);
     return KVF_OK;
 }
@@ -208,10 +209,11 @@ static kvf_status check_arguments(const kvf_sequence *s, const uint32_t *tokens,
     if (!s || (!tokens && count > 0) || (!runs && run_count > 0))
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     if (run_count > 0 && s->layout == KVF_HASH_V1_2)
-        return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED, .what = "multimodal runs in v1.2");
+        return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
+                         .what = "multimodal runs need hash layout v1.3");
     for (size_t i = 0; i < run_count; i++)
         if (runs[i].length == 0)
-            return fail_run(KVF_ERR_INVALID, "empty run", i, error);
+            return fail_run(KVF_ERR_INVALID, "a multimodal run is empty", i, error);
     return KVF_OK;
 }
 
@@ -226,7 +228,7 @@ static kvf_status check_ranges(const kvf_sequence *s, size_t count, const kvf_mm
     for (size_t i = 0; i < run_count; i++)
         if (runs[i].offset < s->token_count || runs[i].offset > total ||
             runs[i].length > total - runs[i].offset)
-            return fail_run(KVF_ERR_RANGE, "run outside the new tokens", i, error);
+            return fail_run(KVF_ERR_RANGE, "a multimodal run is outside the new tokens", i, error);
     *token_count = total;
     return KVF_OK;
 }
@@ -236,14 +238,14 @@ static int by_offset(const void *a, const void *b) {
     return (x->offset > y->offset) - (x->offset < y->offset);
 }
 
-/* The last of the caller's runs at that offset. */
+/* Index of the caller's last run at that offset. */
 static size_t find_run(const kvf_mm_run *runs, size_t count, uint64_t offset) {
     while (count > 0 && runs[count - 1].offset != offset)
         count--;
     return count - 1;
 }
 
-/* Puts the new runs in order behind the old ones, not yet counted among them. */
+/* Sorts the new runs after the old ones; run_count does not include them yet. */
 static kvf_status place_runs(kvf_sequence *s, const kvf_mm_run *runs, size_t count,
                              kvf_error *error) {
     size_t total;
@@ -256,7 +258,7 @@ static kvf_status place_runs(kvf_sequence *s, const kvf_mm_run *runs, size_t cou
     qsort(placed, count, sizeof *placed, by_offset);
     for (size_t i = 1; i < count; i++)
         if (placed[i].offset < run_end(&placed[i - 1]))
-            return fail_run(KVF_ERR_INVALID, "runs overlap",
+            return fail_run(KVF_ERR_INVALID, "multimodal runs overlap",
                             find_run(runs, count, placed[i].offset), error);
     return KVF_OK;
 }
@@ -307,7 +309,8 @@ kvf_status kvf_sequence_truncate(kvf_sequence *s, size_t token_count, kvf_error 
     if (!s)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     if (token_count > s->token_count)
-        return KVF__FAIL(error, .status = KVF_ERR_RANGE, .what = "more tokens than there are",
+        return KVF__FAIL(error, .status = KVF_ERR_RANGE,
+                         .what = "token count exceeds the sequence's tokens",
                          .fields = KVF_ERROR_EXPECTED, .expected = s->token_count);
     cut_runs(s, token_count);
     s->token_count = token_count;
@@ -359,8 +362,9 @@ kvf_status kvf_sequence_block(const kvf_sequence *s, size_t index, kvf_token_blo
     if (!s || !out)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     if (index >= s->block_count)
-        return KVF__FAIL(error, .status = KVF_ERR_RANGE, .what = "no such block",
-                         .fields = KVF_ERROR_INDEX, .index = index);
+        return KVF__FAIL(error, .status = KVF_ERR_RANGE,
+                         .what = "index exceeds the sequence's blocks", .fields = KVF_ERROR_INDEX,
+                         .index = index);
     *out = (kvf_token_block){
         .position = index,
         .block_hash = s->block_hashes[index],

@@ -92,7 +92,7 @@ static const struct {
      "duplicate block_id 18446744073709551615 already present"},
     /* One field each. */
     {{.status = KVF_ERR_GAP, .fields = KVF_ERROR_ID, .id = 10},
-     "plan does not begin at the destination's next position (id 10)"},
+     "plan does not start at the destination's next position (id 10)"},
     {{.status = KVF_ERR_RANGE, .fields = KVF_ERROR_OTHER_ID, .other_id = 11},
      "out of range (other id 11)"},
     {{.status = KVF_ERR_RANGE, .fields = KVF_ERROR_INDEX, .index = 12}, "out of range (index 12)"},

@@ -61,11 +61,11 @@ static void must_refuse(kvf_region bad, const char *what) {
 static void test_faults_of_tiles(void **state) {
     (void)state;
     const kvf_region nhd = tile_at(src_memory, KVF_ORDER_NHD, 4, 3, 8);
-    const char *const opaque = "an opaque region has tokens or heads";
-    const char *const order = "a region's order does not exist";
-    const char *const none = "a tile has no tokens or heads";
-    const char *const divide = "tokens and heads do not divide a tile's bytes";
-    const char *const rows = "a tile's rows are neither 1 nor its outer count";
+    const char *const opaque = "an opaque region must not have tokens or heads";
+    const char *const order = "unknown region order";
+    const char *const none = "a tile needs tokens and heads";
+    const char *const divide = "tokens times heads must divide a tile's bytes";
+    const char *const rows = "a tile's rows must be 1 or its outer count";
     for (int i = 0; i < 2; i++) {
         kvf_region r = nhd;
         r.order = i ? (kvf_tile_order)3 : (kvf_tile_order)-1;

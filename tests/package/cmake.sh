@@ -63,7 +63,7 @@ if [ "$way" = find_package ]; then
     rm -rf "$work/build"
     ! configure "cuda" -DCMAKE_PREFIX_PATH="$work/core" >"$work/refused" 2>&1 ||
         fail "a component that was not built was found"
-    tr -s ' \n' ' ' <"$work/refused" | grep -q 'no component "cuda": it is built where the CUDA' ||
+    tr -s ' \n' ' ' <"$work/refused" | grep -q 'no component "cuda": building it needs the CUDA' ||
         fail "not said: $(cat "$work/refused")"
     exit 0
 fi
