@@ -12,12 +12,6 @@ enum {
     LONGEST_NAP_NS = 50 * 1000, /* nobody tells when a copy has landed */
 };
 
-static const kvf__engine_ops cuda_ops;
-
-kvf__cuda *kvf__cuda_of(kvf_engine *engine) {
-    return engine->ops == &cuda_ops ? (kvf__cuda *)engine : NULL;
-}
-
 /* Submitting; with `order` held */
 
 static kvf_cuda_direction direction_of(const kvf_transfer *t) {
@@ -204,7 +198,7 @@ static void cuda_free(kvf_engine *engine) {
     free_parts(e, &allocator);
 }
 
-static const kvf__engine_ops cuda_ops = {
+const kvf__engine_ops kvf__cuda_ops = {
     .name = "cuda",
     .limits = &kvf__cuda_loop_limits,
     .longest_nap = LONGEST_NAP_NS,
@@ -309,7 +303,7 @@ static kvf_status init_base(kvf__cuda *e, const kvf_cuda_options *o, const kvf_a
         return status;
     if (!o->ranges)
         kvf__cuda_attach_nvtx(&e->nvtx, &hooks.ranges);
-    status = kvf__engine_init(&e->base, &cuda_ops, allocator, &hooks, most, error);
+    status = kvf__engine_init(&e->base, &kvf__cuda_ops, allocator, &hooks, most, error);
     if (status != KVF_OK)
         return status;
     if (!kvf__cond_init(&e->work)) {

@@ -149,8 +149,19 @@ static inline bool kvf__cuda_is_background(unsigned lane) {
     return lane >= KVF__CUDA_BACKGROUND && lane < KVF__CUDA_MARKS;
 }
 
-/* The engine, when it is a CUDA engine; NULL otherwise. */
-KVF__MODULES kvf__cuda *kvf__cuda_of(kvf_engine *engine);
+/* Of a background lane. */
+static inline kvf_cuda_direction kvf__cuda_direction_of(unsigned lane) {
+    unsigned d = (lane - KVF__CUDA_BACKGROUND) / KVF_PRIORITIES;
+    return d < KVF_CUDA_ON_DEVICE ? (kvf_cuda_direction)d : KVF_CUDA_ON_DEVICE;
+}
+
+/* engine_cuda.c */
+KVF__MODULES extern const kvf__engine_ops kvf__cuda_ops;
+
+/* The engine as a CUDA engine; NULL for another kind. */
+static inline kvf__cuda *kvf__cuda_of(kvf_engine *engine) {
+    return engine->ops == &kvf__cuda_ops ? (kvf__cuda *)engine : NULL;
+}
 
 /* ranges.c: whether a layout's bytes are all in memory of that kind that the engine reaches. */
 kvf_status kvf__cuda_check_layout(const kvf__cuda *engine, const kvf_layout *layout,
@@ -169,11 +180,6 @@ void kvf__cuda_return_event(kvf__cuda *engine, cudaEvent_t event);
 /* The lane of marks that has least to wait for, opened; whether any has something to wait for. */
 kvf_status kvf__cuda_mark_lane(kvf__cuda *engine, unsigned *lane, kvf_error *error);
 bool kvf__cuda_has_marks(const kvf__cuda *engine);
-
-/* order.c: makes a stream wait for everything after[] says that has not retired; what of it is
- * background work is enqueued first. With `order` held, on the engine's device. Changes after[]. */
-kvf_status kvf__cuda_wait_after(kvf__cuda *engine, uint64_t after[KVF__LANES], cudaStream_t stream,
-                                kvf_error *error);
 
 /* UNSUPPORTED for an event or stream that a capture has. */
 kvf_status kvf__cuda_check_event(cudaEvent_t event, kvf_error *error);
@@ -197,22 +203,43 @@ kvf_status kvf__cuda_check_broken(kvf__cuda *engine, kvf_error *error);
 /* How the transfer will end, if nothing came before. */
 void kvf__cuda_fail_job(kvf__cuda_job *job, const kvf_error *error);
 
+/* prepare.c; with `order` held, on the engine's device. Takes an event for each layer that can be
+ * waited for alone. */
+kvf_status kvf__cuda_demand_layers(kvf__cuda *engine, kvf_transfer *transfer, kvf_error *error);
+/* Chooses a strategy that can do the transfer's move, and prepares its copier. */
+kvf_status kvf__cuda_ready_copier(kvf__cuda *engine, kvf_transfer *transfer, kvf_error *error);
+
 /* enqueue.c; with `order` held, on the engine's device.
  *
- * begin: puts the stream behind whom the transfer waits for, and decides how it is copied. Nothing
- * is enqueued yet that touches memory. */
+ * Makes a stream wait for everything in after[] that has not retired; enqueues what of it is
+ * background work first, whole. Changes after[]. */
+kvf_status kvf__cuda_wait_after(kvf__cuda *engine, uint64_t after[KVF__LANES], cudaStream_t stream,
+                                kvf_error *error);
+/* Prepares the copies and makes the transfer's stream wait for what the transfer waits for.
+ * Enqueues nothing yet that touches memory. */
 kvf_status kvf__cuda_begin(kvf__cuda *engine, kvf_transfer *transfer, kvf_error *error);
-/* Enqueues about `budget` bytes of its copies; layers' events behind each layer. Part of it may be
- * enqueued when it fails. `*done` tells whether nothing is left. */
+/* Enqueues about `budget` bytes of its copies, and each layer's event after the layer. On failure
+ * part of it may be enqueued. `*done`: nothing is left. */
 kvf_status kvf__cuda_copy_some(kvf__cuda *engine, kvf_transfer *transfer, size_t budget, bool *done,
                                kvf_error *error);
-/* Behind the last copy, whatever came of it: joins the streams and records the transfer's event. */
+/* After the last copy, whether or not all succeeded: joins the streams and records the transfer's
+ * event. */
 void kvf__cuda_record_end(kvf__cuda *engine, kvf_transfer *transfer);
 
-/* background.c; with `order` held, on the engine's device. A background submit's events. */
+/* The first transfer of a background lane that is not enqueued whole; NULL without one. Passes
+ * those that were cancelled before they began. */
+kvf_transfer *kvf__cuda_front(kvf__cuda *engine, unsigned lane);
+/* Begins it unless it has begun. false: it has ended instead. */
+bool kvf__cuda_begin_front(kvf__cuda *engine, kvf_transfer *transfer);
+/* Enqueues about `budget` bytes of it. false: it is enqueued whole or has ended, and others may
+ * free it. */
+bool kvf__cuda_copy_front(kvf__cuda *engine, kvf_transfer *transfer, size_t budget);
+/* Ends it with the error; the rest of it is not enqueued. */
+void kvf__cuda_end_here(kvf__cuda *engine, kvf_transfer *transfer, const kvf_error *error);
+
+/* background.c; with `order` held, on the engine's device. Makes a gate of a background transfer's
+ * events: an event that fires once they all have. */
 kvf_status kvf__cuda_gate(kvf__cuda *engine, kvf_transfer *transfer, kvf_error *error);
-/* Enqueues all background work that after[] asks for, whole. */
-void kvf__cuda_require(kvf__cuda *engine, const uint64_t after[KVF__LANES]);
 /* Enqueues what windows, caps and priorities allow. false: nothing. */
 bool kvf__cuda_background(kvf__cuda *engine);
 kvf_status kvf__cuda_start_thread(kvf__cuda *engine, kvf_error *error);

@@ -1,25 +1,74 @@
-/* One transfer's way into its streams. */
+/*
+ * Transfers on their way into their streams.
+ *
+ * A stream that waits for background work needs it enqueued, whole, and that waits in turn for what
+ * was submitted before it: wait_after -> require -> begin -> wait_after. Waits go backwards in
+ * time, so this ends.
+ */
 #include "engine/engine_cuda.h"
 
 #include <string.h>
 
-/* Beginning */
+/* What a transfer waits for */
 
-static kvf_status demand_layers(kvf__cuda *e, kvf_transfer *t, kvf_error *error) {
-    kvf__cuda_job *j = kvf__cuda_job_of(t);
-    if (!t->layer_left)
-        return KVF_OK;
-    cudaEvent_t *layers = kvf__alloc_zero(&e->base.allocator, t->layer_count, sizeof *layers);
-    if (!layers)
-        return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
-    j->layers = layers;
-    j->layer_count = t->layer_count;
-    kvf_status status = KVF_OK;
+static void require(kvf__cuda *e, const uint64_t after[KVF__LANES]);
+
+static void raise(uint64_t after[KVF__LANES], unsigned lane, uint64_t sequence) {
+    if (after[lane] < sequence)
+        after[lane] = sequence;
+}
+
+/* With `lock` held: the transfer of that sequence number, if it has not retired. */
+static kvf_transfer *find(const kvf__cuda *e, unsigned lane, uint64_t sequence) {
+    for (kvf_transfer *t = e->lanes[lane].head; t; t = kvf__cuda_job_of(t)->next)
+        if (t->sequence == sequence)
+            return t;
+    return NULL;
+}
+
+/* With `lock` held: the last transfer that after[] names on a lane, if it has left nothing in its
+ * stream: refused, or cancelled before it began. */
+static const kvf_transfer *left_nothing(const kvf__cuda *e, unsigned lane, uint64_t sequence) {
+    kvf_transfer *t = sequence > 0 ? find(e, lane, sequence) : NULL;
+    const kvf__cuda_job *j = t ? kvf__cuda_job_of(t) : NULL;
+    bool settled = j && (j->state == KVF__CUDA_ENQUEUED || j->state == KVF__CUDA_REFUSED);
+    return settled && !j->recorded ? t : NULL;
+}
+
+/* Who waits for one that has left nothing waits for what that one waited for. Whether there was
+ * any: what it waited for may not be enqueued yet. Waits go backwards in time, so that this comes
+ * to an end. */
+static bool skip_unrecorded(kvf__cuda *e, uint64_t after[KVF__LANES]) {
+    bool any = false;
     pthread_mutex_lock(&e->base.lock);
-    for (uint32_t g = 0; status == KVF_OK && g < t->layer_count; g++)
-        status = kvf__cuda_demand_event(e, &layers[g], error);
+    for (unsigned lane = 0; lane < KVF__LANES; lane++) {
+        const kvf_transfer *t = left_nothing(e, lane, after[lane]);
+        if (!t)
+            continue;
+        after[lane] = 0;
+        for (unsigned l = 0; l < KVF__LANES; l++)
+            raise(after, l, t->after[l]);
+        any = true;
+    }
     pthread_mutex_unlock(&e->base.lock);
-    return status;
+    return any;
+}
+
+kvf_status kvf__cuda_wait_after(kvf__cuda *e, uint64_t after[KVF__LANES], cudaStream_t stream,
+                                kvf_error *error) {
+    do
+        require(e, after);
+    while (skip_unrecorded(e, after));
+    for (unsigned lane = 0; lane < KVF__LANES; lane++) {
+        const kvf__cuda_lane *l = &e->lanes[lane];
+        if (after[lane] <= atomic_load(&e->base.retired[lane]) || l->stream == stream)
+            continue;
+        cudaError_t code =
+            cudaStreamWaitEvent(stream, l->events[after[lane] % KVF__CUDA_LANE_EVENTS], 0);
+        if (code != cudaSuccess)
+            return kvf__cuda_fail(code, "cudaStreamWaitEvent", error);
+    }
+    return KVF_OK;
 }
 
 static kvf_status wait_event(cudaStream_t stream, cudaEvent_t event, kvf_error *error) {
@@ -41,31 +90,7 @@ static kvf_status wait_events(kvf_transfer *t, cudaStream_t stream, kvf_error *e
     return status;
 }
 
-static kvf_status prepare(kvf__cuda *e, kvf__cuda_copier *c, kvf_error *error) {
-    kvf_status status = kvf__cuda_copier_prepare(c, error);
-    if (status != KVF_OK || c->strategy != KVF_CUDA_STAGED)
-        return status;
-    status = kvf__cuda_open_side(e, c->user.lane, error);
-    if (status != KVF_OK)
-        kvf__cuda_copier_finish(c);
-    c->side = e->lanes[c->user.lane].side;
-    c->fork = e->lanes[c->user.lane].fork;
-    return status;
-}
-
-/* Chooses a strategy that can do this, and readies it. */
-static kvf_status ready_copier(kvf__cuda *e, kvf_transfer *t, kvf_error *error) {
-    kvf__cuda_copier *c = &kvf__cuda_job_of(t)->copier;
-    kvf_status status;
-    c->last = c->stream;
-    c->forked = false;
-    do {
-        kvf__cuda_choose(e, t);
-        status = prepare(e, c, error);
-        c->excluded |= 1u << c->strategy;
-    } while (status == KVF_ERR_UNSUPPORTED);
-    return status;
-}
+/* Beginning */
 
 /* Whether the caller's events are over. A background transfer that somebody waits for begins before
  * its gate has fired. */
@@ -86,9 +111,9 @@ kvf_status kvf__cuda_begin(kvf__cuda *e, kvf_transfer *t, kvf_error *error) {
     c->settled = fired && kvf__engine_reached(&e->base, t->after);
     c->computing = !fired || marks;
     c->holds_long = !c->settled || marks;
-    kvf_status status = demand_layers(e, t, error);
+    kvf_status status = kvf__cuda_demand_layers(e, t, error);
     if (status == KVF_OK && t->move->runs.pairs > 0)
-        status = ready_copier(e, t, error);
+        status = kvf__cuda_ready_copier(e, t, error);
     if (status == KVF_OK)
         status = kvf__cuda_wait_after(e, after, c->stream, error);
     return status == KVF_OK ? wait_events(t, c->stream, error) : status;
@@ -157,7 +182,7 @@ kvf_status kvf__cuda_copy_some(kvf__cuda *e, kvf_transfer *t, size_t budget, boo
     while (status == KVF_ERR_NO_MEMORY && c->strategy == KVF_CUDA_STAGED && !c->enqueued) {
         kvf__cuda_copier_finish(c); /* no room to pack in: another way then */
         kvf__cuda_note_gave_way(e, KVF_CUDA_AUTO);
-        status = ready_copier(e, t, &details);
+        status = kvf__cuda_ready_copier(e, t, &details);
         if (status == KVF_OK)
             status = copy_layers(e, j, budget, &details);
     }
@@ -213,4 +238,124 @@ void kvf__cuda_record_end(kvf__cuda *e, kvf_transfer *t) {
         pthread_mutex_unlock(&e->base.lock);
     }
     kvf__cuda_fail_job(j, &failed);
+}
+
+/* The front of a lane */
+
+/* Nothing of it is left to enqueue. Others may free it from here on. */
+static void pass(kvf__cuda *e, kvf_transfer *t) {
+    e->lanes[t->lane].enqueued = t->sequence;
+    pthread_mutex_lock(&e->base.lock);
+    kvf__cuda_job *j = kvf__cuda_job_of(t);
+    kvf__cuda_note_broken(e, &j->failed);
+    atomic_fetch_sub(&e->waiting, 1);
+    j->state = KVF__CUDA_ENQUEUED;
+    pthread_cond_broadcast(&e->base.changed);
+    pthread_mutex_unlock(&e->base.lock);
+}
+
+/* What is left of it is not enqueued. */
+void kvf__cuda_end_here(kvf__cuda *e, kvf_transfer *t, const kvf_error *error) {
+    kvf__cuda_job *j = kvf__cuda_job_of(t);
+    kvf__cuda_fail_job(j, error);
+    if (j->copier.enqueued || j->copier.forked)
+        kvf__cuda_record_end(e, t);
+    kvf__cuda_copier_finish(&j->copier);
+    pass(e, t);
+}
+
+/* With `lock` held: the first transfer of a lane that is not enqueued whole; NULL without one. */
+static kvf_transfer *look_up_front(kvf__cuda_lane *l) {
+    kvf_transfer *t = l->head;
+    for (; t; t = kvf__cuda_job_of(t)->next) {
+        if (kvf__cuda_job_of(t)->state == KVF__CUDA_REFUSED && t->sequence > l->enqueued)
+            l->enqueued = t->sequence;
+        if (t->sequence > l->enqueued)
+            break;
+    }
+    return t;
+}
+
+/* The same, behind what was cancelled before it began. */
+kvf_transfer *kvf__cuda_front(kvf__cuda *e, unsigned lane) {
+    for (;;) {
+        pthread_mutex_lock(&e->base.lock);
+        kvf_transfer *t = look_up_front(&e->lanes[lane]);
+        bool dead =
+            t && kvf__cuda_job_of(t)->state == KVF__CUDA_WAITING && kvf__transfer_is_over(t);
+        pthread_mutex_unlock(&e->base.lock);
+        if (!dead)
+            return t;
+        pass(e, t);
+    }
+}
+
+/* false: it has ended instead. */
+bool kvf__cuda_begin_front(kvf__cuda *e, kvf_transfer *t) {
+    kvf__cuda_job *j = kvf__cuda_job_of(t);
+    if (j->state != KVF__CUDA_WAITING)
+        return true;
+    pthread_mutex_lock(&e->base.lock);
+    bool cancelled = kvf__transfer_is_over(t);
+    if (!cancelled) {
+        kvf__transfer_begin(t);
+        j->state = KVF__CUDA_ENQUEUING;
+    }
+    pthread_mutex_unlock(&e->base.lock);
+    if (cancelled) {
+        pass(e, t);
+        return false;
+    }
+    kvf_error error = {.status = KVF_ERR_ENGINE};
+    if (kvf__cuda_begin(e, t, &error) == KVF_OK)
+        return true;
+    kvf__cuda_end_here(e, t, &error);
+    return false;
+}
+
+static double cap_of(const kvf__cuda *e, kvf_cuda_direction d) {
+    return d == KVF_CUDA_TO_DEVICE     ? e->options.background_to_gbps
+           : d == KVF_CUDA_FROM_DEVICE ? e->options.background_from_gbps
+                                       : 0;
+}
+
+/* What was enqueued past the cap counts on it, too. */
+static void charge(kvf__cuda *e, kvf_cuda_direction d, uint64_t bytes, uint64_t now) {
+    double cap = cap_of(e, d), ns = cap > 0 ? (double)bytes / cap : 0;
+    uint64_t from = kvf__max(e->next_window[d], now);
+    e->next_window[d] = from + (ns < 1e18 ? (uint64_t)ns : UINT64_C(1000000000000000000));
+}
+
+/* Enqueues about `budget` bytes of a transfer that has begun. false: it has ended. */
+bool kvf__cuda_copy_front(kvf__cuda *e, kvf_transfer *t, size_t budget) {
+    kvf__cuda_job *j = kvf__cuda_job_of(t);
+    kvf_error error = {.status = KVF_ERR_CANCELLED};
+    bool done = false;
+    const uint64_t before = j->copier.copied, now = kvf__now();
+    kvf_status status = KVF_ERR_CANCELLED;
+    if (!atomic_load(&t->cancelled))
+        status = kvf__cuda_copy_some(e, t, budget, &done, &error);
+    charge(e, kvf__cuda_direction_of(t->lane), j->copier.copied - before, now);
+    if (status != KVF_OK) {
+        kvf__cuda_end_here(e, t, &error);
+        return false;
+    }
+    if (!done)
+        return true;
+    kvf__cuda_record_end(e, t);
+    kvf__cuda_copier_finish(&j->copier);
+    pass(e, t);
+    return false;
+}
+
+static void require(kvf__cuda *e, const uint64_t after[KVF__LANES]) {
+    for (unsigned lane = KVF__CUDA_BACKGROUND; lane < KVF__CUDA_MARKS; lane++) {
+        while (e->lanes[lane].enqueued < after[lane]) {
+            kvf_transfer *t = kvf__cuda_front(e, lane);
+            if (!t || t->sequence > after[lane])
+                break;
+            if (kvf__cuda_begin_front(e, t))
+                (void)kvf__cuda_copy_front(e, t, SIZE_MAX);
+        }
+    }
 }

@@ -132,3 +132,19 @@ bool kvf__cuda_has_marks(const kvf__cuda *e) {
             return true;
     return false;
 }
+
+kvf_status kvf__cuda_check_event(cudaEvent_t event, kvf_error *error) {
+    kvf_status status = kvf__cuda_query(event, error);
+    return status == KVF_PENDING ? KVF_OK : status;
+}
+
+kvf_status kvf__cuda_check_stream(cudaStream_t stream, kvf_error *error) {
+    enum cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    cudaError_t code = cudaStreamIsCapturing(stream, &status);
+    if (code != cudaSuccess)
+        return kvf__cuda_fail(code, "the caller's stream", error);
+    if (status != cudaStreamCaptureStatusNone)
+        return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
+                         .what = "the stream is under capture");
+    return KVF_OK;
+}
