@@ -4,9 +4,10 @@
  *     lane    | t: enqueued | t: window 3 of 7 | t | t |
  *                      enqueued  ^ front
  *
- * A transfer begins once what it waits for in other streams is over, so that nothing stands in a
- * stream that could not run. Something of better priority that waits for it lends it its turn;
- * ordered work and the caller's streams, which need it in its stream, have it enqueued whole.
+ * A transfer begins once everything it waits for in other streams has finished, so that a stream
+ * only holds work that can run. Priority inheritance: a blocked lane passes its turn to the lane it
+ * waits for. Ordered work and the caller's streams that wait for a background transfer need it in
+ * its stream, so they have it enqueued whole, past windows and caps.
  */
 #include "engine/engine_cuda.h"
 
@@ -68,7 +69,7 @@ static kvf__cuda_window *free_window(kvf__cuda *e, kvf_cuda_direction d) {
     return NULL;
 }
 
-/* Without an event nobody can tell when it is over; then it does not count. */
+/* A window without an event would never close, so it does not count as open. */
 static void open_window(kvf__cuda_window *w, cudaStream_t stream) {
     if (!w->event && cudaEventCreateWithFlags(&w->event, cudaEventDisableTiming) != cudaSuccess)
         w->event = NULL;
@@ -77,7 +78,7 @@ static void open_window(kvf__cuda_window *w, cudaStream_t stream) {
         (void)cudaGetLastError();
 }
 
-/* Whether it may begin now: what it waits for is over, or before it in its own stream. */
+/* Whether it may begin: what it waits for has finished, or is before it in its own stream. */
 static bool is_ready(kvf__cuda *e, kvf_transfer *t) {
     kvf__cuda_job *j = kvf__cuda_job_of(t);
     if (j->state != KVF__CUDA_WAITING)
@@ -90,7 +91,7 @@ static bool is_ready(kvf__cuda *e, kvf_transfer *t) {
 
 static bool copy_window(kvf__cuda *e, unsigned lane, kvf_transfer *t) {
     kvf_cuda_direction d = kvf__cuda_direction_of(lane);
-    if (atomic_load(&t->cancelled)) { /* ends without another window */
+    if (atomic_load(&t->cancelled)) { /* ends without taking a window */
         if (kvf__cuda_begin_front(e, t))
             (void)kvf__cuda_copy_front(e, t, 0);
         return true;
@@ -108,8 +109,8 @@ static bool copy_window(kvf__cuda *e, unsigned lane, kvf_transfer *t) {
     return true;
 }
 
-/* A window from a lane, or from a lane it waits for. Lanes wait for what was submitted before, so
- * that this comes to an end. */
+/* Enqueues a window of a lane, or of a lane it waits for. Ends, since lanes wait for what was
+ * submitted before. */
 static bool advance_lane(kvf__cuda *e, unsigned lane) {
     kvf_transfer *t = kvf__cuda_front(e, lane);
     if (!t)
@@ -131,7 +132,7 @@ static bool advance_first(kvf__cuda *e) {
     return false;
 }
 
-/* Of an engine that is beyond use nothing moves any more. */
+/* Ends all background transfers of a broken engine. */
 static void end_all(kvf__cuda *e) {
     kvf_error broken;
     (void)kvf__cuda_check_broken(e, &broken);

@@ -1,15 +1,18 @@
 /*
- * Transfers on their way into their streams.
+ * Enqueues one transfer: the waits, the copies, the events.
  *
- * A stream that waits for background work needs it enqueued, whole, and that waits in turn for what
- * was submitted before it: wait_after -> require -> begin -> wait_after. Waits go backwards in
- * time, so this ends.
+ * A stream cannot wait for background work that is not enqueued, so waiting enqueues that first,
+ * whole, and this in turn waits for what was submitted before it:
+ *
+ *     wait_after -> require -> begin_front -> begin -> wait_after -> ...
+ *
+ * It ends, since waits go backwards in time.
  */
 #include "engine/engine_cuda.h"
 
 #include <string.h>
 
-/* What a transfer waits for */
+/* Waiting */
 
 static void require(kvf__cuda *e, const uint64_t after[KVF__LANES]);
 
@@ -26,23 +29,22 @@ static kvf_transfer *find(const kvf__cuda *e, unsigned lane, uint64_t sequence) 
     return NULL;
 }
 
-/* With `lock` held: the last transfer that after[] names on a lane, if it has left nothing in its
- * stream: refused, or cancelled before it began. */
-static const kvf_transfer *left_nothing(const kvf__cuda *e, unsigned lane, uint64_t sequence) {
+/* With `lock` held: the transfer of that sequence number, if its event is not recorded: it was
+ * refused, was cancelled before it began, or recording failed. */
+static const kvf_transfer *find_unrecorded(const kvf__cuda *e, unsigned lane, uint64_t sequence) {
     kvf_transfer *t = sequence > 0 ? find(e, lane, sequence) : NULL;
     const kvf__cuda_job *j = t ? kvf__cuda_job_of(t) : NULL;
     bool settled = j && (j->state == KVF__CUDA_ENQUEUED || j->state == KVF__CUDA_REFUSED);
     return settled && !j->recorded ? t : NULL;
 }
 
-/* Who waits for one that has left nothing waits for what that one waited for. Whether there was
- * any: what it waited for may not be enqueued yet. Waits go backwards in time, so that this comes
- * to an end. */
+/* Replaces each transfer in after[] that has no event by what it waited for. Returns whether there
+ * was any: what it waited for may not be enqueued yet. */
 static bool skip_unrecorded(kvf__cuda *e, uint64_t after[KVF__LANES]) {
     bool any = false;
     pthread_mutex_lock(&e->base.lock);
     for (unsigned lane = 0; lane < KVF__LANES; lane++) {
-        const kvf_transfer *t = left_nothing(e, lane, after[lane]);
+        const kvf_transfer *t = find_unrecorded(e, lane, after[lane]);
         if (!t)
             continue;
         after[lane] = 0;
@@ -76,7 +78,7 @@ static kvf_status wait_event(cudaStream_t stream, cudaEvent_t event, kvf_error *
     return code == cudaSuccess ? KVF_OK : kvf__cuda_fail(code, "cudaStreamWaitEvent", error);
 }
 
-/* The caller's events, which a background transfer has seen when it was submitted. */
+/* Waits for the caller's events; those of a background transfer are in its gate. */
 static kvf_status wait_events(kvf_transfer *t, cudaStream_t stream, kvf_error *error) {
     kvf__cuda_job *j = kvf__cuda_job_of(t);
     if (t->background)
@@ -92,8 +94,8 @@ static kvf_status wait_events(kvf_transfer *t, cudaStream_t stream, kvf_error *e
 
 /* Beginning */
 
-/* Whether the caller's events are over. A background transfer that somebody waits for begins before
- * its gate has fired. */
+/* Whether the caller's events have fired. A background transfer that is required begins before its
+ * gate has fired. */
 static bool have_fired(const kvf_transfer *t, const kvf__cuda_job *j) {
     return t->event_count == 0 || (j->gate && kvf__cuda_query(j->gate, NULL) == KVF_OK);
 }
@@ -121,7 +123,7 @@ kvf_status kvf__cuda_begin(kvf__cuda *e, kvf_transfer *t, kvf_error *error) {
 
 /* Copies */
 
-/* The end of the strips of the layer that a strip belongs to; of all unless by layer. */
+/* The end of the strip's layer, in strips; of the move unless it is by layer. */
 static size_t end_of_layer(const kvf_move *move, size_t strip) {
     size_t end = strip + 1;
     while (end < move->strip_count &&
@@ -137,7 +139,7 @@ static kvf__cuda_copy_fn *const copy_by[KVF_CUDA_STRATEGIES] = {
     [KVF_CUDA_STAGED] = kvf__cuda_staged,
 };
 
-/* Makes the copier's next buffer available to it. */
+/* Makes the copier's stream wait for the last user of its next buffer. */
 static kvf_status wait_for_user(kvf__cuda *e, const kvf__cuda_copier *c, kvf_error *error) {
     uint64_t after[KVF__LANES] = {0};
     after[c->blocked.user.lane] = c->blocked.user.sequence;
@@ -180,7 +182,7 @@ kvf_status kvf__cuda_copy_some(kvf__cuda *e, kvf_transfer *t, size_t budget, boo
     kvf__range_begin(&e->base.hooks, KVF__RANGE_COPY);
     kvf_status status = *done ? KVF_OK : copy_layers(e, j, budget, &details);
     while (status == KVF_ERR_NO_MEMORY && c->strategy == KVF_CUDA_STAGED && !c->enqueued) {
-        kvf__cuda_copier_finish(c); /* no room to pack in: another way then */
+        kvf__cuda_copier_finish(c); /* no memory for packing: take another strategy */
         kvf__cuda_note_gave_way(e, KVF_CUDA_AUTO);
         status = kvf__cuda_ready_copier(e, t, &details);
         if (status == KVF_OK)
@@ -209,7 +211,7 @@ static cudaError_t join(kvf__cuda *e, kvf__cuda_copier *c, const char **what) {
     return cudaStreamWaitEvent(c->stream, l->join, 0);
 }
 
-/* Lets both streams run empty. */
+/* Waits until both streams are empty. */
 static cudaError_t drain(const kvf__cuda_copier *c) {
     cudaError_t code = c->forked ? cudaStreamSynchronize(c->side) : cudaSuccess;
     cudaError_t other = cudaStreamSynchronize(c->stream);
@@ -240,9 +242,9 @@ void kvf__cuda_record_end(kvf__cuda *e, kvf_transfer *t) {
     kvf__cuda_fail_job(j, &failed);
 }
 
-/* The front of a lane */
+/* The front of a background lane */
 
-/* Nothing of it is left to enqueue. Others may free it from here on. */
+/* Nothing of it is left to enqueue. Others may free it after this. */
 static void pass(kvf__cuda *e, kvf_transfer *t) {
     e->lanes[t->lane].enqueued = t->sequence;
     pthread_mutex_lock(&e->base.lock);
@@ -254,7 +256,6 @@ static void pass(kvf__cuda *e, kvf_transfer *t) {
     pthread_mutex_unlock(&e->base.lock);
 }
 
-/* What is left of it is not enqueued. */
 void kvf__cuda_end_here(kvf__cuda *e, kvf_transfer *t, const kvf_error *error) {
     kvf__cuda_job *j = kvf__cuda_job_of(t);
     kvf__cuda_fail_job(j, error);
@@ -276,7 +277,6 @@ static kvf_transfer *look_up_front(kvf__cuda_lane *l) {
     return t;
 }
 
-/* The same, behind what was cancelled before it began. */
 kvf_transfer *kvf__cuda_front(kvf__cuda *e, unsigned lane) {
     for (;;) {
         pthread_mutex_lock(&e->base.lock);
@@ -290,7 +290,6 @@ kvf_transfer *kvf__cuda_front(kvf__cuda *e, unsigned lane) {
     }
 }
 
-/* false: it has ended instead. */
 bool kvf__cuda_begin_front(kvf__cuda *e, kvf_transfer *t) {
     kvf__cuda_job *j = kvf__cuda_job_of(t);
     if (j->state != KVF__CUDA_WAITING)
@@ -319,14 +318,13 @@ static double cap_of(const kvf__cuda *e, kvf_cuda_direction d) {
                                        : 0;
 }
 
-/* What was enqueued past the cap counts on it, too. */
+/* Delays the next window; work enqueued past the cap counts, too. */
 static void charge(kvf__cuda *e, kvf_cuda_direction d, uint64_t bytes, uint64_t now) {
     double cap = cap_of(e, d), ns = cap > 0 ? (double)bytes / cap : 0;
     uint64_t from = kvf__max(e->next_window[d], now);
     e->next_window[d] = from + (ns < 1e18 ? (uint64_t)ns : UINT64_C(1000000000000000000));
 }
 
-/* Enqueues about `budget` bytes of a transfer that has begun. false: it has ended. */
 bool kvf__cuda_copy_front(kvf__cuda *e, kvf_transfer *t, size_t budget) {
     kvf__cuda_job *j = kvf__cuda_job_of(t);
     kvf_error error = {.status = KVF_ERR_CANCELLED};
@@ -348,6 +346,7 @@ bool kvf__cuda_copy_front(kvf__cuda *e, kvf_transfer *t, size_t budget) {
     return false;
 }
 
+/* Enqueues all background work that after[] asks for, whole. */
 static void require(kvf__cuda *e, const uint64_t after[KVF__LANES]) {
     for (unsigned lane = KVF__CUDA_BACKGROUND; lane < KVF__CUDA_MARKS; lane++) {
         while (e->lanes[lane].enqueued < after[lane]) {

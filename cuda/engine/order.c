@@ -1,4 +1,4 @@
-/* Order between transfers, and between transfers and the caller's streams. */
+/* Order between transfers and the caller's streams: waiting for slots and layers, marking slots. */
 #include "engine/engine_cuda.h"
 
 /* The public functions */
@@ -9,8 +9,7 @@ static kvf_status check_slots(const kvf_tier *tier, const uint64_t *ids, size_t 
     if (status != KVF_OK)
         return status;
     if (!kvf__cuda_of(tier->engine))
-        return KVF__FAIL(error, .status = KVF_ERR_INVALID,
-                         .what = "a tier of another kind of engine");
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "not a tier of a CUDA engine");
     *engine = kvf__cuda_of(tier->engine);
     return kvf__cuda_check_broken(*engine, error);
 }
@@ -18,11 +17,11 @@ static kvf_status check_slots(const kvf_tier *tier, const uint64_t *ids, size_t 
 /* With `order` held: a tier may outlive its engine's streams. */
 static kvf_status check_open(const kvf__cuda *e, kvf_error *error) {
     if (atomic_load(&e->base.closed))
-        return KVF__FAIL(error, .status = KVF_ERR_BROKEN, .what = "the engine is destroyed");
+        return KVF__FAIL(error, .status = KVF_ERR_BROKEN, .what = "the engine has been destroyed");
     return KVF_OK;
 }
 
-/* With `order` held: raises after[] to whom a reader or writer of the blocks must wait for. */
+/* With `order` held: raises after[] to what a reader or writer of the blocks must wait for. */
 static void users(const kvf_tier *tier, const uint64_t *ids, size_t count, bool writes,
                   uint64_t after[KVF__LANES]) {
     for (size_t i = 0; i < count; i++)
@@ -55,7 +54,7 @@ kvf_status kvf_cuda_wait_slots(kvf_tier *tier, const uint64_t *ids, size_t count
     return status;
 }
 
-/* With `order` held: a mark's place in a marks' stream, behind the event and the blocks' users. */
+/* With `order` held: enqueues a mark on a lane of marks, after the event and the blocks' users. */
 static kvf_status mark(kvf__cuda *e, kvf_tier *tier, const uint64_t *ids, size_t count,
                        bool written, cudaEvent_t event, kvf_error *error) {
     unsigned lane;
@@ -65,7 +64,8 @@ static kvf_status mark(kvf__cuda *e, kvf_tier *tier, const uint64_t *ids, size_t
     kvf__cuda_lane *l = &e->lanes[lane];
     uint64_t sequence = e->base.submitted[lane] + 1, after[KVF__LANES] = {0};
     if (sequence - atomic_load(&e->base.retired[lane]) >= KVF__CUDA_LANE_EVENTS)
-        return KVF__FAIL(error, .status = KVF_ERR_AGAIN, .what = "too many marks outstanding");
+        return KVF__FAIL(error, .status = KVF_ERR_AGAIN,
+                         .what = "all lanes of marks are full: wait until marks have fired");
     if (!kvf__slots_prepare(&tier->slots, &e->base.allocator, lane))
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
     users(tier, ids, count, written, after);
@@ -107,7 +107,7 @@ kvf_status kvf_cuda_mark_slots(kvf_tier *tier, const uint64_t *ids, size_t count
     return status;
 }
 
-/* With `lock` held: the event that says that the layer has landed; NULL when it has already. */
+/* With `lock` held: the event that fires once the layer has landed; NULL when it has landed. */
 static cudaEvent_t event_of(kvf__cuda *e, kvf_transfer *t, uint32_t layer) {
     const kvf__cuda_job *j = kvf__cuda_job_of(t);
     if (t->sequence <= atomic_load(&e->base.retired[t->lane]) || !j->recorded)
@@ -123,7 +123,7 @@ static kvf_status wait_layer(kvf__cuda *e, kvf_transfer *t, uint32_t layer, cuda
     kvf_status status = kvf__cuda_check_stream(stream, error);
     if (status != KVF_OK)
         return status;
-    pthread_mutex_lock(&e->base.lock); /* or its events could be another transfer's */
+    pthread_mutex_lock(&e->base.lock); /* keeps its events from being reused */
     cudaEvent_t event = event_of(e, t, layer);
     cudaError_t code = event ? cudaStreamWaitEvent(stream, event, 0) : cudaSuccess;
     pthread_mutex_unlock(&e->base.lock);
@@ -135,13 +135,13 @@ kvf_status kvf_cuda_wait_layer(kvf_transfer *t, uint32_t layer, struct CUstream_
     kvf__cuda *e = t ? kvf__cuda_of(t->engine) : NULL;
     if (!e)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID,
-                         .what = "NULL argument or a transfer of another kind of engine");
+                         .what = "NULL argument, or not a transfer of a CUDA engine");
     if (layer < t->first_layer || layer - t->first_layer >= t->layer_count)
         return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_INDEX, .index = layer,
                          .what = "the transfer does not move this layer");
     if (t->background)
         return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
-                         .what = "a background transfer is not in a stream yet");
+                         .what = "background transfers have no stream to wait for");
     kvf_status status = kvf__cuda_check_broken(e, error);
     if (status != KVF_OK)
         return status;
