@@ -7,10 +7,9 @@ static const kvf_box_limits batch_limits = {
 };
 
 enum {
-    LARGE =
-        128 << 10, /* bytes from which pieces gain nothing in a batch, as others have measured */
-    FEW = 4,       /* pieces below which a batch gains nothing */
-    ROWS_PAY = 4,  /* average rows a box from which batches of boxes beat batches of pieces */
+    LARGE = 128 << 10, /* bytes from which a piece gains nothing in a batch, as others measured */
+    FEW = 4,           /* pieces below which a batch gains nothing */
+    ROWS_PAY = 4,      /* average rows a box from which batches of boxes beat batches of pieces */
 };
 
 /* Lists */

@@ -10,8 +10,6 @@
  */
 #include "copy/copier.h"
 
-#include <stdlib.h>
-
 bool kvf__cuda_staged_fits(const kvf__cuda_copier *c) {
     if (c->direction == KVF_CUDA_ON_DEVICE || !kvf__cuda_kernels.copy)
         return false;

@@ -73,7 +73,8 @@ kvf_status kvf__cuda_machine_key_of(int device, kvf__cuda_machine_key *key, kvf_
         return kvf__cuda_fail(code, "cudaGetDeviceCount", error);
     if (device < 0 || device >= devices)
         return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_EXPECTED,
-                         .expected = (uint64_t)devices, .what = "no such device");
+                         .expected = (uint64_t)devices,
+                         .what = "device must be below the number of devices");
     *key = (kvf__cuda_machine_key){.driver = 0};
     return name_device(device, key, error);
 }

@@ -2,7 +2,6 @@
 #include "engine/engine_cuda.h"
 
 #include <math.h>
-#include <string.h>
 
 bool kvf__cuda_offers(const kvf__cuda *e, kvf_cuda_strategy strategy) {
     switch (strategy) {
@@ -118,7 +117,7 @@ kvf_status kvf_cuda_explain(const kvf_transfer *t, kvf_cuda_explanation *out, kv
     return KVF_OK;
 }
 
-/* The middle of the median's bin; NaN without any error. */
+/* The middle of the median's bin; NaN if nothing was compared. */
 static double median_error(const kvf__cuda_score *s) {
     uint64_t before = 0;
     for (size_t i = 0; s->compared > 0; before += s->errors[i++])

@@ -59,9 +59,7 @@ static const kvf__cuda_reach *reach_of(const kvf_tier *tier, const kvf_layout *l
     return &reaches[i];
 }
 
-/* Keeps what the copier needs of the tiers, which may be destroyed before a background transfer
- * begins.
- */
+/* Keeps what copying needs of the tiers: they may be gone once a background transfer begins. */
 static void note_tiers(const kvf_transfer *t, kvf__cuda_copier *c) {
     const kvf__cuda_reach *src = reach_of(t->src, t->src_layout);
     const kvf__cuda_reach *dst = reach_of(t->dst, t->dst_layout);

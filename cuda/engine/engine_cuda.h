@@ -117,7 +117,7 @@ typedef struct kvf__cuda_job {
     kvf_transfer *next; /* in its lane */
     kvf__cuda_job_state state;
     bool recorded;       /* its lane's event is recorded for it */
-    kvf_error failed;    /* after its first copy; it ends with this error */
+    kvf_error failed;    /* OK, or what it will end with */
     cudaEvent_t *layers; /* [layer_count]; NULL unless by layer */
     uint32_t layer_count, layers_landed;
     _Atomic uint32_t layers_recorded;
@@ -141,10 +141,6 @@ static inline kvf__cuda_job *kvf__cuda_job_of(kvf_transfer *t) {
 
 static inline const kvf__cuda_job *kvf__cuda_job_in(const kvf_transfer *t) {
     return (const kvf__cuda_job *)t->job;
-}
-
-static inline bool kvf__cuda_is_background(unsigned lane) {
-    return lane >= KVF__CUDA_BACKGROUND && lane < KVF__CUDA_MARKS;
 }
 
 /* Of a background lane. */

@@ -77,9 +77,7 @@ static kvf_status check_extent(const kvf__cuda *e, uintptr_t start, uintptr_t en
     return KVF_OK;
 }
 
-/* Finds the shift from a region's addresses to the device's; false if its ends do not have the
- * same.
- */
+/* Finds the shift from a region's addresses to the device's; false if its ends differ in it. */
 static bool find_shift(uintptr_t start, uintptr_t end, ptrdiff_t *shift) {
     struct cudaPointerAttributes first = {0}, last = {0};
     if (cudaPointerGetAttributes(&first, (void *)start) != cudaSuccess ||

@@ -389,7 +389,7 @@ static void test_foreign(void **state) {
     expect_load(KVF_OK, 0, NULL);
     expect_load(KVF_ERR_UNSUPPORTED, 1, "the cost table was measured on another GPU");
     expect_load(KVF_OK, -1, NULL);
-    expect_load(KVF_ERR_RANGE, 2, "no such device");
+    expect_load(KVF_ERR_RANGE, 2, "device must be below the number of devices");
     expect_load(KVF_ERR_RANGE, -2, "device must be -1 or a device number");
     fakecuda_set_attribute(cudaDevAttrPageableMemoryAccessUsesHostPageTables, 1);
     expect_load(KVF_ERR_UNSUPPORTED, 0, "the cost table was measured on another link");
