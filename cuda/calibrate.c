@@ -1,18 +1,18 @@
 /*
- * Measuring a cost table: transfers of one kind of pieces, by each strategy, on memory of our own.
+ * Calibration: measures transfers of equal pieces, by each strategy, in scratch memory.
  *
- *     device  | .... | .a.. | ..b. | c... |     a piece somewhere in each of as many shares
- *     host    |cba|fed| ...                     whole, in the other order, so that no two pieces
- *                                               are one box; another place each time
+ *     device  | .... | .a.. | ..b. | c... |     one piece, at a random place, in each share
+ *     host    |cba|fed| ...                     contiguous, but in reverse order, so that no two
+ *                                               pieces form one box; elsewhere in each transfer
  *
- * Boxes with rows are the same, but that a share has as many pieces at a constant distance as a box
- * has rows, in the host's order. Each transfer is timed by the host's clock, from before submitting
- * to having seen the end, without naps in between.
+ * For boxes with rows, each share has as many pieces, at a constant distance, as a box has rows,
+ * and the host has them in the same order. The host's clock times each transfer, from before its
+ * submit until a poll, repeated without naps, sees its end.
  *
- * Machines warm up, and slow down when they are hot. So there is work before the first sample,
- * sizes come in random order, and ways of copying (direction times strategy) in turn, sample by
- * sample. What is measured first is measured once more at the end: how far the two are apart, or
- * how far the samples of a cell, is the noise.
+ * Machines warm up, and slow down when hot. So some transfers run before the first sample, sizes
+ * come in random order, and the ways of copying (direction times strategy) take turns, sample by
+ * sample. The first measurements are repeated at the end. The noise is how far these are apart, or
+ * how far the samples of a cell are.
  */
 #include "copy/copier.h"
 #include "base/hooks.h"
@@ -26,28 +26,28 @@
 
 enum {
     MOST_PIECES = 2048,
-    MOST_LARGE_PIECES = 2 * KVF__CUDA_BATCH, /* more than one call takes */
+    MOST_LARGE_PIECES = 2 * KVF__CUDA_BATCH, /* more than one batch call takes */
     SAMPLES = 3,
     USUAL_SCRATCH = 256 << 20,
     LEAST_SCRATCH = 1 << 20,
     MOST_CELL = 16 << 20,
-    ROOMINESS = 6,       /* the scratch has room for as many cells */
-    LARGE_ROOMINESS = 2, /* ... or large ones */
-    FEWEST = 4,          /* pieces in the largest cell of a size; otherwise the size is left out */
+    ROOMINESS = 6,       /* cells that fit into the scratch memory */
+    LARGE_ROOMINESS = 2, /* large cells that fit */
+    FEWEST = 4,          /* pieces in the largest cell of a size, or the size is left out */
     LAYERS = 16,
     LAYER_BLOCKS = 16,
     LAYER_BYTES = 1024,
     MOST_SAMPLES = 2048,
     WAYS = KVF_CUDA_DIRECTIONS * (KVF_CUDA_STRATEGIES - 1),
     WARM_UP_NS = 300 * 1000 * 1000,
-    SHORT_NS = 100 * 1000,     /* the spread of what is shorter is taken as a part of this */
-    WARM_UP_BYTES = 256 << 10, /* ... but no more transfers than the scratch has room for these */
-    REFERENCE = 16 << 10,      /* bytes of a piece of what is measured twice */
+    SHORT_NS = 100 * 1000,     /* spreads of shorter samples are relative to this */
+    WARM_UP_BYTES = 256 << 10, /* warm-up transfers: scratch / this, at most */
+    REFERENCE = 16 << 10,      /* bytes of a piece in the cell that is measured twice */
 };
 
 #define KIB ((size_t)1 << 10)
 
-/* Drivers change their ways between 16 and 64 KiB. */
+/* Dense between 16 and 64 KiB, where drivers switch to another way of copying. */
 static const size_t sizes[] = {512,        1 * KIB,    2 * KIB,   4 * KIB,   8 * KIB,   12 * KIB,
                                16 * KIB,   20 * KIB,   24 * KIB,  28 * KIB,  32 * KIB,  40 * KIB,
                                48 * KIB,   64 * KIB,   96 * KIB,  128 * KIB, 256 * KIB, 512 * KIB,
@@ -56,8 +56,7 @@ static const size_t widths[] = {512,     1 * KIB,  2 * KIB,  4 * KIB,
                                 8 * KIB, 16 * KIB, 64 * KIB, 256 * KIB};
 static const size_t rows_a_box[] = {8, 64};
 
-/* Sizes of which there is a large cell as well, as many MiB as fit in its pieces: 64, 64, 64, 128.
- */
+/* Sizes that also have a large cell, of 64, 64, 64 and 128 MiB. */
 static const struct {
     size_t bytes, pieces;
 } large[] = {{8 * KIB, MOST_LARGE_PIECES}, {64 * KIB, 1024}, {1024 * KIB, 64}, {4096 * KIB, 32}};
@@ -82,9 +81,9 @@ typedef struct bench {
     kvf_engine *engine;
     void *near_memory;
     kvf_cuda_pinned *pinned;
-    kvf_tier *near, *far; /* for the size at hand */
-    size_t blocks;        /* of both */
-    size_t turn;          /* which part of the far memory is next */
+    kvf_tier *near, *far; /* the device's and the host's, for the current size */
+    size_t blocks;        /* of each */
+    size_t turn;          /* the next part of the far memory */
     uint64_t random;
     uint64_t near_ids[MOST_LARGE_PIECES], far_ids[MOST_LARGE_PIECES];
     kvf__cuda_sample samples[MOST_SAMPLES];
@@ -106,8 +105,8 @@ static size_t below(bench *b, size_t bound) {
 
 /* Ids */
 
-/* Boxes of `rows` blocks each, every second block, from `first` on: the last box in the first
- * share, and so on. */
+/* Ids of boxes of every second block, `rows` blocks each, from `first` on. The last box is in the
+ * first share, and so on. */
 static void scatter(bench *b, const cell *c, uint64_t *ids, size_t first, size_t blocks) {
     size_t boxes = c->pieces / c->rows, share = blocks / boxes, extent = 2 * c->rows - 1;
     for (size_t i = 0; i < boxes; i++) {
@@ -133,7 +132,7 @@ static void choose_ids(bench *b, const cell *c) {
 
 /* Measuring */
 
-/* One transfer. `*taken` is false when it went another way than the one that was asked for. */
+/* Times one transfer. `*taken`: it took the strategy that was asked for. */
 static kvf_status time_once(bench *b, const cell *c, double *ns, bool *taken, kvf_error *error) {
     bool to = c->direction == KVF_CUDA_TO_DEVICE, from = c->direction == KVF_CUDA_FROM_DEVICE;
     const kvf_plan plan = {.count = c->pieces,
@@ -165,7 +164,7 @@ static int by_time(const void *a, const void *b) {
 /* The samples of one cell. */
 typedef struct series {
     double ns[WAYS][SAMPLES];
-    bool left_out[WAYS]; /* cannot be had */
+    bool left_out[WAYS]; /* not available, or not wanted */
 } series;
 
 static void set_way(cell *c, size_t way) {
@@ -179,7 +178,7 @@ static bool is_wanted(const cell *c, kvf_cuda_strategy last) {
     return c->strategy <= last && !packs_for_nothing && !takes_too_long;
 }
 
-/* A sample of each way, in turn; `sample` -1 is to warm up. */
+/* Takes one sample of each way; the sample of number -1 warms up and is overwritten. */
 static kvf_status take_samples(bench *b, cell c, int sample, series *s, kvf_error *error) {
     size_t first = below(b, WAYS);
     for (size_t i = 0; i < WAYS; i++) {
@@ -213,7 +212,8 @@ static void keep(bench *b, const cell *c, double ns[SAMPLES]) {
     };
 }
 
-/* By every strategy, in every direction. What cannot be had gives no sample. */
+/* Measures a cell with each strategy up to `last`, in each direction. Ways that are not available
+ * give no samples. */
 static kvf_status measure_all(bench *b, cell c, kvf_cuda_strategy last, kvf_error *error) {
     series s;
     kvf_status status = KVF_OK;
@@ -252,7 +252,7 @@ static kvf_status make_tier(bench *b, const kvf_region *regions, size_t count, k
     return status;
 }
 
-/* Both sides have a region a layer, one behind the other, of blocks that touch. */
+/* Opens a tier on each side. Each layer is a dense array of blocks, after the previous layer's. */
 static kvf_status open_tiers(bench *b, size_t bytes, size_t layers, kvf_error *error) {
     kvf_region near[LAYERS], far[LAYERS];
     b->blocks = b->scratch / layers / bytes;
@@ -276,7 +276,7 @@ static size_t most_pieces(const bench *b, size_t bytes) {
     return kvf__min(b->cell_bytes / bytes, MOST_PIECES);
 }
 
-/* Many pieces, fewer and few, which tells what a piece takes from what a transfer takes. */
+/* Measures many, fewer and few pieces, to separate the times of a piece and of a transfer. */
 static kvf_status measure_pieces(bench *b, size_t bytes, kvf_error *error) {
     kvf_status status = KVF_OK;
     size_t pieces = most_pieces(b, bytes);
@@ -305,7 +305,7 @@ static kvf_status measure_rows(bench *b, size_t bytes, kvf_error *error) {
     return status;
 }
 
-/* As large as transfers are, and with more pieces than the driver is given at a time. */
+/* Measures transfers of realistic size, some with more pieces than one batch call takes. */
 static kvf_status measure_large(bench *b, size_t bytes, kvf_error *error) {
     kvf_status status = KVF_OK;
     for (size_t i = 0; status == KVF_OK && i < COUNT(large); i++) {
@@ -363,7 +363,7 @@ static cell reference(const bench *b) {
     return (cell){.bytes = REFERENCE, .pieces = most_pieces(b, REFERENCE), .rows = 1, .layers = 1};
 }
 
-/* Clocks rise with work of the GPU's, the link's and the processor's. */
+/* The clocks of GPU, link and CPU rise under load. */
 static kvf_status warm_up(bench *b, kvf_error *error) {
     cell c = reference(b);
     kvf_status status = open_tiers(b, c.bytes, 1, error);
@@ -441,11 +441,11 @@ static bool has_samples(const bench *b, kvf_cuda_strategy strategy) {
 static void write_result(const bench *b, const kvf_log *log) {
     for (unsigned s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++)
         if (!has_samples(b, (kvf_cuda_strategy)s))
-            kvf__log(log, KVF_LOG_WARNING, "calibrating device %d: strategy %s cannot be had there",
+            kvf__log(log, KVF_LOG_WARNING, "calibrating device %d: strategy %s is not available",
                      b->device, kvf_cuda_strategy_name((kvf_cuda_strategy)s));
     kvf__log(log, b->noise > KVF_CUDA_NOISY ? KVF_LOG_WARNING : KVF_LOG_INFO,
              "calibrated device %d: %zu samples, noise %.1f %%%s", b->device, b->count,
-             b->noise * 100, b->noise > KVF_CUDA_NOISY ? ": something else was going on" : "");
+             b->noise * 100, b->noise > KVF_CUDA_NOISY ? ": other work was running" : "");
 }
 
 static kvf_status make_costs(bench *b, kvf_cuda_costs **out, kvf_error *error) {
@@ -479,7 +479,7 @@ kvf_status kvf_cuda_costs_calibrate(const kvf_cuda_calibrate_options *options, k
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     if (scratch < LEAST_SCRATCH)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_EXPECTED,
-                         .expected = LEAST_SCRATCH, .what = "too little scratch memory");
+                         .expected = LEAST_SCRATCH, .what = "scratch_bytes must be at least 1 MiB");
     if (scratch > USUAL_SCRATCH)
         scratch = USUAL_SCRATCH;
     kvf__hooks hooks;

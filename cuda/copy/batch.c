@@ -1,4 +1,4 @@
-/* Many pieces a call, by the driver's batched copies. */
+/* The strategy batch: many pieces in one call of the driver. */
 #include "copy/copier.h"
 
 static const kvf_box_limits batch_limits = {
@@ -7,19 +7,19 @@ static const kvf_box_limits batch_limits = {
 };
 
 enum {
-    LARGE = 128 << 10, /* pieces from here on gain nothing from a batch, as others have measured */
-    FEW = 4,           /* nor do fewer than these */
-    ROWS_PAY = 4,      /* rows a box, on average, from which boxes are better than pieces */
+    LARGE = 128 << 10, /* bytes from which a piece gains nothing in a batch, as others measured */
+    FEW = 4,           /* pieces below which a batch gains nothing */
+    ROWS_PAY = 4,      /* average rows a box from which batches of boxes beat batches of pieces */
 };
 
 /* Lists */
 
-/* The block that has an address, in a strip that begins at `base`. */
+/* The id of the block that holds an address, in a strip whose block 0 is at `base`. */
 static uint64_t block_at(CUdeviceptr address, uintptr_t base, size_t stride) {
     return stride > 0 ? (address - base) / stride : 0;
 }
 
-/* Names the blocks of a copy of that strip, of which the driver has the device's addresses. */
+/* Adds the blocks of a strip's copy to an error, from the device addresses given to the driver. */
 static void name_blocks(const kvf__cuda_copier *c, size_t strip, CUdeviceptr dst, CUdeviceptr src,
                         kvf_error *details) {
     if (strip >= c->move->strip_count)
@@ -34,19 +34,19 @@ static void name_blocks(const kvf__cuda_copier *c, size_t strip, CUdeviceptr dst
 
 static kvf_error details_of(CUresult code, const char *what) {
     kvf_error details = {.status = KVF_ERR_ENGINE};
-    /* A driver's codes are the runtime's, wherever both have one. */
+    /* Driver and runtime share their codes where both have one. */
     kvf__cuda_fail((cudaError_t)code, what, &details);
     return details;
 }
 
-/* What a kernel packs is not there before its turn in the stream. */
+/* Packed sources are written by kernels in the same streams, hence only in stream order. */
 static CUmemcpySrcAccessOrder access_order(const kvf__cuda_copier *c) {
     bool packed = c->strategy == KVF_CUDA_STAGED && c->direction == KVF_CUDA_FROM_DEVICE;
     return c->settled && !packed ? CU_MEMCPY_SRC_ACCESS_ORDER_ANY
                                  : CU_MEMCPY_SRC_ACCESS_ORDER_STREAM;
 }
 
-/* Unlike copies one by one, the driver takes the device's addresses only. */
+/* Batches take device addresses, unlike single copies, which also take the host's. */
 static void shift(const kvf__cuda_copier *c, kvf__cuda_lists *l) {
     for (size_t i = 0; (c->dst_shift != 0 || c->src_shift != 0) && i < l->count; i++) {
         l->dsts[i] += (CUdeviceptr)c->dst_shift;
@@ -111,7 +111,7 @@ static void account(kvf__cuda_copier *c, size_t bytes, size_t *budget) {
     *budget -= *budget < SIZE_MAX ? bytes : 0;
 }
 
-/* Fills the lists with the next pieces, of about `*budget` bytes. */
+/* Fills the lists with the next pieces, up to about `*budget` bytes. */
 static void list(kvf__cuda_copier *c, size_t end_strip, size_t *budget) {
     kvf__cuda_lists *l = c->context->lists;
     l->count = 0;
@@ -142,7 +142,7 @@ static kvf_status copy_pieces(kvf__cuda_copier *c, size_t end_strip, size_t budg
 
 /* Boxes */
 
-enum { BOXES = 512 }; /* a call */
+enum { BOXES = 512 }; /* in one call */
 
 static CUmemcpy3DOperand operand(const void *address, const kvf_box *b, ptrdiff_t row,
                                  ptrdiff_t slice) {

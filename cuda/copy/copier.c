@@ -1,3 +1,4 @@
+/* What the strategies kernel and staged allocate for a transfer. */
 #include "copy/copier.h"
 
 static kvf_status make_pairs(kvf__cuda_copier *c, kvf_error *error) {

@@ -1,4 +1,4 @@
-/* Copies by a kernel, which reads or writes pinned host memory itself. */
+/* The strategy kernel: a kernel reads or writes pinned host memory directly. */
 #include "copy/copier.h"
 
 #include <string.h>
@@ -7,12 +7,12 @@
 
 enum {
     WARPS = KVF__CUDA_THREADS / 32,
-    USUAL_CTAS = 16, /* of 512 threads with up to 128 bytes each on their way: 1 MiB */
+    USUAL_CTAS = 16, /* of 512 threads with up to 128 bytes each in flight: 1 MiB */
 };
 
 static const size_t most_units = INT32_MAX;
 
-/* The widest vector that addresses, strides and sizes are all multiples of. */
+/* The widest vector that divides all addresses, strides, pitches and the width. */
 static unsigned vector_bytes(const kvf__cuda_piece *p, size_t width) {
     uint64_t all = p->dst | p->src | p->dst_stride | p->src_stride | (uint64_t)p->dst_pitch |
                    (uint64_t)p->src_pitch | width | 16;
@@ -40,7 +40,7 @@ bool kvf__cuda_make_piece(const kvf__strip *strip, kvf__cuda_piece *out) {
     return true;
 }
 
-/* Units of one pair. */
+/* Units for one pair, of all pieces. */
 static size_t units_of(const kvf__cuda_piece *pieces, size_t count) {
     size_t units = 0;
     for (size_t i = 0; i < count; i++)
@@ -53,18 +53,18 @@ static size_t units_of(const kvf__cuda_piece *pieces, size_t count) {
 typedef struct launch {
     kvf__cuda_copier *copier;
     cudaStream_t stream;
-    unsigned most; /* thread blocks */
+    unsigned most; /* thread blocks, at most */
     const kvf__cuda_piece *pieces;
     const kvf__cuda_pair *pairs;
     size_t piece_count, pair_count;
-    size_t before; /* pairs, where blocks are numbered as these are */
+    size_t before; /* pairs in earlier launches, for sides whose blocks are numbered as the pairs */
 } launch;
 
 static size_t list_bytes(const launch *l) {
     return l->piece_count * sizeof *l->pieces + l->pair_count * sizeof *l->pairs;
 }
 
-/* Writes pieces, then pairs. */
+/* Writes the pieces, then the pairs. */
 static void write_lists(const launch *l, void *out) {
     kvf__cuda_piece *pieces = out;
     uint32_t first = 0;
@@ -108,7 +108,7 @@ static kvf_status start_many(const launch *l, kvf_error *error) {
     return start(l, kvf__cuda_kernels.copy_many, units, &work, error);
 }
 
-/* With lists that were put into the ring. */
+/* With lists in the upload ring. */
 static kvf_status start_listed(const launch *l, char *lists, kvf_error *error) {
     const kvf__cuda_upload_ring *ring = &l->copier->context->uploads;
     char *there = ring->device + (lists - ring->host);
@@ -128,7 +128,7 @@ static kvf_status start_listed(const launch *l, char *lists, kvf_error *error) {
     return start(l, kvf__cuda_kernels.copy, units, &work, error);
 }
 
-/* As many small launches as it takes. */
+/* In as many small launches as it takes. */
 static kvf_status start_in_parts(const launch *l, kvf_error *error) {
     enum {
         PIECES = KVF__CUDA_FEW / 2 / sizeof(kvf__cuda_piece),
@@ -161,7 +161,7 @@ static kvf_status start_one(const launch *l, kvf_error *error) {
 kvf_status kvf__cuda_launch(kvf__cuda_copier *c, cudaStream_t stream, const kvf__cuda_piece *pieces,
                             size_t piece_count, const kvf__cuda_pair *pairs, size_t pair_count,
                             unsigned most, kvf_error *error) {
-    enum { PAIRS = 1 << 17 }; /* of one list: 1 MiB, a fourth of the ring */
+    enum { PAIRS = 1 << 17 }; /* in one list: 1 MiB, a fourth of the upload ring */
     /* Every piece has units. NOLINTNEXTLINE(clang-analyzer-core.DivideZero) */
     size_t at_once = kvf__min(most_units / units_of(pieces, piece_count), PAIRS);
     kvf_status status = KVF_OK;

@@ -20,14 +20,15 @@ struct sides {
     const char *src;
 };
 
-// The place of a vector, counted through all rows.
-template <class Vector> __device__ sides place(const kvf__cuda_piece &piece, sides at, uint32_t i) {
+// The addresses of a vector by its number among all rows.
+template <class Vector>
+__device__ sides vector_at(const kvf__cuda_piece &piece, sides at, uint32_t i) {
     uint32_t row = piece.columns == piece.vectors ? 0 : i / piece.columns;
     uint64_t column = (i - row * piece.columns) * uint64_t{sizeof(Vector)};
     return {at.dst + row * piece.dst_pitch + column, at.src + row * piece.src_pitch + column};
 }
 
-// Loads are all on their way before the first store waits for one.
+// Issues all loads before the first store, which waits for them.
 template <class Vector>
 __device__ void copy_unit(const kvf__cuda_piece &piece, sides at, uint32_t from, uint32_t end,
                           uint32_t lane) {
@@ -36,12 +37,12 @@ __device__ void copy_unit(const kvf__cuda_piece &piece, sides at, uint32_t from,
         KVF_UNROLL
         for (uint32_t k = 0; k < UNROLL; k++)
             if (i + k * WARP < end)
-                loaded[k] = __ldcs(
-                    reinterpret_cast<const Vector *>(place<Vector>(piece, at, i + k * WARP).src));
+                loaded[k] = __ldcs(reinterpret_cast<const Vector *>(
+                    vector_at<Vector>(piece, at, i + k * WARP).src));
         KVF_UNROLL
         for (uint32_t k = 0; k < UNROLL; k++)
             if (i + k * WARP < end)
-                __stcs(reinterpret_cast<Vector *>(place<Vector>(piece, at, i + k * WARP).dst),
+                __stcs(reinterpret_cast<Vector *>(vector_at<Vector>(piece, at, i + k * WARP).dst),
                        loaded[k]);
     }
 }
@@ -80,7 +81,7 @@ __device__ void copy_all(const kvf__cuda_piece *pieces, uint32_t piece_count,
     }
 }
 
-// With its lists in the parameters.
+// For work whose lists are in the parameters.
 template <class Work> __device__ void copy_listed(const Work &work) {
     const kvf__cuda_piece *pieces = reinterpret_cast<const kvf__cuda_piece *>(work.lists);
     copy_all(pieces, work.piece_count,

@@ -1,8 +1,7 @@
-/* A copy call for every box. */
+/* The strategy loop: one copy call for each box. */
 #include "copy/copier.h"
 
-/* So that the windows of background work leave room in a stream, which takes about 1,000 entries.
- */
+/* A window of background work leaves room in its stream, which holds about 1,000 operations. */
 enum { MOST_OF_A_WINDOW = 256 };
 
 static enum cudaMemcpyKind kind_of(const kvf__cuda_copier *c) {

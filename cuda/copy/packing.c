@@ -10,8 +10,6 @@
  */
 #include "copy/copier.h"
 
-#include <stdlib.h>
-
 bool kvf__cuda_staged_fits(const kvf__cuda_copier *c) {
     if (c->direction == KVF_CUDA_ON_DEVICE || !kvf__cuda_kernels.copy)
         return false;
@@ -21,7 +19,7 @@ bool kvf__cuda_staged_fits(const kvf__cuda_copier *c) {
     return true;
 }
 
-/* A strip as the host sees it: the same on both sides. */
+/* A strip whose source and destination are both its host side, for kvf__move_join. */
 static kvf__strip host_view(const kvf__cuda_copier *c, const kvf__strip *s) {
     bool to = kvf__cuda_to_device(c);
     kvf__strip h = *s;
@@ -43,7 +41,7 @@ static const char *host_address(const kvf__cuda_copier *c, size_t strip) {
     return kvf__cuda_to_device(c) ? s->src : s->dst;
 }
 
-/* By address within layers; strips come by the other side's address, nearly in order already. */
+/* Sorts by host address within layers: by insertion, since strips come nearly in order. */
 static void put_in_order(const kvf__cuda_copier *c, size_t *order) {
     const kvf_move *m = c->move;
     for (size_t i = 0; i < m->strip_count; i++) {
@@ -56,7 +54,7 @@ static void put_in_order(const kvf__cuda_copier *c, size_t *order) {
     }
 }
 
-/* Cuts a band off the order, from `first` on: strips of one layer that fit a buffer. */
+/* The band from `first` on: the next strips of one layer whose block fits a buffer. */
 static kvf__cuda_band cut_band(const kvf__cuda_copier *c, size_t first) {
     const kvf_move *m = c->move;
     const size_t *order = c->packing.order;
@@ -72,7 +70,8 @@ static kvf__cuda_band cut_band(const kvf__cuda_copier *c, size_t first) {
     return band;
 }
 
-/* Whether a host strip has a strip of the band: all of its first row, that is. */
+/* Whether one row of a host strip holds `width` bytes at an address; `*offset` is their place in
+ * the packed block. */
 static bool holds(const kvf__strip *host, const char *address, size_t width, size_t *offset) {
     size_t distance = (size_t)((uintptr_t)address - (uintptr_t)host->dst);
     size_t pitch = host->rows > 1 ? (size_t)host->dst_pitch : SIZE_MAX;
@@ -83,10 +82,10 @@ static bool holds(const kvf__strip *host, const char *address, size_t width, siz
     return true;
 }
 
-/* Where a strip lies in its host strip's packed block, and how far apart its rows do; false when it
- * is not the same distance from each row to the next. */
-static bool place_in(const kvf__strip *host, const kvf__strip *view, kvf__cuda_packed_strip *slot,
-                     ptrdiff_t *pitch) {
+/* Finds a strip's offset and pitch in its host strip's packed block. false if the host strip does
+ * not hold all its rows, at one pitch. */
+static bool find_in(const kvf__strip *host, const kvf__strip *view, kvf__cuda_packed_strip *slot,
+                    ptrdiff_t *pitch) {
     size_t last;
     if (!holds(host, view->dst, view->width, &slot->offset))
         return false;
@@ -101,21 +100,21 @@ static bool place_in(const kvf__strip *host, const kvf__strip *view, kvf__cuda_p
            last == slot->offset + (size_t)*pitch * (view->rows - 1);
 }
 
-/* Searches the band's hosts for one that has a strip; from where the last one was found, since both
- * come by address. */
+/* Finds a strip's host strip in its band; starts at the previous strip's, since both come by
+ * address. */
 static bool find_host(const kvf__cuda_packing *p, const kvf__cuda_band *band, size_t at,
                       const kvf__strip *view, ptrdiff_t *pitch) {
     size_t count = band->end_host - band->first_host;
     size_t start = at > band->first ? p->packed[at - 1].host - band->first_host : 0;
     for (size_t i = 0; i < count; i++) {
         p->packed[at].host = band->first_host + (start + i) % count;
-        if (place_in(&p->host_strips[p->packed[at].host], view, &p->packed[at], pitch))
+        if (find_in(&p->host_strips[p->packed[at].host], view, &p->packed[at], pitch))
             return true;
     }
     return false;
 }
 
-/* The pitch of a strip's rows when packed, where its own view has closed them up. */
+/* The packed pitch of a strip; its host view has one row where the rows touch. */
 static ptrdiff_t packed_pitch(const kvf__strip *s, const kvf__strip *view, ptrdiff_t of_view) {
     return s->rows > 1 && view->rows == 1 ? (ptrdiff_t)s->width : of_view;
 }
@@ -128,9 +127,11 @@ static kvf_status place_strip(kvf__cuda_copier *c, const kvf__cuda_band *band, s
     kvf__cuda_packed_strip *slot = &p->packed[at];
     ptrdiff_t pitch = 0;
     if (!find_host(p, band, at, &view, &pitch))
-        return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED, .what = "rows cannot be packed");
+        return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
+                         .what = "the rows of a strip have no common pitch once packed");
     size_t stride = kvf__cuda_strip_bytes(&p->host_strips[slot->host]);
-    /* Each chunk gives it another address; this one is aligned as badly as any of them. */
+    /* Each chunk has another address, buffer + offsets * count + offset; this is aligned as badly
+     * as any of them. */
     uintptr_t packed = p->offsets[slot->host] | slot->offset;
     kvf__strip piece = *s;
     pitch = packed_pitch(s, &view, pitch);
@@ -144,13 +145,14 @@ static kvf_status place_strip(kvf__cuda_copier *c, const kvf__cuda_band *band, s
         piece.dst_pitch = pitch;
     }
     if (!kvf__cuda_make_piece(&piece, &c->pieces[at]))
-        return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED, .what = "rows cannot be packed");
+        return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
+                         .what = "a packed strip exceeds what kernels can copy");
     c->pieces[at].src_in_turn = kvf__cuda_to_device(c);
     c->pieces[at].dst_in_turn = !kvf__cuda_to_device(c);
     return KVF_OK;
 }
 
-/* Joins a band's strips on the host's side and places each in its packed block. */
+/* Joins a band's strips on the host side and places each in a packed block. */
 static kvf_status pack_band(kvf__cuda_copier *c, kvf__cuda_band *band, kvf_error *error) {
     kvf__cuda_packing *p = &c->packing;
     kvf_move joined = {.limits = kvf__cuda_loop_limits,
@@ -189,7 +191,7 @@ static kvf_status pack_all(kvf__cuda_copier *c, kvf_error *error) {
     return status;
 }
 
-/* To the device the pairs come by id there; in the host's order more of them are one copy. */
+/* To the device, pairs come by device id; sorted by host id, more of them form one copy. */
 static kvf_status sort_by_host(kvf__cuda_copier *c, kvf_error *error) {
     const kvf_allocator *a = c->context->allocator;
     size_t count = c->move->runs.pairs, room;

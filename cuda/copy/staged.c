@@ -1,17 +1,16 @@
 /*
- * Packing: small pieces on the device become large ones on the host's side, and the reverse.
+ * The strategy staged: kernels pack small pieces on the device into chunks, which are copied to the
+ * host in large pieces; and the reverse.
  *
  *     from the device   side   | pack 0 | pack 1 | pack 2 |
  *                       stream          | copy 0          | copy 1          |
  *     to the device     stream | copy 0          | copy 1          |
  *                       side                     | unpack 0        | unpack 1 |
  *
- * A chunk is some pairs times the strips of a band. Packed, it holds for every strip of the host's
- * side (those of the band, joined on that side alone) the blocks one behind the other:
+ * A chunk is some pairs times the strips of a band (packing.c). For each of the band's host strips
+ * it holds the blocks in a row, so that consecutive ids on the host are one copy:
  *
  *     buffer   | host strip 0: block, block, ... | host strip 1: block, block, ... |
- *
- * so that ids in a row on the host are one copy.
  */
 #include "copy/copier.h"
 
@@ -29,7 +28,7 @@ static uint32_t host_id(const chunk *k, size_t pair) {
     return kvf__cuda_to_device(k->copier) ? k->pairs[pair].src : k->pairs[pair].dst;
 }
 
-/* How many pairs from one on have ids in a row on the host. */
+/* How many pairs from `first` on have consecutive host ids. */
 static size_t in_a_row(const chunk *k, size_t first) {
     size_t end = first + 1;
     while (end < k->count && host_id(k, end) == host_id(k, end - 1) + 1)
@@ -37,14 +36,14 @@ static size_t in_a_row(const chunk *k, size_t first) {
     return end - first;
 }
 
-/* Whether blocks in a row are one copy. */
-static bool goes_on(const kvf__strip *host) {
+/* Whether consecutive blocks are one copy. */
+static bool is_one_copy(const kvf__strip *host) {
     return host->rows == 1 &&
            (host->dst_stride == host->width ||
             kvf__pitch_fits(&kvf__cuda_loop_limits, (ptrdiff_t)host->dst_stride, host->width));
 }
 
-/* Blocks `first` .. of a host strip, as the host and the buffer have them. */
+/* The box of `count` blocks of a host strip from `first` on, between host and buffer. */
 static kvf_box host_box(const chunk *k, const kvf__strip *host, char *packed, size_t first,
                         size_t count) {
     ptrdiff_t block = (ptrdiff_t)kvf__cuda_strip_bytes(host), stride = (ptrdiff_t)host->dst_stride;
@@ -68,7 +67,7 @@ static kvf_box host_box(const chunk *k, const kvf__strip *host, char *packed, si
     return b;
 }
 
-/* Pieces go to the lists, which may become a batch; boxes at once. */
+/* Adds a piece to the lists, for a batch; copies a box at once. */
 static kvf_status copy_host_box(kvf__cuda_copier *c, const kvf_box *b, kvf_error *error) {
     kvf__cuda_lists *l = c->context->lists;
     if (b->rows > 1)
@@ -85,7 +84,7 @@ static kvf_status copy_host_box(kvf__cuda_copier *c, const kvf_box *b, kvf_error
     return KVF_OK;
 }
 
-/* Cut where the host's memory was registered in segments. */
+/* Copies a box in pieces that do not cross the segments that host memory is registered in. */
 static kvf_status copy_cut(kvf__cuda_copier *c, kvf_box b, kvf_error *error) {
     uintptr_t at = kvf__cuda_to_device(c) ? (uintptr_t)b.src : (uintptr_t)b.dst;
     size_t extent =
@@ -119,14 +118,14 @@ static kvf_status copy_host_side(const chunk *k, kvf_error *error) {
         const kvf__strip *host = &p->host_strips[h];
         char *packed = k->buffer->memory + p->offsets[h] * k->count;
         for (size_t i = 0, n; status == KVF_OK && i < k->count; i += n) {
-            n = goes_on(host) ? in_a_row(k, i) : 1;
+            n = is_one_copy(host) ? in_a_row(k, i) : 1;
             status = copy_cut(c, host_box(k, host, packed, i, n), error);
         }
     }
     return status == KVF_OK ? kvf__cuda_flush(c, error) : status;
 }
 
-/* The pieces of the band, with the addresses that they have in this chunk's buffer. */
+/* Packs or unpacks the band's pieces, at their addresses in this chunk's buffer. */
 static kvf_status launch_packing(const chunk *k, kvf_error *error) {
     kvf__cuda_copier *c = k->copier;
     const kvf__cuda_packing *p = &c->packing;
@@ -145,7 +144,7 @@ static kvf_status record(cudaEvent_t event, cudaStream_t stream, kvf_error *erro
     return code == cudaSuccess ? KVF_OK : kvf__cuda_fail(code, "cudaEventRecord", error);
 }
 
-/* Puts `then` behind what `first` has so far. */
+/* Makes `then` wait for all that `first` holds so far. */
 static kvf_status hand_over(cudaStream_t first, cudaEvent_t event, cudaStream_t then,
                             kvf_error *error) {
     kvf_status status = record(event, first, error);
@@ -161,7 +160,7 @@ static kvf_status copy_chunk(chunk *k, kvf_error *error) {
     kvf_status (*drain)(const chunk *, kvf_error *) = to ? launch_packing : copy_host_side;
     kvf_status status = kvf__cuda_buffer_take(c, first, &k->buffer, error);
     if (status == KVF_OK) {
-        c->forked = true; /* from here on the side may hold work of ours, or waits */
+        c->forked = true; /* the side may hold work or waits from here on */
         status = fill(k, error);
     }
     if (status == KVF_OK)
@@ -177,7 +176,7 @@ static kvf_status copy_chunk(chunk *k, kvf_error *error) {
 
 /* The strategy */
 
-/* From the device the side does the first step, behind what the stream waits for. */
+/* From the device, the side does the first step and so waits for what the stream waits for. */
 static kvf_status fork(kvf__cuda_copier *c, kvf_error *error) {
     c->last = kvf__cuda_to_device(c) ? c->side : c->stream;
     if (c->forked || kvf__cuda_to_device(c))
@@ -203,7 +202,7 @@ kvf_status kvf__cuda_staged(kvf__cuda_copier *c, size_t end_strip, size_t budget
                    .count = pairs_at_once(c, band)};
         status = copy_chunk(&k, error);
         if (status != KVF_OK)
-            break; /* still where it stood, should another strategy take over */
+            break; /* nothing has moved on: another strategy may take over */
         copied += k.count * band->bytes;
         c->copied += k.count * band->bytes;
         c->pair += k.count;

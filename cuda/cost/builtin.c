@@ -1,7 +1,7 @@
 /*
- * The cost table without a calibration: other people's figures of H100s on PCIe Gen5, kept
- * conservative. Where two figures contradict each other the slower one stands. Where there is none,
- * copies by the driver are favoured over kernels, which take the device's processors from compute.
+ * The built-in cost table: conservative figures that others published for H100s on PCIe Gen5. Where
+ * two figures differ, this takes the slower one. Where there is none, it favours the driver's
+ * copies over kernels, which take multiprocessors away from compute.
  */
 #include "cost/costs.h"
 
@@ -13,33 +13,33 @@ typedef struct point {
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
 
-/* Large pieces are the link's, at 50 GB/s: copy engines reach that (vLLM, 2026-01) to 55
- * (nvbandwidth). */
+/* GB/s. The link limits large pieces: copy engines reach 50 (vLLM, 2026-01) to 55 (nvbandwidth). */
 #define LINK 50.0
 
 /* A call takes 2.3 us (vllm #48434). */
 static const point call[] = {{512, 2300}, {64 * KIB, 2300}, {128 * KIB, 2622}, {4 * MIB, 83887}};
 
-/* No figures: as pieces of a batch that are not held up by anything but their number. */
+/* A guess for lack of figures: close to the small pieces of a batch. */
 static const point row[] = {{512, 500}, {16 * KIB, 500}, {32 * KIB, 660}, {4 * MIB, 83887}};
 
-/* Batches of 10,000 make 6.8 GB/s at 4 KiB and 38.8 at 64 KiB; of 50,000, 7 GB/s at 24 KiB and 40
- * at 28 (vllm #42212). That the driver changes its ways in between is real. */
+/* Batches of 10,000 pieces reach 6.8 GB/s at 4 KiB and 38.8 at 64 KiB; batches of 50,000 reach 7
+ * GB/s at 24 KiB and 40 at 28 KiB (vllm #42212). The jump is real: the driver copies differently
+ * from there on. */
 static const point batched[] = {{512, 600},      {4 * KIB, 602},   {24 * KIB, 3510},
                                 {28 * KIB, 739}, {64 * KIB, 1689}, {128 * KIB, 2700},
                                 {4 * MIB, 83887}};
 
-/* To the device 35 GB/s on an H100, from it 53 (nvbandwidth #24); on Gen4, which is half as
- * fast, 17.5 and 8.5 GiB/s (TensorRT-LLM). Few thread blocks reach that from 8 KiB on (vLLM). For
- * smaller pieces there are no figures. */
+/* An H100 reaches 35 GB/s to the device and 53 from it (nvbandwidth #24); Gen4, which is half as
+ * fast, 17.5 and 8.5 GiB/s (TensorRT-LLM). A few thread blocks are enough from 8 KiB on (vLLM). The
+ * values for smaller pieces are guesses. */
 static const point kernel_to[] = {{512, 40}, {8 * KIB, 234}, {4 * MIB, 119838}};
 static const point kernel_from[] = {{512, 60}, {8 * KIB, 455}, {4 * MIB, 233017}};
 
-/* 60 processor-milliseconds a GB, the dearest of the figures, by 12 thread blocks. */
+/* The highest published figure, 60 multiprocessor-milliseconds per GB, with 12 thread blocks. */
 static const point pack[] = {{512, 5}, {1 * KIB, 5.2}, {4 * MIB, 20972}};
 
-/* Within an H100: copies at 1,627 GiB/s (nccl #2177). What small pieces cost kernels and boxes
- * there is a guess. */
+/* Copies within an H100 reach 1,627 GiB/s (nccl #2177). The costs of small pieces there are
+ * guesses. */
 #define INSIDE 1500.0
 static const point call_inside[] = {{512, 2300}, {2 * MIB, 2300}, {4 * MIB, 2796}};
 static const point row_inside[] = {{512, 10}, {8 * KIB, 20}, {4 * MIB, 10240}};
@@ -57,10 +57,10 @@ static kvf__cuda_curve curve_of(const point *points, size_t count) {
     return c;
 }
 
-/* Events behind a layer, and a launch or call for it where all are one otherwise. */
+/* A layer's event, and its own launch or call where a whole transfer otherwise needs one. */
 enum { EVENT = 1500, LAUNCH = 5000 };
 
-/* Submitting, the device's beginning, and the event that tells of the end. */
+/* Fixed times: submitting, starting on the device, and noticing the final event. */
 enum { DIRECT = 12000, BATCH_CALL = 3000, STAGED = 30000, CHUNK = 10000 };
 
 static void fill_link(kvf__cuda_cost cost[KVF_CUDA_STRATEGIES], kvf__cuda_curve kernel) {

@@ -1,4 +1,4 @@
-/* Predictions from a cost table, and the choice among them. */
+/* Predicting from a cost table, and choosing among strategies. */
 #include "cost/costs.h"
 
 #include <assert.h>
@@ -47,8 +47,8 @@ static double whole_picoseconds(double ns) {
     return round(ns * 1e3) / 1e3;
 }
 
-/* Outside of what was measured a piece takes no less when it is larger, and no more than in
- * proportion. */
+/* Outside the measured sizes, a larger piece takes no less time, and at most proportionally more.
+ */
 static double outside(double power) {
     return power < 0 ? 0 : power > 1 ? 1 : power;
 }
@@ -112,7 +112,7 @@ static double copies(const kvf__cuda_cost *cost, const kvf__cuda_move_profile *p
     return ns + cost->row_call_ns * (double)profile->row_calls + all_of(&cost->row, &profile->rows);
 }
 
-/* The copies between the packed chunks and the host, by the quicker of what does them. */
+/* The copies between packed chunks and the host, by the faster of loop and batch. */
 static double host_copies(const kvf_cuda_costs *costs, kvf_cuda_direction direction,
                           const kvf__cuda_move_profile *profile, double chunks) {
     double count = fmax((double)profile->host_boxes, chunks),
@@ -126,7 +126,7 @@ static double staged(const kvf_cuda_costs *costs, kvf_cuda_direction direction,
                      const kvf__cuda_move_profile *profile, double wire) {
     const kvf__cuda_cost *cost = &costs->cost[direction][KVF_CUDA_STAGED];
     if (direction == KVF_CUDA_ON_DEVICE)
-        return NAN; /* there is nothing to pack for */
+        return NAN; /* no link to pack for */
     if (profile->bytes == 0)
         return 0;
     double chunks = fmax(ceil((double)profile->bytes / KVF__CUDA_CHUNK), profile->layers);
@@ -148,8 +148,8 @@ static double predict(const kvf_cuda_costs *costs, kvf_cuda_direction direction,
         ns = fmax(wire, all_of(&cost->piece, &profile->lines));
     else if (strategy == KVF_CUDA_STAGED)
         ns = staged(costs, direction, profile, wire);
-    double behind_first = profile->layers > 1 ? profile->layers - 1 : 0;
-    return cost->fixed_ns + cost->layer_ns * behind_first + ns;
+    double later_layers = profile->layers > 1 ? profile->layers - 1 : 0;
+    return cost->fixed_ns + cost->layer_ns * later_layers + ns;
 }
 
 void kvf__cuda_costs_predict(const kvf_cuda_costs *costs, kvf_cuda_direction direction,
@@ -164,7 +164,7 @@ void kvf__cuda_costs_predict(const kvf_cuda_costs *costs, kvf_cuda_direction dir
 
 /* Choosing */
 
-/* What a strategy that takes thread blocks may cost, to one that leaves them to compute. */
+/* The most that a strategy that occupies thread blocks may cost, relative to one that does not. */
 static const double most_idle = 0.9, most_computing = 0.75;
 
 enum {
@@ -172,7 +172,7 @@ enum {
     WITH_BLOCKS = 1u << KVF_CUDA_KERNEL | 1u << KVF_CUDA_STAGED,
 };
 
-/* The cheapest of some; AUTO when there are none. */
+/* The cheapest strategy in a set; AUTO if the set is empty. */
 static kvf_cuda_strategy cheapest(const double us[KVF_CUDA_STRATEGIES], unsigned some) {
     kvf_cuda_strategy best = KVF_CUDA_AUTO;
     for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++) {
@@ -184,8 +184,7 @@ static kvf_cuda_strategy cheapest(const double us[KVF_CUDA_STRATEGIES], unsigned
     return best;
 }
 
-/* Of both kinds of strategies the cheapest is at hand: whether the one without thread blocks is
- * good enough. */
+/* Whether the cheapest strategy without thread blocks is preferred to the cheapest with them. */
 static bool spares(const double us[KVF_CUDA_STRATEGIES], kvf_cuda_strategy without,
                    kvf_cuda_strategy with, bool computing) {
     if (isnan(us[without]) || isnan(us[with]))
@@ -193,11 +192,11 @@ static bool spares(const double us[KVF_CUDA_STRATEGIES], kvf_cuda_strategy witho
     return us[with] > us[without] * (computing ? most_computing : most_idle);
 }
 
-static void choose(unsigned at_hand, bool computing, kvf_cuda_explanation *out) {
-    kvf_cuda_strategy without = cheapest(out->us, at_hand & WITHOUT_BLOCKS);
-    kvf_cuda_strategy with = cheapest(out->us, at_hand & WITH_BLOCKS);
+static void choose(unsigned available, bool computing, kvf_cuda_explanation *out) {
+    kvf_cuda_strategy without = cheapest(out->us, available & WITHOUT_BLOCKS);
+    kvf_cuda_strategy with = cheapest(out->us, available & WITH_BLOCKS);
     assert(without != KVF_CUDA_AUTO || with != KVF_CUDA_AUTO);
-    out->reason = at_hand & (at_hand - 1) ? KVF_CUDA_CHEAPEST : KVF_CUDA_ONLY;
+    out->reason = available & (available - 1) ? KVF_CUDA_CHEAPEST : KVF_CUDA_ONLY;
     if (with == KVF_CUDA_AUTO || without == KVF_CUDA_AUTO) {
         out->chosen = with == KVF_CUDA_AUTO ? without : with;
         return;
@@ -209,8 +208,8 @@ static void choose(unsigned at_hand, bool computing, kvf_cuda_explanation *out) 
 }
 
 void kvf__cuda_costs_choose(const kvf_cuda_costs *costs, kvf_cuda_direction direction,
-                            const kvf__cuda_move_profile *profile, unsigned at_hand, bool computing,
-                            kvf_cuda_explanation *out) {
+                            const kvf__cuda_move_profile *profile, unsigned available,
+                            bool computing, kvf_cuda_explanation *out) {
     *out = (kvf_cuda_explanation){
         .calibrated = costs->calibrated,
         .bytes = profile->bytes,
@@ -221,9 +220,9 @@ void kvf__cuda_costs_choose(const kvf_cuda_costs *costs, kvf_cuda_direction dire
     };
     kvf__cuda_costs_predict(costs, direction, profile, out->us, &out->wire_us);
     for (kvf_cuda_strategy s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++)
-        if (!(at_hand & 1u << s))
+        if (!(available & 1u << s))
             out->us[s] = NAN;
-    choose(at_hand, computing, out);
+    choose(available, computing, out);
     out->us[KVF_CUDA_AUTO] = out->us[out->chosen];
 }
 
@@ -233,7 +232,7 @@ kvf_status kvf_cuda_costs_explain(const kvf_cuda_costs *costs, const kvf_move *m
     if (!costs || !move || !out)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     if ((unsigned)direction >= KVF_CUDA_DIRECTIONS)
-        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "no such direction");
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "unknown direction");
     unsigned all = 1u << KVF_CUDA_LOOP | 1u << KVF_CUDA_BATCH | 1u << KVF_CUDA_KERNEL;
     if (direction != KVF_CUDA_ON_DEVICE)
         all |= 1u << KVF_CUDA_STAGED;

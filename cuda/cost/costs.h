@@ -1,21 +1,20 @@
 /*
- * What a move costs. Nothing here but key, calibrate and file touches the world outside; the rest
- * is arithmetic:
+ * Predicting what moving bytes costs. Apart from machine keys and files, all of this is arithmetic:
  *
- *     move -> profile (what it consists of, counted) \
- *                                                  cost table -> microseconds a strategy
- *     samples (what was measured) -> fit          /
+ *     move -> move profile (its pieces, counted) \
+ *                                                 cost table -> microseconds for each strategy
+ *     samples (measured transfers) -> fit        /
  *
- * A strategy takes a fixed time and so much a piece, which depends on the piece's size; no strategy
- * is quicker than the link:
+ * A strategy takes a fixed time plus a time for each piece, which depends on the piece's size. No
+ * strategy is faster than the link:
  *
  *     loop, batch    fixed + max(wire, pieces + boxes with rows: each box and each of its rows)
  *     kernel         fixed + max(wire, lines)
  *     staged         fixed + chunks + max(pack, copy) + min(pack, copy) / chunks
  *                    where pack is lines and copy max(wire, host boxes)
  *
- * The last line of staged is the pipeline's: what is not hidden is the first chunk's packing, or
- * the last one's unpacking. Times are nanoseconds, speeds bytes a nanosecond.
+ * The last term of staged is the part of the pipeline that does not overlap: packing the first
+ * chunk or unpacking the last. Times are in nanoseconds, speeds in bytes per nanosecond.
  */
 #ifndef KVF_CUDA_COSTS_H
 #define KVF_CUDA_COSTS_H
@@ -25,17 +24,17 @@
 #include "base/allocator.h"
 
 enum {
-    KVF__CUDA_AGAIN = 32,      /* samples that are measured twice, at most */
+    KVF__CUDA_AGAIN = 32,      /* samples measured twice, at most */
     KVF__CUDA_SIZES = 128,     /* classes of a tally */
-    KVF__CUDA_POINTS = 32,     /* of a curve, at most */
-    KVF__CUDA_NAME = 256,      /* bytes of the texts of a key */
-    KVF__CUDA_CHUNK = 8 << 20, /* bytes that `staged` packs at a time */
+    KVF__CUDA_POINTS = 32,     /* in a curve, at most */
+    KVF__CUDA_NAME = 256,      /* bytes of each text in a machine key */
+    KVF__CUDA_CHUNK = 8 << 20, /* bytes that staged packs at a time */
 };
 
-/* Loads */
+/* Move profiles */
 
-/* Pieces by size: four classes an octave, each with how many there are and how large they are
- * together, so that pieces of one size are known exactly. */
+/* Pieces by size, in four classes an octave. Each class has a count and a total size, so that the
+ * size is exact when all pieces of a class are equal. */
 typedef struct kvf__cuda_tally {
     struct {
         uint64_t count, bytes;
@@ -43,117 +42,116 @@ typedef struct kvf__cuda_tally {
     uint64_t count;
 } kvf__cuda_tally;
 
-/* Adds `count` pieces that are `bytes` together. None at all is fine. */
+/* Adds `count` pieces of `bytes` in total; count may be 0. */
 void kvf__cuda_tally_add(kvf__cuda_tally *tally, uint64_t count, uint64_t bytes);
 
-/* What a move consists of. */
+/* What a move consists of, for prediction. */
 typedef struct kvf__cuda_move_profile {
     uint64_t bytes;
-    kvf__cuda_tally pieces; /* boxes that are one piece */
-    kvf__cuda_tally rows;   /* rows of all other boxes, one by one */
-    uint64_t row_calls;     /* these boxes */
-    kvf__cuda_tally lines;  /* rows of blocks, whether or not blocks touch: what kernels see */
-    uint64_t host_boxes;    /* pieces when only the host's side has to be contiguous */
-    uint32_t layers;        /* that have to be told apart; 1: the whole */
+    kvf__cuda_tally pieces; /* boxes of one row */
+    kvf__cuda_tally rows;   /* the rows of all other boxes */
+    uint64_t row_calls;     /* the number of these other boxes */
+    kvf__cuda_tally lines;  /* rows of each block, even where blocks touch: as kernels copy */
+    uint64_t host_boxes;    /* pieces, if only the host side had to be contiguous */
+    uint32_t layers;        /* that can be waited for alone; 1: the move as a whole */
 } kvf__cuda_move_profile;
 
-/* Counts a move for `loop`'s limits. Takes as long as there are runs, plus strips that differ times
- * lengths of runs that differ; with moves lowered for other limits, strips times runs. `host_boxes`
- * is an estimate: it takes the runs in the move's order. */
+/* Counts a move's boxes within loop's limits. Time: runs + distinct strips * distinct run lengths;
+ * for moves lowered within other limits, strips * runs. `host_boxes` is an estimate, since runs are
+ * joined only in the move's order. */
 void kvf__cuda_move_profile_of(const kvf_move *move, kvf_cuda_direction direction,
                                kvf__cuda_move_profile *profile);
 
-/* cost tables */
+/* Cost tables */
 
-/* Nanoseconds a piece by its size; in between by power laws, outside by those of the ends. */
+/* Nanoseconds for a piece by its size: power laws between the points, and those of the first and
+ * last pair extended outside. */
 typedef struct kvf__cuda_curve {
-    size_t count; /* 0: not known */
+    size_t count; /* 0: unknown */
     size_t bytes[KVF__CUDA_POINTS];
     double ns[KVF__CUDA_POINTS];
-    double power[KVF__CUDA_POINTS]; /* ... behind this point; made by seal */
+    double power[KVF__CUDA_POINTS]; /* from this point on; computed by seal */
 } kvf__cuda_curve;
 
 double kvf__cuda_curve_at(const kvf__cuda_curve *curve, double bytes);
 
 typedef struct kvf__cuda_cost {
-    double fixed_ns, layer_ns; /* ... and for every layer behind the first */
-    kvf__cuda_curve piece;     /* not known: nor is the strategy. Of staged: packing only */
-    double row_call_ns;        /* loop and batch: a box with rows */
-    kvf__cuda_curve row;       /* ... and each of them; not known: as pieces */
-    double chunk_ns;           /* staged */
+    double fixed_ns, layer_ns; /* for the transfer; for each layer after the first */
+    kvf__cuda_curve piece;     /* unknown: so is the whole strategy. For staged: packing only */
+    double row_call_ns;        /* loop and batch: for each box with rows */
+    kvf__cuda_curve row;       /* loop and batch: for each of its rows; unknown: as a piece */
+    double chunk_ns;           /* staged: for each chunk */
 } kvf__cuda_cost;
 
-/* What a cost table was made on. */
+/* The machine that a cost table was measured on. */
 typedef struct kvf__cuda_machine_key {
     char gpu[KVF__CUDA_NAME], link[KVF__CUDA_NAME];
-    int driver; /* as cudaDriverGetVersion says it */
+    int driver; /* as cudaDriverGetVersion returns it */
 } kvf__cuda_machine_key;
 
 struct kvf_cuda_costs {
     kvf_allocator allocator;
     bool calibrated;
     kvf__cuda_machine_key key;
-    char date[32];                    /* of calibrating; "" */
-    int32_t noise_ppm;                /* of calibrating, in millionths; -1: not known */
-    double link[KVF_CUDA_DIRECTIONS]; /* the best that was seen */
+    char date[32];                    /* of the calibration; "": none */
+    int32_t noise_ppm;                /* of the calibration; -1: unknown */
+    double link[KVF_CUDA_DIRECTIONS]; /* the best speed measured */
     kvf__cuda_cost cost[KVF_CUDA_DIRECTIONS][KVF_CUDA_STRATEGIES];
 };
 
-/* An empty cost table: nothing is known. NULL when there is no memory. */
+/* An empty cost table, in which everything is unknown. NULL when there is no memory. */
 kvf_cuda_costs *kvf__cuda_costs_make(const kvf_allocator *allocator);
 kvf_cuda_costs *kvf__cuda_costs_copy(const kvf_cuda_costs *costs, const kvf_allocator *allocator);
 
-/* What is left to do once the numbers are in: whole picoseconds, so that a file holds them exactly,
- * and the powers. */
+/* Completes a table whose numbers are filled in: rounds them to whole picoseconds, so that a file
+ * holds them exactly, and computes the powers. */
 void kvf__cuda_costs_seal(kvf_cuda_costs *costs);
 
-/* Microseconds by strategy, NaN for what the cost table does not know; AUTO is NaN. */
+/* Predicts microseconds by strategy; NaN for AUTO and for strategies the table does not know. */
 void kvf__cuda_costs_predict(const kvf_cuda_costs *costs, kvf_cuda_direction direction,
                              const kvf__cuda_move_profile *profile, double us[KVF_CUDA_STRATEGIES],
                              double *wire_us);
 
-/* The cheapest of the strategies at hand: bit 1 << KVF_CUDA_LOOP, ... of `at_hand`, which is not
- * empty; but one that takes thread blocks must be cheaper than all others by a tenth, or by a
- * quarter while there is compute that would miss them. Those the cost table does not know come
- * last. Fills in everything of the explanation; the caller changes `chosen`, `reason` and us[AUTO]
- * where something else decides. */
+/* Chooses the cheapest of the available strategies, bits 1 << KVF_CUDA_LOOP, ... of `available`,
+ * which is not empty. A strategy that occupies thread blocks must be cheaper than those that do not
+ * by a tenth, or by a quarter while compute needs the blocks. Strategies that the table does not
+ * know come last. Fills in the whole explanation; the caller changes `chosen`, `reason` and
+ * us[AUTO] where it decides otherwise. */
 void kvf__cuda_costs_choose(const kvf_cuda_costs *costs, kvf_cuda_direction direction,
-                            const kvf__cuda_move_profile *profile, unsigned at_hand, bool computing,
-                            kvf_cuda_explanation *out);
+                            const kvf__cuda_move_profile *profile, unsigned available,
+                            bool computing, kvf_cuda_explanation *out);
 
 /* Fitting */
 
-/* What a transfer took. Of its pieces each has `bytes`; on the host's side they touch, layer by
- * layer. */
+/* One measured transfer of equal pieces, which touch on the host side, layer by layer. */
 typedef struct kvf__cuda_sample {
     kvf_cuda_direction direction;
     kvf_cuda_strategy strategy;
-    size_t bytes;
-    uint64_t pieces;    /* or rows, of ... */
-    uint64_t row_calls; /* ... so many boxes; 0: pieces */
+    size_t bytes;       /* of a piece */
+    uint64_t pieces;    /* or rows, if row_calls > 0 */
+    uint64_t row_calls; /* boxes with rows; 0: pieces */
     uint32_t layers;    /* 1 or more */
     double ns;
 } kvf__cuda_sample;
 
-/* Fits links and costs to what was measured and seals the cost table; what no sample tells stays
- * unknown. May reorder the samples. Errors: NO_MEMORY; ENGINE when there are no samples of `loop`
- * for some direction, without which no move can be judged. */
+/* Fits link speeds and costs to samples and seals the table; what no sample measures stays unknown.
+ * Errors: NO_MEMORY; ENGINE when some direction has no samples of loop, which every prediction
+ * needs. */
 kvf_status kvf__cuda_costs_fit(kvf_cuda_costs *costs, const kvf__cuda_sample *samples, size_t count,
                                kvf_error *error);
 
-/* How noisy samples are: the median of their spreads, each (largest - smallest) / median, or of how
- * far the last `again` are from the first of the same kind, whichever is more. Reorders the
- * spreads.
- */
+/* The noise of samples: the larger of two medians, that of their spreads, each (largest - smallest)
+ * / median, and that of the relative distances of the last `again` samples from the first of the
+ * same kind. Reorders the spreads. */
 double kvf__cuda_noise(const kvf__cuda_sample *samples, double *spreads, size_t count,
                        size_t again);
 
-/* Keys */
+/* Machine keys */
 
-/* The key of a device here and now. Errors as kvf_cuda_costs_load's for a device. */
+/* The machine key of a device. Errors: as for the device in kvf_cuda_costs_load. */
 kvf_status kvf__cuda_machine_key_of(int device, kvf__cuda_machine_key *key, kvf_error *error);
 
-/* What a PCI device's folder in sysfs says of its link: "32.0 GT/s PCIe x16", or "unknown". */
+/* The link as described in a PCI device's folder in sysfs: "32.0 GT/s PCIe x16", or "unknown". */
 void kvf__cuda_link_in(const char *folder, char *text, size_t size);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * cost tables as JSON.
+ * Cost tables as JSON files.
  *
  *     {"kind": "kvferry-cuda-costs", "schema_version": 2, "library": "0.1.0", "date": "...",
  *      "calibrated": true, "noise_ppm": 21000,
@@ -11,8 +11,8 @@
  *          "batch": ..., "kernel": ..., "staged": null},
  *      "from_device": ..., "on_device": ...}
  *
- * What is not known is null. All numbers are integers, so that a program's locale has no say in how
- * they are written or read, and what is read is exactly what was written. Version 1 had no noise.
+ * Unknown values are null. All numbers are integers, so that the program's locale does not matter
+ * and reading restores exactly what was written. Version 1 had no noise.
  */
 #include "cost/costs.h"
 
@@ -33,21 +33,20 @@ enum {
     SCHEMA = 2,
     LONGEST_FILE = 1 << 20,
     LONGEST_PIECE = 1 << 30,
-    ATTEMPTS = 100, /* at a name that is not taken */
+    ATTEMPTS = 100, /* at finding an unused name */
 };
 
-/* An hour, and as many bytes a microsecond as take none: nobody measures more. */
+/* More than anything measured: an hour, and a petabyte a second. */
 #define MOST_PS   INT64_C(3600000000000000)
 #define MOST_LINK INT64_C(1000000000)
 
-/* Writing. Values are NULL when there was no memory for them; putting such a one somewhere fails.
- */
+/* Writing. A value is NULL when there was no memory for it; putting NULL anywhere fails. */
 
 static json_t *whole(double ns) {
     return json_integer((json_int_t)llround(ns * 1e3));
 }
 
-/* The value, if it is all there; NULL, and the value given back, otherwise. */
+/* The value if it is complete; otherwise frees it and returns NULL. */
 static json_t *complete(json_t *value, bool ok) {
     if (ok)
         return value;
@@ -112,7 +111,7 @@ static json_t *to_json(const kvf_cuda_costs *costs) {
     return complete(root, ok);
 }
 
-/* What is to be written. jansson's own buffers go on without what they had no memory for. */
+/* The text to write. jansson's own buffers silently drop what they have no memory for. */
 typedef struct output {
     const kvf_allocator *allocator;
     char *text;
@@ -147,9 +146,8 @@ static bool write_all(int file, const char *text, size_t length) {
     return true;
 }
 
-/* A new file beside `path`, whose name goes to `name`; -1 and errno when there is none to be had.
- */
-static int open_beside(const char *path, char *name, size_t size) {
+/* Creates a new file in the folder of `path` and stores its name; -1 and errno on failure. */
+static int open_temporary(const char *path, char *name, size_t size) {
     static atomic_uint turn;
     int file = -1;
     errno = EEXIST;
@@ -160,12 +158,12 @@ static int open_beside(const char *path, char *name, size_t size) {
     return file;
 }
 
-/* Written beside and put in the other's place once it is all there. */
+/* Writes a temporary file and renames it to `path` once it is complete. */
 static kvf_status replace(const char *path, char *name, size_t size, const output *text,
                           kvf_error *error) {
-    int file = open_beside(path, name, size);
+    int file = open_temporary(path, name, size);
     if (file < 0)
-        return failed("the file cannot be made", error);
+        return failed("cannot create the file", error);
     bool ok = write_all(file, text->text, text->length) && fsync(file) == 0;
     int code = errno;
     if (close(file) != 0 && ok) {
@@ -177,7 +175,7 @@ static kvf_status replace(const char *path, char *name, size_t size, const outpu
     code = ok ? errno : code;
     (void)unlink(name);
     errno = code;
-    return failed("the file cannot be written", error);
+    return failed("cannot write the file", error);
 }
 
 kvf_status kvf_cuda_costs_save(const kvf_cuda_costs *costs, const char *path, kvf_error *error) {
@@ -197,7 +195,7 @@ kvf_status kvf_cuda_costs_save(const kvf_cuda_costs *costs, const char *path, kv
     return status;
 }
 
-/* Reading. The first thing that is wrong is kept; whatever is read behind it does not matter. */
+/* Reading. The first error is kept; values read after it are not used. */
 
 typedef struct reading {
     const char *wrong;
@@ -208,10 +206,12 @@ static void complain(reading *r, const char *what) {
         r->wrong = what;
 }
 
-/* An object of that many members, each of which is then asked for by name: there are no others. */
+/* Checks for an object of that many members. As each is then looked up by name, there are no
+ * others.
+ */
 static const json_t *object(reading *r, const json_t *json, size_t members) {
     if (!json_is_object(json) || json_object_size(json) != members)
-        complain(r, "the file has an object with members missing or too many");
+        complain(r, "an object in the file has missing or extra members");
     return json;
 }
 
@@ -219,7 +219,7 @@ static int64_t integer(reading *r, const json_t *json, int64_t least, int64_t mo
     int64_t value = json_integer_value(json);
     if (json_is_integer(json) && value >= least && value <= most)
         return value;
-    complain(r, "the file has something else than a number, or one out of range");
+    complain(r, "the file has a value that is not an integer or is out of range");
     return least;
 }
 
@@ -232,7 +232,7 @@ static void text(reading *r, const json_t *json, const char *name, char *out, si
     const json_t *value = json_object_get(json, name);
     size_t length = json_string_length(value);
     if (!json_is_string(value) || length >= size) {
-        complain(r, "the file has something else than a text, or too long a one");
+        complain(r, "the file has a value that is not a string or is too long");
         return;
     }
     memcpy(out, json_string_value(value), length + 1);
@@ -248,7 +248,7 @@ static void read_curve(reading *r, const json_t *json, kvf__cuda_curve *c) {
     object(r, json, 2);
     if (!json_is_array(bytes) || count == 0 || count > KVF__CUDA_POINTS ||
         json_array_size(ps) != count) {
-        complain(r, "the file has a curve without points, too many, or not as many times as sizes");
+        complain(r, "a curve in the file needs 1 to 32 sizes and as many times");
         return;
     }
     for (size_t i = 0; i < count; i++) {
@@ -291,11 +291,11 @@ static void read_costs(reading *r, const json_t *root, kvf_cuda_costs *costs) {
     char library[32];
     const json_t *calibrated = json_object_get(root, "calibrated");
     if (!is_text(json_object_get(root, "kind"), kind)) {
-        complain(r, "the file is no cost table of kvferry's");
+        complain(r, "the file is not a cost table of kvferry");
         return;
     }
     if (member(r, root, "schema_version", 1, INT32_MAX) != SCHEMA)
-        complain(r, "the file is of another version of kvferry");
+        complain(r, "the file has another schema version");
     object(r, root, 9 + KVF_CUDA_DIRECTIONS);
     text(r, root, "library", library, sizeof library);
     text(r, root, "date", costs->date, sizeof costs->date);
@@ -306,7 +306,7 @@ static void read_costs(reading *r, const json_t *root, kvf_cuda_costs *costs) {
     if (!json_is_null(json_object_get(root, "noise_ppm")))
         costs->noise_ppm = (int32_t)member(r, root, "noise_ppm", 0, INT32_MAX);
     if (!json_is_boolean(calibrated))
-        complain(r, "the file does not say whether it was calibrated");
+        complain(r, "calibrated must be true or false");
     for (size_t d = 0; d < KVF_CUDA_DIRECTIONS; d++)
         read_direction(r, json_object_get(root, directions[d]), costs, d);
     if (!r->wrong)
@@ -318,12 +318,12 @@ static kvf_status parse(const char *content, size_t length, kvf_cuda_costs *cost
     json_error_t details;
     reading r = {NULL};
     json_t *root = json_loadb(content, length, JSON_REJECT_DUPLICATES, &details);
-    /* Of most allocations that fail jansson says nothing at all. */
+    /* jansson gives no text when it runs out of memory. */
     if (!root && details.text[0] == '\0')
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
     if (!root)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_POSITION,
-                         .position = (uint64_t)details.position, .what = "the file is no JSON");
+                         .position = (uint64_t)details.position, .what = "the file is not JSON");
     read_costs(&r, root, costs);
     json_decref(root);
     if (r.wrong)
@@ -331,7 +331,7 @@ static kvf_status parse(const char *content, size_t length, kvf_cuda_costs *cost
     return KVF_OK;
 }
 
-/* Up to `size` bytes of a file; its length, or SIZE_MAX and errno. */
+/* Reads up to `size` bytes; returns how many, or SIZE_MAX and errno. */
 static size_t read_file(const char *path, char *content, size_t size) {
     FILE *file = fopen(path, "re");
     if (!file)
@@ -354,25 +354,27 @@ static kvf_status read_and_parse(const char *path, kvf_cuda_costs *costs, kvf_er
     size_t length = read_file(path, content, LONGEST_FILE);
     kvf_status status;
     if (length == SIZE_MAX)
-        status = failed("the file cannot be read", error);
+        status = failed("cannot read the file", error);
     else if (length == LONGEST_FILE)
-        status = KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "the file is too long");
+        status = KVF__FAIL(error, .status = KVF_ERR_INVALID,
+                           .what = "the file must be shorter than 1 MiB");
     else
         status = parse(content, length, costs, error);
     kvf__free(&allocator, content, LONGEST_FILE, 1);
     return status;
 }
 
-/* Whether a cost table is of this device. */
+/* UNSUPPORTED unless the cost table was measured on this device. */
 static kvf_status check_key(const kvf__cuda_machine_key *key, int device, kvf_error *error) {
     kvf__cuda_machine_key here;
     kvf_status status = kvf__cuda_machine_key_of(device, &here, error);
     if (status != KVF_OK)
         return status;
-    const char *what = strcmp(key->gpu, here.gpu) != 0     ? "the cost table is of another GPU"
-                       : key->driver != here.driver        ? "the cost table is of another driver"
-                       : strcmp(key->link, here.link) != 0 ? "the cost table is of another link"
-                                                           : NULL;
+    const char *what =
+        strcmp(key->gpu, here.gpu) != 0     ? "the cost table was measured on another GPU"
+        : key->driver != here.driver        ? "the cost table was measured with another driver"
+        : strcmp(key->link, here.link) != 0 ? "the cost table was measured on another link"
+                                            : NULL;
     if (what)
         return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED, .what = what);
     return KVF_OK;
@@ -383,7 +385,8 @@ kvf_status kvf_cuda_costs_load(const char *path, int device, const kvf_allocator
     if (!path || !out)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
     if (device < -1)
-        return KVF__FAIL(error, .status = KVF_ERR_RANGE, .what = "no such device");
+        return KVF__FAIL(error, .status = KVF_ERR_RANGE,
+                         .what = "device must be -1 or a device number");
     kvf_cuda_costs *costs = kvf__cuda_costs_make(allocator);
     if (!costs)
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);

@@ -1,4 +1,4 @@
-/* From what was measured to a cost table. */
+/* Fitting a cost table to samples. */
 #include "cost/costs.h"
 
 #include <assert.h>
@@ -9,16 +9,16 @@
 typedef struct term {
     size_t bytes;
     double base, count, ns;
-    double weight; /* makes errors relative to the whole transfer */
+    double weight; /* makes errors relative to the transfer's time */
 } term;
 
 typedef struct fitting {
     kvf_cuda_costs *costs;
     const kvf__cuda_sample *samples;
     size_t count;
-    term *terms; /* room for as many */
+    term *terms; /* [count + 1] */
     size_t term_count;
-    double *values; /* too */
+    double *values; /* [count + 1] */
 } fitting;
 
 static int by_bytes(const void *a, const void *b) {
@@ -44,12 +44,12 @@ static sums sum_up(const fitting *f, size_t first) {
 }
 
 /*
- * The shared part. Whatever it is, the best each(bytes) follows from it in a straight line,
+ * Fits the shared part. Given it, the best each(bytes) is linear in it,
  *
  *     each = count_ns / count_count - shared * count_base / count_count
  *
- * which leaves one unknown. It is nothing where all of a size have one count: then nothing can be
- * told apart.
+ * which leaves one unknown. 0 if the terms of each size all have the same count, which cannot tell
+ * the two parts apart.
  */
 static double fit_shared(const fitting *f) {
     double over = 0, under = 0, all = 0, most = INFINITY;
@@ -66,10 +66,10 @@ static double fit_shared(const fitting *f) {
     }
     if (!(under > 1e-9 * all))
         return 0;
-    return fmax(fmin(over / under, most), 0); /* noise may make `most` less than nothing */
+    return fmax(fmin(over / under, most), 0); /* noise may make `most` negative */
 }
 
-/* Both parts. Curves have room for so many sizes; more are left out. */
+/* Fits both parts; sizes beyond the capacity of a curve are left out. */
 static void fit_terms(fitting *f, double *shared, kvf__cuda_curve *curve) {
     const double least = 1e-3; /* a picosecond */
     qsort(f->terms, f->term_count, sizeof *f->terms, by_bytes);
@@ -84,7 +84,7 @@ static void fit_terms(fitting *f, double *shared, kvf__cuda_curve *curve) {
     }
 }
 
-/* `known` is what of the sample's time is accounted for. */
+/* `known`: the part of the sample's time that is already explained. */
 static void add_term(fitting *f, const kvf__cuda_sample *s, double base, double known) {
     f->terms[f->term_count++] =
         (term){s->bytes, base, (double)s->pieces, s->ns - known, 1 / (s->ns * s->ns)};
@@ -107,7 +107,7 @@ static double chunks_of(const kvf__cuda_sample *s) {
     return fmax(ceil(bytes_of(s) / KVF__CUDA_CHUNK), s->layers);
 }
 
-/* Fixed times and pieces of the strategies that copy at once. */
+/* Fixed times and pieces of loop, batch and kernel. */
 static void fit_pieces(fitting *f, kvf_cuda_direction direction, kvf_cuda_strategy strategy) {
     kvf__cuda_cost *cost = &f->costs->cost[direction][strategy];
     f->term_count = 0;
@@ -130,7 +130,7 @@ static void fit_rows(fitting *f, kvf_cuda_direction direction, kvf_cuda_strategy
     fit_terms(f, &cost->row_call_ns, &cost->row);
 }
 
-/* The best speed of a large transfer, its fixed time aside. What is small tells little of it. */
+/* The link's speed: the best of the large transfers, without their fixed time. */
 static void fit_link(fitting *f, kvf_cuda_direction direction) {
     double best = 0, largest = 0;
     for (int pass = 0; pass < 2; pass++) {
@@ -148,8 +148,7 @@ static void fit_link(fitting *f, kvf_cuda_direction direction) {
     f->costs->link[direction] = best;
 }
 
-/* What `staged` would take for a sample if nothing but copying took any time; the host's side is
- * one box a chunk. */
+/* The time of staged for a sample if only copying took time; the host side is one box a chunk. */
 static double copy_of(const fitting *f, const kvf__cuda_sample *s) {
     const kvf__cuda_cost *cost = f->costs->cost[s->direction];
     double chunks = chunks_of(s), bytes = bytes_of(s) / chunks;
@@ -158,7 +157,7 @@ static double copy_of(const fitting *f, const kvf__cuda_sample *s) {
     return fmax(bytes_of(s) / f->costs->link[s->direction], chunks * each);
 }
 
-/* A single chunk is packed, then copied: that tells the packing. */
+/* Packing, from samples of one chunk: they are packed first and copied then, without overlap. */
 static void fit_packing(fitting *f, kvf_cuda_direction direction) {
     kvf__cuda_cost *cost = &f->costs->cost[direction][KVF_CUDA_STAGED];
     f->term_count = 0;
@@ -220,7 +219,7 @@ double kvf__cuda_noise(const kvf__cuda_sample *samples, double *spreads, size_t 
     return fmax(median(apart, pairs), median(spreads, count));
 }
 
-/* What each chunk behind the first takes. The first one's is in the fixed time so far. */
+/* The time of each chunk after the first, then taken out of the fixed time, which includes one. */
 static void fit_chunks(fitting *f, kvf_cuda_direction direction) {
     kvf__cuda_cost *cost = &f->costs->cost[direction][KVF_CUDA_STAGED];
     size_t count = 0;
@@ -233,7 +232,7 @@ static void fit_chunks(fitting *f, kvf_cuda_direction direction) {
     cost->fixed_ns -= cost->chunk_ns;
 }
 
-/* What each layer behind the first takes. */
+/* The time of each layer after the first. */
 static void fit_layers(fitting *f, kvf_cuda_direction direction, kvf_cuda_strategy strategy) {
     size_t count = 0;
     for (size_t i = 0; i < f->count; i++) {
@@ -250,7 +249,7 @@ static void fit_direction(fitting *f, kvf_cuda_direction direction) {
     fit_rows(f, direction, KVF_CUDA_LOOP);
     fit_rows(f, direction, KVF_CUDA_BATCH);
     fit_link(f, direction);
-    kvf__cuda_costs_seal(f->costs); /* the rest needs what there is */
+    kvf__cuda_costs_seal(f->costs); /* what follows predicts with it */
     if (direction != KVF_CUDA_ON_DEVICE) {
         fit_packing(f, direction);
         kvf__cuda_costs_seal(f->costs);
@@ -265,7 +264,7 @@ static kvf_status fit(fitting *f, kvf_error *error) {
         fit_direction(f, d);
         if (f->costs->cost[d][KVF_CUDA_LOOP].piece.count == 0)
             return KVF__FAIL(error, .status = KVF_ERR_ENGINE, .fields = KVF_ERROR_INDEX, .index = d,
-                             .what = "nothing was measured in a direction");
+                             .what = "a direction has no samples of strategy loop");
     }
     kvf__cuda_costs_seal(f->costs);
     f->costs->calibrated = true;

@@ -1,4 +1,4 @@
-/* What a cost table was made on, as far as the runtime and sysfs tell. */
+/* Machine keys: GPU, driver and link, from the runtime and sysfs. */
 #include "cost/costs.h"
 
 #include "runtime/runtime.h"
@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The first line of a small file, without its end. false when there is none. */
+/* Reads the first line of a file, without its newline. false if it is missing or empty. */
 static bool read_line(const char *folder, const char *name, char *text, size_t size) {
     char path[512];
     int length = snprintf(path, sizeof path, "%s/%s", folder, name);
@@ -23,7 +23,7 @@ static bool read_line(const char *folder, const char *name, char *text, size_t s
     return read && text[0] != '\0';
 }
 
-/* What the link can do, not what it does: an idle one is slowed down. */
+/* The link's maximum, since an idle link slows down. */
 void kvf__cuda_link_in(const char *folder, char *text, size_t size) {
     char speed[64], width[16];
     bool known = read_line(folder, "max_link_speed", speed, sizeof speed) &&
@@ -73,7 +73,8 @@ kvf_status kvf__cuda_machine_key_of(int device, kvf__cuda_machine_key *key, kvf_
         return kvf__cuda_fail(code, "cudaGetDeviceCount", error);
     if (device < 0 || device >= devices)
         return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_EXPECTED,
-                         .expected = (uint64_t)devices, .what = "no such device");
+                         .expected = (uint64_t)devices,
+                         .what = "device must be below the number of devices");
     *key = (kvf__cuda_machine_key){.driver = 0};
     return name_device(device, key, error);
 }

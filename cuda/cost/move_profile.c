@@ -1,4 +1,4 @@
-/* What a move consists of, counted in one pass over its runs. */
+/* Counting what a move consists of, in one pass over its runs. */
 #include "cost/costs.h"
 
 #include "move/move.h"
@@ -8,10 +8,10 @@
 
 enum {
     SMALLEST_OCTAVE = 6, /* smaller pieces share the first classes */
-    EXACT_LENGTHS = 16, /* runs of up to so many blocks have a class each; longer ones, by octave */
+    EXACT_LENGTHS = 16,  /* runs of up to so many blocks: a class for each length; else by octave */
     QUARTERS = 4,
     LENGTHS = EXACT_LENGTHS + (32 - 4) * QUARTERS,
-    MOST_PIECES = 512, /* of a block that are looked at together */
+    MOST_PIECES = 512, /* of a block that are joined at a time */
 };
 
 static unsigned octave_of(uint64_t number) {
@@ -34,14 +34,14 @@ void kvf__cuda_tally_add(kvf__cuda_tally *t, uint64_t count, uint64_t bytes) {
     t->count += count;
 }
 
-/* Runs that are alike: for `loop`'s limits every step is as good as another, but for that to the
- * next neighbour on both sides, where blocks may touch. */
+/* Runs of about the same length. Within loop's limits only one step makes a difference: 1 on both
+ * sides, where blocks may touch. */
 typedef struct run_class {
     const kvf__run *first;
     uint64_t runs, blocks;
 } run_class;
 
-/* Runs of ids on the host's side, as far as they follow each other. */
+/* Runs of ids on the host side, counted in the order in which they come. */
 typedef struct host_ids {
     uint64_t runs, next, lowest, highest;
 } host_ids;
@@ -51,7 +51,7 @@ typedef struct counting {
     kvf_cuda_direction direction;
     kvf__cuda_move_profile *profile;
     host_ids host;
-    run_class classes[2][LENGTHS]; /* [steps to the next neighbour] */
+    run_class classes[2][LENGTHS]; /* [steps_to_neighbour] */
 } counting;
 
 static size_t length_class(uint32_t count) {
@@ -91,7 +91,7 @@ static void count_run(counting *c, const kvf__run *run) {
     class->blocks += run->count;
 }
 
-/* Boxes of `strips` strips like this one and of runs like class->first. */
+/* Counts the boxes of `strips` strips like this one with the runs of a class. */
 static void add_boxes(kvf__cuda_move_profile *profile, const kvf__strip *strip, uint64_t strips,
                       const run_class *class) {
     kvf_box box = kvf__move_box(strip, class->first);
@@ -101,7 +101,7 @@ static void add_boxes(kvf__cuda_move_profile *profile, const kvf__strip *strip, 
     uint64_t rows = (touching ? runs : blocks) * strip->rows;
     uint64_t calls = runs;
     if (!kvf__box_fits(&kvf__cuda_loop_limits, &box)) {
-        /* One box a slice, if not one a row. */
+        /* A box for each slice, or for each row. */
         box.slices = 1;
         calls = box.rows == strip->rows ? blocks : runs;
         if (!kvf__box_fits(&kvf__cuda_loop_limits, &box))
@@ -121,7 +121,7 @@ static bool alike(const kvf__strip *a, const kvf__strip *b) {
            a->src_stride == b->src_stride;
 }
 
-/* Lowered for `loop`: then every step that a run has fits. */
+/* Whether a move was lowered within loop's limits, which every step of its runs then fits. */
 static bool is_for_loop(const kvf_box_limits *l) {
     const kvf_box_limits *loop = &kvf__cuda_loop_limits;
     return l->max_pitch == loop->max_pitch && l->negative_pitch == loop->negative_pitch &&
@@ -146,9 +146,9 @@ static void add_strip(counting *c, const kvf__strip *strip, uint64_t strips) {
                 add_boxes(c->profile, strip, strips, &c->classes[next][i]);
 }
 
-/* The host's side */
+/* The host side */
 
-/* What touches on the host's side, of one block. */
+/* Bytes of one block that are contiguous on the host side. */
 typedef struct host_piece {
     uintptr_t address;
     size_t width, stride;
@@ -167,7 +167,7 @@ static bool is_sorted(const host_piece *pieces, size_t count) {
     return i >= count;
 }
 
-/* Boxes of pieces that may be joined with each other. */
+/* The host boxes of pieces, joined where they touch. */
 static uint64_t join(const counting *c, host_piece *pieces, size_t count) {
     uint64_t boxes = 0;
     if (!is_sorted(pieces, count))
@@ -185,8 +185,8 @@ static uint64_t join(const counting *c, host_piece *pieces, size_t count) {
     return boxes;
 }
 
-/* The host's pieces of a strip, of which rows may have others between them; 0 when there are more
- * than there is room for. */
+/* Splits a strip into its host pieces, which are its rows unless they touch. Returns how many; 0
+ * when there are more than `room`. */
 static size_t split(const counting *c, const kvf__strip *s, host_piece *pieces, size_t room) {
     bool to = c->direction == KVF_CUDA_TO_DEVICE;
     ptrdiff_t pitch = to ? s->src_pitch : s->dst_pitch;
@@ -242,7 +242,7 @@ void kvf__cuda_move_profile_of(const kvf_move *move, kvf_cuda_direction directio
     }
     if (direction == KVF_CUDA_ON_DEVICE)
         return;
-    /* Sources are not in order, but may be all there are between the first and the last. */
+    /* Host ids may be out of order and still be all ids from the lowest to the highest. */
     if (c.host.highest - c.host.lowest + 1 == move->runs.pairs)
         c.host.runs = 1;
     profile->host_boxes = count_host_boxes(&c);

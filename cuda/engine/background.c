@@ -4,13 +4,12 @@
  *     lane    | t: enqueued | t: window 3 of 7 | t | t |
  *                      enqueued  ^ front
  *
- * A transfer begins once what it waits for in other streams is over, so that nothing stands in a
- * stream that could not run. Something of better priority that waits for it lends it its turn;
- * ordered work and the caller's streams, which need it in its stream, have it enqueued whole.
+ * A transfer begins once everything it waits for in other streams has finished, so that a stream
+ * only holds work that can run. Priority inheritance: a blocked lane passes its turn to the lane it
+ * waits for. Ordered work and the caller's streams that wait for a background transfer need it in
+ * its stream, so they have it enqueued whole, past windows and caps.
  */
 #include "engine/engine_cuda.h"
-
-#include "base/cap.h"
 
 #include <string.h>
 
@@ -18,11 +17,6 @@ enum {
     WINDOW_BYTES = 4 << 20,
     NAP_NS = 20 * 1000,
 };
-
-static kvf_cuda_direction direction_of(unsigned lane) {
-    unsigned d = (lane - KVF__CUDA_BACKGROUND) / KVF_PRIORITIES;
-    return d < KVF_CUDA_ON_DEVICE ? (kvf_cuda_direction)d : KVF_CUDA_ON_DEVICE;
-}
 
 kvf_status kvf__cuda_gate(kvf__cuda *e, kvf_transfer *t, kvf_error *error) {
     kvf__cuda_job *j = kvf__cuda_job_of(t);
@@ -49,120 +43,6 @@ kvf_status kvf__cuda_gate(kvf__cuda *e, kvf_transfer *t, kvf_error *error) {
     return code == cudaSuccess ? KVF_OK : kvf__cuda_fail(code, "waiting for events", error);
 }
 
-/* The front of a lane */
-
-/* Nothing of it is left to enqueue. Others may free it from here on. */
-static void pass(kvf__cuda *e, kvf_transfer *t) {
-    e->lanes[t->lane].enqueued = t->sequence;
-    pthread_mutex_lock(&e->base.lock);
-    kvf__cuda_job *j = kvf__cuda_job_of(t);
-    kvf__cuda_note_broken(e, &j->failed);
-    atomic_fetch_sub(&e->waiting, 1);
-    j->state = KVF__CUDA_ENQUEUED;
-    pthread_cond_broadcast(&e->base.changed);
-    pthread_mutex_unlock(&e->base.lock);
-}
-
-/* What is left of it is not enqueued. */
-static void end_here(kvf__cuda *e, kvf_transfer *t, const kvf_error *error) {
-    kvf__cuda_job *j = kvf__cuda_job_of(t);
-    kvf__cuda_fail_job(j, error);
-    if (j->copier.enqueued || j->copier.forked)
-        kvf__cuda_record_end(e, t);
-    kvf__cuda_copier_finish(&j->copier);
-    pass(e, t);
-}
-
-/* With `lock` held: the first transfer of a lane that is not enqueued whole; NULL without one. */
-static kvf_transfer *look_up_front(kvf__cuda_lane *l) {
-    kvf_transfer *t = l->head;
-    for (; t; t = kvf__cuda_job_of(t)->next) {
-        if (kvf__cuda_job_of(t)->state == KVF__CUDA_REFUSED && t->sequence > l->enqueued)
-            l->enqueued = t->sequence;
-        if (t->sequence > l->enqueued)
-            break;
-    }
-    return t;
-}
-
-/* The same, behind what was cancelled before it began. */
-static kvf_transfer *front(kvf__cuda *e, unsigned lane) {
-    for (;;) {
-        pthread_mutex_lock(&e->base.lock);
-        kvf_transfer *t = look_up_front(&e->lanes[lane]);
-        bool dead =
-            t && kvf__cuda_job_of(t)->state == KVF__CUDA_WAITING && kvf__transfer_is_over(t);
-        pthread_mutex_unlock(&e->base.lock);
-        if (!dead)
-            return t;
-        pass(e, t);
-    }
-}
-
-/* false: it has ended instead. */
-static bool begin(kvf__cuda *e, kvf_transfer *t) {
-    kvf__cuda_job *j = kvf__cuda_job_of(t);
-    if (j->state != KVF__CUDA_WAITING)
-        return true;
-    pthread_mutex_lock(&e->base.lock);
-    bool cancelled = kvf__transfer_is_over(t);
-    if (!cancelled) {
-        kvf__transfer_begin(t);
-        j->state = KVF__CUDA_ENQUEUING;
-    }
-    pthread_mutex_unlock(&e->base.lock);
-    if (cancelled) {
-        pass(e, t);
-        return false;
-    }
-    kvf_error error = {.status = KVF_ERR_ENGINE};
-    if (kvf__cuda_begin(e, t, &error) == KVF_OK)
-        return true;
-    end_here(e, t, &error);
-    return false;
-}
-
-static double cap_of(const kvf__cuda *e, kvf_cuda_direction d) {
-    return d == KVF_CUDA_TO_DEVICE     ? e->options.background_to_gbps
-           : d == KVF_CUDA_FROM_DEVICE ? e->options.background_from_gbps
-                                       : 0;
-}
-
-/* Enqueues about `budget` bytes of a transfer that has begun. false: it has ended. */
-static bool copy(kvf__cuda *e, kvf_transfer *t, size_t budget) {
-    kvf__cuda_job *j = kvf__cuda_job_of(t);
-    const kvf_cuda_direction d = direction_of(t->lane);
-    kvf_error error = {.status = KVF_ERR_CANCELLED};
-    bool done = false;
-    const uint64_t before = j->copier.copied, now = kvf__now();
-    kvf_status status = KVF_ERR_CANCELLED;
-    if (!atomic_load(&t->cancelled))
-        status = kvf__cuda_copy_some(e, t, budget, &done, &error);
-    kvf__cap_charge(&e->next_window[d], cap_of(e, d), j->copier.copied - before, now);
-    if (status != KVF_OK) {
-        end_here(e, t, &error);
-        return false;
-    }
-    if (!done)
-        return true;
-    kvf__cuda_record_end(e, t);
-    kvf__cuda_copier_finish(&j->copier);
-    pass(e, t);
-    return false;
-}
-
-void kvf__cuda_require(kvf__cuda *e, const uint64_t after[KVF__LANES]) {
-    for (unsigned lane = KVF__CUDA_BACKGROUND; lane < KVF__CUDA_MARKS; lane++) {
-        while (e->lanes[lane].enqueued < after[lane]) {
-            kvf_transfer *t = front(e, lane);
-            if (!t || t->sequence > after[lane])
-                break;
-            if (begin(e, t))
-                (void)copy(e, t, SIZE_MAX);
-        }
-    }
-}
-
 /* Windows */
 
 static bool has_fired(kvf__cuda *e, cudaEvent_t event) {
@@ -187,7 +67,7 @@ static kvf__cuda_window *free_window(kvf__cuda *e, kvf_cuda_direction d) {
     return NULL;
 }
 
-/* Without an event nobody can tell when it is over; then it does not count. */
+/* A window without an event would never close, so it does not count as open. */
 static void open_window(kvf__cuda_window *w, cudaStream_t stream) {
     if (!w->event && cudaEventCreateWithFlags(&w->event, cudaEventDisableTiming) != cudaSuccess)
         w->event = NULL;
@@ -196,7 +76,7 @@ static void open_window(kvf__cuda_window *w, cudaStream_t stream) {
         (void)cudaGetLastError();
 }
 
-/* Whether it may begin now: what it waits for is over, or before it in its own stream. */
+/* Whether it may begin: what it waits for has finished, or is before it in its own stream. */
 static bool is_ready(kvf__cuda *e, kvf_transfer *t) {
     kvf__cuda_job *j = kvf__cuda_job_of(t);
     if (j->state != KVF__CUDA_WAITING)
@@ -208,29 +88,29 @@ static bool is_ready(kvf__cuda *e, kvf_transfer *t) {
 }
 
 static bool copy_window(kvf__cuda *e, unsigned lane, kvf_transfer *t) {
-    kvf_cuda_direction d = direction_of(lane);
-    if (atomic_load(&t->cancelled)) { /* ends without another window */
-        if (begin(e, t))
-            (void)copy(e, t, 0);
+    kvf_cuda_direction d = kvf__cuda_direction_of(lane);
+    if (atomic_load(&t->cancelled)) { /* ends without taking a window */
+        if (kvf__cuda_begin_front(e, t))
+            (void)kvf__cuda_copy_front(e, t, 0);
         return true;
     }
     kvf__cuda_window *w = free_window(e, d);
     if (!w || kvf__now() < e->next_window[d])
         return false;
-    if (!begin(e, t))
+    if (!kvf__cuda_begin_front(e, t))
         return true;
     kvf__cuda_copier *c = &kvf__cuda_job_of(t)->copier;
     kvf__transfer_hold(t);
-    bool more = copy(e, t, WINDOW_BYTES);
+    bool more = kvf__cuda_copy_front(e, t, WINDOW_BYTES);
     open_window(w, more ? c->last : c->stream);
     kvf_transfer_release(t);
     return true;
 }
 
-/* A window from a lane, or from a lane it waits for. Lanes wait for what was submitted before, so
- * that this comes to an end. */
+/* Enqueues a window of a lane, or of a lane it waits for. Ends, since lanes wait for what was
+ * submitted before. */
 static bool advance_lane(kvf__cuda *e, unsigned lane) {
-    kvf_transfer *t = front(e, lane);
+    kvf_transfer *t = kvf__cuda_front(e, lane);
     if (!t)
         return false;
     if (is_ready(e, t))
@@ -250,13 +130,13 @@ static bool advance_first(kvf__cuda *e) {
     return false;
 }
 
-/* Of an engine that is beyond use nothing moves any more. */
+/* Ends all background transfers of a broken engine. */
 static void end_all(kvf__cuda *e) {
     kvf_error broken;
     (void)kvf__cuda_check_broken(e, &broken);
     for (unsigned lane = KVF__CUDA_BACKGROUND; lane < KVF__CUDA_MARKS; lane++)
-        for (kvf_transfer *t; (t = front(e, lane)) != NULL;)
-            end_here(e, t, &broken);
+        for (kvf_transfer *t; (t = kvf__cuda_front(e, lane)) != NULL;)
+            kvf__cuda_end_here(e, t, &broken);
 }
 
 bool kvf__cuda_background(kvf__cuda *e) {

@@ -1,12 +1,12 @@
-/* Engines that are beyond use, and transfers that have failed. */
+/* Broken engines, failed transfers, and what is logged about both. */
 #include "engine/engine_cuda.h"
 
-/* What is logged, without a lock */
+/* Log lines, written without a lock */
 
 static void write_broken(kvf_engine *engine, void *cuda) {
     kvf_error by = {.status = KVF_OK};
     (void)kvf__cuda_check_broken(cuda, &by);
-    kvf__log_error(&engine->hooks.log, KVF_LOG_ERROR, "the engine is beyond use", &by);
+    kvf__log_error(&engine->hooks.log, KVF_LOG_ERROR, "the engine is broken", &by);
 }
 
 static void write_failing(kvf_engine *engine, void *cuda) {
@@ -15,21 +15,19 @@ static void write_failing(kvf_engine *engine, void *cuda) {
     kvf_error failing = e->failing;
     pthread_mutex_unlock(&engine->lock);
     kvf__log_error(&engine->hooks.log, KVF_LOG_WARNING,
-                   "asking what has finished failed, and will be tried again", &failing);
+                   "querying events failed and will be retried", &failing);
 }
 
 static void write_gave_way(kvf_engine *engine, void *name) {
     kvf__log(&engine->hooks.log, KVF_LOG_WARNING,
-             "strategy %s was asked for, cannot do a move and gives way to another; this is said "
-             "once",
+             "requested strategy %s cannot do a move, which takes another (logged once)",
              (const char *)name);
 }
 
 static void write_no_room(kvf_engine *engine, void *nothing) {
     (void)nothing;
     kvf__log(&engine->hooks.log, KVF_LOG_WARNING,
-             "there was no device memory to pack in, so strategy staged gives way to another; this "
-             "is said once");
+             "no device memory for packing: moves take another strategy than staged (logged once)");
 }
 
 /* With `lock` held. */
@@ -79,7 +77,7 @@ bool kvf__cuda_note_failure(kvf__cuda *e, const kvf_error *error) {
 
 void kvf__cuda_note_gave_way(kvf__cuda *e, kvf_cuda_strategy strategy) {
     kvf__note *n = &e->gave_way[strategy];
-    if (n->write || !kvf__logs(&e->base.hooks.log, KVF_LOG_WARNING)) /* it was said */
+    if (n->write || !kvf__logs(&e->base.hooks.log, KVF_LOG_WARNING)) /* logged already */
         return;
     pthread_mutex_lock(&e->base.lock);
     if (strategy == KVF_CUDA_AUTO)
@@ -106,5 +104,5 @@ void kvf__cuda_fail_job(kvf__cuda_job *j, const kvf_error *error) {
     if (error->status != KVF_ERR_BROKEN && error->status != KVF_ERR_NO_MEMORY &&
         error->status != KVF_ERR_CANCELLED)
         j->failed.status =
-            KVF_ERR_ENGINE; /* whatever the runtime meant, the caller is not at fault */
+            KVF_ERR_ENGINE; /* no error of the runtime is the caller's fault at this point */
 }

@@ -1,8 +1,7 @@
-/* Which strategy a transfer takes, and what became of what was expected of it. */
+/* Choosing a transfer's strategy, and comparing the prediction with the time taken. */
 #include "engine/engine_cuda.h"
 
 #include <math.h>
-#include <string.h>
 
 bool kvf__cuda_offers(const kvf__cuda *e, kvf_cuda_strategy strategy) {
     switch (strategy) {
@@ -25,23 +24,23 @@ static bool can(const kvf__cuda *e, const kvf__cuda_copier *c, kvf_cuda_strategy
                                          : true;
 }
 
-/* What can be had for this move, a bit each. */
-static unsigned at_hand(const kvf__cuda *e, const kvf__cuda_copier *c) {
+/* The strategies that can do the move, a bit each. */
+static unsigned available(const kvf__cuda *e, const kvf__cuda_copier *c) {
     unsigned all = 0;
     for (unsigned s = KVF_CUDA_LOOP; s < KVF_CUDA_STRATEGIES; s++)
         all |= can(e, c, (kvf_cuda_strategy)s) ? 1u << s : 0;
     return all;
 }
 
-static kvf_cuda_strategy asked_for(const kvf__cuda *e, const kvf_transfer *t) {
+static kvf_cuda_strategy requested(const kvf__cuda *e, const kvf_transfer *t) {
     return t->strategy != KVF_CUDA_AUTO ? (kvf_cuda_strategy)t->strategy : e->options.strategy;
 }
 
 void kvf__cuda_choose(kvf__cuda *e, kvf_transfer *t) {
     kvf__cuda_job *j = kvf__cuda_job_of(t);
     kvf__cuda_copier *c = &j->copier;
-    kvf_cuda_strategy asked = asked_for(e, t);
-    unsigned all = at_hand(e, c);
+    kvf_cuda_strategy asked = requested(e, t);
+    unsigned all = available(e, c);
     kvf__cuda_move_profile profile;
     kvf__cuda_move_profile_of(t->move, c->direction, &profile);
     kvf__cuda_costs_choose(e->costs, c->direction, &profile, all, c->computing, &j->explained);
@@ -59,9 +58,9 @@ void kvf__cuda_choose(kvf__cuda *e, kvf_transfer *t) {
     c->strategy = j->explained.chosen;
 }
 
-/* What became of it; with `lock` held */
+/* Results; with `lock` held */
 
-/* Whether its end was noticed soon enough to say how long it took. */
+/* Whether its end was noticed soon enough to know its time to within a tenth. */
 static bool was_watched(const kvf_transfer *t) {
     uint64_t seen = kvf__cuda_job_in(t)->seen;
     return t->end_time - seen <= (t->end_time - t->submit_time) / 10;
@@ -106,7 +105,7 @@ kvf_status kvf_cuda_explain(const kvf_transfer *t, kvf_cuda_explanation *out, kv
     kvf__cuda *e = t ? kvf__cuda_of(t->engine) : NULL;
     if (!e || !out)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID,
-                         .what = "NULL argument or a transfer of another kind of engine");
+                         .what = "NULL argument, or not a transfer of a CUDA engine");
     pthread_mutex_lock(&e->base.lock);
     const kvf__cuda_job *j = kvf__cuda_job_in(t);
     bool decided = j->state == KVF__CUDA_ENQUEUED || kvf__transfer_is_over(t);
@@ -118,7 +117,7 @@ kvf_status kvf_cuda_explain(const kvf_transfer *t, kvf_cuda_explanation *out, kv
     return KVF_OK;
 }
 
-/* The middle of the bin that has the median; NaN without any. */
+/* The middle of the median's bin; NaN if nothing was compared. */
 static double median_error(const kvf__cuda_score *s) {
     uint64_t before = 0;
     for (size_t i = 0; s->compared > 0; before += s->errors[i++])
@@ -131,7 +130,7 @@ kvf_status kvf_cuda_stats_get(kvf_engine *engine, kvf_cuda_stats *out, kvf_error
     kvf__cuda *e = engine ? kvf__cuda_of(engine) : NULL;
     if (!e || !out)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID,
-                         .what = "NULL argument or another kind of engine");
+                         .what = "NULL argument, or not a CUDA engine");
     *out = (kvf_cuda_stats){0};
     pthread_mutex_lock(&engine->order);
     for (size_t d = 0; d < KVF_CUDA_DIRECTIONS; d++)

@@ -1,22 +1,16 @@
-/* The CUDA engine's life, and its side of the seam. */
+/* The CUDA engine's life, and its operations (kvf__engine_ops). */
 #include "engine/engine_cuda.h"
 
 enum {
     USUAL_LANES = 4,
     ON_DEVICE_LANES = 2,
     USUAL_TRANSFERS = 1024,
-    USUAL_RING_BYTES = 32 << 20,
-    USUAL_RING_LIMIT = 128 << 20,
-    LEAST_RING_BYTES = 4096 * KVF__CUDA_BUFFERS,
+    USUAL_PACKING_BYTES = 32 << 20,
+    USUAL_PACKING_LIMIT = 128 << 20,
+    LEAST_PACKING_BYTES = 4096 * KVF__CUDA_BUFFERS,
     MOST_CTAS = 1024,
-    LONGEST_NAP_NS = 50 * 1000, /* nobody tells when a copy has landed */
+    LONGEST_NAP_NS = 50 * 1000, /* short, since nothing wakes a wait when a copy lands */
 };
-
-static const kvf__engine_ops cuda_ops;
-
-kvf__cuda *kvf__cuda_of(kvf_engine *engine) {
-    return engine->ops == &cuda_ops ? (kvf__cuda *)engine : NULL;
-}
 
 /* Submitting; with `order` held */
 
@@ -45,14 +39,15 @@ static unsigned cuda_lane(kvf_engine *engine, const kvf_transfer *t) {
     return best;
 }
 
-/* What the tiers or the lane rule out. */
+/* Rejects what the tiers, the lane or a broken engine rule out. */
 static kvf_status check_submit(kvf__cuda *e, const kvf_transfer *t, kvf_error *error) {
     uint64_t retired = atomic_load(&e->base.retired[t->lane]);
     if (t->src->memory != KVF_MEMORY_DEVICE && t->dst->memory != KVF_MEMORY_DEVICE)
         return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
-                         .what = "neither tier is in device memory");
+                         .what = "at least one tier must be in device memory");
     if (t->sequence - retired >= KVF__CUDA_LANE_EVENTS)
-        return KVF__FAIL(error, .status = KVF_ERR_AGAIN, .what = "the lane is full");
+        return KVF__FAIL(error, .status = KVF_ERR_AGAIN,
+                         .what = "the lane has too many open transfers");
     return kvf__cuda_check_broken(e, error);
 }
 
@@ -64,7 +59,7 @@ static const kvf__cuda_reach *reach_of(const kvf_tier *tier, const kvf_layout *l
     return &reaches[i];
 }
 
-/* What has to be known of the tiers, which may be gone once a background transfer begins. */
+/* Keeps what copying needs of the tiers: they may be gone once a background transfer begins. */
 static void note_tiers(const kvf_transfer *t, kvf__cuda_copier *c) {
     const kvf__cuda_reach *src = reach_of(t->src, t->src_layout);
     const kvf__cuda_reach *dst = reach_of(t->dst, t->dst_layout);
@@ -74,7 +69,7 @@ static void note_tiers(const kvf_transfer *t, kvf__cuda_copier *c) {
     c->dst_shift = dst->shift;
 }
 
-/* Joins the lane. Returns whether the transfer was cancelled before it could begin. */
+/* Adds the transfer to its lane. Returns whether it was cancelled before it could begin. */
 static bool join_lane(kvf__cuda *e, kvf_transfer *t) {
     kvf__cuda_lane *l = &e->lanes[t->lane];
     kvf__cuda_job *j = kvf__cuda_job_of(t);
@@ -85,7 +80,7 @@ static bool join_lane(kvf__cuda *e, kvf_transfer *t) {
     j->alone = !t->background && t->event_count == 0 && atomic_load(&e->base.open) == 1 &&
                !kvf__cuda_has_marks(e);
     if (!cancelled && !t->background)
-        kvf__transfer_begin(t); /* from here on it is the stream's */
+        kvf__transfer_begin(t);
     *l->tail = t;
     l->tail = &j->next;
     l->count++;
@@ -95,7 +90,7 @@ static bool join_lane(kvf__cuda *e, kvf_transfer *t) {
     return cancelled;
 }
 
-/* Everything between entering the device and leaving it. */
+/* Enqueues an ordered transfer, or the gate of a background one; on the engine's device. */
 static kvf_status enqueue(kvf__cuda *e, kvf_transfer *t, bool cancelled, kvf_error *error) {
     kvf__cuda_job *j = kvf__cuda_job_of(t);
     kvf_status status = kvf__cuda_open_lane(e, t->lane, error);
@@ -108,8 +103,8 @@ static kvf_status enqueue(kvf__cuda *e, kvf_transfer *t, bool cancelled, kvf_err
         status = kvf__cuda_copy_some(e, t, SIZE_MAX, &done, error);
     bool moves = j->copier.enqueued;
     if (status != KVF_OK && moves)
-        kvf__cuda_fail_job(j, error); /* too late for submit to say it */
-    /* Where some waits may be missing its event would say too much. */
+        kvf__cuda_fail_job(j, error); /* too late for submit to return it */
+    /* Not where waits may be missing: its event could fire too early. */
     if (status == KVF_OK || moves)
         kvf__cuda_record_end(e, t);
     kvf__cuda_copier_finish(&j->copier);
@@ -151,7 +146,7 @@ static kvf_status cuda_submit(kvf_engine *engine, kvf_transfer *t, kvf_error *er
     return status;
 }
 
-/* With `lock` held. Whoever waits has a look soon; the thread may sleep. */
+/* With `lock` held: wakes the thread. Waits look again soon anyway. */
 static void cuda_wake(kvf_engine *engine) {
     pthread_cond_signal(&engine->work);
 }
@@ -171,14 +166,14 @@ static kvf_status cuda_accept(kvf_engine *engine, const kvf_layout *layout, kvf_
     return status;
 }
 
-/* The end */
+/* Closing */
 
 static void cuda_close(kvf_engine *engine) {
     kvf__cuda *e = kvf__cuda_of(engine);
     kvf__cuda_device_scope scope;
     kvf__engine_stop_threads(engine);
     bool entered = kvf__cuda_enter(e->options.device, &scope, NULL) == KVF_OK;
-    /* Marks may still wait for events of the caller's; destroying a stream lets it finish. */
+    /* Marks may still wait for the caller's events; a destroyed stream finishes its work. */
     kvf__cuda_close_lanes(e);
     kvf__cuda_upload_ring_free(&e->copying.uploads);
     kvf__cuda_buffers_free(&e->copying);
@@ -188,7 +183,7 @@ static void cuda_close(kvf_engine *engine) {
         kvf__cuda_leave(&scope);
 }
 
-/* Undoes what init has done, as far as it got; the base is gone already. */
+/* Frees what init made so far, except for the base. */
 static void free_parts(kvf__cuda *e, const kvf_allocator *allocator) {
     kvf__free(allocator, e->spare, e->spare_capacity, sizeof(cudaEvent_t));
     kvf__free(allocator, e->copying.lists, 1, sizeof *e->copying.lists);
@@ -203,7 +198,7 @@ static void cuda_free(kvf_engine *engine) {
     free_parts(e, &allocator);
 }
 
-static const kvf__engine_ops cuda_ops = {
+const kvf__engine_ops kvf__cuda_ops = {
     .name = "cuda",
     .limits = &kvf__cuda_loop_limits,
     .longest_nap = LONGEST_NAP_NS,
@@ -224,7 +219,7 @@ static const kvf__engine_ops cuda_ops = {
     .free = cuda_free,
 };
 
-/* The beginning */
+/* Opening */
 
 static bool speed_fits(double gbps) {
     return gbps == 0 || (gbps >= 1e-3 && gbps <= 1e12);
@@ -233,28 +228,29 @@ static bool speed_fits(double gbps) {
 static kvf_status check_options(const kvf_cuda_options *o, kvf_error *error) {
     if (o->lanes > KVF__CUDA_MOST_LANES)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_EXPECTED,
-                         .expected = KVF__CUDA_MOST_LANES, .what = "too many lanes");
+                         .expected = KVF__CUDA_MOST_LANES, .what = "lanes must be at most 8");
     if ((unsigned)o->strategy >= KVF_CUDA_STRATEGIES)
-        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "no such strategy");
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "unknown strategy");
     if (!speed_fits(o->background_to_gbps) || !speed_fits(o->background_from_gbps))
         return KVF__FAIL(error, .status = KVF_ERR_INVALID,
-                         .what = "a speed is negative, absurd or too slow");
+                         .what = "a background cap must be 0 or from 1e-3 to 1e12 GB/s");
     if (o->ctas > MOST_CTAS)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_EXPECTED,
-                         .expected = MOST_CTAS, .what = "too many thread blocks");
-    if (o->packing_bytes > 0 && o->packing_bytes < LEAST_RING_BYTES)
+                         .expected = MOST_CTAS, .what = "ctas must be at most 1024");
+    if (o->packing_bytes > 0 && o->packing_bytes < LEAST_PACKING_BYTES)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .fields = KVF_ERROR_EXPECTED,
-                         .expected = LEAST_RING_BYTES, .what = "too small a ring");
+                         .expected = LEAST_PACKING_BYTES,
+                         .what = "packing_bytes must be 0 or at least 16384");
     return KVF_OK;
 }
 
 static void set_options(kvf__cuda *e, const kvf_cuda_options *o) {
     e->options = *o;
     e->options.lanes = o->lanes ? o->lanes : USUAL_LANES;
-    e->options.packing_bytes = o->packing_bytes ? o->packing_bytes : USUAL_RING_BYTES;
-    e->options.packing_bytes -= e->options.packing_bytes % LEAST_RING_BYTES;
-    e->options.packing_limit = o->packing_limit ? o->packing_limit : USUAL_RING_LIMIT;
-    e->options.costs = NULL; /* copied, as what follows */
+    e->options.packing_bytes = o->packing_bytes ? o->packing_bytes : USUAL_PACKING_BYTES;
+    e->options.packing_bytes -= e->options.packing_bytes % LEAST_PACKING_BYTES;
+    e->options.packing_limit = o->packing_limit ? o->packing_limit : USUAL_PACKING_LIMIT;
+    e->options.costs = NULL; /* these are copied elsewhere */
     e->options.allocator = NULL;
     e->options.log = NULL;
     e->options.ranges = NULL;
@@ -274,7 +270,7 @@ static kvf_status ask_device(kvf__cuda *e, kvf_error *error) {
     kvf_status status = kvf__cuda_load_driver(&e->driver, error);
     if (status == KVF_OK && !kvf__cuda_offers(e, e->options.strategy))
         status = KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
-                           .what = "the strategy cannot be had here");
+                           .what = "the strategy is not available");
     if (status != KVF_OK)
         return status;
     cudaError_t code = cudaDeviceGetAttribute(&e->copying.processors,
@@ -290,7 +286,8 @@ static kvf_status open_device(kvf__cuda *e, kvf_error *error) {
         return kvf__cuda_fail(code, "cudaGetDeviceCount", error);
     if (e->options.device < 0 || e->options.device >= devices)
         return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_EXPECTED,
-                         .expected = (uint64_t)devices, .what = "no such device");
+                         .expected = (uint64_t)devices,
+                         .what = "device must be below the number of devices");
     kvf_status status = kvf__cuda_enter(e->options.device, &scope, error);
     if (status != KVF_OK)
         return status;
@@ -308,7 +305,7 @@ static kvf_status init_base(kvf__cuda *e, const kvf_cuda_options *o, const kvf_a
         return status;
     if (!o->ranges)
         kvf__cuda_attach_nvtx(&e->nvtx, &hooks.ranges);
-    status = kvf__engine_init(&e->base, &cuda_ops, allocator, &hooks, most, error);
+    status = kvf__engine_init(&e->base, &kvf__cuda_ops, allocator, &hooks, most, error);
     if (status != KVF_OK)
         return status;
     status = open_device(e, error);
@@ -333,16 +330,17 @@ static kvf_status init(kvf__cuda *e, const kvf_cuda_options *o, const kvf_alloca
     return status == KVF_OK ? init_base(e, o, allocator, error) : status;
 }
 
-static void write_beginning(const kvf__cuda *e) {
+static void log_opening(const kvf__cuda *e) {
     const kvf_cuda_options *o = &e->options;
-    kvf__log(&e->base.hooks.log, KVF_LOG_INFO,
-             "engine cuda: device %d, %u lanes each way, %zu transfers at a time, strategy %s, "
-             "cost table %s, %zu to %zu bytes to pack in, background %s at %g and %g GB/s (0: no "
-             "limit)%s",
-             o->device, o->lanes, e->base.max_open, kvf_cuda_strategy_name(o->strategy),
-             e->costs->calibrated ? "calibrated" : "built in", o->packing_bytes, o->packing_limit,
-             o->no_thread ? "without a thread" : "by a thread", o->background_to_gbps,
-             o->background_from_gbps, e->nvtx.domain ? ", ranges for NVTX" : "");
+    kvf__log(
+        &e->base.hooks.log, KVF_LOG_INFO,
+        "engine cuda: device %d, %u lanes each way, %zu transfers at a time, strategy %s, "
+        "cost table %s, packing buffers of %zu to %zu bytes each way, background %s at up to %g "
+        "and %g GB/s (0: no limit)%s",
+        o->device, o->lanes, e->base.max_open, kvf_cuda_strategy_name(o->strategy),
+        e->costs->calibrated ? "calibrated" : "built-in", o->packing_bytes, o->packing_limit,
+        o->no_thread ? "without a thread" : "by a thread", o->background_to_gbps,
+        o->background_from_gbps, e->nvtx.domain ? ", NVTX ranges" : "");
 }
 
 kvf_status kvf_engine_cuda_create(const kvf_cuda_options *options, kvf_engine **out,
@@ -363,7 +361,7 @@ kvf_status kvf_engine_cuda_create(const kvf_cuda_options *options, kvf_engine **
         free_parts(e, &allocator);
         return status;
     }
-    write_beginning(e);
+    log_opening(e);
     *out = &e->base;
     return KVF_OK;
 }

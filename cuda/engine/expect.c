@@ -1,18 +1,18 @@
 /*
- * When transfers are expected to be over, for waits; with `lock` held.
+ * When transfers are expected to end, for waits; with `lock` held.
  *
- *     submit ... in the way ... | started |------ predicted * pace ------| expected
+ *     submit ... waiting ... | started |------ predicted * pace ------| expected
  *
- * The first of a lane starts when it was submitted or when the last thing in its way was over. When
- * a transfer that waits for events of the caller's starts is not known. Lanes that share a link
- * slow each other down, which is not foreseen: then a wait goes back to its naps.
+ * The first of a lane starts at its submit, or when the last thing it waited for has ended. The
+ * start is unknown for a transfer that waits for the caller's events. Lanes that share a link slow
+ * each other down, which is not predicted: waits then go back to naps.
  */
 #include "engine/engine_cuda.h"
 
 #include <math.h>
 
-/* A transfer whose end is known to within this part of what it took has a pace: half of it is what
- * a wait allows for on either side. */
+/* A transfer updates the pace if its end is known to within 1 / PART of its time; waits allow for
+ * half of that error on either side. */
 enum { PART = 4 };
 
 static bool has_started(const kvf_transfer *t) {
@@ -24,7 +24,7 @@ static double predicted_ns(const kvf_transfer *t) {
     return kvf__cuda_job_in(t)->explained.us[KVF_CUDA_AUTO] * 1e3;
 }
 
-/* Transfers of one direction, strategy and predicted length: up to 32 us, 128 us, ... */
+/* The class of the predicted time: up to 32 us, 128 us, ... */
 static size_t pace_index(const kvf_transfer *t) {
     size_t length = 0;
     for (double ns = predicted_ns(t); length < KVF__CUDA_LENGTHS - 1 && ns > 32e3; length++)
@@ -39,7 +39,7 @@ static double pace_of(const kvf__cuda *e, const kvf_transfer *t) {
 }
 
 static kvf__expectation expectation(const kvf__cuda *e, const kvf_transfer *t, double share) {
-    const double most = 1e15; /* ns; no wait is that long */
+    const double most = 1e15; /* ns; longer than any wait */
     double ns = predicted_ns(t) * pace_of(e, t) * share;
     if (!has_started(t) || !(ns >= 0 && ns < most))
         return (kvf__expectation){0};
@@ -47,8 +47,8 @@ static kvf__expectation expectation(const kvf__cuda *e, const kvf_transfer *t, d
     return (kvf__expectation){kvf__cuda_job_in(t)->started + length, length};
 }
 
-/* The first of a lane that it waits for; NULL where there is none, or only marks. */
-static const kvf_transfer *in_the_way(const kvf__cuda *e, const kvf_transfer *t) {
+/* The first transfer of a lane that it waits for; NULL if there is none, or only marks. */
+static const kvf_transfer *blocker(const kvf__cuda *e, const kvf_transfer *t) {
     for (unsigned lane = 0; lane < KVF__CUDA_MARKS; lane++)
         if (atomic_load(&e->base.retired[lane]) < t->after[lane])
             return e->lanes[lane].head;
@@ -59,7 +59,7 @@ kvf__expectation kvf__cuda_expect(const kvf_engine *engine, const kvf_transfer *
     const kvf__cuda *e = (const kvf__cuda *)engine;
     const kvf_transfer *first = t;
     while (first && !has_started(first))
-        first = in_the_way(e, first);
+        first = blocker(e, first);
     return first ? expectation(e, first, first == t ? share : 1) : (kvf__expectation){0};
 }
 

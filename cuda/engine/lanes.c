@@ -1,7 +1,7 @@
-/* Streams and events, made when they are first needed. */
+/* Streams and events, created on first use. */
 #include "engine/engine_cuda.h"
 
-/* Kernels of ours are short, and a large one of the caller's may hold them up for long. */
+/* High, since our kernels are short and would otherwise wait for the caller's long ones. */
 static int priority(void) {
     int least = 0, greatest = 0;
     if (cudaDeviceGetStreamPriorityRange(&least, &greatest) == cudaSuccess)
@@ -94,7 +94,7 @@ kvf_status kvf__cuda_demand_event(kvf__cuda *e, cudaEvent_t *out, kvf_error *err
         *out = e->spare[--e->spare_count];
         return KVF_OK;
     }
-    /* The list has room for all events there are. */
+    /* The spare list always has room for all events, so that returning one cannot fail. */
     size_t events = e->event_count + 1;
     if (!kvf__grow(&e->base.allocator, &e->spare, &e->spare_capacity, events, sizeof(cudaEvent_t)))
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
@@ -112,7 +112,7 @@ static uint64_t outstanding(const kvf__cuda *e, unsigned lane) {
     return atomic_load(&e->lanes[lane].marked) - atomic_load(&e->base.retired[lane]);
 }
 
-/* One that is open and has nothing to wait for is best; then one that is not open yet. */
+/* Prefers an open lane without marks outstanding, then a lane that is not open yet. */
 kvf_status kvf__cuda_mark_lane(kvf__cuda *e, unsigned *lane, kvf_error *error) {
     unsigned best = KVF__CUDA_MARKS;
     for (unsigned l = best; l < KVF__CUDA_MARKS + KVF__CUDA_MARK_LANES; l++) {
@@ -131,4 +131,20 @@ bool kvf__cuda_has_marks(const kvf__cuda *e) {
         if (outstanding(e, l) > 0)
             return true;
     return false;
+}
+
+kvf_status kvf__cuda_check_event(cudaEvent_t event, kvf_error *error) {
+    kvf_status status = kvf__cuda_query(event, error);
+    return status == KVF_PENDING ? KVF_OK : status;
+}
+
+kvf_status kvf__cuda_check_stream(cudaStream_t stream, kvf_error *error) {
+    enum cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    cudaError_t code = cudaStreamIsCapturing(stream, &status);
+    if (code != cudaSuccess)
+        return kvf__cuda_fail(code, "cudaStreamIsCapturing", error);
+    if (status != cudaStreamCaptureStatusNone)
+        return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
+                         .what = "the stream is under capture");
+    return KVF_OK;
 }

@@ -1,4 +1,4 @@
-/* Ranges for NVTX tools, such as Nsight Systems. */
+/* Ranges for NVTX tools, for example Nsight Systems. */
 #include "engine/engine_cuda.h"
 
 #include <nvtx3/nvToolsExt.h>
@@ -26,10 +26,10 @@ static void end(void *user) {
     (void)nvtxDomainRangePop(nvtx->domain);
 }
 
-/* NVTX sets itself up in the first call of it, and reads what it is setting up without a lock. */
+/* NVTX initialises itself in its first call, with a check that is not thread-safe. */
 static pthread_mutex_t first_call = PTHREAD_MUTEX_INITIALIZER;
 
-/* The domain is never destroyed: a tool may have one for all engines. */
+/* The domain is never destroyed: tools may share it among engines. */
 bool kvf__cuda_attach_nvtx(kvf__cuda_nvtx *nvtx, kvf_ranges *ranges) {
     pthread_mutex_lock(&first_call);
     nvtx->domain = nvtxDomainCreateA("kvferry");

@@ -1,79 +1,5 @@
-/* Order between transfers, and between transfers and the caller's streams. */
+/* Order between transfers and the caller's streams: waiting for slots and layers, marking slots. */
 #include "engine/engine_cuda.h"
-
-static void raise(uint64_t after[KVF__LANES], unsigned lane, uint64_t sequence) {
-    if (after[lane] < sequence)
-        after[lane] = sequence;
-}
-
-/* With `lock` held: the transfer of that sequence number, if it has not retired. */
-static kvf_transfer *find(const kvf__cuda *e, unsigned lane, uint64_t sequence) {
-    for (kvf_transfer *t = e->lanes[lane].head; t; t = kvf__cuda_job_of(t)->next)
-        if (t->sequence == sequence)
-            return t;
-    return NULL;
-}
-
-/* With `lock` held: the last transfer that after[] names on a lane, if it has left nothing in its
- * stream: refused, or cancelled before it began. */
-static const kvf_transfer *left_nothing(const kvf__cuda *e, unsigned lane, uint64_t sequence) {
-    kvf_transfer *t = sequence > 0 ? find(e, lane, sequence) : NULL;
-    const kvf__cuda_job *j = t ? kvf__cuda_job_of(t) : NULL;
-    bool settled = j && (j->state == KVF__CUDA_ENQUEUED || j->state == KVF__CUDA_REFUSED);
-    return settled && !j->recorded ? t : NULL;
-}
-
-/* Who waits for one that has left nothing waits for what that one waited for. Whether there was
- * any: what it waited for may not be enqueued yet. Waits go backwards in time, so that this comes
- * to an end. */
-static bool skip_unrecorded(kvf__cuda *e, uint64_t after[KVF__LANES]) {
-    bool any = false;
-    pthread_mutex_lock(&e->base.lock);
-    for (unsigned lane = 0; lane < KVF__LANES; lane++) {
-        const kvf_transfer *t = left_nothing(e, lane, after[lane]);
-        if (!t)
-            continue;
-        after[lane] = 0;
-        for (unsigned l = 0; l < KVF__LANES; l++)
-            raise(after, l, t->after[l]);
-        any = true;
-    }
-    pthread_mutex_unlock(&e->base.lock);
-    return any;
-}
-
-kvf_status kvf__cuda_wait_after(kvf__cuda *e, uint64_t after[KVF__LANES], cudaStream_t stream,
-                                kvf_error *error) {
-    do
-        kvf__cuda_require(e, after);
-    while (skip_unrecorded(e, after));
-    for (unsigned lane = 0; lane < KVF__LANES; lane++) {
-        const kvf__cuda_lane *l = &e->lanes[lane];
-        if (after[lane] <= atomic_load(&e->base.retired[lane]) || l->stream == stream)
-            continue;
-        cudaError_t code =
-            cudaStreamWaitEvent(stream, l->events[after[lane] % KVF__CUDA_LANE_EVENTS], 0);
-        if (code != cudaSuccess)
-            return kvf__cuda_fail(code, "cudaStreamWaitEvent", error);
-    }
-    return KVF_OK;
-}
-
-kvf_status kvf__cuda_check_event(cudaEvent_t event, kvf_error *error) {
-    kvf_status status = kvf__cuda_query(event, error);
-    return status == KVF_PENDING ? KVF_OK : status;
-}
-
-kvf_status kvf__cuda_check_stream(cudaStream_t stream, kvf_error *error) {
-    enum cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-    cudaError_t code = cudaStreamIsCapturing(stream, &status);
-    if (code != cudaSuccess)
-        return kvf__cuda_fail(code, "the caller's stream", error);
-    if (status != cudaStreamCaptureStatusNone)
-        return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
-                         .what = "the stream is under capture");
-    return KVF_OK;
-}
 
 /* The public functions */
 
@@ -83,8 +9,7 @@ static kvf_status check_slots(const kvf_tier *tier, const uint64_t *ids, size_t 
     if (status != KVF_OK)
         return status;
     if (!kvf__cuda_of(tier->engine))
-        return KVF__FAIL(error, .status = KVF_ERR_INVALID,
-                         .what = "a tier of another kind of engine");
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "not a tier of a CUDA engine");
     *engine = kvf__cuda_of(tier->engine);
     return kvf__cuda_check_broken(*engine, error);
 }
@@ -92,11 +17,11 @@ static kvf_status check_slots(const kvf_tier *tier, const uint64_t *ids, size_t 
 /* With `order` held: a tier may outlive its engine's streams. */
 static kvf_status check_open(const kvf__cuda *e, kvf_error *error) {
     if (atomic_load(&e->base.closed))
-        return KVF__FAIL(error, .status = KVF_ERR_BROKEN, .what = "the engine is destroyed");
+        return KVF__FAIL(error, .status = KVF_ERR_BROKEN, .what = "the engine has been destroyed");
     return KVF_OK;
 }
 
-/* With `order` held: raises after[] to whom a reader or writer of the blocks must wait for. */
+/* With `order` held: raises after[] to what a reader or writer of the blocks must wait for. */
 static void users(const kvf_tier *tier, const uint64_t *ids, size_t count, bool writes,
                   uint64_t after[KVF__LANES]) {
     for (size_t i = 0; i < count; i++)
@@ -129,7 +54,7 @@ kvf_status kvf_cuda_wait_slots(kvf_tier *tier, const uint64_t *ids, size_t count
     return status;
 }
 
-/* With `order` held: a mark's place in a marks' stream, behind the event and the blocks' users. */
+/* With `order` held: enqueues a mark on a lane of marks, after the event and the blocks' users. */
 static kvf_status mark(kvf__cuda *e, kvf_tier *tier, const uint64_t *ids, size_t count,
                        bool written, cudaEvent_t event, kvf_error *error) {
     unsigned lane;
@@ -139,7 +64,8 @@ static kvf_status mark(kvf__cuda *e, kvf_tier *tier, const uint64_t *ids, size_t
     kvf__cuda_lane *l = &e->lanes[lane];
     uint64_t sequence = e->base.submitted[lane] + 1, after[KVF__LANES] = {0};
     if (sequence - atomic_load(&e->base.retired[lane]) >= KVF__CUDA_LANE_EVENTS)
-        return KVF__FAIL(error, .status = KVF_ERR_AGAIN, .what = "too many marks outstanding");
+        return KVF__FAIL(error, .status = KVF_ERR_AGAIN,
+                         .what = "all lanes of marks are full: wait until marks have fired");
     if (!kvf__slots_prepare(&tier->slots, &e->base.allocator, lane))
         return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY);
     users(tier, ids, count, written, after);
@@ -181,7 +107,7 @@ kvf_status kvf_cuda_mark_slots(kvf_tier *tier, const uint64_t *ids, size_t count
     return status;
 }
 
-/* With `lock` held: the event that says that the layer has landed; NULL when it has already. */
+/* With `lock` held: the event that fires once the layer has landed; NULL when it has landed. */
 static cudaEvent_t event_of(kvf__cuda *e, kvf_transfer *t, uint32_t layer) {
     const kvf__cuda_job *j = kvf__cuda_job_of(t);
     if (t->sequence <= atomic_load(&e->base.retired[t->lane]) || !j->recorded)
@@ -197,7 +123,7 @@ static kvf_status wait_layer(kvf__cuda *e, kvf_transfer *t, uint32_t layer, cuda
     kvf_status status = kvf__cuda_check_stream(stream, error);
     if (status != KVF_OK)
         return status;
-    pthread_mutex_lock(&e->base.lock); /* or its events could be another transfer's */
+    pthread_mutex_lock(&e->base.lock); /* keeps its events from being reused */
     cudaEvent_t event = event_of(e, t, layer);
     cudaError_t code = event ? cudaStreamWaitEvent(stream, event, 0) : cudaSuccess;
     pthread_mutex_unlock(&e->base.lock);
@@ -209,13 +135,13 @@ kvf_status kvf_cuda_wait_layer(kvf_transfer *t, uint32_t layer, struct CUstream_
     kvf__cuda *e = t ? kvf__cuda_of(t->engine) : NULL;
     if (!e)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID,
-                         .what = "NULL argument or a transfer of another kind of engine");
+                         .what = "NULL argument, or not a transfer of a CUDA engine");
     if (layer < t->first_layer || layer - t->first_layer >= t->layer_count)
         return KVF__FAIL(error, .status = KVF_ERR_RANGE, .fields = KVF_ERROR_INDEX, .index = layer,
                          .what = "the transfer does not move this layer");
     if (t->background)
         return KVF__FAIL(error, .status = KVF_ERR_UNSUPPORTED,
-                         .what = "a background transfer is not in a stream yet");
+                         .what = "background transfers have no stream to wait for");
     kvf_status status = kvf__cuda_check_broken(e, error);
     if (status != KVF_OK)
         return status;

@@ -1,4 +1,4 @@
-/* Finding out what has finished; with `lock` held, on the engine's device. */
+/* Noticing what has finished; with `lock` held, on the engine's device. */
 #include "engine/engine_cuda.h"
 
 static bool has_fired(kvf__cuda *e, cudaEvent_t event, kvf_error *failed) {
@@ -23,7 +23,7 @@ static bool land_layers(kvf__cuda *e, kvf_transfer *t) {
     return any;
 }
 
-/* Whether nothing of the transfer is left in its streams. */
+/* Whether the transfer has left its streams. */
 static bool is_through(kvf__cuda *e, kvf_transfer *t) {
     kvf__cuda_job *j = kvf__cuda_job_of(t);
     if (!j->recorded)
@@ -36,7 +36,7 @@ static bool is_through(kvf__cuda *e, kvf_transfer *t) {
     return fired;
 }
 
-static void give_back(kvf__cuda *e, kvf__cuda_job *j) {
+static void return_events(kvf__cuda *e, kvf__cuda_job *j) {
     for (uint32_t g = 0; g < j->layer_count; g++)
         if (j->layers[g])
             kvf__cuda_return_event(e, j->layers[g]);
@@ -59,12 +59,12 @@ static void end(kvf__cuda *e, kvf_transfer *t) {
         kvf__transfer_over(t, error);
         kvf__cuda_tell(e, t);
     }
-    give_back(e, j);
+    return_events(e, j);
     kvf__transfer_retire(t);
 }
 
-/* Ends what is through at the head of a lane; `*left` collects it, by job.next. */
-static bool advance(kvf__cuda *e, kvf__cuda_lane *l, kvf_transfer **left) {
+/* Ends what has finished at the head of a lane; `*ended` collects it, linked by job.next. */
+static bool advance(kvf__cuda *e, kvf__cuda_lane *l, kvf_transfer **ended) {
     bool any = false;
     for (kvf_transfer *t; (t = l->head) != NULL; any = true) {
         kvf__cuda_job *j = kvf__cuda_job_of(t);
@@ -84,8 +84,8 @@ static bool advance(kvf__cuda *e, kvf__cuda_lane *l, kvf_transfer **left) {
             l->tail = &l->head;
         l->count--;
         end(e, t);
-        j->next = *left;
-        *left = t;
+        j->next = *ended;
+        *ended = t;
     }
     return any;
 }
@@ -104,26 +104,26 @@ static bool advance_marks(kvf__cuda *e, unsigned lane) {
     return any;
 }
 
-static bool advance_all(kvf__cuda *e, kvf_transfer **left) {
+static bool advance_all(kvf__cuda *e, kvf_transfer **ended) {
     bool any = false;
     for (unsigned lane = KVF__CUDA_MARKS; lane < KVF__CUDA_MARKS + KVF__CUDA_MARK_LANES; lane++)
         any |= advance_marks(e, lane);
     for (unsigned lane = 0; lane < KVF__CUDA_MARKS; lane++)
-        any |= advance(e, &e->lanes[lane], left);
+        any |= advance(e, &e->lanes[lane], ended);
     return any;
 }
 
-/* With no lock held. */
+/* Takes `lock`. */
 static bool land(kvf__cuda *e, bool entered, const kvf_error *failed) {
-    kvf_transfer *left = NULL;
+    kvf_transfer *ended = NULL;
     pthread_mutex_lock(&e->base.lock);
     if (!entered)
         kvf__cuda_note_failure(e, failed);
-    bool any = (entered || atomic_load(&e->broken)) && advance_all(e, &left);
+    bool any = (entered || atomic_load(&e->broken)) && advance_all(e, &ended);
     pthread_mutex_unlock(&e->base.lock);
-    while (left) {
-        kvf_transfer *t = left;
-        left = kvf__cuda_job_of(t)->next;
+    while (ended) {
+        kvf_transfer *t = ended;
+        ended = kvf__cuda_job_of(t)->next;
         kvf_transfer_release(t);
     }
     if (e->base.hooks.log.write)
@@ -131,7 +131,7 @@ static bool land(kvf__cuda *e, bool entered, const kvf_error *failed) {
     return any;
 }
 
-/* Whoever submits right now does this, too, or is soon done. */
+/* Leaves it to the next progress if a submit holds `order` at the moment. */
 static bool enqueue_more(kvf__cuda *e) {
     if (atomic_load(&e->waiting) == 0 || pthread_mutex_trylock(&e->base.order) != 0)
         return false;

@@ -1,7 +1,7 @@
-/* Checking that a layout's memory is what it is said to be. */
+/* Checks that a layout's memory is of the stated kind, and how the device reaches it. */
 #include "engine/engine_cuda.h"
 
-/* A stretch of memory that is one mapping or registration. */
+/* One mapping or registration. */
 typedef struct range {
     uintptr_t start, end;
 } range;
@@ -11,7 +11,7 @@ static kvf_status bad(kvf_status status, size_t region, const char *what, kvf_er
                      .what = what);
 }
 
-/* Whether the byte at an address is in memory of that kind. */
+/* Checks that the byte at an address is in memory of that kind. */
 static kvf_status check_kind(const kvf__cuda *e, uintptr_t address, kvf_memory memory,
                              size_t region, kvf_error *error) {
     struct cudaPointerAttributes a = {.type = cudaMemoryTypeUnregistered};
@@ -44,8 +44,8 @@ static bool ask(const kvf__cuda *e, uintptr_t address, CUpointer_attribute base,
     return out->start <= address && address < out->end;
 }
 
-/* The mapping or registration that an address lies in; false when the driver does not tell. In
- * reserved addresses the range is all that is reserved, mapped or not. */
+/* Finds the mapping or registration that holds an address; false when the driver does not say.
+ * Prefers the mapping, since RANGE covers a whole reservation, mapped or not. */
 static bool range_of(const kvf__cuda *e, uintptr_t address, kvf_memory memory, range *out) {
     if (!e->driver.attribute)
         return false;
@@ -55,8 +55,8 @@ static bool range_of(const kvf__cuda *e, uintptr_t address, kvf_memory memory, r
                out);
 }
 
-/* Walks over the mappings from one to the next. A framework's segment of device memory that grows
- * is several; pinned memory is one, but at segment ends. */
+/* Checks each mapping of a region. An expandable segment of a framework has several; pinned memory
+ * has one, except where our segments end. */
 static kvf_status check_extent(const kvf__cuda *e, uintptr_t start, uintptr_t end,
                                kvf_memory memory, size_t region, kvf_error *error) {
     for (uintptr_t at = start; at < end;) {
@@ -77,8 +77,7 @@ static kvf_status check_extent(const kvf__cuda *e, uintptr_t start, uintptr_t en
     return KVF_OK;
 }
 
-/* The distance from host addresses to the device's names for them; false where there is not one for
- * all of a region. */
+/* Finds the shift from a region's addresses to the device's; false if its ends differ in it. */
 static bool find_shift(uintptr_t start, uintptr_t end, ptrdiff_t *shift) {
     struct cudaPointerAttributes first = {0}, last = {0};
     if (cudaPointerGetAttributes(&first, (void *)start) != cudaSuccess ||

@@ -5,7 +5,7 @@
 
 kvf_status kvf_cuda_device_alloc(int device, size_t bytes, void **out, kvf_error *error) {
     if (!out || bytes == 0)
-        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument or no bytes");
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument or 0 bytes");
     kvf__cuda_device_scope scope;
     kvf_status status = kvf__cuda_enter(device, &scope, error);
     if (status != KVF_OK)

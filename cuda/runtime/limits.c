@@ -1,4 +1,4 @@
-/* What a copy call of the runtime takes. */
+/* The boxes that cudaMemcpyAsync, cudaMemcpy2DAsync and cudaMemcpy3DAsync take. */
 #include "runtime/runtime.h"
 
 const kvf_box_limits kvf__cuda_loop_limits = {

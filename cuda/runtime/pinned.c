@@ -1,5 +1,5 @@
 /*
- * Pinned host memory: mapped, touched by several threads and registered in pieces.
+ * Pinned host memory: mapped, touched by several threads and registered in segments.
  *
  *     multiples of KVF_CUDA_SEGMENT      |                     |                     |
  *     the memory                     [...........................................)
@@ -27,8 +27,8 @@ struct kvf_cuda_pinned {
     int device;
     char *base;
     size_t bytes;
-    bool mapped;       /* here, to be unmapped */
-    size_t registered; /* bytes from the base on that were registered here */
+    bool mapped;       /* by us, so that we unmap it */
+    size_t registered; /* bytes from the base that we have registered */
 };
 
 static double seconds_now(void) {
@@ -46,7 +46,7 @@ static bool round_up(size_t bytes, size_t unit, size_t *rounded) {
     return true;
 }
 
-/* Address space that begins and ends at huge pages; NULL when there is none. */
+/* Address space aligned to huge pages at both ends; NULL when there is none. */
 static char *map_aligned(size_t bytes) {
     char *all = mmap(NULL, bytes + HUGE_PAGE, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -73,7 +73,7 @@ static bool bind_to_node(char *base, size_t bytes, int node) {
 typedef struct toucher {
     char *base;
     size_t pages, page_bytes;
-    atomic_size_t next; /* pages are handed out in bunches */
+    atomic_size_t next; /* page; threads take a bunch at a time */
 } toucher;
 
 static void *touch(void *context) {
@@ -89,7 +89,7 @@ static void *touch(void *context) {
     }
 }
 
-/* With as many threads as can be had, the caller's own included. */
+/* Touches with up to `wanted` threads, including the caller's; with fewer if some cannot start. */
 static void touch_all(char *base, size_t bytes, unsigned wanted) {
     pthread_t threads[MOST_THREADS];
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -106,16 +106,16 @@ static unsigned threads_wanted(unsigned asked) {
     return (unsigned)kvf__min(asked ? asked : kvf__usable_cpus(USUAL_THREADS), MOST_THREADS);
 }
 
-/* Whether a line of smaps, "start-end ...", begins the mapping of an address; `*heading` tells
- * whether it is such a line at all. */
-static bool begins_mapping(const char *line, uintptr_t address, bool *heading) {
+/* Whether a line of smaps, "start-end ...", starts the mapping that holds an address. `*heading`:
+ * whether the line starts any mapping. */
+static bool starts_mapping(const char *line, uintptr_t address, bool *heading) {
     char *end = NULL;
     uintptr_t start = strtoul(line, &end, 16);
     *heading = end > line && *end == '-';
     return *heading && start <= address && address < strtoul(end + 1, NULL, 16);
 }
 
-/* How much of a mapping lies in huge pages, as /proc tells; 0 when it does not. */
+/* Bytes of the mapping in huge pages, according to /proc; 0 when it does not say. */
 static size_t huge_bytes(const char *base) {
     static const char key[] = "AnonHugePages:";
     FILE *maps = fopen("/proc/self/smaps", "re");
@@ -125,7 +125,7 @@ static size_t huge_bytes(const char *base) {
     size_t kilobytes = 0;
     bool inside = false, heading;
     while (fgets(line, sizeof line, maps)) {
-        bool ours = begins_mapping(line, (uintptr_t)base, &heading);
+        bool ours = starts_mapping(line, (uintptr_t)base, &heading);
         inside = heading ? ours : inside;
         if (!heading && inside && strncmp(line, key, sizeof key - 1) == 0)
             kilobytes = strtoul(line + sizeof key - 1, NULL, 10);
@@ -191,7 +191,7 @@ static void unmake(kvf_cuda_pinned *p) {
     kvf__free(&own, p, 1, sizeof *p);
 }
 
-/* The device's NUMA node; -1 when it is not known or the system has only one. */
+/* The device's NUMA node; -1 when it is unknown or the system has only one. */
 static int node_near(int device) {
     int node = -1;
     if (cudaDeviceGetAttribute(&node, cudaDevAttrHostNumaId, device) != cudaSuccess) {
@@ -253,9 +253,10 @@ kvf_status kvf_cuda_pinned_create(const kvf_cuda_pinned_options *options, kvf_cu
                                   kvf_cuda_pinned_info *info, kvf_error *error) {
     size_t bytes, room;
     if (!options || !out || options->bytes == 0)
-        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument or no bytes");
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument or 0 bytes");
     if (!round_up(options->bytes, HUGE_PAGE, &bytes) || !kvf__add(bytes, HUGE_PAGE, &room))
-        return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY, .what = "more than address space");
+        return KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY,
+                         .what = "more bytes than address space");
     kvf_cuda_pinned *p = make(options->allocator, options->device, NULL, bytes, error);
     return p ? finish(p, options, out, info, error) : KVF_ERR_NO_MEMORY;
 }
@@ -264,7 +265,7 @@ kvf_status kvf_cuda_pinned_adopt(void *base, size_t bytes, int device,
                                  const kvf_allocator *allocator, kvf_cuda_pinned **out,
                                  kvf_cuda_pinned_info *info, kvf_error *error) {
     if (!base || bytes == 0 || !out || bytes - 1 > UINTPTR_MAX - (uintptr_t)base)
-        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument or no bytes");
+        return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument or 0 bytes");
     kvf_cuda_pinned *p = make(allocator, device, base, bytes, error);
     return p ? finish(p, NULL, out, info, error) : KVF_ERR_NO_MEMORY;
 }

@@ -46,7 +46,7 @@ bool kvf__cuda_is_fatal(cudaError_t code) {
     case cudaErrorContextIsDestroyed:
     case cudaErrorMpsClientTerminated:
     case cudaErrorExternalDevice:
-    case 226: /* cudaErrorContained, of newer toolkits */
+    case 226: /* cudaErrorContained in newer toolkits */
         return true;
     default:
         return false;
@@ -65,7 +65,7 @@ kvf_status kvf__cuda_query(cudaEvent_t event, kvf_error *error) {
         return KVF_OK;
     if (code != cudaErrorNotReady)
         return kvf__cuda_fail(code, "cudaEventQuery", error);
-    (void)cudaGetLastError(); /* a runtime may keep even that */
+    (void)cudaGetLastError(); /* some runtimes keep even NotReady */
     return KVF_PENDING;
 }
 
@@ -96,7 +96,7 @@ void kvf__cuda_leave(const kvf__cuda_device_scope *scope) {
         (void)cudaGetLastError();
 }
 
-/* The function, or NULL where the driver has none of that version. */
+/* Finds a driver function of that version; NULL, and OK, when the driver lacks it. */
 static kvf_status entry_point(const char *name, unsigned version, void **function,
                               kvf_error *error) {
     enum cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
@@ -114,7 +114,7 @@ static kvf_status entry_point(const char *name, unsigned version, void **functio
 }
 
 kvf_status kvf__cuda_load_driver(kvf__cuda_driver *driver, kvf_error *error) {
-    /* ISO C has no cast from void * to a function; POSIX promises that the bytes are the same. */
+    /* ISO C has no cast from void * to a function; POSIX guarantees the same representation. */
     kvf_status status = entry_point("cuMemcpyBatchAsync", 12080, (void **)&driver->batch, error);
     if (status == KVF_OK)
         status = entry_point("cuMemcpy3DBatchAsync", 12080, (void **)&driver->batch_3d, error);

@@ -1,6 +1,6 @@
 /*
- * The CUDA runtime behind a boundary: statuses translated in one place, the caller's device and
- * capture mode left alone, and entry points that a driver may lack.
+ * The boundary to the CUDA runtime: it translates errors in one place, preserves the caller's
+ * current device and capture mode, and finds driver functions that not every driver has.
  */
 #ifndef KVF_CUDA_RUNTIME_H
 #define KVF_CUDA_RUNTIME_H
@@ -12,25 +12,23 @@
 #include <cuda.h>
 #include <cuda_runtime_api.h>
 
-/*
- * What a runtime error means to us. Also takes the error off the runtime's list, so that it does
- * not turn up at somebody else's call. `what` names the call.
- */
+/* Translates a runtime error; `what` names the failed call. Also clears the runtime's last error,
+ * so that no later call reports it. */
 KVF__MODULES kvf_status kvf__cuda_fail(cudaError_t code, const char *what, kvf_error *error);
 
-/* Whether a context that answered so is beyond use. */
+/* Whether the error means that the context is unusable. */
 bool kvf__cuda_is_fatal(cudaError_t code);
 
-/* OK for an event that has fired, PENDING for one that has not, or an error. */
+/* OK if the event has fired, PENDING if not, or an error. */
 KVF__MODULES kvf_status kvf__cuda_query(cudaEvent_t event, kvf_error *error);
 
 /*
- * Between enter and leave a thread works on `device`, and its calls neither obey nor disturb a
- * stream capture of its own or of another thread. Nothing that our calls leave behind as the
- * runtime's last error stays there; whoever ignores an error clears it.
+ * Between enter and leave, the thread's current device is `device`, and its calls neither join nor
+ * invalidate a stream capture of this or another thread. Code that ignores an error clears the
+ * runtime's last error.
  */
 typedef struct kvf__cuda_device_scope {
-    int device, own; /* the caller's, and the one worked on */
+    int device, own; /* the caller's device and ours */
     enum cudaStreamCaptureMode mode;
 } kvf__cuda_device_scope;
 
@@ -38,7 +36,7 @@ KVF__MODULES kvf_status kvf__cuda_enter(int device, kvf__cuda_device_scope *scop
                                         kvf_error *error);
 KVF__MODULES void kvf__cuda_leave(const kvf__cuda_device_scope *scope);
 
-/* Driver functions, asked for by version; NULL where the driver has none. */
+/* Driver functions of a given version; NULL where the driver lacks them. */
 typedef CUresult kvf__cuda_batch_fn(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes,
                                     size_t count, CUmemcpyAttributes *attributes, size_t *starts,
                                     size_t attribute_count, size_t *failed, CUstream stream);
@@ -48,15 +46,15 @@ typedef CUresult kvf__cuda_attribute_fn(void *value, CUpointer_attribute attribu
                                         CUdeviceptr address);
 
 typedef struct kvf__cuda_driver {
-    kvf__cuda_batch_fn *batch; /* cuMemcpyBatchAsync as of 12.8, which names the copy that failed */
+    kvf__cuda_batch_fn *batch; /* cuMemcpyBatchAsync as of 12.8, which reports the failed copy */
     kvf__cuda_batch_3d_fn *batch_3d;   /* cuMemcpy3DBatchAsync as of 12.8 */
-    bool many_parameters;              /* a kernel may have 32,764 bytes of them */
+    bool many_parameters;              /* kernels take 32,764 bytes of parameters */
     kvf__cuda_attribute_fn *attribute; /* cuPointerGetAttribute */
 } kvf__cuda_driver;
 
 kvf_status kvf__cuda_load_driver(kvf__cuda_driver *driver, kvf_error *error);
 
-/* limits.c: the boxes that one cudaMemcpy*Async takes. */
+/* limits.c: the boxes that one cudaMemcpy*Async call takes. */
 extern const kvf_box_limits kvf__cuda_loop_limits;
 
 #endif

@@ -134,7 +134,7 @@ static void test_extremes(void **state) {
     test_expect(KVF_OK, load(-1, &read, &e), &e);
     expect_equal(m, read);
     kvf_cuda_costs_destroy(read);
-    expect_load(KVF_ERR_UNSUPPORTED, 0, "the cost table is of another GPU");
+    expect_load(KVF_ERR_UNSUPPORTED, 0, "the cost table was measured on another GPU");
     memset(m->key.gpu, 'g', sizeof m->key.gpu - 1);
     memset(m->key.link, 'l', sizeof m->key.link - 1);
     for (size_t d = 0; d < KVF_CUDA_DIRECTIONS; d++) {
@@ -306,23 +306,23 @@ static void test_damage_by_hand(void **state) {
         root = json_deep_copy(saved);
         json_t *bytes = at(root, "to_device/loop/piece/bytes");
         assert_int_equal(json_array_set_new(bytes, i < 2 ? 1 : 0, json_integer(sizes[i])), 0);
-        expect_refused(root, "the file has something else than a number, or one out of range");
+        expect_refused(root, "the file has a value that is not an integer or is out of range");
     }
     root = json_deep_copy(saved);
     json_object_set_new(root, "kind", json_string("kvferry"));
-    expect_refused(root, "the file is no cost table of kvferry's");
+    expect_refused(root, "the file is not a cost table of kvferry");
     root = json_deep_copy(saved);
     json_object_set_new(root, "schema_version", json_integer(3));
-    expect_refused(root, "the file is of another version of kvferry");
+    expect_refused(root, "the file has another schema version");
     root = json_deep_copy(saved);
     json_object_set_new(at(root, "to_device/loop"), "more", json_null());
-    expect_refused(root, "the file has an object with members missing or too many");
+    expect_refused(root, "an object in the file has missing or extra members");
     root = json_deep_copy(saved);
     json_object_set_new(root, "gpu", json_stringn("a\0b", 3));
     expect_refused(root, NULL);
     root = json_deep_copy(saved);
     json_object_set_new(root, "date", json_string("a date that is longer than any date there is"));
-    expect_refused(root, "the file has something else than a text, or too long a one");
+    expect_refused(root, "the file has a value that is not a string or is too long");
     json_t *many = at(saved, "to_device/loop/piece");
     json_array_clear(at(many, "bytes"));
     json_array_clear(at(many, "ps"));
@@ -347,7 +347,7 @@ static void test_duplicate(void **state) {
     size_t length = read_text(text + sizeof again - 2);
     memcpy(text, again, sizeof again - 1);
     write_text(text, length + sizeof again - 2);
-    expect_load(KVF_ERR_INVALID, -1, "the file is no JSON");
+    expect_load(KVF_ERR_INVALID, -1, "the file is not JSON");
     kvf_cuda_costs_destroy(m);
     assert_int_equal(fakecuda_reset(), 0);
 }
@@ -373,7 +373,7 @@ static void test_other_files(void **state) {
     assert_non_null(spaces);
     memset(spaces, ' ', LONGEST);
     write_text(spaces, LONGEST);
-    expect_load(KVF_ERR_INVALID, -1, "the file is too long");
+    expect_load(KVF_ERR_INVALID, -1, "the file must be shorter than 1 MiB");
     memset(spaces, '[', 100000);
     write_text(spaces, 100000);
     expect_load(KVF_ERR_INVALID, -1, NULL);
@@ -387,16 +387,16 @@ static void test_foreign(void **state) {
     kvf_cuda_costs *m = of_device(0);
     save(m);
     expect_load(KVF_OK, 0, NULL);
-    expect_load(KVF_ERR_UNSUPPORTED, 1, "the cost table is of another GPU");
+    expect_load(KVF_ERR_UNSUPPORTED, 1, "the cost table was measured on another GPU");
     expect_load(KVF_OK, -1, NULL);
-    expect_load(KVF_ERR_RANGE, 2, "no such device");
-    expect_load(KVF_ERR_RANGE, -2, "no such device");
+    expect_load(KVF_ERR_RANGE, 2, "device must be below the number of devices");
+    expect_load(KVF_ERR_RANGE, -2, "device must be -1 or a device number");
     fakecuda_set_attribute(cudaDevAttrPageableMemoryAccessUsesHostPageTables, 1);
-    expect_load(KVF_ERR_UNSUPPORTED, 0, "the cost table is of another link");
+    expect_load(KVF_ERR_UNSUPPORTED, 0, "the cost table was measured on another link");
     fakecuda_set_attribute(cudaDevAttrPageableMemoryAccessUsesHostPageTables, 0);
     machine.driver_version = CUDART_VERSION + 10;
     fakecuda_configure(&machine);
-    expect_load(KVF_ERR_UNSUPPORTED, 0, "the cost table is of another driver");
+    expect_load(KVF_ERR_UNSUPPORTED, 0, "the cost table was measured with another driver");
     machine = (fakecuda_config){.no_device = cudaErrorNoDevice};
     fakecuda_configure(&machine);
     expect_load(KVF_ERR_UNSUPPORTED, 0, NULL);

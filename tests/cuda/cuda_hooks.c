@@ -102,7 +102,7 @@ static void test_a_broken_engine(void **state) {
     assert_int_equal(counters_of(fixture.engine).transfers_failed, 2);
     fixture_close(&fixture);
     assert_int_equal(l.count[KVF_LOG_ERROR], 1);
-    assert_non_null(strstr(l.last, "the engine is beyond use"));
+    assert_non_null(strstr(l.last, "the engine is broken"));
 }
 
 /* The engine has ranges only with an NVTX tool. */
