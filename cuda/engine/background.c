@@ -15,7 +15,6 @@
 
 enum {
     WINDOW_BYTES = 4 << 20,
-    NAP_NS = 20 * 1000,
 };
 
 kvf_status kvf__cuda_gate(kvf__cuda *e, kvf_transfer *t, kvf_error *error) {
@@ -148,23 +147,4 @@ bool kvf__cuda_background(kvf__cuda *e) {
         any = true;
     }
     return any;
-}
-
-void *kvf__cuda_thread(void *engine) {
-    kvf__cuda *e = engine;
-    (void)kvf__timer_slack_lower();
-    pthread_mutex_lock(&e->base.lock);
-    while (!e->base.stop) {
-        if (atomic_load(&e->waiting) == 0) {
-            pthread_cond_wait(&e->base.work, &e->base.lock);
-            continue;
-        }
-        pthread_mutex_unlock(&e->base.lock);
-        bool any = kvf__cuda_progress(&e->base);
-        pthread_mutex_lock(&e->base.lock);
-        if (!any && !e->base.stop)
-            kvf__cond_wait_until(&e->base.work, &e->base.lock, kvf__now() + NAP_NS);
-    }
-    pthread_mutex_unlock(&e->base.lock);
-    return NULL;
 }

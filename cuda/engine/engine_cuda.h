@@ -231,11 +231,11 @@ void kvf__cuda_end_here(kvf__cuda *engine, kvf_transfer *transfer, const kvf_err
 kvf_status kvf__cuda_gate(kvf__cuda *engine, kvf_transfer *transfer, kvf_error *error);
 /* Enqueues what windows, caps and priorities allow. false: nothing. */
 bool kvf__cuda_background(kvf__cuda *engine);
-/* The engine's thread. */
-void *kvf__cuda_thread(void *engine);
 
 /* progress.c: kvf__engine_ops.progress. */
 bool kvf__cuda_progress(kvf_engine *engine);
+/* The engine's thread. */
+void *kvf__cuda_thread(void *engine);
 
 /* expect.c; with `lock` held. Notes when the first transfer of a lane could start. */
 void kvf__cuda_note_start(kvf__cuda *engine, kvf_transfer *transfer);

@@ -1,6 +1,8 @@
 /* Noticing what has finished; with `lock` held, on the engine's device. */
 #include "engine/engine_cuda.h"
 
+enum { NAP_NS = 20 * 1000 };
+
 static bool has_fired(kvf__cuda *e, cudaEvent_t event, kvf_error *failed) {
     kvf_status status = atomic_load(&e->broken) ? KVF_OK : kvf__cuda_query(event, failed);
     if (status != KVF_OK && status != KVF_PENDING)
@@ -153,4 +155,25 @@ bool kvf__cuda_progress(kvf_engine *engine) {
     if (entered)
         kvf__cuda_leave(&scope);
     return any;
+}
+
+/* The thread */
+
+void *kvf__cuda_thread(void *engine) {
+    kvf__cuda *e = engine;
+    (void)kvf__timer_slack_lower();
+    pthread_mutex_lock(&e->base.lock);
+    while (!e->base.stop) {
+        if (atomic_load(&e->waiting) == 0) {
+            pthread_cond_wait(&e->base.work, &e->base.lock);
+            continue;
+        }
+        pthread_mutex_unlock(&e->base.lock);
+        bool any = kvf__cuda_progress(&e->base);
+        pthread_mutex_lock(&e->base.lock);
+        if (!any && !e->base.stop)
+            kvf__cond_wait_until(&e->base.work, &e->base.lock, kvf__now() + NAP_NS);
+    }
+    pthread_mutex_unlock(&e->base.lock);
+    return NULL;
 }
