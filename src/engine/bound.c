@@ -1,3 +1,5 @@
+/* Bound transfers: every pair departs as a flight before the submit. When the transfer has ended,
+ * poll and wait settle the flights: they land, or return the blocks that did not. */
 #include <kvferry/bound.h>
 
 #include "track/assignments.h"

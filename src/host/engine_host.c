@@ -470,8 +470,8 @@ static kvf_status init(host *h, const kvf_host_options *o, const kvf_allocator *
 static void log_start(const host *h) {
     const kvf_host_options *o = &h->options;
     kvf__log(&h->base.hooks.log, KVF_LOG_INFO,
-             "engine host: %u threads, up to %zu open transfers, background cap %g GB/s, imitated link "
-             "%g GB/s and %g us (0: none)",
+             "engine host: %u threads, up to %zu open transfers, background cap %g GB/s, imitated "
+             "link %g GB/s and %g us (0: none)",
              h->base.thread_count, h->base.max_open, o->background_gbps, o->imitate_gbps,
              o->imitate_latency_us);
 }
