@@ -1,15 +1,15 @@
-# cmake -DROOT=DIR -P include_order.cmake: checks that each file includes only what comes before it.
+# cmake -DROOT=DIR -P include_order.cmake: a file includes only what stands before it.
 #
-# order_TREE lists a tree's entries in order. An entry is a folder ("track/") or a concept, which is
-# x.c and x.h together; folders joined by + may not include each other. The order of src/ is that of
-# KVF_SOURCES, file by file; those of cuda/ and bench/ are here. A tree may also include the trees in
-# below_TREE. A file of src/ may include public headers up to that of its own concept; a concept
-# without a header uses that of the nearest concept before it.
+# The order stands in `order_TREE`. An entry is a folder ("track/") or a concept, which is x.c and x.h
+# together; folders joined by + stand side by side and may not include each other. In src/ the order
+# is that of KVF_SOURCES, file by file, so that only cuda/ and bench/ have theirs here. A tree sees
+# those in `below_TREE` too. A file of src/ may include public headers up to its own concept's; a
+# concept without one goes by the nearest before it that has one.
 cmake_minimum_required(VERSION 3.25)
 
 set(public status hash sequence assignments plan flight layout move hooks engine transfer bound kvferry cuda nccl)
-# The order would allow these, but the design does not: layouts know neither ids nor phases, and
-# engines get moves that are checked.
+# What the order would allow and the design does not: layouts know neither ids nor phases, and an
+# engine gets moves that are checked.
 set(never_in_layout sequence assignments plan flight)
 set(never_in_engine sequence assignments plan flight)
 
@@ -37,7 +37,7 @@ function(complain text)
   set_property(GLOBAL PROPERTY broken TRUE)
 endfunction()
 
-# find_place(TREE PATH): sets `rank` to PATH's place in the order, -1 for none, and `entry` to the entry.
+# find_place(TREE PATH): `rank` is PATH's place in the order, -1 for none; `entry` what stands there.
 function(find_place tree path)
   set(rank -1)
   foreach(side_by_side ${order_${tree}})
@@ -58,7 +58,7 @@ function(find_place tree path)
   set(rank -1 PARENT_SCOPE)
 endfunction()
 
-# Public headers, in their order, so that what each one includes indirectly is known already.
+# Public headers, in their order, so that what each one brings along is known from before.
 file(GLOB headers RELATIVE ${ROOT}/include/kvferry ${ROOT}/include/kvferry/*.h)
 foreach(header ${headers})
   string(REGEX REPLACE "\\.h$" "" concept ${header})
@@ -81,19 +81,19 @@ foreach(concept ${public})
     set(other ${CMAKE_MATCH_1}${CMAKE_MATCH_2})
     list(FIND public ${other} other_place)
     if(other_place EQUAL -1 OR NOT other_place LESS place)
-      complain("${path} includes ${name}: it does not come before ${concept}.h")
+      complain("${path} includes ${name}: it does not stand before ${concept}.h")
     else()
       list(APPEND brings_${concept} ${other} ${brings_${other}})
     endif()
   endforeach()
   foreach(other ${never_in_${concept}})
     if(other IN_LIST brings_${concept})
-      complain("${path} includes ${other}.h, directly or indirectly")
+      complain("${path} includes ${other}.h, perhaps through another")
     endif()
   endforeach()
 endforeach()
 
-# The place of the last public header that a concept of src/ may include.
+# `reach` is the place of the last public header that a concept of src/ may include.
 set(reach 0)
 foreach(path ${order_src})
   string(REGEX REPLACE ".*/" "" concept ${path})
@@ -106,7 +106,7 @@ endforeach()
 function(check_public path concept name other)
   list(FIND public ${other} other_place)
   if(other_place EQUAL -1 OR other_place GREATER ${reach_${concept}})
-    complain("${path} includes ${name}: a public header that comes after ${concept}")
+    complain("${path} includes ${name}: a public header that stands after ${concept}")
   elseif(other IN_LIST never_in_${concept})
     complain("${path} includes ${name}: ${concept} must not")
   endif()
@@ -145,12 +145,12 @@ function(check_internal tree path other)
   endforeach()
   find_place(${tree} ${other})
   string(REGEX REPLACE ".*/|\\.[a-z]+$" "" other_concept ${other})
-  if(other MATCHES "^(emulate\\.hpp|page\\.inc)$") # from the fake runtime; made by the build
+  if(other MATCHES "^(emulate\\.hpp|page\\.inc)$") # of the tests' fake runtime; made by the build
     return()
   elseif(rank EQUAL -1)
     complain("${tree}/${path} includes \"${other}\", which has no place in the order")
   elseif(rank GREATER own_rank OR (rank EQUAL own_rank AND NOT entry STREQUAL own_entry))
-    complain("${tree}/${path} includes \"${other}\": ${entry} does not come before ${own_entry}")
+    complain("${tree}/${path} includes \"${other}\": ${entry} does not stand before ${own_entry}")
   elseif(tree STREQUAL src AND other_concept IN_LIST never_in_${concept})
     complain("src/${path} includes \"${other}\": ${concept} must not")
   endif()
@@ -159,7 +159,7 @@ endfunction()
 foreach(tree src cuda bench)
   file(GLOB_RECURSE files RELATIVE ${ROOT}/${tree} ${ROOT}/${tree}/*.c ${ROOT}/${tree}/*.h ${ROOT}/${tree}/*.cu)
   if(NOT files)
-    complain("${tree}/ has no sources")
+    complain("there is nothing in ${tree}/")
   endif()
   foreach(path ${files})
     check_file(${tree} ${path})
