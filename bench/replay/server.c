@@ -161,7 +161,9 @@ static bool look_up(server *server, size_t count, bool prefix) {
         if (host != LRU_NONE)
             lru_pin(server->host_blocks, host);
         prefix = prefix && (device != LRU_NONE || host != LRU_NONE);
-        server->sources[i] = !prefix ? FROM_COMPUTE : device != LRU_NONE ? FROM_DEVICE : FROM_HOST;
+        server->sources[i] = device != LRU_NONE ? FROM_DEVICE : FROM_HOST;
+        if (!prefix)
+            server->sources[i] = FROM_COMPUTE;
         server->missing[i] = host == LRU_NONE;
         server->device_ids[i] = device;
         server->host_ids[i] = host;
