@@ -41,13 +41,13 @@ void pool_close(pool *pool);
 /* Takes up to `most` blocks. Returns their number. */
 size_t pool_take(pool *pool, uint64_t *ids, size_t most);
 
-/* Gives back blocks: each has one user less, and is free without users. */
+/* Removes a user from each block. Blocks without users become free. */
 void pool_give(pool *pool, const uint64_t *ids, size_t count);
 
 /* Makes a complete block available to pool_share, until it has no users. */
 void pool_publish(pool *pool, uint64_t id, kvf_hash hash);
 
-/* Finds a published block by its hash, and adds a user to it. */
+/* Finds a published block by its hash, and adds a user to it. Returns false if there is none. */
 bool pool_share(pool *pool, kvf_hash hash, uint64_t *id);
 
 /* Ends publishing: the block's content is corrupt. */

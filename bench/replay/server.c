@@ -149,7 +149,7 @@ static void hash_prompt(server *server, const uint64_t *ids, size_t count) {
          "hashing");
 }
 
-/* Pins the blocks that the tiers hold, and sets where each block comes from. Hits end with the
+/* Pins the blocks that the tiers hold, and sets where each block comes from. Hits end before the
  * first block that neither tier holds; later blocks that a tier holds keep their slots but count as
  * computed. `prefix`: whether all blocks before the chunk were hits. */
 static bool look_up(server *server, size_t count, bool prefix) {
