@@ -409,7 +409,7 @@ static void advise(const advise_options *chosen, const model *model, const advic
     for (size_t i = 0; i < count; i++)
         advice_row(&advice[i], &model->kv, output_row(output));
     advice_best(advice, count, NULL, &best, &worst);
-    say_best(&best, &worst, choice, sizeof(choice));
+    say_best(&best, &worst, choice, sizeof choice);
     say_striped(model, &best, striped, sizeof striped);
     row_text(context, "choose_device", best.worst->pair.device);
     row_text(context, "choose_host", best.worst->pair.host);

@@ -205,7 +205,7 @@ static bool count_layers(const reader *reader, uint64_t layers, const char **fro
                          layer_counts *counts) {
     static const char *const lists[] = {"layer_types", "layers_block_type"};
     *counts = (layer_counts){0};
-    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         if (look(reader->at, lists[i]))
             return count_list(reader, *from = lists[i], layers, counts);
     if (look(reader->at, "sliding_window_pattern")) {
@@ -423,7 +423,7 @@ bool llm_config_parse(const json_t *root, const char *kv_dtype, layer_choice lay
     if (!json_is_object(root))
         return refuse(&reader, "not a JSON object");
     find_object(&reader);
-    bool is_mla = look(reader.at, "kv_lora_rank") != NULL;
+    bool is_mla = look(reader.at, "kv_lora_rank");
     if (!refuse_unknown(&reader) || !read_layers(&reader, layers) ||
         !(is_mla ? read_mla(&reader) : read_heads(&reader)) || !read_dtype(&reader, kv_dtype) ||
         !read_rest(&reader))

@@ -7,8 +7,8 @@
 
 typedef struct stored_results stored_results;
 
-/* NULL, with "NAME: why" in `message`, for a file that cannot be read, is not such a result, or has
- * no usable row. */
+/* NULL, with "NAME: why" in `message`, for a file that cannot be read, has no results of bench
+ * transfer, or has no usable row. */
 stored_results *stored_results_read(const char *path, char *message, size_t size);
 
 /* The same for results in memory. Takes them over, also on failure. */

@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <string.h>
 
-/* One thread per so many bytes: fewer are not worth starting one. */
+/* One thread per THREAD_BYTES: fewer bytes are not worth starting one. */
 #define THREAD_BYTES ((size_t)4 << 20)
 
 enum { MOST_THREADS = 16 };

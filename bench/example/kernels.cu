@@ -13,14 +13,14 @@ static __device__ size_t own_index() {
     return static_cast<size_t>(blockIdx.x) * blockDim.x + threadIdx.x;
 }
 
-// A thread a token.
+// One thread per token.
 extern "C" __global__ void kvferry_example_write(kernel_layer layer) {
     const size_t token = layer.first_new + own_index();
     if (token < layer.tokens)
         content_write(&layer.view, layer.table, token, layer.seeds[token - layer.first_new]);
 }
 
-// A thread a block.
+// One thread per block.
 extern "C" __global__ void kvferry_example_attend(kernel_layer layer) {
     const size_t block = own_index();
     if (block < layer.blocks)

@@ -1,4 +1,4 @@
-/* The compute of the CUDA machine: a layer of a step, put into a stream. */
+/* The compute of the CUDA machine: enqueues one layer of a step in a stream. */
 #ifndef KVF_EXAMPLE_KERNELS_H
 #define KVF_EXAMPLE_KERNELS_H
 
@@ -10,7 +10,7 @@
 extern "C" {
 #endif
 
-/* As in a step; pointers are the device's. */
+/* As in struct step. The device must reach all pointers. */
 typedef struct kernel_layer {
     layer_view view;
     const uint64_t *table, *seeds;

@@ -1,10 +1,10 @@
 /*
- * What differs between the host engine and a GPU: where memory comes from, and how a step of
- * compute is ordered against transfers. All else of the runtime is the same on both.
+ * What differs between the host engine and a GPU: where memory comes from, and how compute is
+ * ordered with transfers. The rest of the runtime is the same for both.
  *
- *     host    compute runs in the calls below; when they return it has happened
- *     cuda    the calls put it into a stream; it happens later, beside the host, beside transfers
- *             and beside the steps of other lanes
+ *     host    the calls below compute, and have computed when they return
+ *     cuda    the calls below enqueue compute in a stream; it runs later, in parallel with the
+ *             host, with transfers and with the steps of other lanes
  */
 #ifndef KVF_EXAMPLE_MACHINE_H
 #define KVF_EXAMPLE_MACHINE_H
@@ -13,16 +13,16 @@
 #include "example.h"
 
 /*
- * One step of one sequence: writes the K and V of its newest tokens, then attends to all of them.
+ * One step of a sequence: writes K and V of its newest tokens, then attends to all tokens.
  *
- *     table   | read, perhaps still on their way | written, then read |
- *                                                written
+ *     table   | read; may still be in flight | written, then read |
+ *             0                              written              blocks
  */
 typedef struct step {
     unsigned lane;
     size_t tokens, first_new; /* tokens from first_new on are written */
-    size_t blocks, written;
-    kvf_transfer *landing; /* brings those on their way, layer by layer; NULL: all are there */
+    size_t blocks, written;   /* blocks from index `written` on are written */
+    kvf_transfer *landing;    /* brings the blocks in flight, layer by layer; NULL: none are */
     /* In memory that compute reaches: */
     uint64_t *table; /* [blocks], ids in the device tier */
     uint64_t *seeds; /* [tokens - first_new] */
@@ -33,18 +33,18 @@ typedef struct machine machine;
 struct machine {
     kvf_engine *engine;
     kvf_memory device_memory, host_memory; /* of the two tiers */
-    bool in_order; /* begin has a step wait for who still uses the blocks it writes */
+    bool in_order; /* `begin` makes a step wait for other users of the blocks that it writes */
 
-    void *(*allocate)(machine *machine, kvf_memory memory, size_t bytes); /* NULL: none left */
+    void *(*allocate)(machine *machine, kvf_memory memory, size_t bytes); /* NULL: out of memory */
     void (*release)(machine *machine, kvf_memory memory, void *bytes);
 
-    /* A step, in this order. What is done to a layer waits for that layer only. */
+    /* The calls of a step, in this order. The work on a layer waits for that layer only. */
     void (*begin)(machine *machine, kvf_tier *tier, const step *step);
     void (*layer)(machine *machine, const step *step, const layer_view *view);
     void (*end)(machine *machine, kvf_tier *tier, const step *step);
     bool (*done)(machine *machine, const step *step);
 
-    void (*close)(machine *machine); /* frees it, its engine included */
+    void (*close)(machine *machine); /* frees the machine and destroys its engine */
 };
 
 machine *machine_host_open(const options *options);

@@ -1,12 +1,12 @@
 /*
- * A GPU: every lane is a stream, and a step is in it long before it runs. Four calls keep steps and
- * transfers apart, and the host waits for none of them:
+ * A GPU. Each lane is a stream, and steps are enqueued before they run. Four calls order steps and
+ * transfers, without the host waiting:
  *
- *     begin    kvf_cuda_wait_slots    the stream waits for who still uses the blocks it will write,
- *     layer    kvf_cuda_wait_layer    and for each layer of those on their way
- *     end      kvf_cuda_mark_slots    transfers from now on wait for the step, and kvf_tier_idle
- *                                     knows that its blocks are in use
- *     done     cudaEventQuery         the sums are there
+ *     begin    kvf_cuda_wait_slots    the stream waits for other users of the blocks to be written
+ *     layer    kvf_cuda_wait_layer    the stream waits for a layer of the blocks in flight
+ *     end      kvf_cuda_mark_slots    later transfers wait for the step, and kvf_tier_idle reports
+ *                                     its blocks as in use
+ *     done     cudaEventQuery         the checksums have arrived
  */
 #include "kernels.h"
 #include "machine.h"
@@ -54,12 +54,13 @@ static void *cuda_allocate(machine *machine, kvf_memory memory, size_t bytes) {
 
 static void cuda_release(machine *machine, kvf_memory memory, void *bytes) {
     cuda *own = of(machine);
-    if (memory == KVF_MEMORY_DEVICE) {
+    /* cuda_close frees pinned memory, when nothing uses it any more. */
+    if (memory == KVF_MEMORY_DEVICE)
         kvf_cuda_device_free(own->device, bytes);
-    } /* pinned memory goes in close, when nothing uses it */
 }
 
-/* Blocks that are only read are there: the host has seen their transfer end, or their step. */
+/* Blocks that are only read need no wait here: the step that wrote them is done, and cuda_layer
+ * waits for those in flight. */
 static void cuda_begin(machine *machine, kvf_tier *tier, const step *step) {
     kvf_error error = {0};
     check(kvf_cuda_wait_slots(tier, step->table + step->written, step->blocks - step->written, true,
@@ -84,7 +85,8 @@ static void cuda_layer(machine *machine, const step *step, const layer_view *vie
     check_cuda(kernels_layer(&layer, stream), "launching a kernel");
 }
 
-/* The engine takes very many marks, but not any number: progress lets it see that some are over. */
+/* The engine limits the number of marks (AGAIN). Progress lets it drop marks whose events are over.
+ */
 static void mark(machine *machine, kvf_tier *tier, const uint64_t *ids, size_t count, bool written,
                  cudaEvent_t event) {
     kvf_error error = {0};

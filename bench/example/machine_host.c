@@ -1,4 +1,5 @@
-/* The host engine: memcpy in threads of its own or, with no_threads, in the calls that wait. */
+/* The host engine: memcpy in its own threads or, with no_threads, in calls that poll, wait or make
+ * progress. */
 #include "machine.h"
 
 #include <stdlib.h>
@@ -13,16 +14,16 @@ static void host_release(machine *machine, kvf_memory memory, void *bytes) {
     free(bytes);
 }
 
-/* There is nothing to order: blocks were idle when they were handed out, nobody reads a block that
- * is not complete, and a step is over when its calls return. */
+/* Nothing to order: blocks were idle when the pool handed them out, and a step has ended when its
+ * calls return. */
 static void host_no_order(machine *machine, kvf_tier *tier, const step *step) {
     (void)machine, (void)tier, (void)step;
 }
 
 static void host_layer(machine *machine, const step *step, const layer_view *view) {
     (void)machine;
-    /* Where that fails, so does the transfer, and the step is void. It may still be moving other
-     * blocks: nobody may look. */
+    /* On failure the transfer fails too, and the step's result is discarded. The transfer may still
+     * be writing blocks: do not read them. */
     if (step->landing && kvf_transfer_wait_layer(step->landing, view->layer, -1, NULL) != KVF_OK)
         return;
     for (size_t token = step->first_new; token < step->tokens; token++)

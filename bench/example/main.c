@@ -1,4 +1,4 @@
-/* The loop and the last line. Exit codes: 0 fine, 1 a mismatch or a failure, 2 bad usage. */
+/* The loop and the summary. Exit codes: 0 success, 1 a mismatch or failure, 2 bad usage. */
 #include "scheduler.h"
 
 #include <inttypes.h>
@@ -24,7 +24,7 @@ void check(kvf_status status, const kvf_error *error) {
 void *must_have(size_t count, size_t size) {
     void *memory = calloc(count, size);
     if (!memory)
-        die("memory", "there is none left");
+        die("memory", "out of memory");
     return memory;
 }
 
@@ -34,7 +34,7 @@ static machine *open_machine(const options *options) {
 #ifdef EXAMPLE_CUDA
     return machine_cuda_open(options);
 #else
-    die("engine cuda", "this was built without");
+    die("engine cuda", "this example was built without it");
 #endif
 }
 
@@ -44,10 +44,10 @@ static void run(runtime *rt, const options *options) {
            (options->steps == 0 || rt->counts.steps < options->steps) &&
            (options->seconds == 0 || time(NULL) - begin < (time_t)options->seconds))
         if (!runtime_round(rt))
-            (void)sched_yield(); /* transfers and streams are at work */
+            (void)sched_yield(); /* transfers and streams need time */
 }
 
-static void output(const char *engine, const counts *counts) {
+static void print_counts(const char *engine, const counts *counts) {
     (void)printf(
         "%s: %" PRIu64 " steps, %" PRIu64 " void; sequences: %" PRIu64 " finished, %" PRIu64
         " preempted, %" PRIu64 " begun again; blocks: %" PRIu64 " offloaded, %" PRIu64
@@ -64,6 +64,6 @@ int main(int argc, char **argv) {
     runtime_open(&rt, open_machine(&options), &options);
     run(&rt, &options);
     runtime_close(&rt);
-    output(options.engine, &rt.counts);
+    print_counts(options.engine, &rt.counts);
     return rt.counts.mismatches == 0 ? 0 : 1;
 }

@@ -1,4 +1,4 @@
-/* Options. Nothing here is about kvferry. */
+/* Command-line options. Nothing here concerns kvferry. */
 #include "example.h"
 
 #include <argp.h>
@@ -13,26 +13,30 @@ static const struct number {
 } numbers[] = {
 #define NUMBER(name, member, usual, least, most, doc)                                              \
     { name, doc, offsetof(options, member), usual, least, most }
-    NUMBER("seed", seed, 1, 0, SIZE_MAX, "Make up the sequences from this number (1)"),
-    NUMBER("sequences", sequences, 100, 1, 1 << 30, "Finish so many (100)"),
-    NUMBER("steps", steps, 0, 0, SIZE_MAX, "... or end after N steps (0: do not)"),
-    NUMBER("seconds", seconds, 0, 0, 1 << 30, "... or after N seconds (0: do not)"),
-    NUMBER("live", live, 16, 1, 1 << 16, "Sequences at a time, running or waiting (16)"),
-    NUMBER("tokens", tokens, 160, 8, 1 << 20, "Tokens of the longest (160)"),
-    NUMBER("slice", slice, 12, 1, 1 << 20, "Steps of a turn, while others wait (12)"),
-    NUMBER("lanes", lanes, 4, 1, MOST_LANES, "Steps under way at a time, up to 16 (4)"),
-    NUMBER("hang-ups", hang_ups, 40, 0, 1 << 30, "A client hangs up every N rounds, about (40)"),
-    NUMBER("rot", rot, 0, 0, 1 << 30, "A host block goes bad every N rounds, about (0: none)"),
-    NUMBER("device-blocks", device_blocks, 40, 1, 1 << 20, "Blocks of the device tier (40)"),
-    NUMBER("host-blocks", host_blocks, 160, 1, 1 << 20, "Blocks of the host tier (160)"),
-    NUMBER("block-tokens", block_tokens, 8, 1, 1 << 10, "Tokens of a block (8)"),
-    NUMBER("layers", layers, 4, 1, 256, "Layers (4)"),
+    NUMBER("seed", seed, 1, 0, SIZE_MAX, "Seed of the made-up sequences (default 1)"),
+    NUMBER("sequences", sequences, 100, 1, 1 << 30, "Sequences to finish (default 100)"),
+    NUMBER("steps", steps, 0, 0, SIZE_MAX, "Stop after N steps (default 0: no limit)"),
+    NUMBER("seconds", seconds, 0, 0, 1 << 30, "Stop after N seconds (default 0: no limit)"),
+    NUMBER("live", live, 16, 1, 1 << 16, "Sequences at a time, running or waiting (default 16)"),
+    NUMBER("tokens", tokens, 160, 8, 1 << 20, "Tokens of the longest sequence (default 160)"),
+    NUMBER("slice", slice, 12, 1, 1 << 20, "Steps of a turn while others wait (default 12)"),
+    NUMBER("lanes", lanes, 4, 1, MOST_LANES, "Steps in flight at a time, 1 to 16 (default 4)"),
+    NUMBER("hang-ups", hang_ups, 40, 0, 1 << 30,
+           "A client hangs up about every N rounds (default 40; 0: never)"),
+    NUMBER("rot", rot, 0, 0, 1 << 30,
+           "A host block is corrupted about every N rounds (default 0: never)"),
+    NUMBER("device-blocks", device_blocks, 40, 1, 1 << 20,
+           "Blocks of the device tier (default 40)"),
+    NUMBER("host-blocks", host_blocks, 160, 1, 1 << 20, "Blocks of the host tier (default 160)"),
+    NUMBER("block-tokens", block_tokens, 8, 1, 1 << 10, "Tokens of a block (default 8)"),
+    NUMBER("layers", layers, 4, 1, 256, "Layers (default 4)"),
     NUMBER("token-bytes", token_bytes, 64, 8, 1 << 16,
-           "A token's K in a layer, a multiple of 8 (64)"),
-    NUMBER("max-transfers", max_transfers, 6, 1, 1024, "Transfers at a time (6)"),
-    NUMBER("offload-mbps", offload_mbps, 0, 0, 1 << 30, "Offload at 10^6 bytes/s at most (0: any)"),
-    NUMBER("threads", threads, 0, 0, 64, "Engine host: threads (0: one a processor)"),
-    NUMBER("device", device, 0, 0, 1 << 10, "Engine cuda: which GPU (0)"),
+           "Bytes of a token's K in a layer, a multiple of 8 (default 64)"),
+    NUMBER("max-transfers", max_transfers, 6, 1, 1024, "Transfers at a time (default 6)"),
+    NUMBER("offload-mbps", offload_mbps, 0, 0, 1 << 30,
+           "Limit offloads to N x 10^6 bytes/s (default 0: no limit)"),
+    NUMBER("threads", threads, 0, 0, 64, "Threads of engine host (default 0: one per CPU)"),
+    NUMBER("device", device, 0, 0, 1 << 10, "Number of the GPU of engine cuda (default 0)"),
 #undef NUMBER
 };
 
@@ -64,11 +68,11 @@ static void parse_number(options *chosen, size_t index, const char *text,
 
 static void check_sizes(const options *chosen, const struct argp_state *state) {
     if (chosen->token_bytes % sizeof(uint64_t) != 0)
-        argp_error(state, "--token-bytes: %zu is no multiple of 8", chosen->token_bytes);
+        argp_error(state, "--token-bytes: %zu is not a multiple of 8", chosen->token_bytes);
     if (chosen->device_blocks * chosen->block_tokens < chosen->tokens)
-        argp_error(state, "the device tier cannot hold one sequence of %zu tokens", chosen->tokens);
+        argp_error(state, "--device-blocks: too few for a sequence of %zu tokens", chosen->tokens);
     if (strcmp(chosen->engine, "host") != 0 && strcmp(chosen->engine, "cuda") != 0)
-        argp_error(state, "--engine: there is no '%s'", chosen->engine);
+        argp_error(state, "--engine: unknown engine '%s' (expected host or cuda)", chosen->engine);
 }
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
@@ -97,9 +101,10 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 
 options options_parse(int argc, char **argv) {
     struct argp_option entries[NUMBERS + 4] = {
-        {"engine", KEY_ENGINE, "NAME", 0, "host or cuda (host)", 0},
-        {"no-threads", KEY_NO_THREADS, NULL, 0, "The engine has no threads", 0},
-        {"integrity", KEY_INTEGRITY, NULL, 0, "The host tier keeps checksums (host only)", 0},
+        {"engine", KEY_ENGINE, "NAME", 0, "The engine: host (default) or cuda", 0},
+        {"no-threads", KEY_NO_THREADS, NULL, 0, "Run the engine without threads", 0},
+        {"integrity", KEY_INTEGRITY, NULL, 0, "Keep checksums of the host tier (engine host only)",
+         0},
     };
     options chosen = {.engine = "host"};
     for (size_t i = 0; i < NUMBERS; i++) {
@@ -110,8 +115,10 @@ options options_parse(int argc, char **argv) {
     const struct argp argp = {
         .options = entries,
         .parser = parse,
-        .doc = "A runtime with paged attention and no model, over a device tier that is too small. "
-               "Every step's blocks are checked; the exit code is 1 if any byte is wrong.",
+        .doc =
+            "A runtime with paged attention, but no model, and a device tier that is too small for "
+            "all sequences. Every step checks its blocks; the exit status is 1 if any byte is "
+            "wrong.",
     };
     argp_err_exit_status = 2;
     argp_parse(&argp, argc, argv, 0, NULL, &chosen);

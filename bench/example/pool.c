@@ -20,11 +20,11 @@ static void open_tier(pool *pool, size_t blocks, bool integrity) {
 static kvf_buffer allocate(pool *pool, size_t bytes) {
     pool->memory = pool->machine->allocate(pool->machine, pool->kind, bytes);
     if (!pool->memory)
-        die("making a tier", "no memory is left");
+        die("creating a tier", "out of memory");
     return (kvf_buffer){.base = pool->memory, .bytes = bytes};
 }
 
-/* As runtimes have it: a buffer a layer, for the kernels of that layer. */
+/* One buffer per layer, as kernels expect it in most runtimes. */
 void pool_open_device(pool *device, machine *machine, const options *options) {
     const kvf_shape shape = {
         .blocks = options->device_blocks,
@@ -45,7 +45,7 @@ void pool_open_device(pool *device, machine *machine, const options *options) {
     open_tier(device, shape.blocks, false);
 }
 
-/* As the library recommends it: whole blocks, so that copies are large on this side at least. */
+/* Whole blocks, as the library recommends: copies are then large at least on this side. */
 void pool_open_host(pool *host, machine *machine, const options *options,
                     const kvf_layout *device) {
     const size_t blocks = options->host_blocks;
@@ -58,7 +58,7 @@ void pool_open_host(pool *host, machine *machine, const options *options,
     open_tier(host, blocks, options->integrity);
 }
 
-/* The tier goes before its memory does. */
+/* The tier must be destroyed before its memory is freed. */
 void pool_close(pool *pool) {
     kvf_tier_destroy(pool->tier);
     kvf_layout_destroy(pool->layout);
@@ -67,7 +67,7 @@ void pool_close(pool *pool) {
     free(pool->blocks);
 }
 
-/* In the order in which they became free, and so most likely idle. */
+/* Takes the blocks that were freed first: they are most likely to be idle. */
 static size_t take(pool *pool, uint64_t *ids, size_t most, bool idle) {
     size_t taken = 0, kept = 0;
     for (size_t i = 0; i < pool->free_count; i++) {
@@ -76,7 +76,7 @@ static size_t take(pool *pool, uint64_t *ids, size_t most, bool idle) {
             pool->blocks[id] = (struct block){.users = 1};
             ids[taken++] = id;
         } else {
-            pool->free[kept++] = id; /* BUSY, most likely: another time */
+            pool->free[kept++] = id; /* probably BUSY: stays free for later */
         }
     }
     pool->free_count = kept;
@@ -103,7 +103,7 @@ void pool_publish(pool *pool, uint64_t id, kvf_hash hash) {
     pool->blocks[id].hash = hash;
 }
 
-/* A real runtime has a hash table here. */
+/* A real runtime uses a hash table here. */
 bool pool_share(pool *pool, kvf_hash hash, uint64_t *id) {
     for (uint64_t i = 0; i < kvf_tier_blocks(pool->tier); i++) {
         if (pool->blocks[i].shared && kvf_hash_equal(pool->blocks[i].hash, hash)) {

@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-/* Picking a sequence: of those wanted, the one whose number is lowest. */
+/* Picking a sequence: of those that `wanted` accepts, the one with the lowest number. */
 
 typedef bool wanted_fn(const sequence *s);
 typedef uint64_t number_fn(const sequence *s);
@@ -53,7 +53,7 @@ static bool begin_next(runtime *rt) {
 
 static bool resume_next(runtime *rt) {
     sequence *s = pick(rt, waits, earliest);
-    /* Not before its last transfer is over, and its last step has told the next token. */
+    /* Its last transfer must have ended, and its last step have produced a token. */
     if (!s || s->moving || s->step || !sequence_resume(rt, s))
         return false;
     s->since = s->ran = rt->clock++;
@@ -68,7 +68,7 @@ static bool leave(runtime *rt, sequence *s) {
     return true;
 }
 
-/* All text that was finished, in whatever order: the same on every machine. */
+/* A digest of all finished texts, independent of their order: equal on every machine. */
 static void finish(runtime *rt, sequence *s) {
     uint64_t text = s->name;
     for (size_t i = 0; i < s->length; i++)
@@ -97,8 +97,9 @@ static bool finish_steps(runtime *rt) {
     return any;
 }
 
-/* Room for the next token. Blocks that are free but still in use come by themselves; only where
- * there are none does somebody have to leave. Until there are, the sequence stands still. */
+/* Makes room for the next token. Free blocks that are still in use become idle in time. Only if
+ * there are too few free blocks must a sequence leave. Until there is room, this sequence pauses.
+ */
 static bool grow(runtime *rt, sequence *s) {
     if (sequence_grow(rt, s))
         return true;
@@ -114,8 +115,8 @@ static bool launch(runtime *rt, size_t lane, sequence *s) {
     sequence_launch(rt, s, &rt->steps[lane]);
     rt->in_lane[lane] = s;
     s->turn++;
-    /* The turn is over: the offload is submitted at once and begins behind the step, for which
-     * nobody here waits. When the engine is full, the turn is one step longer. */
+    /* The turn is over. The offload is submitted now and runs after the step, without the host
+     * waiting for the step. If the engine is full, the turn lasts another step. */
     if (s->turn >= rt->options->slice && !s->moving && pick(rt, waits, earliest))
         (void)leave(rt, s);
     return true;
@@ -127,21 +128,21 @@ static bool launch_steps(runtime *rt) {
     for (size_t lane = 0; lane < rt->options->lanes; lane++) {
         sequence *s = NULL;
         while (!rt->in_lane[lane] && (s = pick(rt, has_no_step, longest_idle)) != NULL &&
-               s->ran < round) /* each is asked once */
+               s->ran < round) /* try each sequence once */
             any |= launch(rt, lane, s);
     }
     return any;
 }
 
-/* Misfortune */
+/* Faults */
 
-/* About once every so many times. */
+/* True about once in `every` calls. */
 static bool happens(runtime *rt, size_t every) {
     rt->random = mix(rt->random + UINT64_C(0x9e3779b97f4a7c15));
     return every > 0 && rt->random % every == 0;
 }
 
-/* To each once, or some would never come to their end. */
+/* Once per sequence, or some would never finish. */
 static void hang_up(runtime *rt) {
     sequence *s = rt->live_count > 0 ? rt->live[mix(rt->random) % rt->live_count] : NULL;
     if (s && !s->restarted) {
@@ -151,7 +152,7 @@ static void hang_up(runtime *rt) {
     }
 }
 
-/* A bit of a host block flips. With integrity the tier finds out, and attention never does. */
+/* Flips a bit of a host block. With integrity the tier detects it, else attention does. */
 static void rot(runtime *rt) {
     size_t count = 0;
     const kvf_region *regions = kvf_layout_regions(rt->host.layout, &count);
@@ -163,7 +164,7 @@ static void rot(runtime *rt) {
 }
 
 bool runtime_round(runtime *rt) {
-    /* An engine without threads works here and in waits. With threads it costs next to nothing. */
+    /* An engine without threads works here and in waits. With threads this costs very little. */
     (void)kvf_engine_progress(rt->machine->engine);
     for (size_t i = 0; i < rt->live_count; i++)
         sequence_collect(rt, rt->live[i]);
@@ -175,7 +176,7 @@ bool runtime_round(runtime *rt) {
     if (any && happens(rt, rt->options->rot))
         rot(rt);
     any |= launch_steps(rt);
-    while (resume_next(rt)) /* what it onboards comes beside the steps just launched */
+    while (resume_next(rt)) /* onboards in parallel with the steps just launched */
         any = true;
     return any;
 }
@@ -190,7 +191,7 @@ static void open_steps(runtime *rt) {
     rt->arrays =
         machine->allocate(machine, machine->host_memory, options->lanes * all * sizeof *rt->arrays);
     if (!rt->arrays)
-        die("making steps", "no memory is left");
+        die("creating steps", "out of memory");
     for (size_t lane = 0; lane < options->lanes; lane++) {
         uint64_t *own = rt->arrays + lane * all;
         rt->steps[lane] = (step){.lane = (unsigned)lane,
@@ -210,7 +211,7 @@ void runtime_open(runtime *rt, machine *machine, const options *options) {
     open_steps(rt);
 }
 
-/* Steps first, then transfers, then tiers and their memory, at last the engine. */
+/* Steps end first, then transfers; then tiers and their memory go, and the engine last. */
 void runtime_close(runtime *rt) {
     for (size_t lane = 0; lane < rt->options->lanes; lane++)
         while (rt->in_lane[lane] && !rt->machine->done(rt->machine, &rt->steps[lane]))

@@ -1,10 +1,11 @@
 /*
- * Who runs, who waits, who has to leave.
+ * Decides which sequence runs, waits or leaves the device.
  *
- * Whoever waits longest is resumed as soon as there are blocks for all its tokens. On the device
- * the one that ran longest ago has the next step; after a turn of some steps it leaves, if others
- * wait. Where a step needs one more block and none is left, the sequence that came last has to
- * leave, in the middle of its onboarding if need be; the one that came first always gets on.
+ * The sequence that has waited longest is resumed as soon as there are blocks for all its tokens.
+ * Of the sequences on the device, the one whose last step was longest ago runs next. After a turn
+ * of some steps a sequence leaves if others wait. If a step needs another block and none is free,
+ * the sequence that was resumed last must leave, even while it is being onboarded. So the one
+ * resumed first always proceeds.
  */
 #ifndef KVF_EXAMPLE_SCHEDULER_H
 #define KVF_EXAMPLE_SCHEDULER_H
@@ -13,10 +14,10 @@
 
 void runtime_open(runtime *rt, machine *machine, const options *options);
 
-/* Does what can be done without waiting. false: nothing could. */
+/* Does everything that needs no waiting. Returns false if there was nothing to do. */
 bool runtime_round(runtime *rt);
 
-/* Ends whatever is under way; the machine is closed too. */
+/* Ends steps and transfers in flight, frees everything and closes the machine. */
 void runtime_close(runtime *rt);
 
 #endif

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PREFIXES = 3 /* with which prompts begin */, VOCABULARY = 32000 };
+enum { PREFIXES = 3 /* that prompts start with */, VOCABULARY = 32000 };
 
 static size_t token_count(const sequence *s) {
     return kvf_sequence_token_count(s->tokens);
@@ -17,7 +17,7 @@ static size_t blocks_needed(const runtime *rt, const sequence *s) {
 
 /* Tokens */
 
-/* What a token's K and V are made of, see content.h. */
+/* The seed of a token's K and V, see content.h. */
 static uint64_t seed_of(const runtime *rt, const sequence *s, size_t token) {
     const size_t block = token / rt->options->block_tokens;
     uint64_t seed = 0;
@@ -43,7 +43,7 @@ static void append(runtime *rt, sequence *s, uint32_t token) {
     }
 }
 
-/* Blocks of its prompt that others have on the host: one more user of each. */
+/* Shares the blocks of its prompt that other sequences have on the host. */
 static void share(runtime *rt, sequence *s) {
     const kvf_hash *hashes = kvf_sequence_hashes(s->tokens);
     size_t found = 0;
@@ -55,7 +55,7 @@ static void share(runtime *rt, sequence *s) {
     rt->counts.shared += found;
 }
 
-/* The prompt: the same for a name, wherever and whenever it runs. */
+/* Appends the prompt, which depends only on the seed and the sequence's name. */
 static void begin(runtime *rt, sequence *s) {
     const uint64_t own = mix(rt->options->seed + mix(s->name)), prefix = own % PREFIXES;
     const size_t most = rt->options->tokens, common = most / 8 * (prefix + 1);
@@ -84,7 +84,8 @@ sequence *sequence_create(runtime *rt, uint64_t name) {
 
 /* Giving blocks back */
 
-/* All from a position on, whatever their phase. Before they are dropped: then ids are forgotten. */
+/* Gives back the blocks of all phases from a position on. Call it before dropping them from the
+ * assignments, which then forget their ids. */
 static void give(pool *pool, const kvf_assignments *assignments, uint64_t from) {
     const kvf_view phases[] = {kvf_assignments_assigned(assignments),
                                kvf_assignments_staged(assignments),
@@ -102,7 +103,8 @@ static void give_host(runtime *rt, sequence *s, uint64_t from) {
     check(kvf_assignments_truncate(s->host, from, &error), &error);
 }
 
-/* Clearing detaches what is in flight; it goes on for a while, which is why the pool asks. */
+/* Clearing detaches the assignments from a transfer in flight. It goes on, which is why the pool
+ * asks whether blocks are idle. */
 static void give_device(runtime *rt, sequence *s) {
     give(&rt->device, s->device, 0);
     kvf_assignments_clear(s->device);
@@ -114,7 +116,7 @@ static void give_all(runtime *rt, sequence *s) {
         kvf_bound_cancel(s->moving);
         s->cancelled = true;
     }
-    s->discard = s->step != NULL;
+    s->discard = s->step;
     give_device(rt, s);
     give(&rt->host, s->host, 0);
     kvf_assignments_clear(s->host);
@@ -138,10 +140,10 @@ void sequence_destroy(runtime *rt, sequence *s) {
     free(s);
 }
 
-/* Coming and going */
+/* Resuming and leaving */
 
-/* OK; AGAIN when the engine has no room for one more; or what failed below, which is as if the
- * transfer had failed later. Anything else would be a mistake of ours. Nothing has changed then. */
+/* Returns OK; AGAIN if the engine is full; ENGINE or NO_MEMORY, to be handled as if the transfer
+ * had failed later. On failure nothing has changed. Other errors would be bugs here. */
 static kvf_status submit(runtime *rt, sequence *s, const pool *src, const pool *dst,
                          const kvf_pair *pair, const kvf_submit_options *options) {
     kvf_error error = {0};
@@ -173,8 +175,9 @@ bool sequence_grow(runtime *rt, sequence *s) {
     return true;
 }
 
-/* A step that has read what did not come is void, and what it wrote has gone with the flight. The
- * rest of the host's blocks is not tried again. */
+/* On failure, a step that has read missing blocks is discarded. The blocks that it wrote are
+ * pending again, as the failed flight has rolled back. The host's remaining blocks are not tried
+ * again. */
 static void onboarded(runtime *rt, sequence *s, size_t landed, bool failed) {
     const kvf_view host = kvf_assignments_assigned(s->host);
     rt->counts.onboarded += landed;
@@ -183,11 +186,12 @@ static void onboarded(runtime *rt, sequence *s, size_t landed, bool failed) {
             pool_withdraw(&rt->host, host.ids[i]);
         give_host(rt, s, landed);
         s->computed = landed * rt->options->block_tokens;
-        s->discard = s->step != NULL;
+        s->discard = s->step;
     }
 }
 
-/* Ordered, so that a stream can wait for it, and by group, so that it need not for long. */
+/* Not in the background, so that a step can wait for it; by layer, so that it waits as briefly as
+ * possible. */
 bool sequence_resume(runtime *rt, sequence *s) {
     const size_t there = kvf_assignments_assigned_count(s->host);
     const kvf_pair pair = {.src = s->host, .dst = s->device};
@@ -206,9 +210,9 @@ bool sequence_resume(runtime *rt, sequence *s) {
     return true;
 }
 
-/* In the background: behind whatever somebody waits for. The device's blocks go at once, since the
- * transfer has their ids; as long as it reads them, or a step in a stream does, the tier says so to
- * the pool. */
+/* In the background, so that transfers that steps wait for go first. Gives the device's blocks back
+ * at once, since the transfer has their ids. While it or a step still reads them, the tier tells
+ * the pool that they are in use. */
 static bool offload(runtime *rt, sequence *s) {
     const size_t has = kvf_assignments_assigned_count(s->device);
     const size_t there = kvf_assignments_assigned_count(s->host);
@@ -229,21 +233,21 @@ static bool offload(runtime *rt, sequence *s) {
 bool sequence_leave(runtime *rt, sequence *s) {
     if (!s->moving)
         return offload(rt, s);
-    kvf_bound_cancel(s->moving); /* the host has it all still */
+    kvf_bound_cancel(s->moving); /* the host still has all blocks */
     s->cancelled = true;
-    s->discard = s->step != NULL;
+    s->discard = s->step;
     give_device(rt, s);
     return true;
 }
 
-/* Transfers that have ended */
+/* Ended transfers */
 
 static void offloaded(runtime *rt, sequence *s, size_t landed) {
     const kvf_view host = kvf_assignments_assigned(s->host);
     rt->counts.offloaded += landed;
     for (size_t i = host.count - landed; i < host.count; i++)
         pool_publish(&rt->host, host.ids[i], host.hashes[i]);
-    give_host(rt, s, host.count); /* what did not land */
+    give_host(rt, s, host.count); /* blocks that did not arrive */
 }
 
 void sequence_collect(runtime *rt, sequence *s) {
@@ -253,9 +257,10 @@ void sequence_collect(runtime *rt, sequence *s) {
     if (status == KVF_PENDING)
         return;
     if (status == KVF_ERR_BROKEN)
-        check(status, &error); /* nothing will move any more */
+        check(status, &error); /* the engine cannot continue */
     (void)kvf_bound_result(s->moving, 0, &landed);
-    /* To assignments that were cleared it is CLOSED, however it has ended. */
+    /* For cleared assignments the bound transfer reports CLOSED. The transfer itself tells how it
+     * ended. */
     rt->counts.cancelled +=
         kvf_transfer_poll(kvf_bound_transfer(s->moving), NULL) == KVF_ERR_CANCELLED;
     kvf_bound_release(s->moving);
@@ -297,11 +302,11 @@ void sequence_launch(runtime *rt, sequence *s, step *step) {
     rt->machine->begin(rt->machine, rt->device.tier, step);
     for (; view.layer < options->layers; view.layer++) {
         rt->machine->layer(rt->machine, step, &view);
-        view.base = content_at(&view, options->device_blocks, 0, 0); /* one layer further */
+        view.base = content_at(&view, options->device_blocks, 0, 0); /* the next layer */
     }
     rt->machine->end(rt->machine, rt->device.tier, step);
-    /* Complete blocks are assigned now and not earlier: an offload from here on comes behind the
-     * step. Behind an open flight they become assigned with it, or go back to pending with it. */
+    /* Complete blocks are assigned only now: an offload submitted from here on runs after the step.
+     * If a flight is open, they become assigned, or pending again, when it ends. */
     check(kvf_assignments_assign_pending(s->device, kvf_sequence_hashes(s->tokens),
                                          kvf_sequence_block_count(s->tokens), NULL, &error),
           &error);
@@ -324,8 +329,7 @@ static void verify(runtime *rt, const sequence *s) {
     }
 }
 
-/* As with a model, the next token is made of what attention has seen: one wrong byte, another text.
- */
+/* As with a model, the next token depends on attention: a wrong byte changes the text. */
 static uint32_t sample(const runtime *rt, const step *step) {
     uint64_t seen = 0;
     for (size_t i = 0; i < rt->options->layers * step->blocks; i++)
@@ -336,8 +340,8 @@ static uint32_t sample(const runtime *rt, const step *step) {
 bool sequence_finish_step(runtime *rt, sequence *s) {
     if (!rt->machine->done(rt->machine, s->step))
         return false;
-    /* That all layers have landed is not yet that the transfer succeeds, and only then is what the
-     * step has read to be believed. */
+    /* The arrival of all layers is not yet success of the transfer. Only then is the step's input
+     * known to be right. */
     if (!s->discard && s->on_device && s->moving)
         return false;
     if (s->discard) {

@@ -1,18 +1,17 @@
 /*
- * A sequence: its tokens, and where its blocks are. The scheduler decides what happens to it; here
- * is how.
+ * A sequence: its tokens and its blocks. The scheduler decides what happens to it, this file how.
  *
  *                     resume: onboard, by layer
  *        on the host ---------------------------> on the device: steps, one after the other
  *          (waits)   <---------------------------
  *                     leave: offload, in the background
  *
- * Two objects hold the ids of its blocks in the two tiers: `device` has assigned what compute may
- * read, `host` what has landed there; both are complete blocks from the first one on. What neither
- * has (a last block that is not complete, blocks for which the host had no room, blocks whose
- * transfer failed or was cancelled) is computed again, as a prompt is. So a partial block never
- * moves. Moving it would take a kvf_plan of the caller's own, and saves less than a block's
- * compute.
+ * Two assignments objects hold the ids of its blocks, one per tier. Assigned in `device` are the
+ * blocks that compute may read, in `host` those that have arrived there: complete blocks, from the
+ * first one on. All other blocks are computed again, like a prompt: an incomplete last block,
+ * blocks for which the host had no room, and blocks whose transfer failed or was cancelled. An
+ * incomplete block therefore never moves. Moving it would need a kvf_plan made by the caller, and
+ * would save less than the compute of one block.
  */
 #ifndef KVF_EXAMPLE_SEQUENCE_H
 #define KVF_EXAMPLE_SEQUENCE_H
@@ -24,78 +23,80 @@ typedef struct counts {
     uint64_t offloaded, onboarded, shared; /* blocks */
     uint64_t again, cancelled, failed;     /* transfers */
     uint64_t mismatches;                   /* blocks of a layer */
-    uint64_t texts;                        /* a digest of what was finished */
+    uint64_t texts;                        /* a digest of the finished texts */
 } counts;
 
 typedef struct sequence sequence;
 
-/* What all sequences live in. */
+/* What all sequences share. */
 typedef struct runtime {
     const options *options;
     machine *machine;
     pool device, host;
     size_t most_blocks; /* of a sequence */
-    uint64_t *ids;      /* [most_blocks], for moments */
+    uint64_t *ids;      /* [most_blocks], scratch */
     counts counts;
 
     /* The scheduler's own. */
     sequence **live; /* in no order */
     size_t live_count;
     uint64_t begun; /* sequences so far */
-    uint64_t clock; /* counts what happens, to tell earlier from later */
+    uint64_t clock; /* counts events, to order them */
     uint64_t random;
-    uint64_t *arrays; /* of the steps */
+    uint64_t *arrays; /* of all steps */
     step steps[MOST_LANES];
     sequence *in_lane[MOST_LANES]; /* NULL: free */
 } runtime;
 
 struct sequence {
     uint64_t name;
-    size_t length; /* tokens at its end */
+    size_t length; /* tokens when finished */
     kvf_sequence *tokens;
     kvf_assignments *device, *host;
-    uint64_t *expected; /* [layers][most_blocks], checksums as the tokens have them */
+    uint64_t *expected; /* [layers][most_blocks], checksums that follow from the tokens */
 
     bool on_device;
-    size_t computed;   /* tokens whose K and V the device's blocks have, once steps are done */
-    kvf_bound *moving; /* its transfer: onboards while it is on the device, else offloads, or ... */
-    bool cancelled;    /* ... was cancelled, and is still to end */
-    step *step;        /* under way, or NULL */
-    bool discard;      /* whose result is void */
+    size_t computed;   /* tokens with K and V on the device, once the steps in flight are done */
+    kvf_bound *moving; /* its transfer: onboards if on_device, else offloads; NULL: none */
+    bool cancelled;    /* `moving` was cancelled and has not ended yet */
+    step *step;        /* in flight; NULL: none */
+    bool discard;      /* the result of `step` is to be discarded */
 
-    uint64_t since; /* for the scheduler: when it came to where it is, */
-    uint64_t ran;   /* when it had its last step, */
-    size_t turn;    /* how many since it was resumed, */
-    bool restarted; /* whether its client has hung up already */
+    /* For the scheduler: */
+    uint64_t since; /* when it arrived at its place, host or device */
+    uint64_t ran;   /* when it had its last step */
+    size_t turn;    /* steps since it was resumed */
+    bool restarted; /* its client has hung up once */
 };
 
 sequence *sequence_create(runtime *rt, uint64_t name);
-/* Cancels, and waits for what is under way; its step, if any, must be done. */
+
+/* Cancels its transfer and waits for it to end. Its step, if any, must be done. */
 void sequence_destroy(runtime *rt, sequence *s);
 
-/* Looks after its transfer: what has landed is assigned afterwards, and what has not is free. */
+/* If its transfer has ended: blocks that arrived are assigned, the others are given back. */
 void sequence_collect(runtime *rt, sequence *s);
 
-/* Takes device blocks for all its tokens and onboards what the host has. Nothing of it may be under
- * way. false: not now. */
+/* Takes device blocks for all its tokens, and starts onboarding what the host has. Nothing of it
+ * may be in flight. Returns false if that is not possible now. */
 bool sequence_resume(runtime *rt, sequence *s);
 
-/* How many device blocks its next step lacks, and taking them. false: not now. */
+/* The number of device blocks that its next step lacks; taking them. False: not possible now. */
 size_t sequence_lacks(const runtime *rt, const sequence *s);
 bool sequence_grow(runtime *rt, sequence *s);
 
-/* Begins a step. It has all the blocks it needs, and no step under way. */
+/* Starts a step. The sequence must have all blocks that the step needs, and no step in flight. */
 void sequence_launch(runtime *rt, sequence *s, step *step);
 
-/* Ends it: checks what attention has seen and appends a token. false: it is not over yet. */
+/* Ends a step: checks attention's results and appends a token. False: the step is not done yet. */
 bool sequence_finish_step(runtime *rt, sequence *s);
 
-/* Gives up its device blocks: offloads those that the host lacks or, when it is being onboarded,
- * cancels that. false: not now. */
+/* Gives back its device blocks: offloads those that the host lacks or, if it is being onboarded,
+ * cancels that. Returns false if that is not possible now. */
 bool sequence_leave(runtime *rt, sequence *s);
 
-/* Back to its prompt and without blocks, whatever is under way: the client has hung up, and will
- * ask again. */
+/* Resets it to its prompt, without blocks, whatever is in flight: the client has hung up, and asks
+ * again. */
 void sequence_restart(runtime *rt, sequence *s);
 
 #endif

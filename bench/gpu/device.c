@@ -34,7 +34,7 @@ void device_open(device *device, int index) {
     must_cuda(cudaGetDeviceProperties(&properties, index), "cudaGetDeviceProperties");
     *device = (struct device){
         .index = index,
-        .imitated = dlsym(RTLD_DEFAULT, "fakecuda_reset") != NULL,
+        .imitated = dlsym(RTLD_DEFAULT, "fakecuda_reset"),
         .multiprocessors = (unsigned)properties.multiProcessorCount,
     };
     memcpy(device->name, properties.name, sizeof device->name - 1);

@@ -28,7 +28,7 @@ static __device__ char byte_of(uint64_t seed, size_t at) {
     return static_cast<char>(pattern_word(seed, at / 8) >> (at % 8 * 8));
 }
 
-// The number of words accessed as such. Single bytes follow.
+// How many words of a piece are accessed as words. The rest is accessed byte by byte.
 static __device__ size_t word_count(const extent &p) {
     return p.words ? p.bytes / 8 : 0;
 }

@@ -23,7 +23,7 @@ struct matmul {
     uint16_t *a, *b, *c; /* bf16 */
 };
 
-/* cuBLAS has half a gigabyte, few runs use it and some machines lack it: it is not linked. */
+/* Not linked: cuBLAS takes half a gigabyte, few runs use it, and some machines lack it. */
 static bool load(matmul *matmul) {
     void *library = dlopen(SONAME(CUBLAS_VER_MAJOR), RTLD_NOW | RTLD_LOCAL);
     return library && find_function(library, "cublasCreate_v2", &matmul->create) &&

@@ -81,7 +81,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 /* Whether a file can be created there. Checked before the measurement. */
 static bool can_be_made(const char *path) {
     const char *slash = strrchr(path, '/');
-    char *folder = strdup(!slash ? "." : path);
+    char *folder = strdup(slash ? path : ".");
     if (!folder)
         return false;
     if (slash)

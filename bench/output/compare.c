@@ -191,7 +191,7 @@ static json_t *make_empty(const identity *of, const json_t *before, const char *
     json_t *comparison = json_pack("{s:o, s:s?, s:s, s:[]}", "file", json_text(file), "date",
                                    json_string_value(json_object_get(context, "date")), "figure",
                                    of->figure, "rows");
-    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
         json_object_set_new(comparison, counts[i], json_integer(0));
     json_object_set_new(comparison, "only_now", json_integer(0));
     json_object_set_new(comparison, "only_before", json_integer(0));

@@ -43,7 +43,7 @@ static json_t *kernel_says(const char *path, const char *key) {
 static json_t *virtual_machine(void) {
     json_t *flags = kernel_says("/proc/cpuinfo", "flags");
     const char *text = json_string_value(flags);
-    json_t *is_one = text ? json_boolean(strstr(text, " hypervisor") != NULL) : json_null();
+    json_t *is_one = text ? json_boolean(strstr(text, " hypervisor")) : json_null();
     json_decref(flags);
     return is_one;
 }
@@ -53,7 +53,7 @@ static json_t *huge_pages(void) {
     char line[128] = "";
     FILE *file = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "r");
     if (file) {
-        (void)!fgets(line, sizeof(line), file);
+        (void)!fgets(line, sizeof line, file);
         fclose(file);
     }
     char *first = strchr(line, '['), *last = first ? strchr(first, ']') : NULL;
@@ -255,5 +255,5 @@ void context_print(const json_t *context, FILE *out) {
     print_gpu(context, out);
     print_group(context, out);
     if (json_is_true(json_object_get(context, "imitated")))
-        fprintf(out, "IMITATED: these times are not those of a real link\n");
+        fprintf(out, "IMITATED: these times are not those of a real machine\n");
 }

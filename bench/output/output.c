@@ -54,7 +54,7 @@ const struct argp output_argp = {.options = options, .parser = parse};
 
 static FILE *open_json(const char *name) {
     if (!name || strcmp(name, "-") == 0)
-        return !name ? NULL : stdout;
+        return name ? stdout : NULL;
     FILE *file = fopen(name, "w");
     if (!file)
         fail(EXIT_USAGE, "%s: cannot be written: %s", name, strerror(errno));

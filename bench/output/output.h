@@ -47,8 +47,9 @@
  *                                                without a trace
  *     config, predicted_by, limits, choose,
  *     choose_device, choose_host, striped        of advise: what config.json contains, and the
- * advice left_out                                   of bench transfer: combinations that --seconds
- * left out
+ *                                                advice
+ *     left_out                                   of bench transfer: combinations that --seconds
+ *                                                left out
  *
  * rows: objects. The keys are in the order of the columns. Names end in the unit: _ns, _us, _ms,
  * _s, _bytes, _gbps (10^9 bytes/s). Null means not measured or not applicable. The first keys

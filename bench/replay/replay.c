@@ -172,12 +172,12 @@ static double serve(server *server, const trace *trace) {
 }
 
 static void describe_trace(const replay_options *chosen, const trace *trace, json_t *context) {
-    bool stored = chosen->trace != NULL;
+    bool from_file = chosen->trace;
     json_object_set_new(context, "seed",
-                        stored ? json_null() : json_integer((json_int_t)chosen->seed));
+                        from_file ? json_null() : json_integer((json_int_t)chosen->seed));
     json_object_set_new(context, "trace", json_text(chosen->trace));
     json_object_set_new(context, "trace_digest",
-                        stored ? json_sprintf("xxh64:%016" PRIx64, trace->digest) : json_null());
+                        from_file ? json_sprintf("xxh64:%016" PRIx64, trace->digest) : json_null());
 }
 
 static double gbps(uint64_t bytes, uint64_t ns) {

@@ -149,7 +149,7 @@ static void hash_prompt(server *server, const uint64_t *ids, size_t count) {
          "hashing");
 }
 
-/* Pins the blocks that the tiers hold, and sets where each block comes from. Hits end with the
+/* Pins the blocks that the tiers hold, and sets where each block comes from. Hits end before the
  * first block that neither tier holds; later blocks that a tier holds keep their slots but count as
  * computed. `prefix`: whether all blocks before the chunk were hits. */
 static bool look_up(server *server, size_t count, bool prefix) {
@@ -161,7 +161,9 @@ static bool look_up(server *server, size_t count, bool prefix) {
         if (host != LRU_NONE)
             lru_pin(server->host_blocks, host);
         prefix = prefix && (device != LRU_NONE || host != LRU_NONE);
-        server->sources[i] = !prefix ? FROM_COMPUTE : device != LRU_NONE ? FROM_DEVICE : FROM_HOST;
+        server->sources[i] = device != LRU_NONE ? FROM_DEVICE : FROM_HOST;
+        if (!prefix)
+            server->sources[i] = FROM_COMPUTE;
         server->missing[i] = host == LRU_NONE;
         server->device_ids[i] = device;
         server->host_ids[i] = host;

@@ -2,7 +2,7 @@
  * kvcache-ai/Mooncake, FAST25-release/traces/conversation_trace.jsonl, Apache-2.0), one hour of a
  * production service: 12,031 requests, 288,500 prompt blocks of 512 tokens, 2 to 247 a request and
  * 24 on average, 182,790 of them distinct; 105,710 blocks (36.64 %) are prefix hits if nothing is
- * evicted. The model of it:
+ * evicted. What is taken from it:
  *
  *  - Every prompt starts with the same block (the system prompt).
  *  - 61.3 % of the requests share only that block: they open a conversation.

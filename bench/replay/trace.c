@@ -87,7 +87,7 @@ static bool check_number(const reader *reader, const json_t *request, const char
 static bool read_ids(reader *reader, const json_t *list, trace *out) {
     size_t count = json_array_size(list);
     if (!json_is_array(list))
-        return refuse_key(reader, "hash_ids", !list ? "is missing" : "is not a list");
+        return refuse_key(reader, "hash_ids", list ? "is not a list" : "is missing");
     if (count > TRACE_MAX_BLOCKS)
         return refuse_key(reader, "hash_ids", "is too long (at most 2^20 blocks)");
     reader->ids = must_grow(reader->ids, count, sizeof *reader->ids);

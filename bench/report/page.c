@@ -1,4 +1,5 @@
-/* kvferry report: results as one page for a browser. page.html draws it; here the results go in. */
+/* kvferry report: shows results as one HTML page. page.html is the page; this inserts the results.
+ */
 #include "base/command.h"
 
 #include "output/results.h"
@@ -24,20 +25,19 @@ typedef struct page_options {
 } page_options;
 
 static const struct argp_option options[] = {
-    {"output", 'o', "PAGE", 0, "Write the page to PAGE; - is standard output", 0},
+    {"output", 'o', "PAGE", 0, "Write the page to PAGE (required); - is standard output", 0},
     {0},
 };
 
 static const char doc[] =
-    "Show results as one HTML page, which loads nothing from the network and needs JavaScript."
-    "\v"
-    "FILE is what --json of another command wrote; - is standard input. Results of one command are "
-    "drawn together, with a series for each FILE, and have tables of their own. There are charts "
-    "for bench transfer (which strategy wins at which size and count; bandwidth by fragment size; "
-    "latency; how wrong predictions were), bench plan, bench pinned, bench collective, replay and "
-    "calibrate, and tables of all values. What was imitated, not verified or noisy is marked.\n"
+    "Show results as one HTML page, which loads nothing from the network and needs JavaScript.\v"
+    "FILE is a file that --json of another command wrote; - is standard input. Results of the same "
+    "command share charts, with a series per FILE. There are charts for bench transfer (strategy "
+    "map, bandwidth, latency, prediction error), bench plan, bench pinned, bench collective, "
+    "replay and calibrate, and tables of all values. Imitated, corrupt, noisy and unverified rows "
+    "are marked.\n"
     "\n"
-    "Nothing is written unless all files can be read, and PAGE is replaced in one step.\n"
+    "Nothing is written unless all files can be read. PAGE is replaced atomically.\n"
     "\n"
     "Examples:\n"
     "  kvferry report transfer.json -o report.html\n"
@@ -55,18 +55,18 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
         chosen->files[chosen->count++] = argument;
         return 0;
     case ARGP_KEY_NO_ARGS:
-        argp_error(state, "say which results to show");
+        argp_error(state, "FILE is required: results to show");
         return 0;
     case ARGP_KEY_END:
         if (!chosen->output)
-            argp_error(state, "say where the page goes: --output");
+            argp_error(state, "--output is required: the page to write");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
 }
 
-/* {"version": ..., "files": [{"name": ..., "document": ...}, ...]}; the caller's. */
+/* {"version": ..., "files": [{"name": ..., "document": ...}, ...]}. The caller owns it. */
 static json_t *read_files(const page_options *chosen) {
     json_t *files = json_array();
     for (size_t i = 0; i < chosen->count; i++) {
@@ -88,7 +88,7 @@ static json_t *read_files(const page_options *chosen) {
     return json_pack("{s:s, s:o}", "version", kvf_version(), "files", files);
 }
 
-/* Only strings of JSON contain <; escaped, none of them ends the script or opens a comment. */
+/* JSON has < only in strings. Escaped, no string can end the script or open a comment. */
 static int put_escaped(const char *text, size_t size, void *out) {
     for (size_t i = 0; i < size; i++)
         if (text[i] == '<' ? fputs("\\u003c", out) < 0 : putc(text[i], out) == EOF)
@@ -111,7 +111,7 @@ _Noreturn static void fail_to_write(int code, const char *path) {
     fail(code, "%s: cannot be written: %s", path, strerror(errno));
 }
 
-/* What is no regular file, such as a pipe, is written to as it is. */
+/* Not a regular file, such as a pipe: written to directly. */
 static void write_to(const char *path, const json_t *data) {
     FILE *file = fopen(path, "w");
     if (!file)
@@ -121,14 +121,14 @@ static void write_to(const char *path, const json_t *data) {
         fail_to_write(EXIT_CHECK, path);
 }
 
-/* The mode that a new file would have. */
+/* The mode of a new file. */
 static mode_t usual_mode(void) {
     mode_t mask = umask(0);
     umask(mask);
     return 0666 & ~mask;
 }
 
-/* Ends the program when it fails, with the file as it was. */
+/* Replaces a file atomically. On failure ends the program, with the file unchanged. */
 static void replace(const char *path, const json_t *data, mode_t mode) {
     static const char suffix[] = ".XXXXXX";
     char *made = must_grow(NULL, strlen(path) + sizeof suffix, 1);
@@ -151,7 +151,7 @@ static void replace(const char *path, const json_t *data, mode_t mode) {
     free(made);
 }
 
-/* A link stays, and the file it names is replaced. */
+/* A symbolic link stays; the file it names is replaced. */
 static void write_page(const char *path, const json_t *data) {
     struct stat found;
     if (strcmp(path, "-") == 0) {
@@ -169,7 +169,7 @@ static void write_page(const char *path, const json_t *data) {
     }
 }
 
-/* The page is not to take the place of what it shows. */
+/* The page must not replace its own input. */
 static void check_output(const page_options *chosen) {
     struct stat output, file;
     if (stat(chosen->output, &output) != 0 || !S_ISREG(output.st_mode))
@@ -177,7 +177,7 @@ static void check_output(const page_options *chosen) {
     for (size_t i = 0; i < chosen->count; i++)
         if (stat(chosen->files[i], &file) == 0 && file.st_dev == output.st_dev &&
             file.st_ino == output.st_ino)
-            fail(EXIT_USAGE, "%s: the page would take the place of the results", chosen->output);
+            fail(EXIT_USAGE, "%s: the page would replace the results", chosen->output);
 }
 
 int report_main(int argc, char **argv) {

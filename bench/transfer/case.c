@@ -6,7 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* The computation lasts so many times as long as the transfer, and at least COMPUTE_NS. */
+/* The computation lasts COMPUTE_TIMES times as long as the transfer, and at least COMPUTE_NS. */
 #define COMPUTE_TIMES 4
 #define COMPUTE_NS    5e6
 #define MOST_UNITS    256
@@ -14,8 +14,8 @@
 /* The samples of one strategy, in nanoseconds, [samples] each. */
 typedef struct series {
     kvf_submit_options options;
-    double *times, *submits, *cpus, *opposing, *layers, *blocks, *compute_alone,
-        *compute_overlapped;
+    double *times, *submits, *cpus, *opposing, *layers, *blocks;
+    double *compute_alone, *compute_overlapped;
     double *transfers_overlapped; /* [transfers_overlapped_count] */
     size_t transfers_overlapped_count;
 } series;
@@ -171,7 +171,7 @@ static void sample_transfer(bench *bench, size_t strategy, size_t sample) {
     if (bench->opposing)
         opposing_begin(bench->opposing, &series->options);
     time_transfer(bench, strategy, sample);
-    check(bench, strategy, bench->pair.count, bench->opposing != NULL);
+    check(bench, strategy, bench->pair.count, bench->opposing);
 }
 
 /* Times the arrival of the first layer when layers move in order. */

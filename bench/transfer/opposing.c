@@ -27,7 +27,7 @@ typedef struct flight {
     _Atomic uint64_t ended; /* set by the thread that notices it */
 } flight;
 
-/* When a transfer had the link: from the end of the previous one. */
+/* When a transfer had the link: not before the previous one ended. */
 typedef struct turn {
     uint64_t begin, end;
 } turn;

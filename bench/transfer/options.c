@@ -38,8 +38,8 @@ static const struct argp_option options[] = {
      "How block ids advance on the device side: contiguous, run:K (runs of K ids in random order), "
      "stride:K or random (default contiguous,run:8,stride:2,random)",
      1},
-    {"host-pattern", KEY_HOST_PATTERN, "LIST", 0, "The same for the host side (default contiguous)",
-     1},
+    {"host-pattern", KEY_HOST_PATTERN, "LIST", 0,
+     "Like --pattern, for the host side (default contiguous)", 1},
     {"regions", KEY_REGIONS, "LIST", 0, "Regions per block (default 8)", 1},
     {"host-layout", KEY_HOST_LAYOUT, "LIST", 0,
      "Layouts of the host side: whole and layer (recommended by the library), contiguous, "

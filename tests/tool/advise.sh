@@ -1,10 +1,10 @@
 #!/bin/sh
-# advise.sh TOOL: what `kvferry advise` says of models whose numbers are published.
+# advise.sh TOOL: `kvferry advise` for models whose numbers are published.
 set -eu
 tool=$1
 . "$(dirname -- "$0")/../support/tool_support.sh"
 needs_python
-# Nothing of a GPU's that happens to be here.
+# Hide a GPU and its cost table, if there are any.
 CUDA_VISIBLE_DEVICES=
 XDG_CACHE_HOME=$work/cache
 export CUDA_VISIBLE_DEVICES XDG_CACHE_HOME
@@ -25,7 +25,7 @@ advise() {
     expect "$code" advise --model-config "$work/$model.json" "$@"
 }
 
-# row DEVICE HOST PATTERN: the number of that row.
+# row DEVICE HOST PATTERN: prints the number of that row.
 row() {
     # shellcheck disable=SC2013 # they are numbers
     for number in $(sed -n "s/^rows\.\([0-9]*\)\.device_layout STRING $1\$/\1/p" "$work/values"); do
@@ -43,7 +43,7 @@ expect 0 advise --help
 says out "Usage:"
 says out "xample"
 
-# Sizes: 128 KiB a token, blocks of 2 MiB.
+# Sizes: 128 KiB per token, blocks of 2 MiB.
 advise 0 llama --json -
 read_json
 has context.config.token_bytes NUMBER '131072$'
@@ -58,7 +58,7 @@ has context.striped NULL
 [ "$(grep -c '^rows\.[0-9]*\.h2d_gbps NULL' "$work/values")" -eq 38 ] ||
     complain "not 38 rows without a speed"
 
-# Pieces, as the library lowers them.
+# Pieces, from moves that the library lowers.
 at=$(row k_v_apart whole random)
 has "rows.$at.regions" NUMBER '64$'
 has "rows.$at.piece_bytes" NUMBER '32768$'
@@ -75,7 +75,7 @@ has "rows.$at.piece_bytes" NUMBER '2097152$'
 at=$(row token_first whole random)
 has "rows.$at.piece_bytes" NUMBER '2048$'
 
-# Ranks: heads divided, then kept more than once.
+# Ranks: heads are divided, then replicated.
 advise 0 llama --tp 8 --json -
 read_json
 has context.config.block_bytes NUMBER '262144$'
@@ -101,7 +101,7 @@ has context.config.notes.0 STRING
 advise 0 llama --block-tokens 5 --pattern run:8 --host-pattern random --json -
 advise 0 llama --block-tokens 65536 --json -
 
-# By results, and not beyond them without saying so.
+# Predictions from results; beyond_measured marks larger pieces.
 cell='"pattern": "random", "host_layout": "whole", "regions": 8, "bytes": 16777216, "verified": true'
 cat >"$work/results.json" <<END
 {"schema_version": 2, "command": "bench transfer", "context": {}, "rows": [
@@ -130,7 +130,7 @@ expect 0 bench transfer --bytes 4M --fragment-bytes 4K,64K --samples 3 --json "$
 advise 0 llama --results "$work/host.json"
 says out "no GPU's link"
 
-# By a model, without a GPU.
+# Predictions from a cost table, without a GPU.
 if [ -n "$has_cuda" ]; then
     advise 0 llama --built-in-costs --json -
     read_json
@@ -168,7 +168,7 @@ advise 2 llama --results "$work/nothing"
 advise 2 llama --json "$work/no/such/folder"
 advise 2 nothing
 says err "$work/nothing.json"
-# bad TEXT MESSAGE
+# bad TEXT MESSAGE: a config.json with TEXT is refused with MESSAGE.
 bad() {
     printf '%s' "$1" >"$work/bad.json"
     advise 2 bad

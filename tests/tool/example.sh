@@ -1,15 +1,15 @@
 #!/bin/sh
-# example.sh EXAMPLE [OPTION...]: the example that is a runtime, with these options of an engine.
+# example.sh EXAMPLE [OPTION...]: the example runtime, with these options of an engine.
 #
-# Whatever the engine, its threads and the sizes do to the schedule, sequences of one seed have the
-# same text; without threads of the host engine, all of the last line is the same every time.
+# Sequences of a seed have the same text with every engine, number of threads and sizes. Without threads
+# of the host engine, the whole last line is repeatable.
 set -eu
 tool=$1
 shift
 engine=$*
 . "$(dirname -- "$0")/../support/tool_support.sh"
 
-# count WORD: the number before it in the last line.
+# count WORD: prints the number before WORD in the last line.
 count() {
     sed -n "s/.*[^0-9]\([0-9][0-9]*\) $1.*/\1/p" "$work/out"
 }
@@ -18,7 +18,7 @@ text() {
     sed -n 's/.*texts \([0-9a-f]*\).*/\1/p' "$work/out"
 }
 
-# sum NAME...: adds the counts up over all runs, in variables sum_NAME.
+# sum_up: adds the last run's counts to variables sum_NAME.
 for name in preempted offloaded onboarded shared cancelled; do
     eval "sum_$name=0"
 done
@@ -34,7 +34,7 @@ if ! "$tool" "$@" --sequences 1 >"$work/out" 2>"$work/err"; then
     exit 1
 fi
 
-# same OPTION...: sizes, with which the engine asked for makes the text that one thread makes.
+# same OPTION...: the engine makes the same text as the host engine without threads.
 same() {
     expect 0 --engine host --no-threads "$@"
     expected=$(text)
@@ -60,12 +60,12 @@ for name in preempted offloaded onboarded shared; do
     eval "[ \$sum_$name -gt 0 ]" || complain "nothing was $name"
 done
 
-# A byte that is wrong is found, by attention ...
+# A wrong byte is found, by attention ...
 expect 1 $engine --rot 20 --sequences 40
-grep -q '^mismatch: sequence' "$work/err" || complain "no mismatch with rotten blocks"
+grep -q '^mismatch: sequence' "$work/err" || complain "no mismatch with corrupt blocks"
 case $engine in
 *cuda*)
-    # What fails is computed again. Faults, and slow copies, are there on the fake only.
+    # Blocks of failed transfers are computed again. Only the fake runtime has faults and slow copies.
     failed=0
     for n in 1 2 3 4 5 6; do
         KVFERRY_FAKE=cudaMemcpy2DAsync:$n
@@ -81,9 +81,9 @@ case $engine in
     esac
     ;;
 *)
-    # ... or by the tier, and then by nobody else: what has failed is computed again.
+    # ... or by the tier, before attention sees it: such blocks are computed again.
     same --rot 20 --integrity --sequences 40
-    [ "$(count failed)" -gt 0 ] || complain "integrity has found no rotten block"
+    [ "$(count failed)" -gt 0 ] || complain "integrity has found no corrupt block"
     [ "$sum_cancelled" -gt 0 ] || complain "nothing was cancelled"
     ;;
 esac
@@ -96,7 +96,7 @@ case $engine in
     ;;
 esac
 
-# Ending in the middle, and usage.
+# Stopping early, and bad usage.
 expect 0 $engine --steps 500
 expect 0 $engine --seconds 1 --sequences 1000000 --offload-mbps 5
 expect 2 --sequences 0

@@ -1,4 +1,5 @@
-/* The trace reader takes or refuses any bytes, and what it takes is a trace. */
+/* Fuzzes the trace reader: it accepts or refuses any bytes, and what it accepts is a valid trace.
+ */
 #include <replay/trace.h>
 
 #include <assert.h>

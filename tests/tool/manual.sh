@@ -1,14 +1,13 @@
 #!/bin/sh
-# manual.sh TOOL SOURCES: each command has a manual page with all that its --help says, and a page names
-# what the tool asks the environment. Made again they are the same, and mandoc has nothing to say
-# against them.
+# manual.sh TOOL SOURCES: each command has a manual page that contains its --help. The pages name all
+# environment variables that the tool reads, are reproducible, and pass mandoc's lint.
 set -eu
 tool=$1
 sources=$2
 . "$(dirname -- "$0")/../support/tool_support.sh"
 
-# words FILE BEFORE AFTER: each word once, case aside, for headings change theirs; and the option of
-# each entry, "--json=FILE", between BEFORE and AFTER on its line.
+# words FILE BEFORE AFTER: each word once, in lower case, since headings differ; and the option of each
+# entry, "--json=FILE", between BEFORE and AFTER on its line.
 words() {
     { tr '[:upper:]' '[:lower:]' <"$1" | grep -o '[a-z0-9_-]*' &&
         sed -n "s/^$2\(-., \)*\(--[^ ]*\)$3\$/entry \2/p" "$1"; } | LC_ALL=C sort -u
@@ -21,9 +20,9 @@ if [ ! -e "$work/pages" ]; then
     echo "skipped: the tool does not run here, or there is no help2man"
     exit 77
 fi
-# Neither clock nor place nor language is in them.
+# They do not depend on time, time zone or locale.
 TZ=Pacific/Apia LC_ALL=de_DE.UTF-8 sh "$sources/manual.sh" "$tool" 2026-01-31 "$work/again"
-diff -r "$work/pages" "$work/again" || complain "made twice, they differ"
+diff -r "$work/pages" "$work/again" || complain "the pages are not reproducible"
 gunzip "$work"/pages/*.gz
 
 sed -n 's/^int \(.*\)_main(int.*/-\1/p' "$sources/base/command.h" >"$work/commands"
@@ -35,7 +34,7 @@ for suffix in "" $(tr _ - <"$work/commands"); do
         complain "there is no ${page##*/}"
         continue
     fi
-    # As it is read.
+    # The page as plain text.
     sed -e 's/\\f[BIPRCW(]*//g; s/\\[,/]//g; s/\\-/-/g' -e "s/\\\\(../ /g" "$page" >"$work/text"
     # shellcheck disable=SC2046 # a command may be two words
     ARGP_HELP_FMT=no-dup-args-note "$tool" $(echo "$suffix" | tr - ' ') --help >"$work/help" 2>&1 ||
@@ -45,7 +44,7 @@ for suffix in "" $(tr _ - <"$work/commands"); do
     [ ! -s "$work/lost" ] || complain "${page##*/} lacks: $(tr '\n' ' ' <"$work/lost")"
 done
 [ "$(find "$work/pages" -type f | wc -l)" -eq $(($(wc -l <"$work/commands") + 1)) ] ||
-    complain "there are pages of no command"
+    complain "there are pages without a command"
 set -- "$sources/engines/cost_cache.c"
 ! "$tool" bench collective --help >"$work/help" 2>&1 || set -- "$@" "$sources/collective/ranks.c"
 for name in $(grep -ho '"[A-Z][A-Z_]*[A-Z]"' "$@" | tr -d '"'); do
@@ -54,7 +53,7 @@ done
 
 SOURCE_DATE_EPOCH=86400 sh "$sources/manual.sh" "$tool" 2026-01-31 "$work/dated"
 gzip -dc "$work/dated/kvferry.1.gz" | grep -q '^\.TH KVFERRY "1" 1970-01-02 ' ||
-    complain "SOURCE_DATE_EPOCH is not their date"
+    complain "SOURCE_DATE_EPOCH does not set the date"
 
 lint=77
 if command -v mandoc >/dev/null; then
@@ -62,5 +61,5 @@ if command -v mandoc >/dev/null; then
     mandoc -Tlint -W warning "$work"/pages/*.1 || complain "mandoc complains"
 fi
 [ "$failures" -eq 0 ] || exit 1
-[ "$lint" -eq 0 ] || echo "skipped but for their contents: there is no mandoc"
+[ "$lint" -eq 0 ] || echo "contents passed, lint skipped: there is no mandoc"
 exit "$lint"

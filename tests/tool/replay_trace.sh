@@ -1,7 +1,7 @@
 #!/bin/sh
-# replay_trace.sh TOOL TRACE: replays the production trace; skipped when it is not there. The counts
-# are those of the trace itself: with tiers that never run full, a block is a hit when it and all
-# before it were in an earlier request.
+# replay_trace.sh TOOL TRACE: replays the production trace; skipped without it. The expected counts
+# follow from the trace: with tiers that never run full, a block is a hit if it and all blocks before it
+# were in an earlier request.
 set -eu
 tool=$1
 trace=$2

@@ -1,5 +1,5 @@
 #!/bin/sh
-# report_browser.sh TOOL RESULTS...: what a browser makes of pages.
+# report_browser.sh TOOL RESULTS...: pages of `kvferry report` as a browser shows them.
 set -eu
 tool=$1
 shift
@@ -12,10 +12,10 @@ if [ -z "$browser" ] || ! command -v python3 >/dev/null; then
     echo "skipped: there is no chromium, or no python3"
     exit 77
 fi
-# As the sanitizers do, the browser takes more than it uses.
+# Like the sanitizers, the browser reserves more address space than it uses.
 ulimit -v unlimited 2>/dev/null || true
 
-# browse PAGE ARGUMENTS...: its document goes to the file dom.
+# browse PAGE ARGUMENTS...: opens the page, and writes its document to the file dom.
 browse() {
     opened=$1
     shift
@@ -28,7 +28,7 @@ browse() {
     fi
 }
 
-# probe ARGUMENTS...: looks at the page. It allows only its own script, and so that rule goes.
+# probe ARGUMENTS...: inspects the page with a script, without the policy that forbids other scripts.
 probe() {
     {
         grep -v 'http-equiv="Content-Security-Policy"' "$work/page.html"
@@ -45,7 +45,7 @@ probe() {
     fi
 }
 
-# opens NAME...: the page of these results.
+# opens NAME...: makes and probes the page of these results.
 opens() {
     files=
     for name; do
@@ -56,13 +56,13 @@ opens() {
     probe
 }
 
-# in_dom COUNT TEXT: how often it comes.
+# in_dom COUNT TEXT: the document contains TEXT this often.
 in_dom() {
     count=$(grep -oF -e "$2" "$work/dom" | wc -l)
-    [ "$count" -eq "$1" ] || complain "'$2' comes $count times in $files, not $1"
+    [ "$count" -eq "$1" ] || complain "'$2' occurs $count times in $files, not $1"
 }
 
-# figures TITLE...: these, and no others.
+# figures TITLE...: exactly these figures are drawn.
 figures() {
     for title; do
         in_dom 1 ">$title</h3>"
@@ -76,26 +76,26 @@ for file; do
     in_dom 0 '>IMITATED'
 done
 
-# The map: 36 cells, with who wins there and what auto took. Nothing was measured of whiskers.
+# The map: 36 cells with the winner and auto's choice. These rows have no spread: no whiskers.
 opens strategies
 figures 'Strategy map' 'Bandwidth by fragment size' Latency
 in_dom 36 '<td class="cell '
 for winner in loop kernel staged; do
     grep -q ">$winner<b>" "$work/dom" || complain "$winner never wins"
 done
-in_dom 1 '>◥ auto took another<'
+in_dom 1 '>◥ auto chose another<'
 in_dom 0 'class="whisker'
 in_dom 0 '>IMITATED'
 light=$colours
 probe --blink-settings=preferredColorScheme=0
 [ "$colours" != "$light" ] || complain "dark is as light: $light"
 
-# The page's own script and style are all that it allows, and they are allowed.
+# The policy allows the page's own script and style.
 browse "$work/page.html"
 figures 'Strategy map' 'Bandwidth by fragment size' Latency
 in_dom 16 '<svg width='
 
-# A lead that is none, whiskers, predictions, and another run compared.
+# A lead within the noise, whiskers, predictions, and a comparison with another run.
 opens total
 figures 'Strategy map' 'Bandwidth by fragment size' 'Prediction error' \
     'Compared with &lt;before&gt;.json'
@@ -103,25 +103,25 @@ in_dom 62 'class="whisker'
 grep -q '</b>+[0-9]* % ?</td>' "$work/dom" || complain "a lead within the noise is not marked"
 in_dom 1 '<td class="word">&lt;now&gt;</td><td class="word">&lt;then&gt;</td>'
 
-# Of one sample there is no range to draw, nor a p99 of fewer than 100.
+# A single sample has no whiskers, and fewer than 100 have no p99.
 opens latency
 figures 'Bandwidth by total size' Latency 'Prediction error'
 in_dom 6 'class="whisker'
-in_dom 1 '>the first layer<'
+in_dom 1 '>first layer<'
 
-# A host engine has no strategies to choose from.
+# The host engine has no strategies.
 expect 0 bench transfer --bytes 64K --fragment-bytes 1K,4K --pattern contiguous,random --samples 1 \
     --json "$work/host.json"
 opens host
 figures 'Bandwidth by fragment size'
 
-# One row has its figures large, in place of charts.
+# A single row is shown as large numbers instead of charts.
 opens single
 figures
 in_dom 1 '<b>50</b>% of the link'
 
-# Doubts are seen: each on top, at its mark, in the legends and in the table. Two files of one
-# command are one figure, with a series for each, and tables of their own.
+# Warnings appear on top, at the mark, in the legend and in the table. Two files of one command share
+# figures, with a series per file, and have separate tables.
 opens doubtful
 for doubt in NOISY CORRUPT IMITATED 'Not verified'; do
     in_dom 1 "<p class=\"warning\">$doubt: "
@@ -134,16 +134,16 @@ cp "$work/doubtful.json" "$work/before.json"
 opens doubtful before
 in_dom 1 '<section>'
 figures 'Strategy map' 'Bandwidth by fragment size' Latency
-grep -q '>batch, before.json</li>' "$work/dom" || complain "a file is no series"
+grep -q '>batch, before.json</li>' "$work/dom" || complain "there is no series per file"
 in_dom 2 '<summary>All values of 6 rows of '
 
 opens replay plan pinned collective calibrate unknown
 figures 'Miss ratio by tier size' 'Where the blocks came from' 'Traffic between the tiers' \
-    'Speed between the tiers' 'Bookkeeping, nanoseconds a block' 'Pinning host memory, seconds a GiB' \
-    'The same blocks to all GPUs of a group' 'Strategy map, as expected' 'What the cost table expects'
+    'Speed between the tiers' 'Bookkeeping, nanoseconds per block' 'Pinning host memory, seconds per GiB' \
+    'Onboarding the same blocks to all GPUs of a group' 'Predicted strategy map' 'Predicted bandwidth'
 in_dom 2 'class="whisker'
 
-# Text from files stays text, and values of any type break nothing.
+# Text from files stays text, and values of unexpected types break nothing.
 for command in 'bench transfer' 'bench plan' 'bench pinned' 'bench collective' replay calibrate; do
     python3 "$here/report_results.py" hostile "$command" >"$work/hostile.json"
     python3 "$here/report_results.py" odd "$command" >"$work/odd.json"

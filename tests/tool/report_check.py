@@ -1,4 +1,4 @@
-"""report_check.py PAGE RESULTS...: whether a page holds those documents, and allows only its own
+"""report_check.py PAGE RESULTS...: checks that a page contains those documents and allows only its own
 script."""
 
 import base64

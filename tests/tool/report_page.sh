@@ -1,6 +1,6 @@
 #!/bin/sh
-# report_page.sh TOOL RESULTS...: pages that `report` makes of those files and of made-up ones. What
-# a browser makes of them is report_browser.sh's.
+# report_page.sh TOOL RESULTS...: pages that `kvferry report` makes of these files and of made-up ones.
+# report_browser.sh opens them in a browser.
 set -eu
 tool=$1
 shift
@@ -8,12 +8,12 @@ shift
 needs_python
 page=$work/page.html
 
-# make NAME [ARGUMENT]: made-up results in a file of that name.
+# make NAME [ARGUMENT]: writes made-up results to a file of that name.
 make() {
     python3 "$here/report_results.py" "$@" >"$work/$1.json"
 }
 
-# shows FILE...: a page of them holds them, and allows its own script only.
+# shows FILE...: their page contains them, and allows only its own script.
 shows() {
     expect 0 report "$@" -o "$page"
     python3 "$here/report_check.py" "$page" "$@" >"$work/found" 2>&1 || {
@@ -22,7 +22,7 @@ shows() {
     }
 }
 
-# in_page COUNT TEXT: lines of the page that contain it.
+# in_page COUNT TEXT: this many lines of the page contain TEXT.
 in_page() {
     count=$(grep -cF -e "$2" "$page") || true
     [ "$count" -eq "$1" ] || complain "$count lines with '$2', not $1"
@@ -38,14 +38,14 @@ not_utf8=$work/$(printf 'a\377<b>').json
 cp "$work/plan.json" "$not_utf8"
 shows "$not_utf8"
 
-# As a filter, and to standard output.
+# From standard input, and to standard output.
 "$tool" report - -o - <"$work/plan.json" >"$page"
 in_page 1 'standard input'
 in_page 1 '</html>'
 "$tool" report "$work/plan.json" -o /dev/stdout | cat >"$page"
 in_page 1 '</html>'
 
-# What cannot be read is refused, and what was there stays.
+# Unreadable results are refused, and an existing page stays.
 echo before >"$page"
 chmod 640 "$page"
 refuses() {
@@ -76,14 +76,14 @@ cp "$work/plan.json" "$work/same.json"
 expect 2 report "$work/same.json" -o "$work/same.json"
 cmp -s "$work/plan.json" "$work/same.json" || complain "results were overwritten"
 
-# A file is replaced, with its mode, and behind a link; nothing else is left.
+# A page is replaced with its mode kept, also through a symbolic link. No other file is left.
 mkdir "$work/pages"
 echo before >"$work/pages/page.html"
 chmod 640 "$work/pages/page.html"
 ln -s pages/page.html "$work/link.html"
 expect 0 report "$work/plan.json" -o "$work/link.html"
 [ -L "$work/link.html" ] || complain "a link was replaced"
-[ "$(ls "$work/pages")" = page.html ] || complain "something was left behind"
+[ "$(ls "$work/pages")" = page.html ] || complain "another file was left"
 [ "$(stat -c %a "$work/pages/page.html")" = 640 ] || complain "the page's mode changed"
 grep -q '</html>' "$work/pages/page.html" || complain "the page was not replaced"
 [ "$failures" -eq 0 ]

@@ -1,5 +1,5 @@
-// Looks at the page that it is added to as a phone and a desk would show it. What is wrong with it
-// is left in an element of its own, line by line, after the colours.
+// Inspects the page that it is added to, in the widths of a phone and a desktop. Writes the colours, then
+// a line per fault, into an element.
 document.currentScript.remove();
 addEventListener("load", () => {
   const found = new Set(), { color, backgroundColor } = getComputedStyle(document.body);
@@ -21,7 +21,7 @@ addEventListener("load", () => {
   said.textContent = ["", `${color} on ${backgroundColor}`, ...found, ""].join("\n");
 });
 
-// Texts of a chart are inside it, and none covers another.
+// Texts of a chart are inside it, and do not overlap.
 function layout(chart, found) {
   const box = chart.getBoundingClientRect();
   const texts = [...chart.querySelectorAll("text")].map((text) =>
@@ -44,7 +44,7 @@ function layout(chart, found) {
   });
 }
 
-// Its values are shown on hover, and at the next key, until Escape.
+// Values appear on hover and with arrow keys, and Escape hides them.
 function values(chart, found) {
   const tip = document.getElementById("tip"), marks = chart.querySelectorAll("[data-hint]");
   const shows = (mark) => !tip.hidden && mark?.dataset.hint && tip.textContent === mark.dataset.hint;
@@ -59,7 +59,7 @@ function values(chart, found) {
   if (!tip.hidden) found.add("Escape leaves a value");
 }
 
-// The tables have every value that the page holds.
+// The tables show every value of the results.
 function tables(found) {
   const all = (names, what) => new Set([...document.querySelectorAll(names)].map(what));
   const keys = all("th, dt", (at) => at.textContent), texts = all("td, dd", (at) => at.textContent);

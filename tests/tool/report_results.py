@@ -1,6 +1,6 @@
-"""report_results.py NAME [COMMAND]: prints results that nothing measured, for tests of the report.
+"""report_results.py NAME [COMMAND]: prints made-up results, for tests of the report.
 
-All figures are made up, and say so where a reader would look; they are to be drawn, not believed.
+No figure was measured. The machine in their context says so.
 """
 
 import json
@@ -8,10 +8,10 @@ import sys
 
 MADE_UP = "MADE UP FOR A TEST"
 HOSTILE = "</title></style><script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp;&\x01\uffff"
-# Of the wrong types, and numbers that no axis can show.
+# Values of wrong types, and numbers that no axis can show.
 ODD = (None, True, "text", [], {}, [[1]], {"a": {"b": 1}}, -1, 0, 1e308, -1e308, 5e-324, 2**63 - 1,
        -2**63, 0.1)
-# ns, ns a fragment and GB/s of the bytes, so that another one wins in each corner.
+# Fixed ns, ns per fragment and GB/s: a different strategy wins in each corner.
 STRATEGIES = {"loop": (1000, 2000, 50), "batch": (5000, 500, 45), "kernel": (8000, 60, 30),
               "staged": (60000, 50, 38)}
 
@@ -34,14 +34,14 @@ def row(name, fragment, count, /, **more):
 
 
 def ranges(row):
-    """The same row with what schema 2 has of its samples, and a prediction."""
+    """The row with schema 2's keys of samples, and a prediction."""
     median = row["median_us"]
     return {**row, "p10_us": 0.9 * median, "p90_us": 1.2 * median, "p99_us": 2 * median,
             "predicted_us": 0.8 * median, "prediction_error": 0.25, "wire_us": 0.5 * median}
 
 
 def cells(cases, **more):
-    """Rows of all strategies, and of auto, which takes any."""
+    """Rows of all strategies, and of auto, which chooses any of them."""
     for direction in ("h2d", "d2h"):
         for fragment, count in cases:
             cell = [row(name, fragment, count, direction=direction, **more) for name in STRATEGIES]
@@ -54,7 +54,7 @@ def strategies():
 
 
 def total():
-    """One total, and so one count for each size; with spreads, and another run."""
+    """One total, so one count per size; with spreads and a stored run."""
     compared = [{"fragment_bytes": size, "now": 10.0, "before": 8.0, "ratio": 1.25, "noise": 0.05,
                  "verdict": "faster"} for size in (4096, 65536)]
     sizes = [(size, (64 << 20) // size) for size in (4096, 65536, 1048576)]
@@ -64,7 +64,7 @@ def total():
 
 
 def latency():
-    """Small totals of one size, with a layer's and a block's time; the samples of one are one."""
+    """Small totals of one size, with times of a layer and a block; one row has a single sample."""
     rows = [ranges(row("batch", 4096, count, first_layer_us=2.0, first_block_us=1.0))
             for count in (8, 64, 512)]
     rows[0].update(p10_us=rows[0]["median_us"], p90_us=rows[0]["median_us"], p99_us=None)
@@ -83,7 +83,7 @@ def doubtful():
 
 
 def panels():
-    """More curves, panels and columns than are drawn."""
+    """More curves, panels and columns than the page draws."""
     return results([row(("batch", "loop")[i % 2], 1 << i % 40, 64, pattern=f"run:{i}")
                     for i in range(200)])
 
@@ -140,7 +140,7 @@ def hostile(command="something new"):
 
 
 def odd(command="bench transfer"):
-    """Two rows of that command, with each value in turn made odd, and rows that have none."""
+    """Two rows of that command, each value in turn replaced by an odd one, and empty rows."""
     kind = {"bench transfer": total}.get(command) or globals()[command.split()[-1]]
     rows = kind()["rows"][:2]
     return results([{}, {"": None}] + [{**row, key: value} for row in rows for key in row

@@ -1,4 +1,4 @@
-/* Two runs side by side, of made-up documents. */
+/* Comparing runs, with made-up documents. */
 #include "support/support.h"
 
 #include <output/compare.h>
@@ -28,14 +28,14 @@ static void expect_count(const json_t *comparison, const char *key, int count) {
     assert_int_equal(json_integer_value(json_object_get(comparison, key)), count);
 }
 
-/* The one pair's verdict of times `now` and `before`, of these spreads; NULL for none. */
+/* The verdict for times `now` and `before` with these spreads; NULL for none. */
 static void expect_verdict(double now, double before, double spread_now, double spread_before,
                            const char *verdict, const char *counted) {
     json_t *a = plan_of("zip", now, spread_now), *b = plan_of("zip", before, spread_before);
     json_t *comparison = compare(a, b);
     const json_t *pair = json_array_get(rows_of(comparison), 0);
     const char *found = json_string_value(json_object_get(pair, "verdict"));
-    assert_true(!verdict ? !found : found && strcmp(found, verdict) == 0);
+    assert_true(verdict ? found && strcmp(found, verdict) == 0 : !found);
     assert_true(json_real_value(json_object_get(pair, "ratio")) == now / before);
     expect_count(comparison, counted, 1);
     json_decref(comparison);
@@ -49,7 +49,7 @@ static void judges_by_both_spreads(void **state) {
     expect_verdict(101.9, 100, 0, 0, "within noise", "within_noise");
     expect_verdict(102.1, 100, 0, 0, "slower", "slower");
     expect_verdict(100, 102.1, 0, 0, "faster", "faster");
-    /* sqrt(0.3^2 + 0.4^2) = 0.5, in both ways */
+    /* sqrt(0.3^2 + 0.4^2) = 0.5, in both directions */
     expect_verdict(149, 100, 0.3, 0.4, "within noise", "within_noise");
     expect_verdict(151, 100, 0.3, 0.4, "slower", "slower");
     expect_verdict(100, 149, 0.3, 0.4, "within noise", "within_noise");
@@ -73,7 +73,7 @@ static void takes_more_gbps_for_faster(void **state) {
     json_decref(slow);
 }
 
-/* Without a spread on either side, or with figures that are none. */
+/* Without a spread on either side, or with invalid figures. */
 static void knows_what_cannot_be_told(void **state) {
     static const char *const keys[] = {"spread", "ns_per_block"};
     (void)state;

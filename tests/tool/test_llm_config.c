@@ -1,5 +1,5 @@
-/* The reader of models' config.json, and the division of heads among ranks. The numbers are those
- * that the models' makers publish. */
+/* Reading config.json of models, and dividing heads among ranks. The numbers are those that the
+ * models' makers publish. */
 #include "support/support.h"
 
 #include <advise/llm_config.h>
@@ -28,7 +28,7 @@ static llm_config read_config(const char *text) {
     return read_with(text, NULL, LAYERS_ALL);
 }
 
-/* Refused with a message that has `expected` in it, and nothing written. */
+/* Refused with a message that contains `expected`, and nothing written. */
 static void refuses_of(const char *text, layer_choice layers, const char *expected) {
     char message[256] = "";
     llm_config config, before;
@@ -107,7 +107,7 @@ static void reads_heads_of_other_kinds(void **state) {
                     "\"hidden_size\": 3072, \"head_dim\": 256, \"torch_dtype\": \"bfloat16\"}");
     assert_int_equal(token_bytes(&gemma, 1), 448 << 10);
     llm_config falcon =
-        read_config(/* num_kv_heads is not looked at in this kind */
+        read_config(/* multi_query overrides num_kv_heads */
                     "{\"num_hidden_layers\": 32, \"num_attention_heads\": 71, "
                     "\"num_kv_heads\": 71, \"hidden_size\": 4544, \"multi_query\": true, "
                     "\"new_decoder_architecture\": false, \"torch_dtype\": \"bfloat16\"}");

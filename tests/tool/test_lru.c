@@ -1,4 +1,4 @@
-/* The tool's block lookup with eviction, against a list that is searched from end to end. */
+/* The tool's block lookup with eviction, compared with a list that is searched linearly. */
 #include "support/support.h"
 
 #include <replay/lru.h>

@@ -1,4 +1,4 @@
-/* What samples say: exact numbers of nearest ranks. */
+/* Summaries of samples: exact nearest-rank percentiles. */
 #include "support/support.h"
 
 #include <math.h>
@@ -103,7 +103,7 @@ static void parts_lie_within(void **state) {
     assert_true(part_within(10, 10, 0, 20) == 0);
 }
 
-/* What a matrix product works on: finite, of a sane size, and every bit of a fraction changes. */
+/* The input of matrix products: finite, of sane size, and every bit of the fraction varies. */
 static void makes_numbers(void **state) {
     enum { COUNT = 100000 };
     double sum = 0, squares = 0;

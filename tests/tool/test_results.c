@@ -1,4 +1,4 @@
-/* Results read again: whole, of the command wanted, and nothing else. */
+/* Reading results: complete, and of the expected command. */
 #include "support/support.h"
 
 #include <output/json_file.h>
@@ -85,7 +85,7 @@ static void refuses_broken_files(void **state) {
     assert_non_null(strstr(message, "/tmp: cannot be read"));
 }
 
-/* The last byte and the last row that are allowed, and one more. */
+/* The most bytes and rows that are allowed, and one more. */
 static void bounds_what_it_reads(void **state) {
     static const char head[] = "{" GOOD ", \"rows\": [{}", row[] = ", {}", tail[] = "]}";
     char *text = malloc(JSON_FILE_MOST_BYTES + 1);

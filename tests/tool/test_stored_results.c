@@ -1,4 +1,4 @@
-/* Speeds from stored results: between what was measured, and nothing made up outside of it. */
+/* Predictions from stored results: interpolated, and not extrapolated below the smallest size. */
 #include "support/support.h"
 
 #include <advise/stored_results.h>
@@ -52,7 +52,7 @@ static void interpolates(void **state) {
     json_decref(rows);
 }
 
-/* The engine's own choice goes before what was forced; of what was forced the quickest. */
+/* The engine's own choice takes precedence over forced strategies; of these the fastest counts. */
 static void takes_a_strategy(void **state) {
     (void)state;
     json_t *rows = json_array();
@@ -87,7 +87,7 @@ static void knows_host_memory(void **state) {
     json_decref(rows);
 }
 
-/* A row with that in place of what it had is none to go by. */
+/* A row with this value is not usable. */
 static void refuses_row(const char *key, json_t *value) {
     char message[128] = "";
     json_t *rows = json_array();

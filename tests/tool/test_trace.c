@@ -1,4 +1,4 @@
-/* The tool's trace reader, and its made-up traces. */
+/* The tool's trace reader and its made-up traces. */
 #include "support/support.h"
 
 #include <stdlib.h>
@@ -35,7 +35,7 @@ static void refuses(const char *text, const char *expected) {
     expect_refusal(text, strlen(text), expected);
 }
 
-/* As xxh64sum has it, whatever the bytes are. */
+/* The digest equals that of xxh64sum, for any bytes. */
 static void digests_every_byte(void **state) {
     static const char *const texts[] = {"", "{\"hash_ids\": [1]}\n{\"hash_ids\": []}\r\n",
                                         "{\"hash_ids\": [1]}"};
@@ -135,7 +135,7 @@ static void refuses_nul_and_excess(void **state) {
 static void counts_different_blocks(void **state) {
     (void)state;
     trace out = {0};
-    /* 2 behind 1 is another block than 2 behind 3 or 2 at the front. */
+    /* 2 after 1 is a different block than 2 after 3 or 2 at the start. */
     expect_trace("{\"hash_ids\": [1, 2]}\n{\"hash_ids\": [1, 2, 4]}\n{\"hash_ids\": [3, 2]}\n"
                  "{\"hash_ids\": [2]}\n{\"hash_ids\": [2, 2]}\n",
                  5, 10, &out);

@@ -1,5 +1,5 @@
 #!/bin/sh
-# tool.sh TOOL VERSION: what a user of the command line relies on.
+# tool.sh TOOL VERSION: the command line, its errors, and the JSON it writes.
 set -eu
 tool=$1
 version=$2
@@ -47,9 +47,9 @@ expect 2 bench plan --blocks 10,,20
 expect 2 bench transfer --pattern nonsense
 expect 2 replay --synthetic --json "$work/no/such/folder"
 
-# Bad input is named by file and line.
+# Errors in traces name the file and the line.
 good='{"timestamp": 0, "input_length": 1024, "output_length": 5, "hash_ids": [1, 2]}'
-# bad_trace LINE TEXT: with TEXT in that line.
+# bad_trace LINE TEXT: a trace with TEXT in that line is refused.
 bad_trace() {
     { yes "$good" | head -n $(($1 - 1)) && printf '%s\n%s\n' "$2" "$good"; } >"$work/trace"
     expect 2 replay --trace "$work/trace"
@@ -65,7 +65,7 @@ bad_trace 5 'hash_ids'
 expect 2 replay --trace "$work/nothing"
 says err "$work/nothing"
 
-# The document: its form, and the same counts from the same input.
+# The JSON document of replay, with known counts.
 two_requests() {
     printf '%s\n%s\n' "$good" '{"hash_ids": [1, 2, 3, 4]}' >"$work/trace"
     expect 0 replay --trace "$work/trace" --block-bytes 4096 "$@"
@@ -175,14 +175,14 @@ has rows.0.first_layer_us NUMBER
 has rows.0.first_block_us NUMBER
 has rows.0.imitated BOOLEAN OFF
 
-# The command line in the document is one that a shell takes.
+# A shell can run the command line in the document.
 cp "$work/trace" "$work/it's a \$trace"
 expect 0 replay --trace "$work/it's a \$trace" --json -
 read_json
 eval "set -- $(value context.command_line)"
 [ "$#:$4" = "6:$work/it's a \$trace" ] || complain "not what was run: $*"
 
-# What is measured is said first; runs beside each other.
+# The context comes first. Comparing runs.
 expect 0 bench plan --blocks 64 --samples 3 --json "$work/before.json"
 head -1 "$work/out" | grep -q '^kvferry ' || complain "the context does not come first"
 says out "p99 needs 100 samples"
@@ -196,12 +196,12 @@ has compare.rows.15.ratio NUMBER
 has compare.only_now NUMBER '0$'
 [ $(($(value compare.faster) + $(value compare.slower) + $(value compare.within_noise) + \
     $(value compare.unknown))) -eq 16 ] || complain "not every pair is counted once"
-# In place of what it was compared with.
+# The results may replace the file that they are compared with.
 expect 0 bench plan --blocks 64 --samples 3 --compare "$work/before.json" --json "$work/before.json"
 cp "$work/before.json" "$work/out"
 read_json
 has compare.rows.15.op STRING
-# Nothing to compare: the results are there nevertheless.
+# Nothing to compare: an error, but the results are written.
 expect 2 bench plan --blocks 65 --samples 3 --compare "$work/before.json" --json -
 says err "has no row"
 read_json
