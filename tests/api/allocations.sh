@@ -1,7 +1,7 @@
 #!/bin/sh
-# allocations.sh LIBRARY...: nothing but the default allocator, in status.c, takes memory past the
-# caller's. What the C library takes for its own work (sorting, files, names, threads) and jansson
-# are not looked at.
+# allocations.sh LIBRARY...: only the default allocator calls malloc and its relatives; all other code
+# uses the caller's allocator. Allocations inside the C library (sorting, files, names, threads) and
+# inside jansson are not checked.
 set -eu
 export LC_ALL=C
 bad=0

@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A declared name: a sequence or a tracker. */
+/* A declared name: a sequence or assignments. */
 struct object {
     char *name;
     kvf_sequence *sequence;
-    kvf_assignments *tracker;
+    kvf_assignments *assignments;
 };
 
 static object *find_object(const replay *r, const char *name, size_t length) {
@@ -18,28 +18,29 @@ static object *find_object(const replay *r, const char *name, size_t length) {
     return NULL;
 }
 
-/* Exactly one of the two is there; a name keeps its kind. */
-static void declare(replay *r, const char *name, kvf_sequence *sequence, kvf_assignments *tracker) {
+/* Exactly one of the two is not NULL; a name keeps its kind. */
+static void declare(replay *r, const char *name, kvf_sequence *sequence,
+                    kvf_assignments *assignments) {
     object *o = find_object(r, name, strlen(name));
     if (!o) {
         r->objects = script_realloc(r->script, r->objects, r->object_count + 1, sizeof *r->objects);
         o = &r->objects[r->object_count++];
         *o = (object){.name = script_alloc(r->script, strlen(name) + 1, 1)};
         strcpy(o->name, name);
-    } else if (sequence ? !o->sequence : !o->tracker) {
-        script_die(r->script, "'%s' is something else already", name);
+    } else if (sequence ? !o->sequence : !o->assignments) {
+        script_die(r->script, "'%s' already names something else", name);
     }
     kvf_sequence_destroy(o->sequence);
-    kvf_assignments_destroy(o->tracker);
+    kvf_assignments_destroy(o->assignments);
     o->sequence = sequence;
-    o->tracker = tracker;
+    o->assignments = assignments;
 }
 
-static const kvf_assignments *need_tracker(const replay *r, const char *name) {
+static const kvf_assignments *need_assignments(const replay *r, const char *name) {
     const object *o = find_object(r, name, strlen(name));
-    if (!o || !o->tracker)
-        script_die(r->script, "no tracker '%s'", name);
-    return o->tracker;
+    if (!o || !o->assignments)
+        script_die(r->script, "unknown assignments '%s'", name);
+    return o->assignments;
 }
 
 /* Answers. */
@@ -69,7 +70,7 @@ static void put_separator(replay *r, size_t index) {
         fputc(' ', r->out);
 }
 
-/* Ids alone where there are no hashes. */
+/* Only ids when `hashes` is NULL. */
 static void put_list(replay *r, const uint64_t *ids, const kvf_hash *hashes, size_t count) {
     fputc('[', r->out);
     for (size_t i = 0; i < count; i++) {
@@ -117,7 +118,7 @@ static void put_error(replay *r, kvf_status status, const kvf_error *e) {
     }
 }
 
-/* Operations on a sequence; `w` are the words behind their name. */
+/* Operations on a sequence; `w` has the words after their name. */
 
 static void sequence_extend(replay *r, object *o, words w) {
     size_t count;
@@ -180,12 +181,12 @@ static void sequence_total_tokens(replay *r, object *o, words w) {
     put_u64(r, kvf_sequence_token_count(o->sequence));
 }
 
-/* Operations on a tracker. */
+/* Operations on assignments. */
 
 #define READ(name, put, value)                                                                     \
-    static void tracker_##name(replay *r, object *o, words w) {                                    \
+    static void assignments_##name(replay *r, object *o, words w) {                                \
         (void)w;                                                                                   \
-        put(r, value(o->tracker));                                                                 \
+        put(r, value(o->assignments));                                                             \
     }
 READ(offset, put_u64, kvf_assignments_offset)
 READ(assigned_count, put_u64, kvf_assignments_assigned_count)
@@ -201,17 +202,17 @@ READ(unassigned_iter, put_view, kvf_assignments_pending)
 READ(commit_staged, put_range, kvf_assignments_commit_staged)
 #undef READ
 
-static void tracker_contains(replay *r, object *o, words w) {
-    bool there = kvf_assignments_contains(o->tracker, parse_u64(r->script, w.word[0]));
+static void assignments_contains(replay *r, object *o, words w) {
+    bool there = kvf_assignments_contains(o->assignments, parse_u64(r->script, w.word[0]));
     fputs(there ? "true" : "false", r->out);
 }
 
 #define GET(name)                                                                                  \
-    static void tracker_##name(replay *r, object *o, words w) {                                    \
+    static void assignments_##name(replay *r, object *o, words w) {                                \
         uint64_t id = 0;                                                                           \
         kvf_hash hash = {0};                                                                       \
         bool found =                                                                               \
-            kvf_assignments_##name(o->tracker, parse_u64(r->script, w.word[0]), &id, &hash);       \
+            kvf_assignments_##name(o->assignments, parse_u64(r->script, w.word[0]), &id, &hash);   \
         put_pair_or_none(r, found, id, hash);                                                      \
     }
 GET(get_assigned)
@@ -219,20 +220,21 @@ GET(get_staged)
 GET(get_at_position)
 #undef GET
 
-static void tracker_get_pending_at_position(replay *r, object *o, words w) {
+static void assignments_get_pending_at_position(replay *r, object *o, words w) {
     uint64_t id;
-    if (kvf_assignments_get_pending_at_position(o->tracker, parse_u64(r->script, w.word[0]), &id))
+    if (kvf_assignments_get_pending_at_position(o->assignments, parse_u64(r->script, w.word[0]),
+                                                &id))
         put_u64(r, id);
     else
         fputs("none", r->out);
 }
 
-static void tracker_extend_block_ids(replay *r, object *o, words w) {
+static void assignments_extend_block_ids(replay *r, object *o, words w) {
     uint64_t *ids = script_alloc(r->script, w.count, sizeof *ids);
     for (size_t i = 0; i < w.count; i++)
         ids[i] = parse_u64(r->script, w.word[i]);
     kvf_error error = {0};
-    kvf_status status = kvf_assignments_extend_block_ids(o->tracker, ids, w.count, &error);
+    kvf_status status = kvf_assignments_extend_block_ids(o->assignments, ids, w.count, &error);
     free(ids);
     if (status != KVF_OK)
         put_error(r, status, &error);
@@ -240,7 +242,7 @@ static void tracker_extend_block_ids(replay *r, object *o, words w) {
         fputs("ok", r->out);
 }
 
-static void tracker_extend_assigned(replay *r, object *o, words w) {
+static void assignments_extend_assigned(replay *r, object *o, words w) {
     uint64_t *ids = script_alloc(r->script, w.count, sizeof *ids);
     kvf_hash *hashes = script_alloc(r->script, w.count, sizeof *hashes);
     for (size_t i = 0; i < w.count; i++) {
@@ -251,7 +253,8 @@ static void tracker_extend_assigned(replay *r, object *o, words w) {
         take_end(r->script, at);
     }
     kvf_error error = {0};
-    kvf_status status = kvf_assignments_extend_assigned(o->tracker, ids, hashes, w.count, &error);
+    kvf_status status =
+        kvf_assignments_extend_assigned(o->assignments, ids, hashes, w.count, &error);
     free(ids);
     free(hashes);
     if (status != KVF_OK)
@@ -265,7 +268,7 @@ static kvf_hash *take_slice(replay *r, const char **at, kvf_hash *hashes, size_t
     size_t length = strcspn(*at, "[");
     const object *o = find_object(r, *at, length);
     if (!o || !o->sequence)
-        script_die(r->script, "no sequence '%.*s'", (int)(length < 40 ? length : 40), *at);
+        script_die(r->script, "unknown sequence '%.*s'", (int)(length < 40 ? length : 40), *at);
     *at += length;
     take_text(r->script, at, "[");
     uint64_t low = take_u64(r->script, at);
@@ -273,7 +276,8 @@ static kvf_hash *take_slice(replay *r, const char **at, kvf_hash *hashes, size_t
     uint64_t high = take_u64(r->script, at);
     take_text(r->script, at, "]");
     if (low > high || high > kvf_sequence_block_count(o->sequence))
-        script_die(r->script, "no such blocks: %" PRIu64 "..%" PRIu64, low, high);
+        script_die(r->script, "range of blocks exceeds the sequence: %" PRIu64 "..%" PRIu64, low,
+                   high);
     size_t added = (size_t)(high - low);
     hashes = script_realloc(r->script, hashes, *count + added, sizeof *hashes);
     if (added > 0)
@@ -282,8 +286,8 @@ static kvf_hash *take_slice(replay *r, const char **at, kvf_hash *hashes, size_t
     return hashes;
 }
 
-typedef kvf_status stage_function(kvf_assignments *tracker, const kvf_hash *hashes, size_t count,
-                                  kvf_range *staged, kvf_error *error);
+typedef kvf_status stage_function(kvf_assignments *assignments, const kvf_hash *hashes,
+                                  size_t count, kvf_range *staged, kvf_error *error);
 
 static void stage(replay *r, object *o, const char *slice, stage_function *function) {
     size_t count = 0;
@@ -293,7 +297,7 @@ static void stage(replay *r, object *o, const char *slice, stage_function *funct
     take_end(r->script, slice);
     kvf_range range;
     kvf_error error = {0};
-    kvf_status status = function(o->tracker, hashes, count, &range, &error);
+    kvf_status status = function(o->assignments, hashes, count, &range, &error);
     free(hashes);
     if (status != KVF_OK) {
         put_error(r, status, &error);
@@ -303,21 +307,22 @@ static void stage(replay *r, object *o, const char *slice, stage_function *funct
     put_range(r, range);
 }
 
-static void tracker_stage_pending(replay *r, object *o, words w) {
+static void assignments_stage_pending(replay *r, object *o, words w) {
     stage(r, o, w.word[0], kvf_assignments_stage_pending);
 }
 
-static void tracker_assign_pending(replay *r, object *o, words w) {
+static void assignments_assign_pending(replay *r, object *o, words w) {
     stage(r, o, w.word[0], kvf_assignments_assign_pending);
 }
 
-static void tracker_take_staged(replay *r, object *o, words w) {
+static void assignments_take_staged(replay *r, object *o, words w) {
     (void)w;
-    size_t count = kvf_assignments_staged_count(o->tracker);
+    size_t count = kvf_assignments_staged_count(o->assignments);
     uint64_t *ids = script_alloc(r->script, count, sizeof *ids);
     kvf_hash *hashes = script_alloc(r->script, count, sizeof *hashes);
     kvf_error error = {0};
-    kvf_status status = kvf_assignments_take_staged(o->tracker, ids, hashes, count, &count, &error);
+    kvf_status status =
+        kvf_assignments_take_staged(o->assignments, ids, hashes, count, &count, &error);
     if (status != KVF_OK)
         put_error(r, status, &error);
     else
@@ -326,20 +331,20 @@ static void tracker_take_staged(replay *r, object *o, words w) {
     free(hashes);
 }
 
-static void tracker_clear(replay *r, object *o, words w) {
+static void assignments_clear(replay *r, object *o, words w) {
     (void)w;
-    kvf_assignments_clear(o->tracker);
+    kvf_assignments_clear(o->assignments);
     fputs("ok", r->out);
 }
 
-static void tracker_debug(replay *r, object *o, words w) {
+static void assignments_debug(replay *r, object *o, words w) {
     (void)w;
     char text[256];
-    kvf_assignments_format(o->tracker, text, sizeof text);
+    kvf_assignments_format(o->assignments, text, sizeof text);
     fputs(text, r->out);
 }
 
-/* The first words that stand for themselves. */
+/* Lines that start with a keyword. */
 
 static void declare_sequence(replay *r, words w) {
     kvf_sequence *made = make_sequence(r, w, false);
@@ -350,7 +355,7 @@ static void declare_sequence(replay *r, words w) {
             kvf_sequence_token_count(made));
 }
 
-static void declare_tracker(replay *r, words w) {
+static void declare_assignments(replay *r, words w) {
     const kvf_assignments_options options = {
         .offset = parse_u64(r->script, w.word[2]),
         .layout = r->layout,
@@ -367,11 +372,12 @@ static void declare_tracker(replay *r, words w) {
 }
 
 static void zip_assigned(replay *r, words w) {
-    put_plan(r, kvf_zip_assigned(need_tracker(r, w.word[1]), need_tracker(r, w.word[2])));
+    put_plan(r, kvf_zip_assigned(need_assignments(r, w.word[1]), need_assignments(r, w.word[2])));
 }
 
 static void zip_assigned_pending(replay *r, words w) {
-    put_plan(r, kvf_zip_assigned_pending(need_tracker(r, w.word[1]), need_tracker(r, w.word[2])));
+    put_plan(r, kvf_zip_assigned_pending(need_assignments(r, w.word[1]),
+                                         need_assignments(r, w.word[2])));
 }
 
 static void set_hash_layout(replay *r, words w) {
@@ -380,13 +386,13 @@ static void set_hash_layout(replay *r, words w) {
     else if (strcmp(w.word[1], "v1.3") == 0)
         r->layout = KVF_HASH_V1_3;
     else
-        script_die(r->script, "no hash layout '%s'", w.word[1]);
+        script_die(r->script, "unknown hash layout '%s'", w.word[1]);
     fputs("ok", r->out);
 }
 
 typedef struct operation {
     const char *name;
-    size_t min, max; /* words behind the name */
+    size_t min, max; /* words after the name */
     void (*run)(replay *r, object *o, words w);
 } operation;
 
@@ -400,31 +406,31 @@ static const operation sequence_operations[] = {
     {0},
 };
 
-static const operation tracker_operations[] = {
-    {"offset", 0, 0, tracker_offset},
-    {"assigned_count", 0, 0, tracker_assigned_count},
-    {"staged_count", 0, 0, tracker_staged_count},
-    {"unassigned_count", 0, 0, tracker_unassigned_count},
-    {"next_position", 0, 0, tracker_next_position},
-    {"contains", 1, 1, tracker_contains},
-    {"get_assigned", 1, 1, tracker_get_assigned},
-    {"get_staged", 1, 1, tracker_get_staged},
-    {"get_at_position", 1, 1, tracker_get_at_position},
-    {"get_pending_at_position", 1, 1, tracker_get_pending_at_position},
-    {"assigned_iter", 0, 0, tracker_assigned_iter},
-    {"staged_iter", 0, 0, tracker_staged_iter},
-    {"unassigned_iter", 0, 0, tracker_unassigned_iter},
-    {"assigned_positions", 0, 0, tracker_assigned_positions},
-    {"staged_positions", 0, 0, tracker_staged_positions},
-    {"pending_positions", 0, 0, tracker_pending_positions},
-    {"extend_block_ids", 0, SIZE_MAX, tracker_extend_block_ids},
-    {"extend_assigned", 0, SIZE_MAX, tracker_extend_assigned},
-    {"stage_pending", 1, 1, tracker_stage_pending},
-    {"assign_pending", 1, 1, tracker_assign_pending},
-    {"commit_staged", 0, 0, tracker_commit_staged},
-    {"take_staged", 0, 0, tracker_take_staged},
-    {"clear", 0, 0, tracker_clear},
-    {"debug", 0, 0, tracker_debug},
+static const operation assignments_operations[] = {
+    {"offset", 0, 0, assignments_offset},
+    {"assigned_count", 0, 0, assignments_assigned_count},
+    {"staged_count", 0, 0, assignments_staged_count},
+    {"unassigned_count", 0, 0, assignments_unassigned_count},
+    {"next_position", 0, 0, assignments_next_position},
+    {"contains", 1, 1, assignments_contains},
+    {"get_assigned", 1, 1, assignments_get_assigned},
+    {"get_staged", 1, 1, assignments_get_staged},
+    {"get_at_position", 1, 1, assignments_get_at_position},
+    {"get_pending_at_position", 1, 1, assignments_get_pending_at_position},
+    {"assigned_iter", 0, 0, assignments_assigned_iter},
+    {"staged_iter", 0, 0, assignments_staged_iter},
+    {"unassigned_iter", 0, 0, assignments_unassigned_iter},
+    {"assigned_positions", 0, 0, assignments_assigned_positions},
+    {"staged_positions", 0, 0, assignments_staged_positions},
+    {"pending_positions", 0, 0, assignments_pending_positions},
+    {"extend_block_ids", 0, SIZE_MAX, assignments_extend_block_ids},
+    {"extend_assigned", 0, SIZE_MAX, assignments_extend_assigned},
+    {"stage_pending", 1, 1, assignments_stage_pending},
+    {"assign_pending", 1, 1, assignments_assign_pending},
+    {"commit_staged", 0, 0, assignments_commit_staged},
+    {"take_staged", 0, 0, assignments_take_staged},
+    {"clear", 0, 0, assignments_clear},
+    {"debug", 0, 0, assignments_debug},
     {0},
 };
 
@@ -433,7 +439,7 @@ static bool object_answer(replay *r, words w) {
     if (!o || w.count < 2)
         return false;
     words operands = {w.word + 2, w.count - 2};
-    const operation *op = o->sequence ? sequence_operations : tracker_operations;
+    const operation *op = o->sequence ? sequence_operations : assignments_operations;
     for (; op->name; op++)
         if (strcmp(w.word[1], op->name) == 0 && operands.count >= op->min &&
             operands.count <= op->max) {
@@ -449,7 +455,7 @@ static bool keyword_answer(replay *r, words w) {
         size_t word_count;
         void (*run)(replay *r, words w);
     } kinds[] = {
-        {"seq", 5, declare_sequence},        {"new", 3, declare_tracker},
+        {"seq", 5, declare_sequence},        {"new", 3, declare_assignments},
         {"zip_assigned", 3, zip_assigned},   {"zip_assigned_pending", 3, zip_assigned_pending},
         {"hash_layout", 2, set_hash_layout},
     };
@@ -461,7 +467,7 @@ static bool keyword_answer(replay *r, words w) {
     return false;
 }
 
-/* Names come first, for any word may be one. */
+/* Names take precedence: any word may be one. */
 bool trace_answer(replay *r, words w) {
     return object_answer(r, w) || keyword_answer(r, w);
 }
@@ -469,7 +475,7 @@ bool trace_answer(replay *r, words w) {
 void trace_end(replay *r) {
     for (size_t i = 0; i < r->object_count; i++) {
         kvf_sequence_destroy(r->objects[i].sequence);
-        kvf_assignments_destroy(r->objects[i].tracker);
+        kvf_assignments_destroy(r->objects[i].assignments);
         free(r->objects[i].name);
     }
     free(r->objects);

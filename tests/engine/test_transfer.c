@@ -373,9 +373,9 @@ static void layouts_of_one_tier_share_slots(void **state) {
     kvf_tier *tiers[2];
     for (int i = 0; i < 2; i++) {
         for (int k = 0; k < 2; k++) {
-            memory[i][k] =
-                fixture_memory_make_at(&shapes[k], i ? FIXTURE_PER_PART : FIXTURE_CONTIGUOUS,
-                                       &(fixture_place){.side = i ? FIXTURE_NEAR : FIXTURE_FAR});
+            memory[i][k] = fixture_memory_make_at(
+                &shapes[k], i ? FIXTURE_PER_PART : FIXTURE_CONTIGUOUS,
+                &(fixture_placement){.side = i ? FIXTURE_NEAR : FIXTURE_FAR});
             fixture_fill_all(memory[i][k].layout, (uint64_t)(1000 * i + 100 * k));
         }
         const kvf_layout *const layouts[] = {memory[i][0].layout, memory[i][1].layout};

@@ -1,4 +1,4 @@
-"""use.py LIBRARY: the shared library from Python, with nothing between but ctypes."""
+"""use.py LIBRARY: calls the shared library from Python, by ctypes alone."""
 
 import ctypes
 import sys
@@ -32,7 +32,7 @@ class Error(ctypes.Structure):
 
 
 class Kvferry:
-    """The functions by their names, which raise when they answer with an error."""
+    """The library's functions by name; an error status raises."""
 
     def __init__(self, path):
         self.library = ctypes.CDLL(path)
@@ -64,27 +64,27 @@ def sequence_of(kvferry, tokens):
     return sequence
 
 
-def tracker_of(kvferry, ids):
-    tracker = ctypes.c_void_p()
-    kvferry.call("kvf_assignments_create", None, ctypes.byref(tracker))
+def make_assignments(kvferry, ids):
+    assignments = ctypes.c_void_p()
+    kvferry.call("kvf_assignments_create", None, ctypes.byref(assignments))
     array = (ctypes.c_uint64 * len(ids))(*ids)
-    kvferry.call("kvf_assignments_extend_block_ids", tracker, array, ctypes.c_size_t(len(ids)))
-    return tracker
+    kvferry.call("kvf_assignments_extend_block_ids", assignments, array, ctypes.c_size_t(len(ids)))
+    return assignments
 
 
 def check(kvferry):
     sequence = sequence_of(kvferry, [i % 97 for i in range(TOKENS)])
     assert kvferry.get("kvf_sequence_block_count", sequence) == BLOCKS
     hashes = kvferry.get("kvf_sequence_hashes", sequence)
-    tracker = tracker_of(kvferry, range(100, 100 + BLOCKS))
+    assignments = make_assignments(kvferry, range(100, 100 + BLOCKS))
     kvferry.call(
-        "kvf_assignments_assign_pending", tracker, hashes, ctypes.c_size_t(BLOCKS), None
+        "kvf_assignments_assign_pending", assignments, hashes, ctypes.c_size_t(BLOCKS), None
     )
-    assert kvferry.get("kvf_assignments_assigned_count", tracker) == BLOCKS
+    assert kvferry.get("kvf_assignments_assigned_count", assignments) == BLOCKS
     block, found = ctypes.c_uint64(), Hash()
     assert kvferry.get(
         "kvf_assignments_get_at_position",
-        tracker,
+        assignments,
         ctypes.c_uint64(7),
         ctypes.byref(block),
         ctypes.byref(found),
@@ -92,15 +92,15 @@ def check(kvferry):
     assert block.value == 107
     assert (found.low, found.high) == (hashes[7].low, hashes[7].high)
 
-    # An error comes with its details: an id twice.
+    # A duplicate id: the error has its details.
     try:
         ids = (ctypes.c_uint64 * 2)(500, 500)
-        kvferry.call("kvf_assignments_extend_block_ids", tracker, ids, ctypes.c_size_t(2))
+        kvferry.call("kvf_assignments_extend_block_ids", assignments, ids, ctypes.c_size_t(2))
         raise AssertionError("an id was taken twice")
     except ValueError as error:
         assert error.args[0] == "KVF_ERR_DUPLICATE_BLOCK_ID", error
         assert "500" in error.args[1], error
-    kvferry.get("kvf_assignments_destroy", tracker)
+    kvferry.get("kvf_assignments_destroy", assignments)
     kvferry.get("kvf_sequence_destroy", sequence)
 
 

@@ -36,16 +36,16 @@ bool oracle_holds(const oracle_list *list, uint64_t id) {
     return false;
 }
 
-bool oracle_knows(const oracle_tracker *m, uint64_t id) {
+bool oracle_knows(const oracle_assignments *m, uint64_t id) {
     return oracle_holds(&m->assigned, id) || oracle_holds(&m->staged, id) ||
            oracle_holds(&m->pending, id);
 }
 
-size_t oracle_total(const oracle_tracker *m) {
+size_t oracle_total(const oracle_assignments *m) {
     return m->assigned.count + m->staged.count + m->pending.count;
 }
 
-uint64_t oracle_next_position(const oracle_tracker *m) {
+uint64_t oracle_next_position(const oracle_assignments *m) {
     return m->offset + m->assigned.count + m->staged.count;
 }
 
@@ -53,24 +53,24 @@ static bool is_open(const oracle_block *block) {
     return block->flight != 0 && !block->landed;
 }
 
-static bool open_within(const oracle_tracker *m, size_t start, size_t end) {
+static bool open_within(const oracle_assignments *m, size_t start, size_t end) {
     for (size_t i = start; i < end && i < m->staged.count; i++)
         if (is_open(&m->staged.at[i]))
             return true;
     return false;
 }
 
-bool oracle_any_open(const oracle_tracker *m) {
+bool oracle_any_open(const oracle_assignments *m) {
     return open_within(m, 0, m->staged.count);
 }
 
-/* ---- operations: each returns what the real one should say ---------------------------------- */
+/* ---- operations: each returns the error that the library should return ----------------------- */
 
-static bool in_range(const oracle_tracker *m, size_t more) {
+static bool in_range(const oracle_assignments *m, size_t more) {
     return more <= UINT64_MAX - m->offset - oracle_total(m);
 }
 
-kvf_error oracle_extend_block_ids(oracle_tracker *m, const uint64_t *ids, size_t count) {
+kvf_error oracle_extend_block_ids(oracle_assignments *m, const uint64_t *ids, size_t count) {
     size_t first_new = count;
     oracle_list fresh = {.count = 0};
     for (size_t i = 0; i < count; i++) {
@@ -96,7 +96,7 @@ kvf_error oracle_extend_block_ids(oracle_tracker *m, const uint64_t *ids, size_t
     return SAYS(.status = KVF_OK);
 }
 
-kvf_error oracle_extend_assigned(oracle_tracker *m, const uint64_t *ids, const kvf_hash *hashes,
+kvf_error oracle_extend_assigned(oracle_assignments *m, const uint64_t *ids, const kvf_hash *hashes,
                                  size_t count) {
     if (oracle_any_open(m))
         return SAYS(.status = KVF_ERR_BUSY);
@@ -114,7 +114,8 @@ kvf_error oracle_extend_assigned(oracle_tracker *m, const uint64_t *ids, const k
     return SAYS(.status = KVF_OK);
 }
 
-static kvf_error check_positions(const oracle_tracker *m, const kvf_hash *hashes, size_t count) {
+static kvf_error check_positions(const oracle_assignments *m, const kvf_hash *hashes,
+                                 size_t count) {
     for (size_t i = 0; i < count; i++) {
         uint64_t expected = oracle_next_position(m) + i, actual = kvf_hash_position(hashes[i]);
         if (actual != expected)
@@ -125,7 +126,7 @@ static kvf_error check_positions(const oracle_tracker *m, const kvf_hash *hashes
     return SAYS(.status = KVF_OK);
 }
 
-static void stage(oracle_tracker *m, const kvf_hash *hashes, size_t count, uint64_t flight) {
+static void stage(oracle_assignments *m, const kvf_hash *hashes, size_t count, uint64_t flight) {
     for (size_t i = 0; i < count; i++) {
         oracle_block block = shift(&m->pending);
         block.hash = hashes[i];
@@ -135,7 +136,7 @@ static void stage(oracle_tracker *m, const kvf_hash *hashes, size_t count, uint6
     }
 }
 
-kvf_error oracle_stage_next(oracle_tracker *m, const kvf_hash *hashes, size_t count,
+kvf_error oracle_stage_next(oracle_assignments *m, const kvf_hash *hashes, size_t count,
                             kvf_range *staged) {
     if (count > m->pending.count)
         count = m->pending.count;
@@ -147,18 +148,18 @@ kvf_error oracle_stage_next(oracle_tracker *m, const kvf_hash *hashes, size_t co
     return says;
 }
 
-kvf_error oracle_stage_pending(oracle_tracker *m, const kvf_hash *hashes, size_t count,
+kvf_error oracle_stage_pending(oracle_assignments *m, const kvf_hash *hashes, size_t count,
                                kvf_range *staged) {
     uint64_t skip = oracle_next_position(m) < count ? oracle_next_position(m) : count;
     return oracle_stage_next(m, hashes + skip, count - (size_t)skip, staged);
 }
 
-static void advance(oracle_tracker *m) {
+static void advance(oracle_assignments *m) {
     while (m->staged.count > 0 && m->staged.at[0].landed)
         oracle_push(&m->assigned, shift(&m->staged));
 }
 
-kvf_range oracle_commit_staged(oracle_tracker *m) {
+kvf_range oracle_commit_staged(oracle_assignments *m) {
     size_t start = m->assigned.count;
     for (size_t i = 0; i < m->staged.count; i++)
         if (m->staged.at[i].flight == 0)
@@ -167,7 +168,7 @@ kvf_range oracle_commit_staged(oracle_tracker *m) {
     return (kvf_range){start, m->assigned.count};
 }
 
-kvf_error oracle_take_staged(oracle_tracker *m, bool arrays, size_t capacity) {
+kvf_error oracle_take_staged(oracle_assignments *m, bool arrays, size_t capacity) {
     if (oracle_any_open(m))
         return SAYS(.status = KVF_ERR_BUSY);
     if (arrays && capacity < m->staged.count)
@@ -177,12 +178,12 @@ kvf_error oracle_take_staged(oracle_tracker *m, bool arrays, size_t capacity) {
     return SAYS(.status = KVF_OK);
 }
 
-void oracle_clear(oracle_tracker *m) {
+void oracle_clear(oracle_assignments *m) {
     m->assigned.count = m->staged.count = m->pending.count = 0;
 }
 
-/* Whether `count` staged blocks from `start` on may be committed or rolled back. */
-static kvf_error check_staged(const oracle_tracker *m, size_t count, bool newest) {
+/* Whether the `count` newest or oldest staged blocks may be rolled back or committed. */
+static kvf_error check_staged(const oracle_assignments *m, size_t count, bool newest) {
     if (count > m->staged.count)
         return SAYS(.status = KVF_ERR_RANGE, .fields = KVF_ERROR_EXPECTED,
                     .expected = m->staged.count);
@@ -190,19 +191,19 @@ static kvf_error check_staged(const oracle_tracker *m, size_t count, bool newest
     return SAYS(.status = open_within(m, start, start + count) ? KVF_ERR_BUSY : KVF_OK);
 }
 
-static void unstage(oracle_tracker *m, size_t keep) {
+static void unstage(oracle_assignments *m, size_t keep) {
     while (m->staged.count > keep)
         insert(&m->pending, 0, pop(&m->staged));
 }
 
-kvf_error oracle_rollback_staged(oracle_tracker *m, size_t count) {
+kvf_error oracle_rollback_staged(oracle_assignments *m, size_t count) {
     kvf_error says = check_staged(m, count, true);
     if (says.status == KVF_OK)
         unstage(m, m->staged.count - count);
     return says;
 }
 
-kvf_error oracle_commit_oldest(oracle_tracker *m, size_t count) {
+kvf_error oracle_commit_oldest(oracle_assignments *m, size_t count) {
     kvf_error says = check_staged(m, count, false);
     if (says.status != KVF_OK)
         return says;
@@ -212,7 +213,7 @@ kvf_error oracle_commit_oldest(oracle_tracker *m, size_t count) {
     return says;
 }
 
-kvf_error oracle_truncate(oracle_tracker *m, uint64_t position) {
+kvf_error oracle_truncate(oracle_assignments *m, uint64_t position) {
     if (position < m->offset)
         return SAYS(.status = KVF_ERR_RANGE, .fields = KVF_ERROR_POSITION | KVF_ERROR_EXPECTED,
                     .position = position, .expected = m->offset);
@@ -227,7 +228,7 @@ kvf_error oracle_truncate(oracle_tracker *m, uint64_t position) {
     return SAYS(.status = KVF_OK);
 }
 
-kvf_error oracle_drop_front(oracle_tracker *m, size_t count) {
+kvf_error oracle_drop_front(oracle_assignments *m, size_t count) {
     if (count > m->assigned.count)
         return SAYS(.status = KVF_ERR_RANGE, .fields = KVF_ERROR_EXPECTED,
                     .expected = m->assigned.count);
@@ -237,7 +238,7 @@ kvf_error oracle_drop_front(oracle_tracker *m, size_t count) {
     return SAYS(.status = KVF_OK);
 }
 
-kvf_error oracle_depart(oracle_tracker *m, const kvf_plan *plan) {
+kvf_error oracle_depart(oracle_assignments *m, const kvf_plan *plan) {
     uint64_t next = oracle_next_position(m);
     if (plan->count == 0 || !plan->dst_ids || !plan->src_hashes)
         return SAYS(.status = KVF_ERR_INVALID);
@@ -261,7 +262,7 @@ kvf_error oracle_depart(oracle_tracker *m, const kvf_plan *plan) {
 }
 
 /* The open flight's blocks among the staged ones. */
-kvf_range oracle_find_flight(const oracle_tracker *m, uint64_t flight) {
+kvf_range oracle_find_flight(const oracle_assignments *m, uint64_t flight) {
     kvf_range found = {0, 0};
     for (size_t i = 0; flight != 0 && i < m->staged.count; i++) {
         if (m->staged.at[i].flight != flight || !is_open(&m->staged.at[i]))
@@ -273,19 +274,19 @@ kvf_range oracle_find_flight(const oracle_tracker *m, uint64_t flight) {
     return found;
 }
 
-kvf_error oracle_check_flight(const oracle_tracker *m, uint64_t flight) {
+kvf_error oracle_check_flight(const oracle_assignments *m, uint64_t flight) {
     if (flight == 0 || flight > m->last_flight)
         return SAYS(.status = KVF_ERR_INVALID);
     kvf_range found = oracle_find_flight(m, flight);
     return SAYS(.status = found.start == found.end ? KVF_ERR_CLOSED : KVF_OK);
 }
 
-static void land_blocks(oracle_tracker *m, uint64_t start, uint64_t end) {
+static void land_blocks(oracle_assignments *m, uint64_t start, uint64_t end) {
     for (uint64_t i = start; i < end; i++)
         m->staged.at[i].landed = true;
 }
 
-kvf_error oracle_land(oracle_tracker *m, uint64_t flight, kvf_range *assigned) {
+kvf_error oracle_land(oracle_assignments *m, uint64_t flight, kvf_range *assigned) {
     kvf_error says = oracle_check_flight(m, flight);
     if (says.status != KVF_OK)
         return says;
@@ -297,7 +298,7 @@ kvf_error oracle_land(oracle_tracker *m, uint64_t flight, kvf_range *assigned) {
     return says;
 }
 
-kvf_error oracle_return(oracle_tracker *m, uint64_t flight, size_t landed) {
+kvf_error oracle_return(oracle_assignments *m, uint64_t flight, size_t landed) {
     kvf_error says = oracle_check_flight(m, flight);
     if (says.status != KVF_OK)
         return says;

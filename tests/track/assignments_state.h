@@ -1,4 +1,4 @@
-/* Making trackers for tests, and seeing whether one is as it was. */
+/* Creates assignments for tests, and checks whether they have changed. */
 #ifndef KVF_TEST_ASSIGNMENTS_STATE_H
 #define KVF_TEST_ASSIGNMENTS_STATE_H
 
@@ -10,15 +10,16 @@
 
 enum { STATE_BLOCKS = 256 };
 
-/* Everything a tracker holds. */
-typedef struct tracker_state {
+/* Everything that assignments hold. */
+typedef struct assignments_state {
     uint64_t offset, next_position;
     size_t assigned, staged, pending, open;
     uint64_t ids[STATE_BLOCKS];
     kvf_hash hashes[STATE_BLOCKS];
-} tracker_state;
+} assignments_state;
 
-static inline void tracker_state_append(tracker_state *state, kvf_view view, size_t *count) {
+static inline void assignments_state_append(assignments_state *state, kvf_view view,
+                                            size_t *count) {
     for (size_t i = 0; i < view.count; i++, ++*count) {
         assert_true(*count < STATE_BLOCKS);
         state->ids[*count] = view.ids[i];
@@ -26,25 +27,25 @@ static inline void tracker_state_append(tracker_state *state, kvf_view view, siz
     }
 }
 
-static inline tracker_state tracker_state_of(const kvf_assignments *a) {
+static inline assignments_state assignments_state_of(const kvf_assignments *a) {
     const char *broken = kvf__assignments_check(a);
     if (broken)
         fail_msg("%s", broken);
-    tracker_state state = {.offset = kvf_assignments_offset(a),
-                           .next_position = kvf_assignments_next_position(a),
-                           .assigned = kvf_assignments_assigned_count(a),
-                           .staged = kvf_assignments_staged_count(a),
-                           .pending = kvf_assignments_pending_count(a),
-                           .open = kvf_flight_open_count(a)};
+    assignments_state state = {.offset = kvf_assignments_offset(a),
+                               .next_position = kvf_assignments_next_position(a),
+                               .assigned = kvf_assignments_assigned_count(a),
+                               .staged = kvf_assignments_staged_count(a),
+                               .pending = kvf_assignments_pending_count(a),
+                               .open = kvf_flight_open_count(a)};
     size_t count = 0;
-    tracker_state_append(&state, kvf_assignments_assigned(a), &count);
-    tracker_state_append(&state, kvf_assignments_staged(a), &count);
-    tracker_state_append(&state, kvf_assignments_pending(a), &count);
+    assignments_state_append(&state, kvf_assignments_assigned(a), &count);
+    assignments_state_append(&state, kvf_assignments_staged(a), &count);
+    assignments_state_append(&state, kvf_assignments_pending(a), &count);
     return state;
 }
 
-static inline void assert_unchanged(const kvf_assignments *a, const tracker_state *before) {
-    const tracker_state now = tracker_state_of(a);
+static inline void assert_unchanged(const kvf_assignments *a, const assignments_state *before) {
+    const assignments_state now = assignments_state_of(a);
     assert_int_equal(now.offset, before->offset);
     assert_int_equal(now.next_position, before->next_position);
     assert_int_equal(now.assigned, before->assigned);
@@ -62,7 +63,7 @@ static inline void assert_unchanged(const kvf_assignments *a, const tracker_stat
 
 static inline void assert_blocks_at(const kvf_assignments *a, const char *text, const char *file,
                                     int line) {
-    const tracker_state state = tracker_state_of(a);
+    const assignments_state state = assignments_state_of(a);
     const size_t ends[] = {state.assigned, state.assigned + state.staged,
                            state.assigned + state.staged + state.pending};
     char got[4096];
@@ -78,14 +79,14 @@ static inline void assert_blocks_at(const kvf_assignments *a, const char *text, 
     _assert_string_equal(got, text, file, line);
 }
 
-/* The hashes of `count` positions of the one sequence that these tests use. */
+/* The hashes of `count` positions of the only sequence in these tests. */
 static inline void fill_hashes(kvf_hash *hashes, uint64_t first, size_t count) {
     for (size_t i = 0; i < count; i++)
         hashes[i] = test_hash(first + i, 1000);
 }
 
 static inline void add_pending(kvf_assignments *a, uint64_t first_id, size_t count) {
-    tracker_state state = tracker_state_of(a);
+    assignments_state state = assignments_state_of(a);
     size_t known = state.assigned + state.staged + state.pending;
     assert_true(known + count <= STATE_BLOCKS);
     for (size_t i = 0; i < count; i++)
@@ -104,9 +105,9 @@ static inline void stage_some(kvf_assignments *a, size_t count) {
     assert_int_equal(staged.end - staged.start, count);
 }
 
-/* Ids from 1 on: so many assigned, then staged, then pending. */
-static inline kvf_assignments *make_tracker(const kvf_allocator *allocator, uint64_t offset,
-                                            size_t assigned, size_t staged, size_t pending) {
+/* Ids from 1 on: first the assigned ones, then the staged, then the pending. */
+static inline kvf_assignments *make_assignments(const kvf_allocator *allocator, uint64_t offset,
+                                                size_t assigned, size_t staged, size_t pending) {
     const kvf_assignments_options options = {.offset = offset, .allocator = allocator};
     kvf_assignments *a = NULL;
     assert_int_equal(kvf_assignments_create(&options, &a, NULL), KVF_OK);

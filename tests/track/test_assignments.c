@@ -41,9 +41,9 @@ static void test_create_refuses(void **state) {
     assert_ptr_equal(a, untouched);
 }
 
-static void test_views_of_an_empty_tracker(void **state) {
+static void test_views_of_empty_assignments(void **state) {
     (void)state;
-    kvf_assignments *a = make_tracker(NULL, 5, 0, 0, 0);
+    kvf_assignments *a = make_assignments(NULL, 5, 0, 0, 0);
     const kvf_view views[] = {kvf_assignments_assigned(a), kvf_assignments_staged(a),
                               kvf_assignments_pending(a)};
     for (size_t i = 0; i < COUNT(views); i++) {
@@ -57,7 +57,7 @@ static void test_views_of_an_empty_tracker(void **state) {
 
 static void test_positions_and_views(void **state) {
     (void)state;
-    kvf_assignments *a = make_tracker(NULL, 10, 3, 2, 4);
+    kvf_assignments *a = make_assignments(NULL, 10, 3, 2, 4);
     assert_blocks(a, "1 2 3 | 4 5 | 6 7 8 9");
     assert_int_equal(kvf_assignments_next_position(a), 15);
     assert_range(kvf_assignments_assigned_positions(a), 10, 13);
@@ -73,10 +73,10 @@ static void test_positions_and_views(void **state) {
 
 static void test_get(void **state) {
     (void)state;
-    kvf_assignments *a = make_tracker(NULL, 10, 2, 1, 1);
+    kvf_assignments *a = make_assignments(NULL, 10, 2, 1, 1);
     const struct {
         bool staged, by_position;
-        uint64_t at, id; /* id 0: there is none */
+        uint64_t at, id; /* id 0: none there */
     } cases[] = {
         {false, false, 0, 1},        {false, false, 1, 2}, {false, false, 2, 0},
         {false, false, SIZE_MAX, 0}, {true, false, 0, 3},  {true, false, 1, 0},
@@ -103,7 +103,7 @@ static void test_get(void **state) {
 
 static void test_get_pending(void **state) {
     (void)state;
-    kvf_assignments *a = make_tracker(NULL, 10, 2, 1, 2);
+    kvf_assignments *a = make_assignments(NULL, 10, 2, 1, 2);
     uint64_t id = 77;
     assert_false(kvf_assignments_get_pending_at_position(a, 12, &id));
     assert_false(kvf_assignments_get_pending_at_position(a, 15, &id));
@@ -118,7 +118,7 @@ static void test_get_pending(void **state) {
 
 static void test_find(void **state) {
     (void)state;
-    kvf_assignments *a = make_tracker(NULL, 10, 3, 2, 2);
+    kvf_assignments *a = make_assignments(NULL, 10, 3, 2, 2);
     assert_int_equal(kvf_assignments_drop_front(a, 1, NULL), KVF_OK);
     const struct {
         uint64_t id;
@@ -143,7 +143,7 @@ static void test_find(void **state) {
 
 static void test_format(void **state) {
     (void)state;
-    kvf_assignments *a = make_tracker(NULL, 10, 3, 2, 1);
+    kvf_assignments *a = make_assignments(NULL, 10, 3, 2, 1);
     const char want[] = "ExternalBlockAssignments { assigned_count: 3, staged_count: 2, "
                         "unassigned_count: 1, offset: 10 }";
     char text[sizeof want] = "";
@@ -159,7 +159,7 @@ static void test_memory_counts_every_byte(void **state) {
     (void)state;
     test_allocator memory;
     test_allocator_init(&memory);
-    kvf_assignments *a = make_tracker(&memory.allocator, 0, 0, 0, 0);
+    kvf_assignments *a = make_assignments(&memory.allocator, 0, 0, 0, 0);
     assert_int_equal(kvf_assignments_memory(a), memory.live_bytes);
     add_pending(a, 1, 100);
     assert_int_equal(kvf_assignments_memory(a), memory.live_bytes);
@@ -169,7 +169,7 @@ static void test_memory_counts_every_byte(void **state) {
 
 /* ---- bad arguments -------------------------------------------------------------------------- */
 
-static void test_null_tracker(void **state) {
+static void test_null_assignments(void **state) {
     (void)state;
     const uint64_t ids[1] = {1};
     const kvf_hash hashes[1] = {{0, 0}};
@@ -197,8 +197,8 @@ static void test_null_tracker(void **state) {
 
 static void test_null_arrays(void **state) {
     (void)state;
-    kvf_assignments *a = make_tracker(NULL, 0, 2, 2, 2);
-    const tracker_state before = tracker_state_of(a);
+    kvf_assignments *a = make_assignments(NULL, 0, 2, 2, 2);
+    const assignments_state before = assignments_state_of(a);
     const uint64_t ids[1] = {50};
     const kvf_hash hashes[1] = {{0, 0}};
     kvf_error error;
@@ -218,13 +218,13 @@ static void test_null_arrays(void **state) {
     kvf_assignments_destroy(a);
 }
 
-/* Nothing to do is fine, with NULL too, on an empty tracker and on a full one. */
+/* Counts of 0 are allowed, with NULL arrays too, on empty and on filled assignments. */
 static void test_zero_counts(void **state) {
     (void)state;
     const size_t sizes[] = {0, 2};
     for (size_t i = 0; i < COUNT(sizes); i++) {
-        kvf_assignments *a = make_tracker(NULL, 3, sizes[i], sizes[i], sizes[i]);
-        const tracker_state before = tracker_state_of(a);
+        kvf_assignments *a = make_assignments(NULL, 3, sizes[i], sizes[i], sizes[i]);
+        const assignments_state before = assignments_state_of(a);
         kvf_range range = {9, 9};
         assert_int_equal(kvf_assignments_extend_block_ids(a, NULL, 0, NULL), KVF_OK);
         assert_int_equal(kvf_assignments_extend_assigned(a, NULL, NULL, 0, NULL), KVF_OK);
@@ -253,7 +253,7 @@ static void test_extend_block_ids(void **state) {
     } cases[] = {
         {{1, 2, 3, 4}, 4, "1 2 | 3 | 4"},
         {{1, 2, 3, 4, 9, 8}, 6, "1 2 | 3 | 4 9 8"},
-        {{9, 8}, 2, "1 2 | 3 | 4 9 8"},        /* none of the known ones */
+        {{9, 8}, 2, "1 2 | 3 | 4 9 8"},        /* none of the known ids */
         {{3, 9}, 2, "1 2 | 3 | 4 9"},          /* some of them */
         {{4, 3, 2, 1, 9}, 5, "1 2 | 3 | 4 9"}, /* in another order */
         {{4, 4, 4, 9}, 4, "1 2 | 3 | 4 9"},    /* a known one more than once */
@@ -262,7 +262,7 @@ static void test_extend_block_ids(void **state) {
         {{UINT64_MAX}, 1, "1 2 | 3 | 4 18446744073709551615"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
-        kvf_assignments *a = make_tracker(NULL, 0, 2, 1, 1);
+        kvf_assignments *a = make_assignments(NULL, 0, 2, 1, 1);
         kvf_error error = {.status = KVF_OK, .fields = 9};
         test_expect(KVF_OK,
                     kvf_assignments_extend_block_ids(a, cases[i].ids, cases[i].count, &error),
@@ -293,12 +293,12 @@ static void test_extend_block_ids_refuses(void **state) {
         {{1, 9, 8, 7, 9}, 5, duplicate, 9, 0, 0, 0},
         {{9, 8, 1, 8}, 4, ordering, 1, 9, 2, 0},  /* before a duplicate */
         {{9, 8, 8, 1}, 4, duplicate, 8, 0, 0, 0}, /* before a violation */
-        {{2, 9, 2}, 3, ordering, 2, 9, 2, 1},     /* known in front and behind */
+        {{2, 9, 2}, 3, ordering, 2, 9, 2, 1},     /* known before and after */
         {{900, 9, 900, 1}, 4, duplicate, 900, 0, 0, 0},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
-        kvf_assignments *a = make_tracker(NULL, 0, 2, 1, 1);
-        const tracker_state before = tracker_state_of(a);
+        kvf_assignments *a = make_assignments(NULL, 0, 2, 1, 1);
+        const assignments_state before = assignments_state_of(a);
         kvf_error error;
         kvf_status status =
             kvf_assignments_extend_block_ids(a, cases[i].ids, cases[i].count, &error);
@@ -321,9 +321,9 @@ static void test_extend_block_ids_refuses(void **state) {
 
 static void test_extend_assigned(void **state) {
     (void)state;
-    kvf_assignments *a = make_tracker(NULL, 10, 2, 2, 2);
+    kvf_assignments *a = make_assignments(NULL, 10, 2, 2, 2);
     const uint64_t ids[] = {70, 71, 72};
-    const kvf_hash hashes[] = {{1, 2}, {3, 4}, {5, 6}}; /* taken as they are */
+    const kvf_hash hashes[] = {{1, 2}, {3, 4}, {5, 6}}; /* stored unchecked */
     assert_int_equal(kvf_assignments_extend_assigned(a, ids, hashes, 3, NULL), KVF_OK);
     assert_blocks(a, "1 2 70 71 72 | 3 4 | 5 6");
     kvf_view assigned = kvf_assignments_assigned(a), staged = kvf_assignments_staged(a);
@@ -346,8 +346,8 @@ static void test_extend_assigned_refuses(void **state) {
     };
     const kvf_hash hashes[4] = {{0, 0}};
     for (size_t i = 0; i < COUNT(cases); i++) {
-        kvf_assignments *a = make_tracker(NULL, 0, 2, 1, 1);
-        const tracker_state before = tracker_state_of(a);
+        kvf_assignments *a = make_assignments(NULL, 0, 2, 1, 1);
+        const assignments_state before = assignments_state_of(a);
         kvf_error error;
         kvf_status status = kvf_assignments_extend_assigned(a, cases[i].ids, hashes, 4, &error);
         assert_int_equal(status, KVF_ERR_DUPLICATE_BLOCK_ID);
@@ -360,7 +360,7 @@ static void test_extend_assigned_refuses(void **state) {
     }
 }
 
-/* Of a whole sequence's hashes those from next_position on are taken, as many as are pending. */
+/* Uses a whole sequence's hashes from next_position on, as many as there are pending ids. */
 static void test_stage_pending(void **state) {
     (void)state;
     const struct {
@@ -377,7 +377,7 @@ static void test_stage_pending(void **state) {
     kvf_hash hashes[20];
     fill_hashes(hashes, 0, 20);
     for (size_t i = 0; i < COUNT(cases); i++) {
-        kvf_assignments *a = make_tracker(NULL, cases[i].offset, 2, 1, 2);
+        kvf_assignments *a = make_assignments(NULL, cases[i].offset, 2, 1, 2);
         kvf_range staged = {77, 77}, assigned = {77, 77};
         assert_int_equal(kvf_assignments_stage_pending(a, hashes, cases[i].count, &staged, NULL),
                          KVF_OK);
@@ -396,7 +396,7 @@ static void test_stage_pending(void **state) {
 
 static void test_stage_next(void **state) {
     (void)state;
-    kvf_assignments *a = make_tracker(NULL, 7, 2, 1, 3);
+    kvf_assignments *a = make_assignments(NULL, 7, 2, 1, 3);
     kvf_hash hashes[9];
     kvf_range staged;
     fill_hashes(hashes, 10, 9);
@@ -411,7 +411,7 @@ static void test_stage_next(void **state) {
     kvf_assignments_destroy(a);
 }
 
-/* Staging, from both kinds of list, and assigning find the same first wrong hash. */
+/* Staging, from both kinds of list, and assigning report the same first wrong hash. */
 static void test_position_mismatch(void **state) {
     (void)state;
     const kvf_hash mode3 = {1, UINT64_C(3) << 62};
@@ -427,13 +427,13 @@ static void test_position_mismatch(void **state) {
     };
     for (size_t i = 0; i < COUNT(cases) * 3; i++) {
         const size_t k = i / 3, at = 3 + cases[k].at;
-        kvf_assignments *a = make_tracker(NULL, 0, 2, 1, 3);
-        const tracker_state before = tracker_state_of(a);
+        kvf_assignments *a = make_assignments(NULL, 0, 2, 1, 3);
+        const assignments_state before = assignments_state_of(a);
         kvf_hash hashes[6];
         kvf_range range = {77, 77};
         kvf_error error;
         fill_hashes(hashes, 0, 6);
-        hashes[5] = test_hash(99, 1000); /* a later one, unless it is this one */
+        hashes[5] = test_hash(99, 1000); /* wrong too, but later unless `at` is 2 */
         hashes[at] = cases[k].hash;
         kvf_status status = i % 3 == 0 ? kvf_assignments_stage_pending(a, hashes, 6, &range, &error)
                             : i % 3 == 1
@@ -451,10 +451,10 @@ static void test_position_mismatch(void **state) {
     }
 }
 
-/* Hashes that find no pending id are not looked at. */
+/* Hashes without a pending id are not checked. */
 static void test_surplus_hashes_are_not_checked(void **state) {
     (void)state;
-    kvf_assignments *a = make_tracker(NULL, 0, 0, 0, 1);
+    kvf_assignments *a = make_assignments(NULL, 0, 0, 0, 1);
     const kvf_hash hashes[] = {test_hash(0, 1000), test_hash(9, 1000)};
     assert_int_equal(kvf_assignments_stage_pending(a, hashes, 2, NULL, NULL), KVF_OK);
     assert_blocks(a, "- | 1 | -");
@@ -463,7 +463,7 @@ static void test_surplus_hashes_are_not_checked(void **state) {
 
 static void test_commit_staged(void **state) {
     (void)state;
-    kvf_assignments *a = make_tracker(NULL, 7, 2, 3, 1);
+    kvf_assignments *a = make_assignments(NULL, 7, 2, 3, 1);
     const kvf_view before = kvf_assignments_staged(a);
     assert_range(kvf_assignments_commit_staged(a), 2, 5);
     assert_blocks(a, "1 2 3 4 5 | - | 6");
@@ -477,7 +477,7 @@ static void test_take_staged(void **state) {
     uint64_t ids[3];
     kvf_hash hashes[3];
     for (size_t i = 0; i < 4; i++) {
-        kvf_assignments *a = make_tracker(NULL, 7, 2, 3, 2);
+        kvf_assignments *a = make_assignments(NULL, 7, 2, 3, 2);
         uint64_t *to_ids = i & 1 ? ids : NULL;
         kvf_hash *to_hashes = i & 2 ? hashes : NULL;
         size_t count = 77;
@@ -492,7 +492,7 @@ static void test_take_staged(void **state) {
         }
         assert_blocks(a, "1 2 | - | 6 7");
         assert_int_equal(kvf_assignments_next_position(a), 9);
-        add_pending(a, 3, 1); /* forgotten, so it may come again */
+        add_pending(a, 3, 1); /* taken, so it may be added again */
         assert_blocks(a, "1 2 | - | 6 7 3");
         assert_int_equal(kvf_assignments_take_staged(a, ids, hashes, 0, &count, NULL), KVF_OK);
         assert_int_equal(count, 0);
@@ -502,8 +502,8 @@ static void test_take_staged(void **state) {
 
 static void test_take_staged_refuses_small_arrays(void **state) {
     (void)state;
-    kvf_assignments *a = make_tracker(NULL, 7, 2, 3, 2);
-    const tracker_state before = tracker_state_of(a);
+    kvf_assignments *a = make_assignments(NULL, 7, 2, 3, 2);
+    const assignments_state before = assignments_state_of(a);
     for (size_t i = 1; i < 4; i++) {
         uint64_t ids[3] = {77, 77, 77};
         kvf_hash hashes[3];
@@ -525,7 +525,7 @@ static void test_take_staged_refuses_small_arrays(void **state) {
 
 static void test_clear(void **state) {
     (void)state;
-    kvf_assignments *a = make_tracker(NULL, 7, 4, 2, 2);
+    kvf_assignments *a = make_assignments(NULL, 7, 4, 2, 2);
     assert_int_equal(kvf_assignments_drop_front(a, 1, NULL), KVF_OK);
     kvf_assignments_clear(a);
     assert_blocks(a, "- | - | -");
@@ -538,7 +538,7 @@ static void test_clear(void **state) {
 
 /* ---- positions near 2^64 -------------------------------------------------------------------- */
 
-static void test_positions_end_at_the_top(void **state) {
+static void test_positions_end_at_uint64_max(void **state) {
     (void)state;
     const uint64_t ids[] = {1, 2, 3, 4};
     const kvf_hash hashes[4] = {{0, 0}};
@@ -576,7 +576,7 @@ static void test_positions_end_at_the_top(void **state) {
     }
 }
 
-static void test_dropping_makes_no_positions(void **state) {
+static void test_dropping_frees_no_positions(void **state) {
     (void)state;
     const kvf_assignments_options options = {.offset = UINT64_MAX - 2};
     const uint64_t ids[] = {1, 2, 3};
@@ -592,8 +592,8 @@ static void test_dropping_makes_no_positions(void **state) {
     kvf_assignments_destroy(a);
 }
 
-/* An offender in the list counts before the positions. */
-static void test_offender_before_range(void **state) {
+/* An invalid id in the list is reported before a range error. */
+static void test_invalid_id_before_range(void **state) {
     (void)state;
     const kvf_assignments_options options = {.offset = UINT64_MAX};
     const uint64_t ids[] = {1, 1};
@@ -606,13 +606,13 @@ static void test_offender_before_range(void **state) {
     kvf_assignments_destroy(a);
 }
 
-/* No lineage hash has such a position. */
+/* No lineage hash can have such a position. */
 static void test_staging_at_the_top(void **state) {
     (void)state;
     const uint64_t offsets[] = {KVF_MAX_POSITION + 1, UINT64_C(1) << 62, UINT64_MAX - 1};
     for (size_t i = 0; i < COUNT(offsets); i++) {
-        kvf_assignments *a = make_tracker(NULL, offsets[i], 0, 0, 1);
-        /* The last one shows the right position, but is of no mode that lineage hashes have. */
+        kvf_assignments *a = make_assignments(NULL, offsets[i], 0, 0, 1);
+        /* The last has the right position, but a mode that lineage hashes do not have. */
         const kvf_hash hashes[] = {test_hash(offsets[i] & KVF_MAX_POSITION, 1000),
                                    {UINT64_MAX, UINT64_MAX},
                                    {0, UINT64_C(3) << 62 | (offsets[i] & UINT32_MAX) << 30}};
@@ -630,13 +630,13 @@ static void test_staging_at_the_top(void **state) {
     }
 }
 
-/* ---- the caller's pointers into the tracker itself ------------------------------------------- */
+/* ---- arguments that point into the object itself --------------------------------------------- */
 
-/* The held list passed back as it lies: nothing new. */
+/* Passes the object's own list back: nothing is new. */
 static void test_extending_by_its_own_ids(void **state) {
     (void)state;
-    kvf_assignments *a = make_tracker(NULL, 0, 2, 2, 4);
-    const tracker_state before = tracker_state_of(a);
+    kvf_assignments *a = make_assignments(NULL, 0, 2, 2, 4);
+    const assignments_state before = assignments_state_of(a);
     assert_int_equal(kvf_assignments_extend_block_ids(a, kvf_assignments_assigned(a).ids, 8, NULL),
                      KVF_OK);
     assert_int_equal(kvf_assignments_extend_block_ids(a, kvf_assignments_pending(a).ids, 4, NULL),
@@ -645,11 +645,11 @@ static void test_extending_by_its_own_ids(void **state) {
     kvf_assignments_destroy(a);
 }
 
-/* A view outlives staging, committing and rolling back, so blocks can be staged again from it. */
+/* A view stays valid through staging, committing and rolling back, so it can be staged again. */
 static void test_staging_again_from_a_view(void **state) {
     (void)state;
-    kvf_assignments *a = make_tracker(NULL, 0, 1, 3, 1);
-    const tracker_state before = tracker_state_of(a);
+    kvf_assignments *a = make_assignments(NULL, 0, 1, 3, 1);
+    const assignments_state before = assignments_state_of(a);
     const kvf_view v = kvf_assignments_staged(a);
     assert_int_equal(kvf_assignments_rollback_staged(a, 3, NULL), KVF_OK);
     assert_blocks(a, "1 | - | 2 3 4 5");
@@ -660,16 +660,17 @@ static void test_staging_again_from_a_view(void **state) {
     kvf_assignments_destroy(a);
 }
 
-/* One tracker filled from another's views. */
+/* Fills one object from another's views. */
 static void test_filling_from_views(void **state) {
     (void)state;
-    kvf_assignments *a = make_tracker(NULL, 5, 4, 1, 0), *b = make_tracker(NULL, 5, 0, 0, 0);
+    kvf_assignments *a = make_assignments(NULL, 5, 4, 1, 0),
+                    *b = make_assignments(NULL, 5, 0, 0, 0);
     const kvf_view v = kvf_assignments_assigned(a);
     assert_int_equal(kvf_assignments_extend_assigned(b, v.ids, v.hashes, v.count, NULL), KVF_OK);
     const kvf_view s = kvf_assignments_staged(a);
     assert_int_equal(kvf_assignments_extend_block_ids(b, s.ids, s.count, NULL), KVF_OK);
     assert_int_equal(kvf_assignments_stage_next(b, s.hashes, s.count, NULL, NULL), KVF_OK);
-    const tracker_state same = tracker_state_of(a);
+    const assignments_state same = assignments_state_of(a);
     assert_unchanged(b, &same);
     kvf_assignments_destroy(a);
     kvf_assignments_destroy(b);
@@ -679,14 +680,14 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_create),
         cmocka_unit_test(test_create_refuses),
-        cmocka_unit_test(test_views_of_an_empty_tracker),
+        cmocka_unit_test(test_views_of_empty_assignments),
         cmocka_unit_test(test_positions_and_views),
         cmocka_unit_test(test_get),
         cmocka_unit_test(test_get_pending),
         cmocka_unit_test(test_find),
         cmocka_unit_test(test_format),
         cmocka_unit_test(test_memory_counts_every_byte),
-        cmocka_unit_test(test_null_tracker),
+        cmocka_unit_test(test_null_assignments),
         cmocka_unit_test(test_null_arrays),
         cmocka_unit_test(test_zero_counts),
         cmocka_unit_test(test_extend_block_ids),
@@ -701,9 +702,9 @@ int main(void) {
         cmocka_unit_test(test_take_staged),
         cmocka_unit_test(test_take_staged_refuses_small_arrays),
         cmocka_unit_test(test_clear),
-        cmocka_unit_test(test_positions_end_at_the_top),
-        cmocka_unit_test(test_dropping_makes_no_positions),
-        cmocka_unit_test(test_offender_before_range),
+        cmocka_unit_test(test_positions_end_at_uint64_max),
+        cmocka_unit_test(test_dropping_frees_no_positions),
+        cmocka_unit_test(test_invalid_id_before_range),
         cmocka_unit_test(test_staging_at_the_top),
         cmocka_unit_test(test_extending_by_its_own_ids),
         cmocka_unit_test(test_staging_again_from_a_view),

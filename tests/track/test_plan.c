@@ -21,7 +21,7 @@ static bool at_pending(const kvf_assignments *a, uint64_t position, uint64_t *id
 
 typedef bool lookup(const kvf_assignments *, uint64_t, uint64_t *, kvf_hash *);
 
-/* Holds a plan against a look-up of every position. */
+/* Compares a plan with look-ups of every position. */
 static void check_zip(kvf_plan plan, const kvf_assignments *src, const kvf_assignments *dst,
                       lookup *at_dst) {
     size_t count = 0;
@@ -42,15 +42,15 @@ static void check_zip(kvf_plan plan, const kvf_assignments *src, const kvf_assig
         assert_empty(plan, plan.first_position);
 }
 
-/* Every way for two trackers to lie: apart, touching, overlapping, one within the other. */
+/* Every relation of two position ranges: apart, adjacent, overlapping, nested. */
 static void test_zip_every_pair(void **state) {
     (void)state;
     enum { KINDS = 4 * 3 * 3 };
     kvf_assignments *src[KINDS], *dst[KINDS];
     for (size_t i = 0; i < KINDS; i++) {
         const size_t offset = i % 4 * 3, assigned = i / 4 % 3 * 4, rest = i / 12 * 3;
-        src[i] = make_tracker(NULL, offset, assigned, rest, rest);
-        dst[i] = make_tracker(NULL, offset, assigned, rest / 2, rest + 1);
+        src[i] = make_assignments(NULL, offset, assigned, rest, rest);
+        dst[i] = make_assignments(NULL, offset, assigned, rest / 2, rest + 1);
     }
     for (size_t i = 0; i < KINDS; i++)
         for (size_t k = 0; k < KINDS; k++) {
@@ -65,7 +65,8 @@ static void test_zip_every_pair(void **state) {
 
 static void test_zip_after_drop_front(void **state) {
     (void)state;
-    kvf_assignments *src = make_tracker(NULL, 0, 9, 0, 0), *dst = make_tracker(NULL, 4, 1, 0, 6);
+    kvf_assignments *src = make_assignments(NULL, 0, 9, 0, 0),
+                    *dst = make_assignments(NULL, 4, 1, 0, 6);
     assert_int_equal(kvf_assignments_drop_front(src, 6, NULL), KVF_OK);
     kvf_plan plan = kvf_zip_assigned_pending(src, dst);
     check_zip(plan, src, dst, at_pending);
@@ -75,11 +76,12 @@ static void test_zip_after_drop_front(void **state) {
     kvf_assignments_destroy(dst);
 }
 
-/* Where plans that have nothing in common say that they begin. */
+/* The first position of empty plans. */
 static void test_empty_zips(void **state) {
     (void)state;
-    kvf_assignments *low = make_tracker(NULL, 0, 2, 0, 1), *high = make_tracker(NULL, 9, 2, 0, 0);
-    kvf_assignments *none = make_tracker(NULL, UINT64_MAX, 0, 0, 0);
+    kvf_assignments *low = make_assignments(NULL, 0, 2, 0, 1),
+                    *high = make_assignments(NULL, 9, 2, 0, 0);
+    kvf_assignments *none = make_assignments(NULL, UINT64_MAX, 0, 0, 0);
     assert_empty(kvf_zip_assigned(low, high), 9);
     assert_empty(kvf_zip_assigned(high, low), 9);
     assert_empty(kvf_zip_assigned_pending(high, low), 9);
@@ -91,7 +93,7 @@ static void test_empty_zips(void **state) {
     kvf_assignments_destroy(none);
 }
 
-static void test_zip_at_the_top(void **state) {
+static void test_zip_near_uint64_max(void **state) {
     (void)state;
     const kvf_assignments_options options = {.offset = UINT64_MAX - 4};
     const uint64_t ids[] = {1, 2, 3, 4};
@@ -99,7 +101,7 @@ static void test_zip_at_the_top(void **state) {
     kvf_assignments *src;
     assert_int_equal(kvf_assignments_create(&options, &src, NULL), KVF_OK);
     assert_int_equal(kvf_assignments_extend_assigned(src, ids, hashes, 4, NULL), KVF_OK);
-    kvf_assignments *dst = make_tracker(NULL, UINT64_MAX - 2, 0, 0, 2);
+    kvf_assignments *dst = make_assignments(NULL, UINT64_MAX - 2, 0, 0, 2);
     const kvf_plan plan = kvf_zip_assigned_pending(src, dst);
     assert_int_equal(plan.first_position, UINT64_MAX - 2);
     assert_int_equal(plan.count, 2);
@@ -113,7 +115,8 @@ static void test_zip_at_the_top(void **state) {
 /* A plan is a view: staging and committing do not move what it points to. */
 static void test_plans_outlive_staging(void **state) {
     (void)state;
-    kvf_assignments *src = make_tracker(NULL, 0, 6, 0, 0), *dst = make_tracker(NULL, 0, 2, 0, 4);
+    kvf_assignments *src = make_assignments(NULL, 0, 6, 0, 0),
+                    *dst = make_assignments(NULL, 0, 2, 0, 4);
     const kvf_plan plan = kvf_zip_assigned_pending(src, dst);
     stage_some(dst, 3);
     kvf_assignments_commit_oldest(dst, 2, NULL);
@@ -136,7 +139,7 @@ static const kvf_hash hashes[5] = {{0, 0}};
 static const struct {
     uint64_t first;
     kvf_range positions;
-    uint64_t skipped; /* `count` blocks are left, these before them are not */
+    uint64_t skipped; /* blocks cut off in front of the remaining `count` */
     size_t count;
     uint64_t begins;
 } slices[] = {
@@ -150,13 +153,13 @@ static const struct {
     {5, {7, 7}, 0, 0, 7},    /* empty */
     {5, {8, 6}, 0, 0, 8},    /* backwards */
     {5, {0, 5}, 0, 0, 5},    /* before */
-    {5, {10, 12}, 0, 0, 10}, /* behind */
+    {5, {10, 12}, 0, 0, 10}, /* after */
     {5, {UINT64_MAX, UINT64_MAX}, 0, 0, UINT64_MAX},
     {UINT64_MAX - 5, {0, UINT64_MAX}, 0, 5, UINT64_MAX - 5},
     {UINT64_MAX - 5, {UINT64_MAX - 1, UINT64_MAX}, 4, 1, UINT64_MAX - 1},
     {UINT64_MAX - 5, {UINT64_MAX, UINT64_MAX}, 0, 0, UINT64_MAX},
     {UINT64_MAX - 5, {0, UINT64_MAX - 5}, 0, 0, UINT64_MAX - 5},
-    /* A plan of the caller's that runs past the last position: cut there. */
+    /* A caller's plan that exceeds the last position is cut there. */
     {UINT64_MAX - 2, {0, UINT64_MAX}, 0, 2, UINT64_MAX - 2},
     {UINT64_MAX - 2, {UINT64_MAX - 1, UINT64_MAX}, 1, 1, UINT64_MAX - 1},
     {UINT64_MAX - 2, {0, 3}, 0, 0, UINT64_MAX - 2},
@@ -195,7 +198,7 @@ static void test_slice_of_an_empty_plan(void **state) {
     assert_empty(kvf_plan_slice(plan, (kvf_range){7, 100}), 7);
 }
 
-/* A slice of a slice is the slice of both ranges' common part. */
+/* A slice of a slice is the slice of the ranges' intersection. */
 static void test_slices_of_slices(void **state) {
     (void)state;
     const kvf_plan plan = {3, 5, src_ids, dst_ids, hashes};
@@ -219,7 +222,7 @@ int main(void) {
         cmocka_unit_test(test_zip_every_pair),
         cmocka_unit_test(test_zip_after_drop_front),
         cmocka_unit_test(test_empty_zips),
-        cmocka_unit_test(test_zip_at_the_top),
+        cmocka_unit_test(test_zip_near_uint64_max),
         cmocka_unit_test(test_plans_outlive_staging),
         cmocka_unit_test(test_slice),
         cmocka_unit_test(test_slice_without_hashes),

@@ -1,4 +1,4 @@
-/* What a tracker does beyond the reference: windows, copies, room. */
+/* Operations beyond the reference's: rollback, truncate, drop_front, clone, reserve. */
 #include "assignments_state.h"
 
 #define COUNT(array) (sizeof array / sizeof *(array))
@@ -41,8 +41,8 @@ static void test_operations_with_a_number(void **state) {
         {NULL, UINT64_MAX, "1 2 3 | 4 5 | 6 7", 0},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
-        kvf_assignments *a = make_tracker(NULL, 10, 3, 2, 2);
-        const tracker_state before = tracker_state_of(a);
+        kvf_assignments *a = make_assignments(NULL, 10, 3, 2, 2);
+        const assignments_state before = assignments_state_of(a);
         kvf_error error = {.status = KVF_OK};
         kvf_status status = cases[i].run ? cases[i].run(a, (size_t)cases[i].number, &error)
                                          : kvf_assignments_truncate(a, cases[i].number, &error);
@@ -62,7 +62,7 @@ static void test_operations_with_a_number(void **state) {
 
 static void test_drop_front_keeps_positions(void **state) {
     (void)state;
-    kvf_assignments *a = make_tracker(NULL, 10, 3, 1, 1);
+    kvf_assignments *a = make_assignments(NULL, 10, 3, 1, 1);
     uint64_t id;
     assert_int_equal(kvf_assignments_drop_front(a, 2, NULL), KVF_OK);
     assert_int_equal(kvf_assignments_offset(a), 12);
@@ -77,10 +77,10 @@ static void test_drop_front_keeps_positions(void **state) {
     kvf_assignments_destroy(a);
 }
 
-/* What was truncated may come back; hashes that were left behind do not. */
+/* Truncated ids may be added again; they do not get their old hashes back. */
 static void test_truncated_ids_are_forgotten(void **state) {
     (void)state;
-    kvf_assignments *a = make_tracker(NULL, 0, 3, 2, 2);
+    kvf_assignments *a = make_assignments(NULL, 0, 3, 2, 2);
     assert_int_equal(kvf_assignments_truncate(a, 2, NULL), KVF_OK);
     for (uint64_t id = 3; id <= 7; id++)
         assert_false(kvf_assignments_contains(a, id));
@@ -91,13 +91,13 @@ static void test_truncated_ids_are_forgotten(void **state) {
     kvf_assignments_destroy(a);
 }
 
-/* A window of 20 blocks over 5,000: the content is right and memory is found only at first. */
+/* A window of 20 blocks slides over 5,000: contents are right, and only the start allocates. */
 static void test_sliding_window(void **state) {
     (void)state;
     enum { WINDOW = 20, BLOCKS = 5000 };
     test_allocator memory;
     test_allocator_init(&memory);
-    kvf_assignments *a = make_tracker(&memory.allocator, 0, 0, 0, 0);
+    kvf_assignments *a = make_assignments(&memory.allocator, 0, 0, 0, 0);
     size_t calls = 0;
     for (uint64_t position = 0; position < BLOCKS; position++) {
         const uint64_t id = position * 64 + 7;
@@ -123,17 +123,17 @@ static void test_sliding_window(void **state) {
     test_allocator_done(&memory);
 }
 
-/* All three phases survive being moved over what was dropped, and growing behind it. */
+/* All three phases survive compaction over dropped blocks and growth after it. */
 static void test_growth_after_drop_front(void **state) {
     (void)state;
     for (size_t dropped = 1; dropped <= 30; dropped++) {
-        kvf_assignments *a = make_tracker(NULL, 0, 30, 2, 2);
-        kvf_assignments *same = make_tracker(NULL, 0, 30, 2, 2);
+        kvf_assignments *a = make_assignments(NULL, 0, 30, 2, 2);
+        kvf_assignments *same = make_assignments(NULL, 0, 30, 2, 2);
         assert_int_equal(kvf_assignments_drop_front(a, dropped, NULL), KVF_OK);
         add_pending(a, 100, 100);
         add_pending(same, 100, 100);
         assert_int_equal(kvf_assignments_drop_front(same, dropped, NULL), KVF_OK);
-        const tracker_state expected = tracker_state_of(same);
+        const assignments_state expected = assignments_state_of(same);
         assert_unchanged(a, &expected);
         kvf_assignments_destroy(a);
         kvf_assignments_destroy(same);
@@ -144,9 +144,9 @@ static void test_clone(void **state) {
     (void)state;
     test_allocator memory;
     test_allocator_init(&memory);
-    kvf_assignments *a = make_tracker(&memory.allocator, 10, 3, 2, 2), *copy;
+    kvf_assignments *a = make_assignments(&memory.allocator, 10, 3, 2, 2), *copy;
     assert_int_equal(kvf_assignments_drop_front(a, 1, NULL), KVF_OK);
-    const tracker_state before = tracker_state_of(a);
+    const assignments_state before = assignments_state_of(a);
     assert_int_equal(kvf_assignments_clone(a, &copy, NULL), KVF_OK);
     assert_unchanged(copy, &before);
     assert_int_equal(kvf_assignments_memory(a) + kvf_assignments_memory(copy), memory.live_bytes);
@@ -160,7 +160,7 @@ static void test_clone(void **state) {
     test_allocator_done(&memory);
 }
 
-static void test_clone_of_an_empty_tracker(void **state) {
+static void test_clone_of_empty_assignments(void **state) {
     (void)state;
     const kvf_assignments_options options = {.offset = 9, .layout = KVF_HASH_V1_3};
     kvf_assignments *a, *copy;
@@ -185,7 +185,7 @@ static uint64_t scattered_id(uint64_t i) {
     return (i + 1) * UINT64_C(0x9e3779b97f4a7c15);
 }
 
-/* Keys at the multiples of the hash's inverse: all begin their search at the same entry. */
+/* Keys that are multiples of the hash factor's inverse all start their search at the same entry. */
 static uint64_t colliding_id(uint64_t i) {
     const uint64_t inverse = UINT64_C(0xf1de83e19937733d); /* of 0x9e3779b97f4a7c15 */
     uint64_t key = 0;
@@ -213,7 +213,7 @@ static void fill_from(kvf_assignments *a, make_id *make, size_t from, size_t to)
 
 static kvf_assignments *make_reserved(test_allocator *memory, size_t count) {
     test_allocator_init(memory);
-    kvf_assignments *a = make_tracker(&memory->allocator, 0, 0, 0, 0);
+    kvf_assignments *a = make_assignments(&memory->allocator, 0, 0, 0, 0);
     assert_int_equal(kvf_assignments_reserve(a, count, NULL), KVF_OK);
     return a;
 }
@@ -243,8 +243,8 @@ static void test_reserved_room_needs_no_memory(void **state) {
     }
 }
 
-/* However many are dropped from the front or cut off at the end in between. */
-static void test_reserved_room_outlives_what_is_dropped(void **state) {
+/* Reserved room lasts, however many blocks are dropped or truncated in between. */
+static void test_reserved_room_survives_dropping(void **state) {
     (void)state;
     for (size_t dropped = 1; dropped <= RESERVED / 2; dropped += 7) {
         test_allocator memory;
@@ -259,7 +259,7 @@ static void test_reserved_room_outlives_what_is_dropped(void **state) {
     }
 }
 
-/* Reserving what is held already holds for other ids, too. */
+/* Room reserved for the current count serves other ids, too. */
 static void test_reserving_no_more_than_there_are(void **state) {
     (void)state;
     test_allocator memory;
@@ -272,7 +272,7 @@ static void test_reserving_no_more_than_there_are(void **state) {
     finish(a, &memory);
 }
 
-/* Three blocks in a table that was reserved for one: looking for a fourth has to end. */
+/* Three blocks in a table reserved for one: the search for a fourth must terminate. */
 static void test_a_small_reserve_can_be_outgrown(void **state) {
     (void)state;
     test_allocator memory;
@@ -284,9 +284,9 @@ static void test_a_small_reserve_can_be_outgrown(void **state) {
 
 static void test_reserve_keeps_everything(void **state) {
     (void)state;
-    kvf_assignments *a = make_tracker(NULL, 5, 9, 2, 2);
+    kvf_assignments *a = make_assignments(NULL, 5, 9, 2, 2);
     assert_int_equal(kvf_assignments_drop_front(a, 4, NULL), KVF_OK);
-    const tracker_state before = tracker_state_of(a);
+    const assignments_state before = assignments_state_of(a);
     assert_int_equal(kvf_assignments_reserve(a, 1000, NULL), KVF_OK);
     assert_unchanged(a, &before);
     kvf_assignments_destroy(a);
@@ -294,8 +294,8 @@ static void test_reserve_keeps_everything(void **state) {
 
 static void test_absurd_reserves(void **state) {
     (void)state;
-    kvf_assignments *a = make_tracker(NULL, 0, 1, 1, 1);
-    const tracker_state before = tracker_state_of(a);
+    kvf_assignments *a = make_assignments(NULL, 0, 1, 1, 1);
+    const assignments_state before = assignments_state_of(a);
     const size_t counts[] = {SIZE_MAX, SIZE_MAX / 8, SIZE_MAX / 8 + 2, PTRDIFF_MAX};
     for (size_t i = 0; i < COUNT(counts); i++) {
         kvf_error error;
@@ -314,9 +314,9 @@ int main(void) {
         cmocka_unit_test(test_sliding_window),
         cmocka_unit_test(test_growth_after_drop_front),
         cmocka_unit_test(test_clone),
-        cmocka_unit_test(test_clone_of_an_empty_tracker),
+        cmocka_unit_test(test_clone_of_empty_assignments),
         cmocka_unit_test(test_reserved_room_needs_no_memory),
-        cmocka_unit_test(test_reserved_room_outlives_what_is_dropped),
+        cmocka_unit_test(test_reserved_room_survives_dropping),
         cmocka_unit_test(test_reserving_no_more_than_there_are),
         cmocka_unit_test(test_a_small_reserve_can_be_outgrown),
         cmocka_unit_test(test_reserve_keeps_everything),
