@@ -436,12 +436,12 @@ static void cancelled_before_it_begins(void **state) {
     open_lab(&l, &no_thread);
     mark_all(&l.near, 10);
     kvf_transfer *t = background(&l.near, &l.far, 0, 0, 6, 1);
-    kvf_transfer *behind = background(&l.near, &l.far, 1, 1, 2, 1);
+    kvf_transfer *later = background(&l.near, &l.far, 1, 1, 2, 1);
     kvf_transfer_cancel(t);
     assert_int_equal(kvf_transfer_poll(t, NULL), KVF_ERR_CANCELLED);
     assert_int_equal(kvf_transfer_landed(t, 0), 0);
     end_as(t, KVF_ERR_CANCELLED);
-    end_as(behind, KVF_OK);
+    end_as(later, KVF_OK);
     assert_int_equal(enqueued(), 2);
     assert_true(has_mark(&l.far, 1, 12) && !has_mark(&l.far, 0, 10));
     fixture_drain(l.engine);

@@ -592,8 +592,8 @@ static void only_ordered_waiters_bypass_the_cap(void **state) {
     fixture f = fixture_make(&options, 100000); /* 600,000 bytes a block */
     const kvf_submit_options low = {.background = true, .priority = 3};
     kvf_transfer *first = submit(&f, 2, BLOCKS - 2, low);
-    kvf_transfer *behind = submit(&f, 2, 1, (kvf_submit_options){0});
-    assert_int_equal(kvf_transfer_wait(behind, -1, NULL), KVF_OK);
+    kvf_transfer *later = submit(&f, 2, 1, (kvf_submit_options){0});
+    assert_int_equal(kvf_transfer_wait(later, -1, NULL), KVF_OK);
     assert_int_equal(kvf_transfer_poll(first, NULL), KVF_OK);
     kvf_transfer *second = submit(&f, 1, 1, low);
     kvf_transfer *above = submit(&f, 1, 1, (kvf_submit_options){.background = true});
@@ -606,7 +606,7 @@ static void only_ordered_waiters_bypass_the_cap(void **state) {
     assert_int_equal(kvf_transfer_poll(second, NULL), KVF_OK);
     assert_int_equal(kvf_transfer_poll(above, NULL), KVF_OK);
     kvf_transfer_release(first);
-    kvf_transfer_release(behind);
+    kvf_transfer_release(later);
     kvf_transfer_release(second);
     kvf_transfer_release(above);
     kvf_transfer_release(ordered);
@@ -695,7 +695,7 @@ static void cancelled_before_it_begins(void **state) {
         options.imitate_latency_us = 30e6;
         fixture f = fixture_make(&options, 40);
         kvf_transfer *t = submit(&f, 0, 4, (kvf_submit_options){0});
-        kvf_transfer *behind = submit(&f, 0, 4, (kvf_submit_options){0});
+        kvf_transfer *later = submit(&f, 0, 4, (kvf_submit_options){0});
         kvf_transfer_cancel(t);
         kvf_transfer_cancel(t);
         assert_int_equal(kvf_transfer_poll(t, NULL), KVF_ERR_CANCELLED);
@@ -704,13 +704,13 @@ static void cancelled_before_it_begins(void **state) {
         assert_int_equal(error.status, KVF_ERR_CANCELLED);
         assert_int_equal(kvf_transfer_wait_layer(t, 0, -1, NULL), KVF_ERR_CANCELLED);
         assert_int_equal(kvf_transfer_landed(t, 0), 0);
-        kvf_transfer_cancel(behind);
-        assert_int_equal(kvf_transfer_wait(behind, -1, NULL), KVF_ERR_CANCELLED);
+        kvf_transfer_cancel(later);
+        assert_int_equal(kvf_transfer_wait(later, -1, NULL), KVF_ERR_CANCELLED);
         fixture_drain(f.engine);
         assert_int_equal(kvf_tier_idle(f.dst.tier, ids, BLOCKS, NULL), KVF_OK);
         expect_untouched(&f, 0, BLOCKS);
         kvf_transfer_release(t);
-        kvf_transfer_release(behind);
+        kvf_transfer_release(later);
         fixture_free(&f);
     }
 }
@@ -720,17 +720,17 @@ static void cancelled_while_it_runs(void **state) {
     fixture_needs(FIXTURE_STEPS);
     fixture f = fixture_make(&engines[0], 40);
     kvf_transfer *t = submit(&f, 0, 4, (kvf_submit_options){.by_layer = true});
-    kvf_transfer *behind = submit(&f, 0, 4, (kvf_submit_options){.background = true});
+    kvf_transfer *later = submit(&f, 0, 4, (kvf_submit_options){.background = true});
     assert_int_equal(kvf_transfer_wait_layer(t, 0, -1, NULL), KVF_OK);
     kvf_transfer_cancel(t);
     assert_int_equal(kvf_transfer_wait(t, -1, NULL), KVF_ERR_CANCELLED);
     assert_int_equal(kvf_transfer_landed(t, 0), 0);
     expect_untouched(&f, 4, BLOCKS - 4);
     assert_false(fixture_holds(f.dst.memory.layout, 0, 100)); /* the last layer was not started */
-    assert_int_equal(kvf_transfer_wait(behind, -1, NULL), KVF_OK);
+    assert_int_equal(kvf_transfer_wait(later, -1, NULL), KVF_OK);
     expect_moved(&f, 0, 4);
     kvf_transfer_release(t);
-    kvf_transfer_release(behind);
+    kvf_transfer_release(later);
     fixture_free(&f);
 }
 

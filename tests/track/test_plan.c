@@ -141,7 +141,7 @@ static const struct {
     kvf_range positions;
     uint64_t skipped; /* blocks cut off in front of the remaining `count` */
     size_t count;
-    uint64_t begins;
+    uint64_t slice_first;
 } slices[] = {
     {5, {5, 10}, 0, 5, 5},
     {5, {0, 100}, 0, 5, 5},
@@ -171,10 +171,10 @@ static void test_slice(void **state) {
         const kvf_plan plan = {slices[i].first, 5, src_ids, dst_ids, hashes};
         const kvf_plan slice = kvf_plan_slice(plan, slices[i].positions);
         if (slices[i].count == 0) {
-            assert_empty(slice, slices[i].begins);
+            assert_empty(slice, slices[i].slice_first);
             continue;
         }
-        assert_int_equal(slice.first_position, slices[i].begins);
+        assert_int_equal(slice.first_position, slices[i].slice_first);
         assert_int_equal(slice.count, slices[i].count);
         assert_ptr_equal(slice.src_ids, src_ids + slices[i].skipped);
         assert_ptr_equal(slice.dst_ids, dst_ids + slices[i].skipped);
