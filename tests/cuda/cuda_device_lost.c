@@ -87,7 +87,7 @@ static void test_a_lost_device(void **state) {
 }
 
 /* Without room for packing buffers another strategy copies, and kvf_cuda_explain shows it. */
-static void test_no_device_memory_to_pack_in(void **state) {
+static void test_no_memory_for_packing_buffers(void **state) {
     (void)state;
     for (int background = 0; background < 2; background++) {
         const kvf_cuda_options options = {
@@ -189,7 +189,7 @@ int main(void) {
         return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_lost_device),
-        cmocka_unit_test(test_no_device_memory_to_pack_in),
+        cmocka_unit_test(test_no_memory_for_packing_buffers),
         cmocka_unit_test(test_tiers_destroyed_under_transfers),
         cmocka_unit_test(test_queries_fail_for_ever),
     };

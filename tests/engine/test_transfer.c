@@ -527,7 +527,7 @@ static void expect_order(const journal *j, const int *order, int count) {
         assert_int_equal(j->order[i], order[i]);
 }
 
-static void priorities_are_an_order(void **state) {
+static void priorities_set_the_order(void **state) {
     (void)state;
     fixture_needs(FIXTURE_STEPS);
     fixture f = fixture_make(&engines[0], 40);
@@ -1024,7 +1024,7 @@ static void expect_submit(kvf_status expected, const fixture *f, const kvf_plan 
     assert_int_equal(kvf_engine_progress(f->engine), 0);
 }
 
-static void submit_refuses(void **state) {
+static void submit_refuses_invalid_arguments(void **state) {
     (void)state;
     fixture f = fixture_make(&engines[0], 40), other = fixture_make(&engines[0], 40);
     kvf_error e = {0};
@@ -1092,7 +1092,7 @@ static void other_calls_refuse_null(void **state) {
     kvf_tier_destroy(NULL);
 }
 
-static void engines_refuse(void **state) {
+static void engines_refuse_invalid_options(void **state) {
     (void)state;
     kvf_error error = {0};
     kvf_engine *engine = NULL;
@@ -1120,7 +1120,7 @@ static void engines_refuse(void **state) {
     kvf_engine_destroy(engine);
 }
 
-static void tiers_refuse(void **state) {
+static void tiers_refuse_invalid_options(void **state) {
     (void)state;
     kvf_error error = {0};
     kvf_engine *engine = fixture_engine(NULL);
@@ -1202,7 +1202,7 @@ int main(void) {
         cmocka_unit_test(layers_land_one_after_the_other),
         cmocka_unit_test(layers_count_from_the_first_of_the_layout),
         cmocka_unit_test(several_threads_wait_for_layers),
-        cmocka_unit_test(priorities_are_an_order),
+        cmocka_unit_test(priorities_set_the_order),
         cmocka_unit_test(waiting_transfers_pass_on_their_priority),
         cmocka_unit_test(only_ordered_waiters_bypass_the_cap),
         cmocka_unit_test(the_cap_holds),
@@ -1217,10 +1217,10 @@ int main(void) {
         cmocka_unit_test(callbacks_may_submit_and_release),
         cmocka_unit_test(callbacks_run_once_with_many_callers),
         cmocka_unit_test(a_full_engine_changes_nothing),
-        cmocka_unit_test(submit_refuses),
+        cmocka_unit_test(submit_refuses_invalid_arguments),
         cmocka_unit_test(other_calls_refuse_null),
-        cmocka_unit_test(engines_refuse),
-        cmocka_unit_test(tiers_refuse),
+        cmocka_unit_test(engines_refuse_invalid_options),
+        cmocka_unit_test(tiers_refuse_invalid_options),
         cmocka_unit_test(busy_blocks_are_named),
     };
     return fixture_end(cmocka_run_group_tests(tests, NULL, NULL));

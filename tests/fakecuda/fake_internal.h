@@ -167,6 +167,7 @@ typedef struct fake_operand { /* memory that an operation works on */
 } fake_operand;
 
 /* Records a violation and returns false unless all bytes are in one allocation or registration, or
+ * all are pageable. */
 bool fake_operand_find(const char *role, const void *address, size_t size, fake_operand *out);
 size_t fake_memory_live(void);
 size_t fake_device_bytes(void);

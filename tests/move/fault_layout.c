@@ -128,7 +128,7 @@ static void test_every_allocation_fails(void **state) {
 }
 
 /* More regions than any memory can hold: no product overflows on the way to the allocator. */
-static void test_absurd_counts_find_no_memory(void **state) {
+static void test_huge_counts_find_no_memory(void **state) {
     (void)state;
     kvf_layout *layout;
     const size_t counts[] = {SIZE_MAX, SIZE_MAX / sizeof(kvf_region),
@@ -141,7 +141,7 @@ static void test_absurd_counts_find_no_memory(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_allocation_fails),
-        cmocka_unit_test(test_absurd_counts_find_no_memory),
+        cmocka_unit_test(test_huge_counts_find_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -144,7 +144,7 @@ static void test_describe(void **state) {
 }
 
 /* As many pairs as size_t can count: no product overflows on the way to the allocator. */
-static void test_absurd_counts_find_no_memory(void **state) {
+static void test_huge_counts_find_no_memory(void **state) {
     (void)state;
     fixture f;
     open_fixture(&f, false);
@@ -165,7 +165,7 @@ int main(void) {
         cmocka_unit_test(test_create),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_describe),
-        cmocka_unit_test(test_absurd_counts_find_no_memory),
+        cmocka_unit_test(test_huge_counts_find_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -258,7 +258,7 @@ static void test_small_buffers_are_refused(void **state) {
         }
 }
 
-static void test_bad_shapes_are_refused(void **state) {
+static void test_invalid_shapes_are_refused(void **state) {
     (void)state;
     const size_t big = SIZE_MAX / 2 + 1;
     const size_t odd[] = {8, 24, 5}, none[] = {8, 0}, huge[] = {big, big};
@@ -290,7 +290,7 @@ static void test_bad_shapes_are_refused(void **state) {
     }
 }
 
-static void test_bad_arguments_of_named_layouts(void **state) {
+static void test_invalid_arguments_of_named_layouts(void **state) {
     (void)state;
     const kvf_shape shape = {.blocks = 2, .layers = 2, .parts = 2, .bytes = 4};
     kvf_buffer buffers[2] = {{arena, 15}, {arena + 15, 16}};
@@ -405,8 +405,8 @@ int main(void) {
         cmocka_unit_test(test_named_layouts),
         cmocka_unit_test(test_named_layouts_pair_up),
         cmocka_unit_test(test_small_buffers_are_refused),
-        cmocka_unit_test(test_bad_shapes_are_refused),
-        cmocka_unit_test(test_bad_arguments_of_named_layouts),
+        cmocka_unit_test(test_invalid_shapes_are_refused),
+        cmocka_unit_test(test_invalid_arguments_of_named_layouts),
         cmocka_unit_test(test_recommended_layouts),
         cmocka_unit_test(test_recommend_refuses),
     };

@@ -58,7 +58,7 @@ static void must_refuse(kvf_region bad, const char *what) {
     assert_int_equal(kvf_layout_create(list, 3, 2, NULL, &layout, NULL), KVF_ERR_INVALID);
 }
 
-static void test_faults_of_tiles(void **state) {
+static void test_invalid_tiles(void **state) {
     (void)state;
     const kvf_region nhd = tile_at(src_memory, KVF_ORDER_NHD, 4, 3, 8);
     const char *const opaque = "an opaque region has tokens or heads";
@@ -564,7 +564,7 @@ static void test_corrupt_tiles_are_found(void **state) {
 int main(void) {
     fixture_watchdog(120);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_faults_of_tiles),
+        cmocka_unit_test(test_invalid_tiles),
         cmocka_unit_test(test_regions_keep_their_tiles),
         cmocka_unit_test(test_shapes_of_tiles),
         cmocka_unit_test(test_digest_is_as_documented),

@@ -167,7 +167,7 @@ static void test_memory_counts_every_byte(void **state) {
     test_allocator_done(&memory);
 }
 
-/* ---- bad arguments -------------------------------------------------------------------------- */
+/* ---- invalid arguments ---------------------------------------------------------------------- */
 
 static void test_null_assignments(void **state) {
     (void)state;
@@ -607,7 +607,7 @@ static void test_invalid_id_before_range(void **state) {
 }
 
 /* No lineage hash can have such a position. */
-static void test_staging_at_the_top(void **state) {
+static void test_staging_near_uint64_max(void **state) {
     (void)state;
     const uint64_t offsets[] = {KVF_MAX_POSITION + 1, UINT64_C(1) << 62, UINT64_MAX - 1};
     for (size_t i = 0; i < COUNT(offsets); i++) {
@@ -705,7 +705,7 @@ int main(void) {
         cmocka_unit_test(test_positions_end_at_uint64_max),
         cmocka_unit_test(test_dropping_frees_no_positions),
         cmocka_unit_test(test_invalid_id_before_range),
-        cmocka_unit_test(test_staging_at_the_top),
+        cmocka_unit_test(test_staging_near_uint64_max),
         cmocka_unit_test(test_extending_by_its_own_ids),
         cmocka_unit_test(test_staging_again_from_a_view),
         cmocka_unit_test(test_filling_from_views),

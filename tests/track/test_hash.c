@@ -312,7 +312,7 @@ static void expect_bad_runs(kvf_status expected, const kvf_mm_run runs[2]) {
     assert_int_equal(error.index, 1);
 }
 
-static void bad_bytes_are_refused(void **state) {
+static void invalid_bytes_are_refused(void **state) {
     (void)state;
     size_t size;
     expect_bad_runs(KVF_ERR_INVALID, (kvf_mm_run[]){{1, 0, 2}, {2, 2, 0}});
@@ -333,7 +333,7 @@ static void bad_bytes_are_refused(void **state) {
         KVF_ERR_RANGE);
 }
 
-static void bad_arguments_are_refused(void **state) {
+static void invalid_arguments_are_refused(void **state) {
     (void)state;
     const kvf_hash before = {.low = 1, .high = 2};
     kvf_hash hash = before;
@@ -365,8 +365,8 @@ int main(void) {
         cmocka_unit_test(a_touched_block_is_frames),
         cmocka_unit_test(an_untouched_block_is_its_tokens),
         cmocka_unit_test(bytes_need_room),
-        cmocka_unit_test(bad_bytes_are_refused),
-        cmocka_unit_test(bad_arguments_are_refused),
+        cmocka_unit_test(invalid_bytes_are_refused),
+        cmocka_unit_test(invalid_arguments_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -117,7 +117,7 @@ static void test_reserve_holds(void **state) {
     }
 }
 
-static void test_absurd_reserves_find_no_memory(void **state) {
+static void test_huge_reserves_find_no_memory(void **state) {
     (void)state;
     const kvf_allocator memory = with_malloc();
     const size_t counts[] = {SIZE_MAX, SIZE_MAX / 4 * 3, SIZE_MAX / 16, PTRDIFF_MAX / 16};
@@ -265,7 +265,7 @@ int main(void) {
         cmocka_unit_test(test_known_prefix_ends_at_the_first_unknown),
         cmocka_unit_test(test_small_reserves_leave_a_free_entry),
         cmocka_unit_test(test_reserve_holds),
-        cmocka_unit_test(test_absurd_reserves_find_no_memory),
+        cmocka_unit_test(test_huge_reserves_find_no_memory),
         cmocka_unit_test(test_clone_is_independent),
         cmocka_unit_test(test_out_of_memory_returns_the_added_count),
         cmocka_unit_test(test_churn),

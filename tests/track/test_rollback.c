@@ -292,7 +292,7 @@ static void test_reserve_keeps_everything(void **state) {
     kvf_assignments_destroy(a);
 }
 
-static void test_absurd_reserves(void **state) {
+static void test_huge_reserves(void **state) {
     (void)state;
     kvf_assignments *a = make_assignments(NULL, 0, 1, 1, 1);
     const assignments_state before = assignments_state_of(a);
@@ -320,7 +320,7 @@ int main(void) {
         cmocka_unit_test(test_reserving_no_more_than_there_are),
         cmocka_unit_test(test_a_small_reserve_can_be_outgrown),
         cmocka_unit_test(test_reserve_keeps_everything),
-        cmocka_unit_test(test_absurd_reserves),
+        cmocka_unit_test(test_huge_reserves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -476,7 +476,7 @@ static void expect_bad_runs(kvf_status expected, uint64_t index, const kvf_mm_ru
     kvf_sequence_destroy(same);
 }
 
-static void bad_runs_are_refused(void **state) {
+static void invalid_runs_are_refused(void **state) {
     (void)state;
     expect_bad_runs(KVF_ERR_INVALID, 0, (kvf_mm_run[]){{1, 6, 0}}, 1);
     expect_bad_runs(KVF_ERR_INVALID, 1, (kvf_mm_run[]){{1, 5, 2}, {1, 6, 2}}, 2);
@@ -505,7 +505,7 @@ static void v1_2_refuses_runs(void **state) {
     kvf_sequence_destroy(s);
 }
 
-static void bad_options_are_refused(void **state) {
+static void invalid_options_are_refused(void **state) {
     (void)state;
     kvf_sequence *const untouched = (kvf_sequence *)&untouched;
     kvf_sequence *s = untouched;
@@ -520,7 +520,7 @@ static void bad_options_are_refused(void **state) {
     assert_ptr_equal(s, untouched);
 }
 
-static void bad_arguments_are_refused(void **state) {
+static void invalid_arguments_are_refused(void **state) {
     (void)state;
     static const uint32_t tokens[4] = {0};
     kvf_sequence *s = make(2, 0, KVF_HASH_V1_3), *clone = NULL;
@@ -564,10 +564,10 @@ int main(void) {
         cmocka_unit_test(reserved_needs_no_memory),
         cmocka_unit_test(positions_end),
         cmocka_unit_test(sizes_do_not_wrap),
-        cmocka_unit_test(bad_runs_are_refused),
+        cmocka_unit_test(invalid_runs_are_refused),
         cmocka_unit_test(v1_2_refuses_runs),
-        cmocka_unit_test(bad_options_are_refused),
-        cmocka_unit_test(bad_arguments_are_refused),
+        cmocka_unit_test(invalid_options_are_refused),
+        cmocka_unit_test(invalid_arguments_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
