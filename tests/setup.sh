@@ -1,7 +1,7 @@
 #!/bin/sh
-# Sourced by bench/run and tests/run: what the project needs from a Debian 12, and how it is built.
-# Looks for commands and modules rather than packages, so that a machine that has them from
-# elsewhere installs nothing. Everything said here goes to stderr or to the log.
+# Sourced by bench/run and tests/run: installs what the project needs on Debian 12, and builds it.
+# Looks for commands and modules instead of packages, so that nothing is installed where they come from
+# elsewhere. All messages go to stderr or to the log.
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 self=$(basename "$(dirname "$0")")/$(basename "$0")
 jobs=$(nproc)
@@ -12,7 +12,7 @@ say() {
     echo "$self: $*" >&2
 }
 
-# need PACKAGE CHECK...: the package is missing when the check fails.
+# need PACKAGE CHECK...: notes the package as missing if the check fails.
 need() {
     package=$1
     shift
@@ -43,12 +43,12 @@ need_for_tests() {
     need help2man command -v help2man
 }
 
-# Large, so only the long tier sees to it; without it the tests of label browser are skipped.
+# Large, so only the long tier installs it; without it the tests labelled browser are skipped.
 need_for_browser() {
     need chromium command -v chromium
 }
 
-# What clang-format and clang-tidy say depends on their version, so it is pinned.
+# The output of clang-format and clang-tidy depends on their version, so it is pinned.
 need_for_clang() {
     need clang-14 command -v clang-14
     need libclang-rt-14-dev has_clang_runtime
@@ -72,7 +72,7 @@ install_missing() {
     missing=
     [ $# -gt 0 ] || return 0
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-        say "something is missing; as root: apt-get install --no-install-recommends $*"
+        say "packages are missing; run as root: apt-get install --no-install-recommends $*"
         exit 2
     fi
     say "installing $*"
@@ -81,7 +81,7 @@ install_missing() {
         apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=120 "$@"
 }
 
-# Runs a command with its output in the log, which is shown when the command fails.
+# quietly COMMAND...: writes the output to the log, and shows it only if the command fails.
 quietly() {
     mkdir -p "$(dirname "$log")"
     if ! "$@" >"$log" 2>&1 </dev/null; then

@@ -1,13 +1,13 @@
 #!/bin/sh
-# allocations.sh LIBRARY...: nothing but the default allocator, in allocator.c, takes memory past
-# the caller's. What the C library takes for its own work (sorting, files, names, threads) and jansson
-# are not looked at.
+# allocations.sh LIBRARY...: only the default allocator calls malloc and its relatives; all other code
+# uses the caller's allocator. Allocations inside the C library (sorting, files, names, threads) and
+# inside jansson are not checked.
 set -eu
 export LC_ALL=C
 bad=0
 for library in "$@"; do
     nm -A -u "$library" >/dev/null
-    found=$(nm -A -u "$library" | grep -v '[:/]allocator\.c\.o:' |
+    found=$(nm -A -u "$library" | grep -v '[:/]status\.c\.o:' |
         grep -E ' U (malloc|calloc|realloc|reallocarray|free|aligned_alloc|posix_memalign|strn?dup|v?asprintf|getline|open_memstream)(@.*)?$' || true)
     [ -z "$found" ] && continue
     echo "$found"

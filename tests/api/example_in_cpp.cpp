@@ -1,4 +1,4 @@
-/* README's example in C++: built and run as a test. */
+/* The README's example in C++, built and run as a test. */
 #include <kvferry/kvferry.hpp>
 
 #include <cstdio>
@@ -34,8 +34,8 @@ static void run() {
     check(kvf_sequence_extend(sequence.get(), tokens.data(), tokens.size(), nullptr, &e), e);
     std::size_t blocks = kvf_sequence_block_count(sequence.get());
 
-    /* Two tiers: K and V of every layer in turn on the device, whole blocks on the host. Here both
-     * lie in memory of the host, which is declared first since it must outlive them. */
+    /* Two tiers: layer by layer K and V on the device, whole blocks on the host. In this example
+     * both are in host memory, declared first because it must outlive them. */
     const std::size_t size = 2 * LAYERS * BLOCKS * BYTES;
     std::vector<char> device_memory(size, 'k'), host_memory(size);
     kvf_shape shape{};
@@ -49,14 +49,14 @@ static void run() {
                                {host_memory.data(), size}, nullptr, out(host_layout), &e),
           e);
 
-    /* What an engine calls is declared before it, since its end may be the time of the call. */
-    auto told = [&](const kvf_error &end) { std::printf("%s\n", kvf_status_text(end.status)); };
+    /* A callable must outlive its engine, whose destruction may call it: declare it first. */
+    auto report = [&](const kvf_error &end) { std::printf("%s\n", kvf_status_text(end.status)); };
     kvferry::engine engine;
     check(kvf_engine_host_create(nullptr, out(engine), &e), e);
     kvferry::tier device_tier = tier_over(engine, device_layout);
     kvferry::tier host_tier = tier_over(engine, host_layout);
 
-    /* `device` has the sequence's content; `host` has ids and waits for it. */
+    /* `device` has the sequence's content; `host` has ids and waits for the content. */
     std::vector<uint64_t> device_ids(blocks), host_ids(blocks);
     for (uint64_t i = 0; i < blocks; i++) {
         device_ids[i] = (i * 5) % BLOCKS;
@@ -71,17 +71,16 @@ static void run() {
           e);
     check(kvf_assignments_extend_block_ids(host.get(), host_ids.data(), blocks, &e), e);
 
-    /* Offload: what `device` has and `host` waits for. The blocks are assigned once they are
-     * there. */
+    /* Offload what `device` has and `host` waits for. Blocks are assigned once they arrive. */
     kvf_pair pair = {device.get(), host.get(), 0};
     kvf_submit_options options{};
-    std::tie(options.callback, options.user) = kvferry::callback_to(told);
+    std::tie(options.callback, options.user) = kvferry::callback_to(report);
     kvferry::bound offload;
     check(
         kvf_bound_submit(device_tier.get(), host_tier.get(), &pair, 1, &options, out(offload), &e),
         e);
     kvf_status status = kvf_bound_wait(offload.get(), 1000 * 1000, &e);
-    if (status == KVF_ERR_TIMEOUT) { /* an outcome like any other until it is checked */
+    if (status == KVF_ERR_TIMEOUT) { /* a value, not an exception, until it is checked */
         std::printf("not yet\n");
         status = kvf_bound_wait(offload.get(), -1, &e);
     }

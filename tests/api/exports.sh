@@ -1,9 +1,9 @@
 #!/bin/sh
-# exports.sh INCLUDE LIST MODULES [NODE STATIC SHARED]...: what each of our libraries lets others see.
+# exports.sh INCLUDE LIST MODULES [NODE STATIC SHARED]...: checks what each of our libraries exports.
 #
-# It exports every function that its headers declare, none of them inline, under its version NODE, and
-# these are in LIST. Under NODE_PRIVATE it exports what our modules use, and nothing else; that can be
-# said when MODULES is "complete". No global symbol of the static library lacks our prefix.
+# A library exports every function that its headers declare, none of them inline, under its version
+# NODE; LIST has them all. Under NODE_PRIVATE it exports exactly what our modules use, which is checked
+# if MODULES is "complete". Every global symbol of the static library has our prefix.
 set -eu
 include=$1
 list=$2
@@ -31,7 +31,7 @@ headers_of() {
     esac
 }
 
-# dynamic SHARED OPTION: its symbols as NAME@NODE, without the node's number.
+# dynamic SHARED OPTION: its symbols as NAME@NODE, without the node's version number.
 dynamic() {
     nm -D "$2" "$1" | awk '$(NF - 1) != "A" { print $NF }' | sed 's/@@*/@/; s/_[0-9.]*$//' | sort
 }
@@ -52,8 +52,8 @@ check() {
     nm -g --defined-only "$2" | awk 'NF == 3 { print $3 }' | sort -u >"$work/global"
     grep '^kvf_[a-z]' "$work/global" >"$work/public_by_name"
     same "< declared, > a public name in $2" "$work/declared" "$work/public_by_name"
-    # What nvcc makes of kernels is C++, with our names inside; NVTX has its own names, weak ones, in
-    # every program that uses it.
+    # nvcc turns kernels into C++ symbols that contain our names. NVTX defines weak symbols of its own
+    # in every program that uses it.
     grep -v -e '^kvf_' -e '^_Z.*kvf__' -e '^nvtx' -e 'Nvtx2_fnptr$' "$work/global" >"$work/foreign" || :
     same "> a name without the prefix kvf_ in $2" /dev/null "$work/foreign"
 
@@ -76,6 +76,6 @@ fi
 if ! cmp -s "$list" "$work/list"; then
     same "< listed, > exported" "$list" "$work/list"
     cp "$work/list" exports.txt
-    echo "If that is meant: cp $PWD/exports.txt $list"
+    echo "If this is intended: cp $PWD/exports.txt $list"
 fi
 exit "$bad"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# headers.sh INCLUDE CC: each public header compiles alone, and twice, as C11 and as C++17, without
-# the extensions that the library itself is compiled with; those for C++ (.hpp) as C++17 and C++20.
+# headers.sh INCLUDE CC: each public header compiles when included alone, and twice, as C11 and C++17,
+# without the extensions that the library is compiled with; .hpp headers as C++17 and C++20.
 set -eu
 include=$1
 cc=$2
@@ -21,7 +21,7 @@ for path in "$include"/kvferry/*.h; do
 done
 
 if ! command -v c++ >/dev/null; then
-    echo "skipped: there is no C++ compiler"
+    echo "skipped: no C++ compiler"
     exit 77
 fi
 for path in "$include"/kvferry/*.h; do

@@ -1,15 +1,15 @@
-# cmake -DROOT=DIR -P include_order.cmake: a file includes only what stands before it.
+# cmake -DROOT=DIR -P include_order.cmake: a file includes only what comes before it in the order.
 #
-# The order stands in `order_TREE`. An entry is a folder ("track/") or a concept, which is x.c and x.h
-# together; folders joined by + stand side by side and may not include each other. In src/ the order
-# is that of KVF_SOURCES, file by file, so that only cuda/ and bench/ have theirs here. A tree sees
-# those in `below_TREE` too. A file of src/ may include public headers up to its own concept's; a
-# concept without one goes by the nearest before it that has one.
+# `order_TREE` has the order. An entry is a folder ("track/") or a concept, which is x.c and x.h
+# together. Folders joined by + are on the same level and may not include each other. The order of
+# src/ is that of KVF_SOURCES, file by file; those of cuda/ and bench/ are here. A tree may also include
+# the trees in `below_TREE`. A file of src/ may include public headers up to its own concept's; a
+# concept without one uses the nearest earlier concept that has one.
 cmake_minimum_required(VERSION 3.25)
 
 set(public status hash sequence assignments plan flight layout move hooks engine transfer bound kvferry cuda nccl)
-# What the order would allow and the design does not: layouts know neither ids nor phases, and an
-# engine gets moves that are checked.
+# Forbidden although the order would allow it: layouts know neither ids nor phases, and engines get
+# moves that have been checked.
 set(never_in_layout sequence assignments plan flight)
 set(never_in_engine sequence assignments plan flight)
 
@@ -37,12 +37,12 @@ function(complain text)
   set_property(GLOBAL PROPERTY broken TRUE)
 endfunction()
 
-# find_place(TREE PATH): `rank` is PATH's place in the order, -1 for none; `entry` what stands there.
-function(find_place tree path)
+# find_rank(TREE PATH): `rank` is PATH's position in the order, -1 for none; `entry` the entry there.
+function(find_rank tree path)
   set(rank -1)
-  foreach(side_by_side ${order_${tree}})
+  foreach(level ${order_${tree}})
     math(EXPR rank "${rank} + 1")
-    string(REPLACE "+" ";" entries ${side_by_side})
+    string(REPLACE "+" ";" entries ${level})
     foreach(entry ${entries})
       set(whole "^${entry}\\.[a-z]+$")
       if(entry MATCHES "/$")
@@ -58,17 +58,17 @@ function(find_place tree path)
   set(rank -1 PARENT_SCOPE)
 endfunction()
 
-# Public headers, in their order, so that what each one brings along is known from before.
+# Public headers in order, so that the includes of earlier ones are known.
 file(GLOB headers RELATIVE ${ROOT}/include/kvferry ${ROOT}/include/kvferry/*.h)
 foreach(header ${headers})
   string(REGEX REPLACE "\\.h$" "" concept ${header})
   if(NOT concept IN_LIST public)
-    complain("include/kvferry/${header} has no place in this test's order")
+    complain("include/kvferry/${header} is not in this test's order")
   endif()
 endforeach()
 foreach(concept ${public})
   set(brings_${concept})
-  list(FIND public ${concept} place)
+  list(FIND public ${concept} own_rank)
   set(path include/kvferry/${concept}.h)
   read_includes(${ROOT}/${path} names)
   foreach(name ${names})
@@ -79,21 +79,21 @@ foreach(concept ${public})
       continue()
     endif()
     set(other ${CMAKE_MATCH_1}${CMAKE_MATCH_2})
-    list(FIND public ${other} other_place)
-    if(other_place EQUAL -1 OR NOT other_place LESS place)
-      complain("${path} includes ${name}: it does not stand before ${concept}.h")
+    list(FIND public ${other} other_rank)
+    if(other_rank EQUAL -1 OR NOT other_rank LESS own_rank)
+      complain("${path} includes ${name}: it does not come before ${concept}.h")
     else()
       list(APPEND brings_${concept} ${other} ${brings_${other}})
     endif()
   endforeach()
   foreach(other ${never_in_${concept}})
     if(other IN_LIST brings_${concept})
-      complain("${path} includes ${other}.h, perhaps through another")
+      complain("${path} includes ${other}.h, directly or through another header")
     endif()
   endforeach()
 endforeach()
 
-# `reach` is the place of the last public header that a concept of src/ may include.
+# `reach` is the position of the last public header that a concept of src/ may include.
 set(reach 0)
 foreach(path ${order_src})
   string(REGEX REPLACE ".*/" "" concept ${path})
@@ -104,18 +104,18 @@ foreach(path ${order_src})
 endforeach()
 
 function(check_public path concept name other)
-  list(FIND public ${other} other_place)
-  if(other_place EQUAL -1 OR other_place GREATER ${reach_${concept}})
-    complain("${path} includes ${name}: a public header that stands after ${concept}")
+  list(FIND public ${other} other_rank)
+  if(other_rank EQUAL -1 OR other_rank GREATER ${reach_${concept}})
+    complain("${path} includes ${name}: a public header after ${concept}")
   elseif(other IN_LIST never_in_${concept})
     complain("${path} includes ${name}: ${concept} must not")
   endif()
 endfunction()
 
 function(check_file tree path)
-  find_place(${tree} ${path})
+  find_rank(${tree} ${path})
   if(rank EQUAL -1)
-    complain("${tree}/${path} has no place in the order")
+    complain("${tree}/${path} is not in the order")
     return()
   endif()
   set(own_rank ${rank})
@@ -143,14 +143,14 @@ function(check_internal tree path other)
       return()
     endif()
   endforeach()
-  find_place(${tree} ${other})
+  find_rank(${tree} ${other})
   string(REGEX REPLACE ".*/|\\.[a-z]+$" "" other_concept ${other})
-  if(other MATCHES "^(emulate\\.hpp|page\\.inc)$") # of the tests' fake runtime; made by the build
+  if(other MATCHES "^(emulate\\.hpp|page\\.inc)$") # the tests' fake runtime; generated by the build
     return()
   elseif(rank EQUAL -1)
-    complain("${tree}/${path} includes \"${other}\", which has no place in the order")
+    complain("${tree}/${path} includes \"${other}\", which is not in the order")
   elseif(rank GREATER own_rank OR (rank EQUAL own_rank AND NOT entry STREQUAL own_entry))
-    complain("${tree}/${path} includes \"${other}\": ${entry} does not stand before ${own_entry}")
+    complain("${tree}/${path} includes \"${other}\": ${entry} does not come before ${own_entry}")
   elseif(tree STREQUAL src AND other_concept IN_LIST never_in_${concept})
     complain("src/${path} includes \"${other}\": ${concept} must not")
   endif()
@@ -159,7 +159,7 @@ endfunction()
 foreach(tree src cuda bench)
   file(GLOB_RECURSE files RELATIVE ${ROOT}/${tree} ${ROOT}/${tree}/*.c ${ROOT}/${tree}/*.h ${ROOT}/${tree}/*.cu)
   if(NOT files)
-    complain("there is nothing in ${tree}/")
+    complain("${tree}/ has no files")
   endif()
   foreach(path ${files})
     check_file(${tree} ${path})
@@ -168,5 +168,5 @@ endforeach()
 
 get_property(broken GLOBAL PROPERTY broken)
 if(broken)
-  message(FATAL_ERROR "the order of the includes is broken")
+  message(FATAL_ERROR "includes violate the order")
 endif()

@@ -1,19 +1,19 @@
 #!/bin/sh
-# reference.sh DOXYFILE INCLUDE: the reference of the C headers in INCLUDE is made without a warning, what
-# can be called, set or read has a comment, and each header, of C++ too, says on top, in this order,
-# what holds for all of it of threads, ownership, lifetimes and errors. Then breaks a copy of one in
-# each of these ways, and wants to be told. Of C++ most names are those of C and need no comment.
+# reference.sh DOXYFILE INCLUDE: Doxygen makes the reference of the C headers without a warning, and
+# every function, member, value and macro has a comment. Each header, including those for C++, starts
+# with paragraphs on threads, ownership, lifetimes and errors, in this order. Then breaks a copy of a
+# header in each of these ways and expects a complaint. C++ names that mirror C need no comment.
 set -eu
 doxyfile=$1
 include=$2
 if ! command -v doxygen >/dev/null; then
-    echo "skipped: there is no doxygen"
+    echo "skipped: doxygen is missing"
     exit 77
 fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# make_reference FILE OR FOLDER...: of that alone, as XML.
+# make_reference FILE OR FOLDER...: makes the reference of these alone, as XML.
 make_reference() {
     rm -rf "$work/out"
     mkdir "$work/out"
@@ -24,7 +24,7 @@ make_reference() {
     } | doxygen - 2>&1
 }
 
-# Values of enums, to which Doxygen itself does not look, without a comment.
+# Enum values without a comment, about which Doxygen does not warn.
 bare_values() {
     awk '/<enumvalue / { inside = 1; text = "" }
         inside { text = text $0 }
@@ -38,12 +38,12 @@ bare_values() {
         }' "$work"/out/xml/*_8h.xml
 }
 
-# The paragraphs that a header has on top; `*/` ends them.
+# The paragraphs of a header's first comment; `*/` ends them.
 paragraphs() {
     sed -n -e '1!{/\*\//q;}' -e 's/^ \* @par //p' "$1" | tr '\n' ' '
 }
 
-# check FOLDER [INPUT...]: prints what is wrong; 0 when nothing is.
+# check FOLDER [INPUT...]: prints what is wrong; returns 0 if nothing is.
 check() {
     folder=$1
     shift
@@ -56,7 +56,7 @@ check() {
         [ -e "$header" ] || continue
         [ "$(sed 1q "$header")" = "/** @file" ] &&
             [ "$(paragraphs "$header")" = "Threads Ownership Lifetimes Errors " ] && continue
-        echo "$(basename "$header"): not Threads, Ownership, Lifetimes, Errors on top"
+        echo "$(basename "$header"): must have Threads, Ownership, Lifetimes, Errors on top"
         wrong=1
     done
     return "$wrong"
@@ -64,24 +64,24 @@ check() {
 
 check "$include/kvferry" "$include/README.md" || exit 1
 
-# --- And it bites ---
+# --- the check fails when it should ---
 
-# bites WANTED SED SCRIPT: the copy of status.h, changed by the script, is told of by that word.
+# bites WANTED SED_SCRIPT: after the script has changed a copy of status.h, the check prints WANTED.
 bites() {
     rm -rf "$work/kvferry"
     mkdir "$work/kvferry"
     sed "$2" "$include/kvferry/status.h" >"$work/kvferry/status.h"
     if cmp -s "$include/kvferry/status.h" "$work/kvferry/status.h"; then
-        echo "nothing to break for: $1"
+        echo "the script changes nothing: $1"
         exit 1
     fi
-    if check "$work/kvferry" >"$work/told"; then
-        echo "not found: $1"
+    if check "$work/kvferry" >"$work/complaints"; then
+        echo "no complaint: $1"
         exit 1
     fi
-    grep -q -e "$1" "$work/told" || {
-        cat "$work/told"
-        echo "told of something else than: $1"
+    grep -q -e "$1" "$work/complaints" || {
+        cat "$work/complaints"
+        echo "complains about something other than: $1"
         exit 1
     }
 }

@@ -1,5 +1,5 @@
-/* What kvferry.hpp adds to C: owners, errors, callbacks. Built as C++17 and as C++20, and linked
- * with the core alone, although it names handles of the modules. */
+/* What kvferry.hpp adds to C: owners, errors, callbacks. Built as C++17 and C++20 and linked with
+ * the core alone, although the header names handles of the modules. */
 #include <kvferry/kvferry.hpp>
 
 #include <kvferry/cuda.h>
@@ -34,21 +34,21 @@ static_assert(is_a_handle_that_moves<kvferry::owner<kvf_cuda_costs_destroy>>());
 static_assert(is_a_handle_that_moves<kvferry::owner<kvf_wire_op_release>>());
 static_assert(std::is_nothrow_copy_constructible_v<kvferry::error>);
 
-/* A callable that is gone at once is refused. */
+/* Temporary callables are refused. */
 template <class F> using takes = decltype(callback_to(std::declval<F>()));
 template <class F, class = void> constexpr bool is_taken = false;
 template <class F> constexpr bool is_taken<F, std::void_t<takes<F>>> = true;
-using told = void (*)(const kvf_error &);
-static_assert(is_taken<told &> && is_taken<const told &> && !is_taken<told>);
+using callback = void (*)(const kvf_error &);
+static_assert(is_taken<callback &> && is_taken<const callback &> && !is_taken<callback>);
 
 constexpr size_t BLOCKS = 8, BYTES = 64;
 
-/* Sequences of an allocator that knows which of them live. */
+/* Creates sequences with an allocator that counts live ones. */
 struct sequences : test_allocator {
     sequences() : test_allocator() {
         test_allocator_init(this);
     }
-    /* With another block size, one that fails. */
+    /* An invalid block size makes it fail. */
     kvf_status make(size_t block_size, kvf_sequence **made, kvf_error *error) const {
         kvf_sequence_options options{};
         options.block_size = block_size;
@@ -75,12 +75,12 @@ template <class Call> kvferry::error thrown(Call call) {
 
 /* --- Owners --- */
 
-void owners_move_and_hand_over(void ** /*state*/) {
+void owners_move_and_release(void ** /*state*/) {
     sequences make;
     kvferry::sequence a = make(1), b = make(2);
     size_t two = make.live_blocks;
     kvf_sequence *handle = a.get();
-    b = std::move(a); /* what it had is gone */
+    b = std::move(a); /* destroys what b owned */
     assert_ptr_equal(b.get(), handle);
     assert_null(a.get()); // NOLINT(bugprone-use-after-move)
     assert_int_equal(make.live_blocks, two / 2);
@@ -91,7 +91,7 @@ void owners_move_and_hand_over(void ** /*state*/) {
     assert_ptr_equal(b.release(), handle);
     assert_int_equal(kvf_sequence_append(b.get(), 1, nullptr, nullptr), KVF_ERR_INVALID);
     b = kvferry::sequence(handle);
-    kvf_sequence_destroy(b.release()); /* b has none any more */
+    kvf_sequence_destroy(b.release()); /* b owns nothing */
     b = make(2);
     check(make.make(3, &handle, nullptr));
     b.reset(handle);
@@ -100,25 +100,25 @@ void owners_move_and_hand_over(void ** /*state*/) {
     test_allocator_done(&make);
 }
 
-void out_takes_what_was_made(void ** /*state*/) {
+void out_takes_ownership(void ** /*state*/) {
     sequences make;
     kvferry::sequence a = make(1);
     kvf_sequence *handle = a.get();
     assert_int_equal(make.make(0, out(a), nullptr), KVF_ERR_INVALID);
-    assert_ptr_equal(a.get(), handle);                                         /* as it was */
-    assert_true(make.make(2, out(a), nullptr) == KVF_OK && a.get() == handle); /* not yet ... */
-    assert_int_equal(kvf_sequence_block_size(a.get()), 2);                     /* ... but now */
-    /* Even the one that it is made from stays until then. */
+    assert_ptr_equal(a.get(), handle);                                         /* unchanged */
+    assert_true(make.make(2, out(a), nullptr) == KVF_OK && a.get() == handle); /* not yet */
+    assert_int_equal(kvf_sequence_block_size(a.get()), 2);                     /* now */
+    /* The old object is kept until then, even the one that is cloned. */
     check(kvf_sequence_clone(a.get(), out(a), nullptr));
     assert_int_equal(kvf_sequence_block_size(a.get()), 2);
-    /* An exception in the same expression leaves nothing behind. */
+    /* An exception in the same expression leaks nothing. */
     thrown([&] { check((check(make.make(3, out(a), nullptr)), KVF_ERR_BUSY)); });
     assert_int_equal(kvf_sequence_block_size(a.get()), 3);
     a.reset();
     test_allocator_done(&make);
 }
 
-/* Owners of anything that takes more than a handle to free. */
+/* unique_ptr with a deleter that has state. */
 void out_takes_any_unique_ptr(void ** /*state*/) {
     struct freed {
         int *count;
@@ -141,11 +141,11 @@ void out_takes_any_unique_ptr(void ** /*state*/) {
 
 void errors_have_details(void ** /*state*/) {
     kvf_error e{};
-    kvferry::assignments assignments;
-    check(kvf_assignments_create(nullptr, out(assignments), &e), e);
+    kvferry::assignments a;
+    check(kvf_assignments_create(nullptr, out(a), &e), e);
     std::array<uint64_t, 3> ids = {5, 6, 5};
     auto extend = [&] {
-        check(kvf_assignments_extend_block_ids(assignments.get(), ids.data(), ids.size(), &e), e);
+        check(kvf_assignments_extend_block_ids(a.get(), ids.data(), ids.size(), &e), e);
     };
     kvferry::error error = thrown(extend);
     assert_int_equal(error.status(), KVF_ERR_DUPLICATE_BLOCK_ID);
@@ -160,13 +160,12 @@ void errors_have_details(void ** /*state*/) {
     check(KVF_OK, e);
 }
 
-void texts_are_whole(void ** /*state*/) {
-    kvferry::assignments assignments;
-    check(kvf_assignments_create(nullptr, out(assignments), nullptr));
+void texts_are_complete(void ** /*state*/) {
+    kvferry::assignments a;
+    check(kvf_assignments_create(nullptr, out(a), nullptr));
     std::array<char, 1000> expected{};
-    kvf_assignments_format(assignments.get(), expected.data(), expected.size());
-    assert_string_equal(text_of(kvf_assignments_format, assignments.get()).c_str(),
-                        expected.data());
+    kvf_assignments_format(a.get(), expected.data(), expected.size());
+    assert_string_equal(text_of(kvf_assignments_format, a.get()).c_str(), expected.data());
 
     kvf_counters counters{};
     counters.blocks = 2;
@@ -182,7 +181,7 @@ void texts_are_whole(void ** /*state*/) {
 
 /* --- Callbacks --- */
 
-/* A tier from which and to which one block moves. Memory first: it outlives the tiers. */
+/* A tier within which one block moves. Memory is declared first: it outlives the tier. */
 struct stage {
     std::vector<char> memory = std::vector<char>(2 * BLOCKS * BYTES);
     kvferry::engine engine;
@@ -244,7 +243,7 @@ void callables_are_called(void ** /*state*/) {
     assert_int_equal(calls, 2);
 }
 
-/* Neither poll nor wait throws: PENDING and TIMEOUT are values. */
+/* poll and wait do not throw: PENDING and TIMEOUT are values. */
 void outcomes_are_values(void ** /*state*/) {
     kvf_host_options slow{};
     slow.imitate_gbps = 0.001;
@@ -264,7 +263,7 @@ void outcomes_are_values(void ** /*state*/) {
 void submitted_callables_are_freed(void ** /*state*/) {
     stage s;
     auto alive = std::make_shared<kvf_status>(KVF_PENDING);
-    /* It only moves, and keeps `alive` alive. */
+    /* The callable can only be moved, and keeps `alive` alive. */
     auto callable = [&] {
         return [alive, unique = std::make_unique<int>(0)](const kvf_error &end) {
             *alive = end.status;
@@ -286,7 +285,7 @@ void submitted_callables_are_freed(void ** /*state*/) {
     s.finish();
     assert_int_equal(alive.use_count(), 1);
     assert_int_equal(*alive, KVF_OK);
-    /* What is open when the engine goes ends, too. */
+    /* Destroying the engine ends open transfers, too. */
     check(s.submit_with(background, callable()), s.e);
     s.engine.reset();
     assert_int_equal(alive.use_count(), 1);
@@ -331,12 +330,12 @@ void hooks_are_called(void ** /*state*/) {
     assert_int_equal(hook.depth, 0);
 }
 
-/* An exception that leaves a callable never gets into C. */
+/* An exception that leaves a callable must not reach C code. */
 template <class Call> void terminates(Call call) {
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        alarm(10); /* C that an exception went through may wait for ever */
+        alarm(10); /* C code that an exception passed through may wait for ever */
         std::set_terminate([] { _exit(42); });
         try {
             call();
@@ -351,7 +350,7 @@ template <class Call> void terminates(Call call) {
     assert_int_equal(WEXITSTATUS(status), 42);
 }
 
-void exceptions_end_in_callables(void ** /*state*/) {
+void exceptions_terminate_in_callables(void ** /*state*/) {
     struct {
         std::function<void()> raise = [] { throw 1; };
         void begin(const char * /*name*/) const {
@@ -410,7 +409,7 @@ void memory_comes_from_resources(void ** /*state*/) {
     check(kvf_sequence_create(&options, out(sequence), nullptr));
     for (uint32_t i = 0; i < 3000; i++)
         check(kvf_sequence_append(sequence.get(), i, nullptr, nullptr));
-    for (uint32_t i = 0; i < 3000; i++) /* moved along as it grew */
+    for (uint32_t i = 0; i < 3000; i++) /* survived growing */
         assert_int_equal(kvf_sequence_tokens(sequence.get())[i], i);
     assert_true(resource.live > 3000 * sizeof(uint32_t));
     resource.empty = true;
@@ -441,16 +440,16 @@ void spans_are_ranges(void **state) {
 
 int main() {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(owners_move_and_hand_over),
-        cmocka_unit_test(out_takes_what_was_made),
+        cmocka_unit_test(owners_move_and_release),
+        cmocka_unit_test(out_takes_ownership),
         cmocka_unit_test(out_takes_any_unique_ptr),
         cmocka_unit_test(errors_have_details),
-        cmocka_unit_test(texts_are_whole),
+        cmocka_unit_test(texts_are_complete),
         cmocka_unit_test(callables_are_called),
         cmocka_unit_test(outcomes_are_values),
         cmocka_unit_test(submitted_callables_are_freed),
         cmocka_unit_test(hooks_are_called),
-        cmocka_unit_test(exceptions_end_in_callables),
+        cmocka_unit_test(exceptions_terminate_in_callables),
         cmocka_unit_test(memory_comes_from_resources),
         cmocka_unit_test(spans_are_ranges),
     };

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The compiler warns here of a status that is missing; the tests then want its name and text. */
+/* The compiler warns about a missing status here; the tests check the names and texts of all. */
 static bool exists(kvf_status status) {
     switch (status) {
     case KVF_OK:
@@ -104,7 +104,7 @@ static const struct {
      "out of range (expected 15)"},
     {{.status = KVF_ERR_ENGINE, .fields = KVF_ERROR_NATIVE_CODE, .native_code = -16},
      "engine failed (native code -16)"},
-    /* Members without their bit are not shown; a zero with it is. */
+    /* A member without its bit is not shown; with it, even 0 is. */
     {{.status = KVF_ERR_CLOSED, .id = 1, .index = 2, .position = 3, .native_code = 4},
      "no longer open"},
     {{.status = KVF_ERR_CLOSED, .fields = KVF_ERROR_ID | KVF_ERROR_NATIVE_CODE},
@@ -135,8 +135,8 @@ static void test_format(void **state) {
     }
 }
 
-/* Every buffer size from none to more than enough: the length is that of the whole text, what fits
- * is written and terminated, nothing behind the buffer is touched. */
+/* Every buffer size from 0 to more than enough: the result is the whole text's length, what fits is
+ * written and terminated, nothing past the buffer is touched. */
 static void test_format_truncates(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {

@@ -1,16 +1,16 @@
 /*
  * conform FILE...: replays recorded traces and hash vectors and compares every answer.
  *
- * Mismatches, then `N passed, N failed`. Exit: 0 when none failed, 1 when some did, 2 for a file
- * that cannot be read or a line that is malformed.
+ * Prints mismatches, then `N passed, N failed`. Exit codes: 0 none failed, 1 some failed, 2 a file
+ * cannot be read or a line is malformed.
  */
 #include "conform.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* Cuts the line in its operation, which stays, and the answer that is expected. `block I ANSWER` of
- * hash vectors has no arrow. */
+/* Cuts the line into its operation, which stays, and the expected answer, which is returned. In
+ * hash vectors `block I ANSWER` has no arrow. */
 static char *cut_answer(const script *s, char *line) {
     static const char arrow[] = " -> ";
     char *at = strstr(line, arrow), *answer;

@@ -1,7 +1,7 @@
 /*
- * The parts of the conformance runner: words and values (conform_parse.c), the operations of traces
- * (conform_trace.c), the lines of hash vectors (conform_vectors.c). Whatever is malformed ends the
- * program with status 2.
+ * The parts of the conformance runner: words and values (conform_parse.c), operations of traces
+ * (conform_trace.c), lines of hash vectors (conform_vectors.c). Malformed input ends the program
+ * with exit code 2.
  */
 #ifndef KVF_TEST_CONFORM_H
 #define KVF_TEST_CONFORM_H
@@ -10,7 +10,7 @@
 
 #include <stdio.h>
 
-/* Where we are, and what came of it so far, all files together. */
+/* The current line, and the results of all files so far. */
 typedef struct script {
     const char *file;
     size_t line;
@@ -22,11 +22,11 @@ _Noreturn void script_die(const script *s, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void script_summary(const script *s);
 
-/* Never NULL, even for nothing. */
+/* Never NULL, even for 0 bytes. */
 void *script_alloc(const script *s, size_t count, size_t size);
 void *script_realloc(const script *s, void *block, size_t count, size_t size);
 
-/* All lines of a file, without their newlines; one allocation a line. */
+/* All lines of a file, without their newlines; one allocation per line. */
 typedef struct lines {
     char **line;
     size_t count;
@@ -47,13 +47,13 @@ void words_free(words *w);
 /* The value of the word `name=value`. */
 const char *word_value(const script *s, words w, const char *name);
 
-/* Whole texts. */
+/* The text must be one value. */
 uint64_t parse_u64(const script *s, const char *text);
 uint64_t parse_u64_or_none(const script *s, const char *text, uint64_t none);
 uint32_t parse_token(const script *s, const char *text);
 uint64_t parse_hex64(const script *s, const char *text);
 
-/* Values inside a text: what was taken is behind `*at` afterwards. */
+/* Values inside a text, from *at on; advances *at past the value. */
 uint64_t take_u64(const script *s, const char **at);
 uint64_t take_hex64(const script *s, const char **at);
 kvf_hash take_hash(const script *s, const char **at);
@@ -77,20 +77,20 @@ typedef struct replay {
     FILE *out;            /* gets the answer */
 } replay;
 
-/* Each writes the answer to a line; false when the line is none of its kind. */
+/* Each writes the answer to a line; false when the line is not of its kind. */
 bool trace_answer(replay *r, words w);
 bool vectors_answer(replay *r, words w);
 
 void trace_end(replay *r);
 void vectors_end(replay *r);
 
-/* The layout that a file of hash vectors says or shows; v1.2 for anything else. */
+/* The hash layout that a file of hash vectors names or implies; v1.2 for anything else. */
 kvf_hash_layout vectors_layout(const lines *l);
 
 void put_hash(replay *r, kvf_hash hash);
 
-/* A sequence of the words block_size, salt, tokens and, where `with_runs`, runs. NULL when the
- * library refuses; that is the answer then. */
+/* Creates a sequence from the words block_size, salt, tokens and, if `with_runs`, runs. NULL when
+ * the library refuses, which is the answer then. */
 kvf_sequence *make_sequence(replay *r, words w, bool with_runs);
 
 #endif

@@ -37,7 +37,7 @@ void *script_alloc(const script *s, size_t count, size_t size) {
     return script_realloc(s, NULL, count, size);
 }
 
-/* Makes room for one more in a list that doubles. */
+/* Makes room for one more; the list doubles. */
 static void *grow_list(const script *s, void *list, size_t count, size_t size) {
     return (count & (count - 1)) == 0 ? script_realloc(s, list, count > 0 ? 2 * count : 1, size)
                                       : list;
@@ -183,13 +183,13 @@ uint32_t parse_token(const script *s, const char *text) {
     return token;
 }
 
-/* A..B, the tokens from A on and below B, which may be 2^32. */
+/* A..B: the tokens from A up to, not including, B, which may be 2^32. */
 static uint32_t *parse_token_range(const script *s, const char *text, size_t *count) {
     uint64_t start = take_u64(s, &text);
     take_text(s, &text, "..");
     uint64_t end = parse_u64(s, text);
     if (start > end || end > (uint64_t)UINT32_MAX + 1)
-        script_die(s, "no range of tokens: %" PRIu64 "..%" PRIu64, start, end);
+        script_die(s, "invalid range of tokens: %" PRIu64 "..%" PRIu64, start, end);
     *count = (size_t)(end - start);
     uint32_t *tokens = script_alloc(s, *count, sizeof *tokens);
     for (size_t i = 0; i < *count; i++)

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A declared name: a sequence or an assignments object. */
+/* A declared name: a sequence or assignments. */
 struct object {
     char *name;
     kvf_sequence *sequence;
@@ -18,7 +18,7 @@ static object *find_object(const replay *r, const char *name, size_t length) {
     return NULL;
 }
 
-/* Exactly one of the two is there; a name keeps its kind. */
+/* Exactly one of the two is not NULL; a name keeps its kind. */
 static void declare(replay *r, const char *name, kvf_sequence *sequence,
                     kvf_assignments *assignments) {
     object *o = find_object(r, name, strlen(name));
@@ -28,7 +28,7 @@ static void declare(replay *r, const char *name, kvf_sequence *sequence,
         *o = (object){.name = script_alloc(r->script, strlen(name) + 1, 1)};
         strcpy(o->name, name);
     } else if (sequence ? !o->sequence : !o->assignments) {
-        script_die(r->script, "'%s' is something else already", name);
+        script_die(r->script, "'%s' already names something else", name);
     }
     kvf_sequence_destroy(o->sequence);
     kvf_assignments_destroy(o->assignments);
@@ -39,7 +39,7 @@ static void declare(replay *r, const char *name, kvf_sequence *sequence,
 static const kvf_assignments *need_assignments(const replay *r, const char *name) {
     const object *o = find_object(r, name, strlen(name));
     if (!o || !o->assignments)
-        script_die(r->script, "no assignments object '%s'", name);
+        script_die(r->script, "unknown assignments '%s'", name);
     return o->assignments;
 }
 
@@ -70,7 +70,7 @@ static void put_separator(replay *r, size_t index) {
         fputc(' ', r->out);
 }
 
-/* Ids alone where there are no hashes. */
+/* Only ids when `hashes` is NULL. */
 static void put_list(replay *r, const uint64_t *ids, const kvf_hash *hashes, size_t count) {
     fputc('[', r->out);
     for (size_t i = 0; i < count; i++) {
@@ -118,7 +118,7 @@ static void put_error(replay *r, kvf_status status, const kvf_error *e) {
     }
 }
 
-/* Operations on a sequence; `w` are the words behind their name. */
+/* Operations on a sequence; `w` has the words after their name. */
 
 static void sequence_extend(replay *r, object *o, words w) {
     size_t count;
@@ -181,7 +181,7 @@ static void sequence_total_tokens(replay *r, object *o, words w) {
     put_u64(r, kvf_sequence_token_count(o->sequence));
 }
 
-/* Operations on an assignments object. */
+/* Operations on assignments. */
 
 #define READ(name, put, value)                                                                     \
     static void assignments_##name(replay *r, object *o, words w) {                                \
@@ -268,7 +268,7 @@ static kvf_hash *take_slice(replay *r, const char **at, kvf_hash *hashes, size_t
     size_t length = strcspn(*at, "[");
     const object *o = find_object(r, *at, length);
     if (!o || !o->sequence)
-        script_die(r->script, "no sequence '%.*s'", (int)(length < 40 ? length : 40), *at);
+        script_die(r->script, "unknown sequence '%.*s'", (int)(length < 40 ? length : 40), *at);
     *at += length;
     take_text(r->script, at, "[");
     uint64_t low = take_u64(r->script, at);
@@ -276,7 +276,8 @@ static kvf_hash *take_slice(replay *r, const char **at, kvf_hash *hashes, size_t
     uint64_t high = take_u64(r->script, at);
     take_text(r->script, at, "]");
     if (low > high || high > kvf_sequence_block_count(o->sequence))
-        script_die(r->script, "no such blocks: %" PRIu64 "..%" PRIu64, low, high);
+        script_die(r->script, "range of blocks exceeds the sequence: %" PRIu64 "..%" PRIu64, low,
+                   high);
     size_t added = (size_t)(high - low);
     hashes = script_realloc(r->script, hashes, *count + added, sizeof *hashes);
     if (added > 0)
@@ -343,7 +344,7 @@ static void assignments_debug(replay *r, object *o, words w) {
     fputs(text, r->out);
 }
 
-/* The first words that stand for themselves. */
+/* Lines that start with a keyword. */
 
 static void declare_sequence(replay *r, words w) {
     kvf_sequence *made = make_sequence(r, w, false);
@@ -385,13 +386,13 @@ static void set_hash_layout(replay *r, words w) {
     else if (strcmp(w.word[1], "v1.3") == 0)
         r->layout = KVF_HASH_V1_3;
     else
-        script_die(r->script, "no hash layout '%s'", w.word[1]);
+        script_die(r->script, "unknown hash layout '%s'", w.word[1]);
     fputs("ok", r->out);
 }
 
 typedef struct operation {
     const char *name;
-    size_t min, max; /* words behind the name */
+    size_t min, max; /* words after the name */
     void (*run)(replay *r, object *o, words w);
 } operation;
 
@@ -466,7 +467,7 @@ static bool keyword_answer(replay *r, words w) {
     return false;
 }
 
-/* Names come first, for any word may be one. */
+/* Names take precedence: any word may be one. */
 bool trace_answer(replay *r, words w) {
     return object_answer(r, w) || keyword_answer(r, w);
 }

@@ -147,8 +147,8 @@ typedef struct mm_block {
     uint64_t first, salt;
 } mm_block;
 
-/* The runs that touch the block, ends behind it cut. Returns the first one's start, or the block's
- * where that comes first. */
+/* The runs that touch the block, cut at its end. Returns the first run's start, or the block's if
+ * that is smaller. */
 static uint64_t clip_runs(const mm_block *b, kvf_mm_run *clipped, size_t *count) {
     uint64_t end = b->first + b->count, start = b->first;
     *count = 0;
@@ -181,8 +181,8 @@ static kvf_status hash_last_block(const uint32_t *tokens, size_t count, const kv
     return status;
 }
 
-/* The library hashes frames only in a sequence. In this one the block comes last, behind as many
- * blocks of filler as its first run reaches back. */
+/* The library hashes frames only in a sequence. In this one the block comes last, after as many
+ * filler blocks as its first run reaches back. */
 static kvf_status hash_mm_block(const script *s, const mm_block *b, uint64_t *hash) {
     size_t kept;
     kvf_mm_run *runs = script_alloc(s, b->run_count, sizeof *runs);

@@ -1,10 +1,10 @@
 #!/bin/sh
-# conformance.sh CONFORM FOLDER: replays the recordings of a folder; skipped without the folder.
+# conformance.sh CONFORM FOLDER: replays the recordings in a folder; skipped if it does not exist.
 set -eu
 conform=$1
 folder=$2
 if [ ! -d "$folder" ]; then
-    echo "skipped: there is no $folder"
+    echo "skipped: $folder does not exist"
     exit 77
 fi
 exec "$conform" "$folder"/*

@@ -24,22 +24,22 @@ enum {
 static const uint64_t ids[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
 
 /* Blocks of one piece each, so that a window is a copy. */
-typedef struct lab {
+typedef struct fixture {
     kvf_engine *engine;
     fixture_tier near, far;
-} lab;
+} fixture;
 
-static void open_lab(lab *l, const kvf_cuda_options *options) {
+static void open_fixture(fixture *l, const kvf_cuda_options *options) {
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 1, .parts = 1, .bytes = WINDOW};
     kvf_error e = {0};
-    *l = (lab){0};
+    *l = (fixture){0};
     (void)alarm(WATCHDOG_S);
     test_expect(KVF_OK, kvf_engine_cuda_create(options, &l->engine, &e), &e);
     l->near = fixture_tier_make_on(l->engine, FIXTURE_NEAR, &shape, FIXTURE_CONTIGUOUS, false);
     l->far = fixture_tier_make(l->engine, &shape, FIXTURE_PADDED, false);
 }
 
-static void close_lab(lab *l) {
+static void close_fixture(fixture *l) {
     fixture_tier_free(&l->near);
     fixture_tier_free(&l->far);
     kvf_engine_destroy(l->engine);
@@ -104,13 +104,13 @@ static bool is_whole(const kvf_transfer *t) {
     return status == KVF_OK;
 }
 
-static void progress(const lab *l) {
+static void progress(const fixture *l) {
     for (int i = 0; i < MANY_TIMES; i++)
         kvf_engine_progress(l->engine);
 }
 
 /* Expects that many copies in streams; waits for them where the engine has a thread. */
-static void await_enqueued(const lab *l, uint64_t count) {
+static void await_enqueued(const fixture *l, uint64_t count) {
     while (enqueued() < count) {
         kvf_engine_progress(l->engine);
         (void)usleep(50);
@@ -145,8 +145,8 @@ static const kvf_cuda_options *const both[] = {&no_thread, &thread};
 static void at_most_two_windows_each_way(void **state) {
     (void)state;
     for (size_t k = 0; k < 2; k++) {
-        lab l;
-        open_lab(&l, both[k]);
+        fixture l;
+        open_fixture(&l, both[k]);
         mark_all(&l.near, 10);
         mark_all(&l.far, 60);
         fakecuda_hold_all(true);
@@ -166,18 +166,18 @@ static void at_most_two_windows_each_way(void **state) {
             assert_true(has_mark(&l.near, id, (char)(60 + 2 * (char)id)));
             assert_true(has_mark(&l.far, id + 6, (char)(10 + 2 * (char)(id + 6))));
         }
-        close_lab(&l);
+        close_fixture(&l);
     }
 }
 
-static void priorities_are_an_order(void **state) {
+static void priorities_set_the_order(void **state) {
     (void)state;
     static const unsigned priorities[] = {3, 1, 2, 0, 1};
     static const size_t order[] = {3, 1, 4, 2, 0};
     for (size_t way = 0; way < 2; way++) {
-        lab l;
+        fixture l;
         kvf_transfer *t[5];
-        open_lab(&l, &no_thread);
+        open_fixture(&l, &no_thread);
         fakecuda_hold_all(true);
         const fixture_tier *src = way ? &l.near : &l.far, *dst = way ? &l.far : &l.near;
         for (size_t i = 0; i < 5; i++)
@@ -197,15 +197,15 @@ static void priorities_are_an_order(void **state) {
         let_all_go();
         for (size_t i = 0; i < 5; i++)
             end_as(t[i], KVF_OK);
-        close_lab(&l);
+        close_fixture(&l);
     }
 }
 
 /* A high-priority onboard needs what a low-priority offload writes: the offload goes first. */
 static void waiting_transfers_pass_on_their_priority(void **state) {
     (void)state;
-    lab l;
-    open_lab(&l, &no_thread);
+    fixture l;
+    open_fixture(&l, &no_thread);
     mark(&l.near, 0, 33);
     fakecuda_hold_all(true);
     kvf_transfer *between = background(&l.near, &l.far, 4, 4, 6, 1);
@@ -220,7 +220,7 @@ static void waiting_transfers_pass_on_their_priority(void **state) {
     end_as(low, KVF_OK);
     end_as(between, KVF_OK);
     assert_true(has_mark(&l.near, 1, 33));
-    close_lab(&l);
+    close_fixture(&l);
 }
 
 /* Background transfers that a stream needs */
@@ -247,7 +247,7 @@ static void compute_free(compute *c) {
 typedef enum need { BY_SUBMIT, BY_WAIT, BY_MARK, NEEDS } need;
 
 /* Makes the stream, or an ordered transfer, need block 5 of the near tier. */
-static kvf_transfer *make_need(const lab *l, need how, const compute *c) {
+static kvf_transfer *make_need(const fixture *l, need how, const compute *c) {
     kvf_error e = {0};
     if (how == BY_SUBMIT)
         return move_by(&l->near, &l->far, 5, 11, 1, (kvf_submit_options){0});
@@ -263,9 +263,9 @@ static void needed_transfers_are_enqueued_whole(void **state) {
     (void)state;
     for (need how = BY_SUBMIT; how < NEEDS; how++) {
         for (size_t begun = 0; begun < 2; begun++) {
-            lab l;
+            fixture l;
             const kvf_cuda_options capped = {.no_thread = true, .background_to_gbps = 1e-3};
-            open_lab(&l, &capped);
+            open_fixture(&l, &capped);
             compute c = compute_make();
             mark(&l.far, 5, 77);
             fakecuda_hold_all(true);
@@ -282,7 +282,7 @@ static void needed_transfers_are_enqueued_whole(void **state) {
                 end_as(after, KVF_OK);
             assert_true(has_mark(after ? &l.far : &l.near, after ? 11 : 5, 77));
             compute_free(&c);
-            close_lab(&l);
+            close_fixture(&l);
         }
     }
 }
@@ -291,10 +291,10 @@ static void needed_transfers_are_enqueued_whole(void **state) {
 static void a_stream_waits_for_slots(void **state) {
     (void)state;
     for (size_t k = 0; k < 2; k++) {
-        lab l;
+        fixture l;
         kvf_error e = {0};
         char *there = NULL;
-        open_lab(&l, both[k]);
+        open_fixture(&l, both[k]);
         assert_int_equal(cudaHostAlloc((void **)&there, WINDOW, 0), cudaSuccess);
         compute c = compute_make();
         mark_all(&l.far, 20);
@@ -310,7 +310,7 @@ static void a_stream_waits_for_slots(void **state) {
         end_as(t, KVF_OK);
         compute_free(&c);
         assert_int_equal(cudaFreeHost(there), cudaSuccess);
-        close_lab(&l);
+        close_fixture(&l);
     }
 }
 
@@ -320,8 +320,8 @@ static void a_stream_waits_for_slots(void **state) {
 static void events_count_as_recorded_at_submit(void **state) {
     (void)state;
     for (size_t k = 0; k < 2; k++) {
-        lab l;
-        open_lab(&l, both[k]);
+        fixture l;
+        open_fixture(&l, both[k]);
         compute first = compute_make(), second = compute_make();
         mark(&l.near, 0, 11);
         fakecuda_hold(first.stream);
@@ -342,7 +342,7 @@ static void events_count_as_recorded_at_submit(void **state) {
         fakecuda_release(second.stream);
         compute_free(&first);
         compute_free(&second);
-        close_lab(&l);
+        close_fixture(&l);
     }
 }
 
@@ -352,9 +352,9 @@ static void needed_transfers_still_wait_for_events(void **state) {
     static const unsigned strategies[] = {KVF_CUDA_LOOP, KVF_CUDA_BATCH};
     (void)state;
     for (size_t k = 0; k < 2; k++) {
-        lab l;
+        fixture l;
         fakecuda_configure(&(fakecuda_config){.any_early = true});
-        open_lab(&l, &no_thread);
+        open_fixture(&l, &no_thread);
         compute c = compute_make();
         fakecuda_hold(c.stream);
         assert_int_equal(cudaMemsetAsync(l.near.memory.bytes, 44, WINDOW, c.stream), cudaSuccess);
@@ -372,15 +372,15 @@ static void needed_transfers_still_wait_for_events(void **state) {
         end_as(t, KVF_OK);
         assert_int_equal(byte_at(&l.near, 1, WINDOW - 1), 44);
         compute_free(&c);
-        close_lab(&l);
+        close_fixture(&l);
     }
 }
 
 /* A transfer that waits for an event does not hold up other lanes. */
 static void events_do_not_hold_up_other_lanes(void **state) {
     (void)state;
-    lab l;
-    open_lab(&l, &no_thread);
+    fixture l;
+    open_fixture(&l, &no_thread);
     compute c = compute_make();
     fakecuda_hold(c.stream);
     assert_int_equal(cudaEventRecord(c.event, c.stream), cudaSuccess);
@@ -395,7 +395,7 @@ static void events_do_not_hold_up_other_lanes(void **state) {
     fakecuda_release(c.stream);
     end_as(stuck, KVF_OK);
     compute_free(&c);
-    close_lab(&l);
+    close_fixture(&l);
 }
 
 /* Cancelling */
@@ -404,8 +404,8 @@ static void events_do_not_hold_up_other_lanes(void **state) {
  * The next writer must still follow the reader, which is not in its stream until then. */
 static void cancelled_transfers_pass_on_their_waits(void **state) {
     (void)state;
-    lab l;
-    open_lab(&l, &no_thread);
+    fixture l;
+    open_fixture(&l, &no_thread);
     mark_all(&l.near, 10);
     mark_all(&l.far, 60);
     compute c = compute_make();
@@ -427,33 +427,33 @@ static void cancelled_transfers_pass_on_their_waits(void **state) {
     assert_true(has_mark(&l.far, 0, 10));
     assert_true(has_mark(&l.near, 0, 60 + 2 * 6));
     compute_free(&c);
-    close_lab(&l);
+    close_fixture(&l);
 }
 
 static void cancelled_before_it_begins(void **state) {
     (void)state;
-    lab l;
-    open_lab(&l, &no_thread);
+    fixture l;
+    open_fixture(&l, &no_thread);
     mark_all(&l.near, 10);
     kvf_transfer *t = background(&l.near, &l.far, 0, 0, 6, 1);
-    kvf_transfer *behind = background(&l.near, &l.far, 1, 1, 2, 1);
+    kvf_transfer *later = background(&l.near, &l.far, 1, 1, 2, 1);
     kvf_transfer_cancel(t);
     assert_int_equal(kvf_transfer_poll(t, NULL), KVF_ERR_CANCELLED);
     assert_int_equal(kvf_transfer_landed(t, 0), 0);
     end_as(t, KVF_ERR_CANCELLED);
-    end_as(behind, KVF_OK);
+    end_as(later, KVF_OK);
     assert_int_equal(enqueued(), 2);
     assert_true(has_mark(&l.far, 1, 12) && !has_mark(&l.far, 0, 10));
     fixture_drain(l.engine);
     assert_int_equal(kvf_tier_idle(l.far.tier, ids, BLOCKS, NULL), KVF_OK);
-    close_lab(&l);
+    close_fixture(&l);
 }
 
 static void cancelled_while_it_runs(void **state) {
     (void)state;
     for (size_t k = 0; k < 2; k++) {
-        lab l;
-        open_lab(&l, both[k]);
+        fixture l;
+        open_fixture(&l, both[k]);
         mark_all(&l.near, 10);
         fakecuda_hold_all(true);
         kvf_transfer *t = background(&l.near, &l.far, 0, 0, 6, 1);
@@ -470,15 +470,15 @@ static void cancelled_while_it_runs(void **state) {
         assert_int_equal(kvf_tier_idle(l.far.tier, ids, BLOCKS, NULL), KVF_OK);
         end_as(background(&l.near, &l.far, 0, 0, 6, 1), KVF_OK);
         assert_true(has_mark(&l.far, 5, 20));
-        close_lab(&l);
+        close_fixture(&l);
     }
 }
 
 /* A transfer that is whole in its stream can no longer be cancelled, and reports that. */
 static void cancelled_too_late(void **state) {
     (void)state;
-    lab l;
-    open_lab(&l, &no_thread);
+    fixture l;
+    open_fixture(&l, &no_thread);
     mark_all(&l.near, 10);
     fakecuda_hold_all(true);
     kvf_transfer *t = background(&l.near, &l.far, 0, 0, WINDOWS, 1);
@@ -488,7 +488,7 @@ static void cancelled_too_late(void **state) {
     let_all_go();
     end_as(t, KVF_OK);
     assert_true(has_mark(&l.far, 0, 10) && has_mark(&l.far, 1, 12));
-    close_lab(&l);
+    close_fixture(&l);
 }
 
 /* Caps */
@@ -500,7 +500,7 @@ static double seconds(void) {
 }
 
 /* At most the first window, plus what the cap allows since then, is enqueued. */
-static void follow_cap(const lab *l, kvf_transfer *t, double gbps) {
+static void follow_cap(const fixture *l, kvf_transfer *t, double gbps) {
     const double start = seconds();
     while (kvf_transfer_poll(t, NULL) == KVF_PENDING) {
         const double bytes = (double)enqueued() * WINDOW,
@@ -519,15 +519,15 @@ static void caps_hold(void **state) {
         const kvf_cuda_options o = {.no_thread = k / 2,
                                     .background_to_gbps = to ? cap : 0,
                                     .background_from_gbps = to ? 0 : cap};
-        lab l;
-        open_lab(&l, &o);
+        fixture l;
+        open_fixture(&l, &o);
         const fixture_tier *src = to ? &l.far : &l.near, *dst = to ? &l.near : &l.far;
         const double start = seconds();
         kvf_transfer *t = background(src, dst, 0, 0, BLOCKS, 0);
         follow_cap(&l, t, cap);
         assert_true(seconds() - start >= (BLOCKS - 1) * WINDOW / (cap * 1e9));
         end_as(t, KVF_OK);
-        close_lab(&l);
+        close_fixture(&l);
     }
 }
 
@@ -535,8 +535,8 @@ static void caps_hold(void **state) {
 static void a_cap_covers_one_direction_in_the_background(void **state) {
     (void)state;
     const kvf_cuda_options o = {.no_thread = true, .background_to_gbps = 1e-3};
-    lab l;
-    open_lab(&l, &o);
+    fixture l;
+    open_fixture(&l, &o);
     kvf_transfer *slow = background(&l.far, &l.near, 0, 0, 4, 0);
     progress(&l);
     assert_int_equal(enqueued(), 1);
@@ -550,7 +550,7 @@ static void a_cap_covers_one_direction_in_the_background(void **state) {
     progress(&l);
     assert_int_equal(kvf_transfer_poll(slow, NULL), KVF_ERR_CANCELLED);
     end_as(slow, KVF_ERR_CANCELLED);
-    close_lab(&l);
+    close_fixture(&l);
 }
 
 /* Ends */
@@ -558,9 +558,9 @@ static void a_cap_covers_one_direction_in_the_background(void **state) {
 static void ended_in_the_middle(void **state) {
     (void)state;
     for (size_t k = 0; k < 12; k++) {
-        lab l;
+        fixture l;
         kvf_transfer *t[4];
-        open_lab(&l, both[k % 2]);
+        open_fixture(&l, both[k % 2]);
         mark_all(&l.near, 10);
         mark_all(&l.far, 60);
         fakecuda_delay(FAKECUDA_COPY, 1500);
@@ -588,8 +588,8 @@ static void ended_in_the_middle(void **state) {
 /* A cancelled transfer ends before its turn, so its tiers may be destroyed then. */
 static void a_tier_is_destroyed_before_its_cancelled_transfer(void **state) {
     (void)state;
-    lab l;
-    open_lab(&l, &no_thread);
+    fixture l;
+    open_fixture(&l, &no_thread);
     kvf_transfer *first = background(&l.far, &l.near, 0, 0, 4, 1);
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 1, .parts = 1, .bytes = WINDOW};
     fixture_tier other =
@@ -599,15 +599,15 @@ static void a_tier_is_destroyed_before_its_cancelled_transfer(void **state) {
     fixture_tier_free(&other);
     end_as(first, KVF_OK);
     end_as(second, KVF_ERR_CANCELLED);
-    close_lab(&l);
+    close_fixture(&l);
 }
 
 /* Without a thread work happens only in the caller's calls; with one, the thread does it. */
 static void work_is_done_by_the_thread_or_in_calls(void **state) {
     (void)state;
     for (size_t k = 0; k < 2; k++) {
-        lab l;
-        open_lab(&l, both[k]);
+        fixture l;
+        open_fixture(&l, both[k]);
         mark_all(&l.near, 10);
         kvf_transfer *t = background(&l.near, &l.far, 0, 0, 6, 2);
         for (int i = 0; i < 2000 && fakecuda_operations(FAKECUDA_COPY) < 6 * k; i++)
@@ -615,7 +615,7 @@ static void work_is_done_by_the_thread_or_in_calls(void **state) {
         (void)usleep(3000);
         assert_int_equal(fakecuda_operations(FAKECUDA_COPY), 6 * k);
         end_as(t, KVF_OK);
-        close_lab(&l);
+        close_fixture(&l);
     }
 }
 
@@ -623,9 +623,9 @@ static void work_is_done_by_the_thread_or_in_calls(void **state) {
 
 static void streams_cannot_wait_for_background_layers(void **state) {
     (void)state;
-    lab l;
+    fixture l;
     kvf_error e = {0};
-    open_lab(&l, &no_thread);
+    open_fixture(&l, &no_thread);
     compute c = compute_make();
     kvf_transfer *t = move_by(&l.near, &l.far, 0, 0, 2,
                               (kvf_submit_options){.background = true, .by_layer = true});
@@ -636,15 +636,15 @@ static void streams_cannot_wait_for_background_layers(void **state) {
     test_expect(KVF_ERR_UNSUPPORTED, kvf_cuda_wait_layer(t, 0, c.stream, &e), &e);
     end_as(t, KVF_OK);
     compute_free(&c);
-    close_lab(&l);
+    close_fixture(&l);
 }
 
 static void explained_once_whole_in_its_stream(void **state) {
     (void)state;
-    lab l;
+    fixture l;
     kvf_error e = {0};
     kvf_cuda_explanation x = {.bytes = 7};
-    open_lab(&l, &no_thread);
+    open_fixture(&l, &no_thread);
     kvf_transfer *t = background(&l.near, &l.far, 0, 0, 2, 0);
     kvf_transfer *never = background(&l.near, &l.far, 4, 4, 2, 3);
     test_expect(KVF_PENDING, kvf_cuda_explain(t, &x, &e), &e);
@@ -663,15 +663,15 @@ static void explained_once_whole_in_its_stream(void **state) {
     assert_true(x.chosen == KVF_CUDA_AUTO && x.bytes == 0);
     kvf_transfer_release(t);
     kvf_transfer_release(never);
-    close_lab(&l);
+    close_fixture(&l);
 }
 
 static void statistics_count_successful_transfers(void **state) {
     (void)state;
-    lab l;
+    fixture l;
     kvf_error e = {0};
     kvf_cuda_stats s;
-    open_lab(&l, &no_thread);
+    open_fixture(&l, &no_thread);
     test_expect(KVF_ERR_INVALID, kvf_cuda_stats_get(NULL, &s, &e), &e);
     test_expect(KVF_ERR_INVALID, kvf_cuda_stats_get(l.engine, NULL, &e), &e);
     kvf_transfer *dropped = background(&l.near, &l.far, 4, 4, 2, 3);
@@ -694,7 +694,7 @@ static void statistics_count_successful_transfers(void **state) {
     assert_int_equal(s.by[KVF_CUDA_LOOP].transfers, 2);
     if (s.by[KVF_CUDA_LOOP].compared > 0)
         assert_true(s.by[KVF_CUDA_LOOP].median_error >= 0);
-    close_lab(&l);
+    close_fixture(&l);
 }
 
 int main(void) {
@@ -702,7 +702,7 @@ int main(void) {
         return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(at_most_two_windows_each_way),
-        cmocka_unit_test(priorities_are_an_order),
+        cmocka_unit_test(priorities_set_the_order),
         cmocka_unit_test(waiting_transfers_pass_on_their_priority),
         cmocka_unit_test(needed_transfers_are_enqueued_whole),
         cmocka_unit_test(a_stream_waits_for_slots),

@@ -2,15 +2,15 @@
 #include "support/device_fixture.h"
 #include "needs.h"
 
-typedef struct beside {
+typedef struct capture_setup {
     device_fixture fixture;
     cudaStream_t captured, plain;
     cudaEvent_t event;
-} beside;
+} capture_setup;
 
 static const uint64_t ids[] = {1, 2};
 
-static void set_up(beside *b, enum cudaStreamCaptureMode mode) {
+static void set_up(capture_setup *b, enum cudaStreamCaptureMode mode) {
     fixture_open(&b->fixture, NULL);
     assert_int_equal(cudaStreamCreateWithFlags(&b->captured, cudaStreamNonBlocking), cudaSuccess);
     assert_int_equal(cudaStreamCreateWithFlags(&b->plain, cudaStreamNonBlocking), cudaSuccess);
@@ -19,7 +19,7 @@ static void set_up(beside *b, enum cudaStreamCaptureMode mode) {
 }
 
 /* Ends the capture, expecting this result, and everything else. */
-static void tear_down(beside *b, cudaError_t expected) {
+static void tear_down(capture_setup *b, cudaError_t expected) {
     cudaGraph_t graph = NULL;
     assert_int_equal(cudaStreamEndCapture(b->captured, &graph), expected);
     if (graph)
@@ -33,7 +33,7 @@ static void tear_down(beside *b, cudaError_t expected) {
 
 static void test_a_capturing_stream_is_refused(void **state) {
     (void)state;
-    beside b;
+    capture_setup b;
     kvf_error e = {0};
     set_up(&b, cudaStreamCaptureModeGlobal);
     kvf_transfer *t = fixture_submit(b.fixture.device, b.fixture.pinned, ids, ids, 2, NULL);
@@ -47,7 +47,7 @@ static void test_a_capturing_stream_is_refused(void **state) {
 /* Querying a captured event may invalidate the capture, but is refused. */
 static void test_a_captured_event_is_refused(void **state) {
     (void)state;
-    beside b;
+    capture_setup b;
     kvf_error e = {0};
     set_up(&b, cudaStreamCaptureModeGlobal);
     assert_int_equal(cudaEventRecord(b.event, b.captured), cudaSuccess);
@@ -75,7 +75,7 @@ static void test_transfers_run_during_a_capture(void **state) {
                                                        cudaStreamCaptureModeThreadLocal,
                                                        cudaStreamCaptureModeRelaxed};
     for (size_t m = 0; m < 3; m++) {
-        beside b;
+        capture_setup b;
         kvf_error e = {0};
         kvf_engine *another = NULL;
         kvf_cuda_pinned *pinned = NULL;

@@ -176,7 +176,7 @@ static void test_every_truncation(void **state) {
     assert_int_equal(fakecuda_reset(), 0);
 }
 
-/* Values that are wrong in every place. */
+/* Values that are wrong wherever they occur. */
 static json_t *damage(size_t kind) {
     switch (kind) {
     case 0:
@@ -247,18 +247,18 @@ static void test_every_damage(void **state) {
     kvf_cuda_costs *m = of_device(0);
     save(m);
     json_t *root = read_json();
-    size_t place = 0;
-    for (bool there = true; there; place++) {
+    size_t value = 0;
+    for (bool there = true; there; value++) {
         for (size_t kind = 0; there && kind < DAMAGES; kind++) {
             json_t *copy = json_deep_copy(root);
-            size_t number = place;
+            size_t number = value;
             there = damage_value(copy, &number, kind);
             if (there)
                 expect_damaged(copy);
             json_decref(copy);
         }
     }
-    assert_in_range(place, 150, 1000);
+    assert_in_range(value, 150, 1000);
     json_decref(root);
     kvf_cuda_costs_destroy(m);
     assert_int_equal(fakecuda_reset(), 0);

@@ -50,11 +50,11 @@ static void lose(kvf_cuda_strategy strategy, bool no_thread, cudaError_t code) {
     assert_int_equal(cudaStreamCreateWithFlags(&compute, cudaStreamNonBlocking), cudaSuccess);
     assert_int_equal(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), cudaSuccess);
     fakecuda_hold_all(true);
-    const kvf_submit_options by_layer = {.by_layer = true}, behind = {.background = true};
+    const kvf_submit_options by_layer = {.by_layer = true}, background = {.background = true};
     kvf_transfer *t[] = {
         fixture_submit(fixture.device, fixture.pinned, some, others, COUNT, &by_layer),
-        fixture_submit(fixture.pinned, fixture.device, others, others, COUNT, &behind),
-        fixture_submit(fixture.device, fixture.pinned, some, some, COUNT, &behind),
+        fixture_submit(fixture.pinned, fixture.device, others, others, COUNT, &background),
+        fixture_submit(fixture.device, fixture.pinned, some, some, COUNT, &background),
     };
     kvf_error e = {0};
     test_expect(KVF_OK, kvf_cuda_wait_layer(t[0], FIXTURE_LAYERS - 1, compute, &e), &e);
@@ -87,7 +87,7 @@ static void test_a_lost_device(void **state) {
 }
 
 /* Without room for packing buffers another strategy copies, and kvf_cuda_explain shows it. */
-static void test_no_device_memory_to_pack_in(void **state) {
+static void test_no_memory_for_packing_buffers(void **state) {
     (void)state;
     for (int background = 0; background < 2; background++) {
         const kvf_cuda_options options = {
@@ -122,11 +122,11 @@ static void destroy_under(kvf_cuda_strategy strategy, bool host_first) {
     memset(fixture.host, 0, (size_t)FIXTURE_BLOCKS * FIXTURE_BLOCK);
     fakecuda_delay(FAKECUDA_COPY, 500);
     fakecuda_delay(FAKECUDA_KERNEL, 500);
-    const kvf_submit_options behind = {.background = true};
+    const kvf_submit_options background = {.background = true};
     kvf_transfer *ordered =
         fixture_submit(fixture.device, fixture.pinned, some, others, COUNT, NULL);
     kvf_transfer *later =
-        fixture_submit(fixture.device, fixture.pinned, some, some, COUNT, &behind);
+        fixture_submit(fixture.device, fixture.pinned, some, some, COUNT, &background);
     kvf_tier **first = host_first ? &fixture.pinned : &fixture.device;
     kvf_tier_destroy(*first);
     *first = NULL;
@@ -224,7 +224,7 @@ int main(void) {
         return NEEDS_SKIPPED;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_lost_device),
-        cmocka_unit_test(test_no_device_memory_to_pack_in),
+        cmocka_unit_test(test_no_memory_for_packing_buffers),
         cmocka_unit_test(test_tiers_destroyed_under_transfers),
         cmocka_unit_test(test_queries_fail_for_ever),
         cmocka_unit_test(test_a_buffer_without_an_event),

@@ -1,6 +1,6 @@
 #!/bin/sh
-# real_runtime.sh FOLDER PROGRAM...: the test programs on the real CUDA runtime (and NCCL) in that
-# folder, without a GPU: each is skipped and says why, but for those that need none and pass.
+# cuda_real_runtime.sh FOLDER PROGRAM...: starts test programs with the real CUDA runtime in FOLDER. On a
+# machine without a GPU each must be skipped with a reason, except those that need no GPU and pass.
 set -u
 folder=$1
 shift

@@ -27,20 +27,20 @@ enum {
 };
 
 /* A tier on each side; the host's is registered segment by segment. */
-typedef struct strip {
+typedef struct fixture {
     kvf_engine *engine;
     kvf_tier *device, *host;
     kvf_layout *near, *far;
     char *memory, *pinned, *mapping;
     size_t bytes, segments;
     size_t layer; /* bytes of a block in it */
-} strip;
+} fixture;
 
 static void cuda_ok(cudaError_t code) {
     assert_int_equal(code, cudaSuccess);
 }
 
-static kvf_tier *make_tier(const strip *s, const kvf_layout *layout, kvf_memory memory) {
+static kvf_tier *make_tier(const fixture *s, const kvf_layout *layout, kvf_memory memory) {
     const kvf_tier_options options = {.layouts = &layout, .layout_count = 1, .memory = memory};
     kvf_tier *tier = NULL;
     kvf_error e = {0};
@@ -48,7 +48,7 @@ static kvf_tier *make_tier(const strip *s, const kvf_layout *layout, kvf_memory 
     return tier;
 }
 
-static void make_memory(strip *s) {
+static void make_memory(fixture *s) {
     s->segments = (s->bytes + KVF_CUDA_SEGMENT - 1) / KVF_CUDA_SEGMENT;
     const size_t whole = (s->segments + 1) * KVF_CUDA_SEGMENT;
     s->mapping = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -60,9 +60,9 @@ static void make_memory(strip *s) {
 }
 
 /* On the host whole blocks, layers, or rows with gaps; on the device layers. */
-static void open_strip(strip *s, test_random *r, const kvf_cuda_options *options) {
+static void open_fixture(fixture *s, test_random *r, const kvf_cuda_options *options) {
     kvf_error e = {0};
-    *s = (strip){.layer = 2 * (1 + test_random_below(r, BYTES / 2))};
+    *s = (fixture){.layer = 2 * (1 + test_random_below(r, BYTES / 2))};
     test_expect(KVF_OK, kvf_engine_cuda_create(options, &s->engine, &e), &e);
     const bool gaps = test_random_below(r, 3) == 0;
     const size_t block = LAYERS * s->layer + (gaps ? LAYERS * 64 : 0);
@@ -88,7 +88,7 @@ static void open_strip(strip *s, test_random *r, const kvf_cuda_options *options
     s->host = make_tier(s, s->far, KVF_MEMORY_PINNED);
 }
 
-static void close_strip(strip *s) {
+static void close_fixture(fixture *s) {
     kvf_tier_destroy(s->device);
     kvf_tier_destroy(s->host);
     kvf_engine_destroy(s->engine);
@@ -100,7 +100,7 @@ static void close_strip(strip *s) {
     assert_int_equal(munmap(s->mapping, (s->segments + 1) * KVF_CUDA_SEGMENT), 0);
 }
 
-static void move_all(const strip *s, bool out, const uint64_t *src, const uint64_t *dst,
+static void move_all(const fixture *s, bool out, const uint64_t *src, const uint64_t *dst,
                      size_t count, kvf_cuda_strategy strategy, bool by_layer) {
     const kvf_plan plan = {.count = count, .src_ids = src, .dst_ids = dst};
     const kvf_submit_options how = {
@@ -124,8 +124,8 @@ static void there_and_back(uint64_t seed, kvf_cuda_strategy strategy) {
     const kvf_cuda_options options = {.packing_bytes = (size_t)1 << (17 + test_random_below(&r, 3)),
                                       .no_thread = seed % 2};
     uint64_t here[BLOCKS], there[BLOCKS];
-    strip s;
-    open_strip(&s, &r, &options);
+    fixture s;
+    open_fixture(&s, &r, &options);
     const size_t step = seed % 3 == 0 ? 1 : seed % 3 == 1 ? BLOCKS - 1 : 5;
     for (size_t i = 0; i < BLOCKS; i++) {
         here[i] = i * step % BLOCKS;
@@ -140,7 +140,7 @@ static void there_and_back(uint64_t seed, kvf_cuda_strategy strategy) {
     move_all(&s, false, there, here, BLOCKS, strategy, seed / 4 % 2);
     for (size_t i = 0; i < BLOCKS; i++)
         assert_true(fixture_holds(s.near, here[i], i + 100));
-    close_strip(&s);
+    close_fixture(&s);
     if (FAKECUDA && fakecuda_reset() > 0)
         fail_msg("seed %llu, %s", (unsigned long long)seed, kvf_cuda_strategy_name(strategy));
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
-# tool.sh TOOL PRELOAD FOLDER: the tool with engine cuda on the fake runtime, which is in FOLDER;
-# PRELOAD is made of tool_on_fake.cpp. Without PRELOAD and FOLDER: on whatever GPU there is.
+# cuda_tool.sh TOOL [PRELOAD FOLDER]: tests the tool with the CUDA engine, on the fake runtime in FOLDER
+# with PRELOAD (from tool_on_fake.cpp), or without these on a GPU.
 set -eu
 real=$1
 . "$(dirname -- "$0")/../support/tool_support.sh"
@@ -17,7 +17,7 @@ export XDG_CACHE_HOME="$work/cache"
 unset KVFERRY_FAKE
 on_fake=${2+yes}
 
-# faulty NAME CODE ARGUMENTS...: with that fault of the fake.
+# faulty NAME CODE ARGUMENTS...: runs the tool with this fault of the fake.
 faulty() {
     KVFERRY_FAKE=$1
     shift
@@ -26,7 +26,7 @@ faulty() {
     unset KVFERRY_FAKE
 }
 
-# transfers CODE ARGUMENTS...: small ones, in both directions.
+# transfers CODE ARGUMENTS...: small transfers in both directions.
 transfers() {
     code=$1
     shift
@@ -34,7 +34,7 @@ transfers() {
         --pattern random --link-bytes 64K --json - "$@"
 }
 
-# rows COUNT: so many, all verified and moved at some speed.
+# rows COUNT: expects COUNT rows, all verified and with a speed.
 rows() {
     read_json
     [ "$(grep -c '^rows\.[0-9]*\.verified BOOLEAN ON$' "$work/values")" -eq "$1" ] ||
@@ -50,7 +50,7 @@ if ! "$tool" bench transfer --engine cuda --bytes 4K --fragment-bytes 4K --sampl
     exit 1
 fi
 
-# What a result says of the machine.
+# What a result reports about the machine.
 transfers 0 --fragment-bytes 1000,4K --count 64
 rows 4
 has context.gpu STRING
@@ -89,7 +89,7 @@ for row in 0 1 2; do
 done
 expect 2 bench pinned --bytes 0
 
-# Every strategy, in turn; the engine's own choice beside the best of the others.
+# Every strategy; the engine's own choice is compared with the best of the others.
 transfers 0 --fragment-bytes 512 --count 256 --strategy all
 rows 10
 for name in auto loop batch kernel staged; do
@@ -121,7 +121,7 @@ transfers 0 --fragment-bytes 4K --count 64 --no-verify
 read_json
 has rows.0.verified NULL
 
-# A trace, over tiers that run full.
+# A trace, over tiers that become full.
 expect 0 replay --synthetic --requests 100 --engine cuda --device-blocks 128 --host-blocks 600 --json -
 read_json
 has rows.0.engine STRING 'cuda$'
@@ -130,7 +130,7 @@ has rows.0.corrupt_blocks NUMBER '0$'
 has rows.0.onboarded NUMBER '[1-9]'
 has rows.0.verified_blocks NUMBER '[1-9]'
 
-# A cost table that is kept is used, unless another is asked for.
+# A stored cost table is used unless another is requested.
 expect 0 calibrate --scratch-bytes 8M --most-noise 10 --json -
 read_json
 has context.gpu STRING
@@ -153,7 +153,7 @@ transfers 0 --fragment-bytes 4K --count 64 --built-in-costs
 read_json
 has context.costs STRING built-in
 has context.costs_noise NULL
-# A noisy one says so, and does not replace what there is.
+# A noisy calibration is reported and does not replace the stored table.
 cp "$costs" "$work/before"
 expect 1 calibrate --scratch-bytes 8M --most-noise 1e-9 --json "$work/noisy"
 says err "$costs: not written: "
@@ -169,7 +169,7 @@ transfers 0 --fragment-bytes 4K --count 64 --costs "$work/costs.json"
 read_json
 has context.costs STRING "$work/costs.json"
 
-# Advice goes by the same cost tables.
+# Advice uses the same cost tables.
 echo '{"n_layer": 2, "n_head": 2, "head_dim": 64, "dtype": "float16"}' >"$work/config.json"
 for words in "" "--costs $work/costs.json"; do
     # shellcheck disable=SC2086
@@ -215,7 +215,7 @@ expect 2 replay --synthetic --engine cuda --imitate-gbps 10
 expect 2 calibrate --scratch-bytes 1
 expect 2 calibrate nonsense
 
-# What is wrong is told.
+# Errors are reported.
 if [ -n "$on_fake" ]; then
     faulty flip-device 1 bench transfer --engine cuda --direction h2d --fragment-bytes 4K --count 64 \
         --samples 1 --link-bytes 64K
@@ -235,7 +235,7 @@ if [ -n "$on_fake" ]; then
         faulty $machine 1 calibrate
         says err "there is no GPU"
     done
-    # A call that fails ends in a message, or does not matter.
+    # A failing call either ends the tool with a message or does not matter.
     for n in 1 2 3 5 8 13 21 34 55 89 144 233 377 450 500; do
         code=0
         KVFERRY_FAKE=fail-$n ASAN_OPTIONS=detect_leaks=0 "$tool" bench transfer --engine cuda \

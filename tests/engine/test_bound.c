@@ -170,7 +170,7 @@ static void empty_pairs_are_allowed(void **state) {
 }
 
 /* A failed submit leaves no pair's blocks staged, whatever the error and the pair that has it. */
-static void all_or_none(void **state) {
+static void a_failed_submit_changes_nothing(void **state) {
     (void)state;
     fixture f = fixture_make(&no_threads);
     kvf_assignments *s = source(1000, 0, 6), *good = target(0, 6), *other = source(2000, 6, 4);
@@ -475,7 +475,7 @@ static void several_owners(void **state) {
     fixture_free(&f);
 }
 
-static void refuses(void **state) {
+static void invalid_arguments_are_refused(void **state) {
     (void)state;
     fixture f = fixture_make(&no_threads), other = fixture_make(&no_threads);
     kvf_assignments *s = source(1000, 0, 4), *d = target(0, 4);
@@ -518,7 +518,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(assigns_what_landed),
         cmocka_unit_test(empty_pairs_are_allowed),
-        cmocka_unit_test(all_or_none),
+        cmocka_unit_test(a_failed_submit_changes_nothing),
         cmocka_unit_test(a_full_engine_changes_no_assignments),
         cmocka_unit_test(corrupt_blocks_return),
         cmocka_unit_test(a_middle_flight_fails),
@@ -526,7 +526,7 @@ int main(void) {
         cmocka_unit_test(released_while_it_runs),
         cmocka_unit_test(outlives_tiers_and_engine),
         cmocka_unit_test(several_owners),
-        cmocka_unit_test(refuses),
+        cmocka_unit_test(invalid_arguments_are_refused),
     };
     return fixture_end(cmocka_run_group_tests(tests, NULL, NULL));
 }

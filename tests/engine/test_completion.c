@@ -11,21 +11,21 @@ enum { BLOCKS = 8 };
 
 static const uint64_t ids[] = {0, 1, 2, 3, 4, 5, 6, 7};
 
-typedef struct side {
+typedef struct fixture {
     kvf_engine *engine;
     fixture_tier src, dst;
-} side;
+} fixture;
 
-static side side_make(const kvf_host_options *options) {
+static fixture fixture_make(const kvf_host_options *options) {
     const kvf_shape shape = {.blocks = BLOCKS, .layers = 2, .bytes = 64};
-    side s = {.engine = fixture_engine(options)};
+    fixture s = {.engine = fixture_engine(options)};
     s.src = fixture_tier_make(s.engine, &shape, FIXTURE_PER_PART, true);
     s.dst = fixture_tier_make(s.engine, &shape, FIXTURE_CONTIGUOUS, false);
     fixture_fill_all(s.src.memory.layout, 10);
     return s;
 }
 
-static void side_free(side *s) {
+static void fixture_free(fixture *s) {
     fixture_tier_free(&s->src);
     fixture_tier_free(&s->dst);
     kvf_engine_destroy(s->engine);
@@ -52,14 +52,14 @@ static kvf_completion *completion_make(call *c) {
     return completion;
 }
 
-static kvf_status try_submit(side *s, size_t block, kvf_completion *completion, kvf_transfer **out,
-                             kvf_error *error) {
+static kvf_status try_submit(fixture *s, size_t block, kvf_completion *completion,
+                             kvf_transfer **out, kvf_error *error) {
     const kvf_plan plan = fixture_plan(ids + block, ids + block, 1);
     const kvf_submit_options o = {.completion = completion};
     return kvf_transfer_submit(s->src.tier, s->dst.tier, &plan, 1, &o, out, error);
 }
 
-static void submit(side *s, size_t block, kvf_completion *completion) {
+static void submit(fixture *s, size_t block, kvf_completion *completion) {
     kvf_error error = {0};
     test_expect(KVF_OK, try_submit(s, block, completion, NULL, &error), &error);
 }
@@ -69,7 +69,7 @@ static const kvf_host_options no_threads = {.no_threads = true}, threads = {.thr
 
 static void counts_transfers_of_several_engines(void **state) {
     (void)state;
-    side a = side_make(&no_threads), b = side_make(&threads);
+    fixture a = fixture_make(&no_threads), b = fixture_make(&threads);
     call c = {0};
     kvf_completion *completion = completion_make(&c);
     for (size_t i = 0; i < BLOCKS; i++)
@@ -87,13 +87,14 @@ static void counts_transfers_of_several_engines(void **state) {
     for (size_t i = 0; i < BLOCKS; i++)
         assert_true(fixture_holds((i % 2 ? &a : &b)->dst.memory.layout, i, 10 + i));
     kvf_completion_release(completion);
-    side_free(&a);
-    side_free(&b);
+    fixture_free(&a);
+    fixture_free(&b);
 }
 
 static void waiting_makes_progress_in_all_engines(void **state) {
     (void)state;
-    side a = side_make(&no_threads), b = side_make(&no_threads), c = side_make(&threads);
+    fixture a = fixture_make(&no_threads), b = fixture_make(&no_threads),
+            c = fixture_make(&threads);
     call called = {0};
     kvf_completion *completion = completion_make(&called);
     for (size_t i = 0; i < BLOCKS; i++) {
@@ -105,9 +106,9 @@ static void waiting_makes_progress_in_all_engines(void **state) {
     assert_int_equal(atomic_load(&called.count), 1);
     assert_int_equal(called.status, KVF_OK);
     kvf_completion_release(completion);
-    side_free(&a);
-    side_free(&b);
-    side_free(&c);
+    fixture_free(&a);
+    fixture_free(&b);
+    fixture_free(&c);
 }
 
 static void a_completion_of_nothing_is_complete(void **state) {
@@ -125,7 +126,7 @@ static void a_completion_of_nothing_is_complete(void **state) {
 
 static void polls_and_times_out(void **state) {
     (void)state;
-    side s = side_make(&slow);
+    fixture s = fixture_make(&slow);
     kvf_completion *completion = completion_make(NULL);
     kvf_transfer *t = NULL;
     assert_int_equal(try_submit(&s, 0, completion, &t, NULL), KVF_OK);
@@ -145,12 +146,12 @@ static void polls_and_times_out(void **state) {
     assert_int_equal(error.status, KVF_ERR_CANCELLED);
     kvf_transfer_release(t);
     kvf_completion_release(completion);
-    side_free(&s);
+    fixture_free(&s);
 }
 
 static void the_first_error_is_kept(void **state) {
     (void)state;
-    side s = side_make(&no_threads);
+    fixture s = fixture_make(&no_threads);
     call c = {0};
     kvf_completion *completion = completion_make(&c);
     assert_int_equal(kvf_tier_seal(s.src.tier, ids, BLOCKS, NULL), KVF_OK);
@@ -168,12 +169,12 @@ static void the_first_error_is_kept(void **state) {
     assert_true(fixture_holds(s.dst.memory.layout, 4, 14));
     kvf_transfer_release(t);
     kvf_completion_release(completion);
-    side_free(&s);
+    fixture_free(&s);
 }
 
 static void an_armed_completion_refuses_transfers(void **state) {
     (void)state;
-    side s = side_make(&no_threads);
+    fixture s = fixture_make(&no_threads);
     kvf_completion *completion = completion_make(NULL);
     submit(&s, 0, completion);
     kvf_completion_arm(completion);
@@ -185,12 +186,12 @@ static void an_armed_completion_refuses_transfers(void **state) {
     assert_int_equal(kvf_tier_idle(s.dst.tier, ids + 1, 1, NULL), KVF_OK);
     assert_int_equal(kvf_completion_wait(completion, -1, NULL), KVF_OK);
     kvf_completion_release(completion);
-    side_free(&s);
+    fixture_free(&s);
 }
 
 static void a_released_completion_still_calls_back(void **state) {
     (void)state;
-    side s = side_make(&threads);
+    fixture s = fixture_make(&threads);
     call c = {0};
     kvf_completion *completion = completion_make(&c);
     for (size_t i = 0; i < BLOCKS; i++)
@@ -200,13 +201,13 @@ static void a_released_completion_still_calls_back(void **state) {
     fixture_drain(s.engine);
     kvf_engine_progress(s.engine);
     assert_int_equal(atomic_load(&c.count), 1);
-    side_free(&s);
+    fixture_free(&s);
 }
 
 static void the_callback_may_release_the_completion(void **state) {
     (void)state;
     for (int how = 0; how < 4; how++) {
-        side s = side_make(how % 2 ? &threads : &no_threads);
+        fixture s = fixture_make(how % 2 ? &threads : &no_threads);
         call c = {0};
         c.release = completion_make(&c);
         if (how < 3)
@@ -216,13 +217,13 @@ static void the_callback_may_release_the_completion(void **state) {
         while (how > 0 && atomic_load(&c.count) == 0)
             kvf_completion_poll(c.release, NULL);
         assert_int_equal(atomic_load(&c.count), 1);
-        side_free(&s);
+        fixture_free(&s);
     }
 }
 
 /* Many submits, waits and cancels at once. */
 typedef struct work {
-    side *s;
+    fixture *s;
     kvf_completion *completion;
     size_t block;
 } work;
@@ -257,7 +258,7 @@ static void from_several_threads(void **state) {
     (void)state;
     enum { THREADS = 3 };
     for (int round = 0; round < 30; round++) {
-        side a = side_make(&no_threads), b = side_make(&threads);
+        fixture a = fixture_make(&no_threads), b = fixture_make(&threads);
         call c = {0};
         kvf_completion *completion = completion_make(&c);
         pthread_t t[THREADS];
@@ -269,8 +270,8 @@ static void from_several_threads(void **state) {
         fixture_drain(a.engine);
         fixture_drain(b.engine);
         assert_int_equal(kvf_completion_pending(completion), 0);
-        side_free(&a);
-        side_free(&b);
+        fixture_free(&a);
+        fixture_free(&b);
         assert_int_equal(atomic_load(&c.count), 1);
         kvf_completion_release(completion);
     }
@@ -279,7 +280,7 @@ static void from_several_threads(void **state) {
 /* A failed submit counts its transfer out again, which may complete the completion. */
 static void failed_submits_do_not_count(void **state) {
     (void)state;
-    side s = side_make(&no_threads), other = side_make(&no_threads);
+    fixture s = fixture_make(&no_threads), other = fixture_make(&no_threads);
     call c = {0};
     kvf_completion *completion = completion_make(&c), *unused = completion_make(NULL);
     kvf_transfer *t = NULL;
@@ -299,8 +300,8 @@ static void failed_submits_do_not_count(void **state) {
     kvf_transfer_release(t);
     kvf_completion_release(completion);
     kvf_completion_release(unused);
-    side_free(&s);
-    side_free(&other);
+    fixture_free(&s);
+    fixture_free(&other);
 }
 
 static void refuses_null(void **state) {

@@ -148,11 +148,11 @@ static void each_plan_has_its_own_prefix(void **state) {
         flip(&f, 10);
         flip(&f, 17);
         kvf_plan plans[] = {
-            fixture_plan(ids, ids, 6),           /* good */
-            fixture_plan(ids + 6, ids + 6, 6),   /* bad at 10 */
+            fixture_plan(ids, ids, 6),           /* intact */
+            fixture_plan(ids + 6, ids + 6, 6),   /* corrupt at 10 */
             {0},                                 /* empty */
-            fixture_plan(ids + 12, ids + 12, 4), /* good */
-            fixture_plan(ids + 16, ids + 16, 4), /* bad at 17 */
+            fixture_plan(ids + 12, ids + 12, 4), /* intact */
+            fixture_plan(ids + 16, ids + 16, 4), /* corrupt at 17 */
         };
         plans[1].first_position = 70;
         kvf_transfer *t = submit(&f, plans, 5, (kvf_submit_options){.by_layer = k});

@@ -373,9 +373,9 @@ static void layouts_of_one_tier_share_slots(void **state) {
     kvf_tier *tiers[2];
     for (int i = 0; i < 2; i++) {
         for (int k = 0; k < 2; k++) {
-            memory[i][k] =
-                fixture_memory_make_at(&shapes[k], i ? FIXTURE_PER_PART : FIXTURE_CONTIGUOUS,
-                                       &(fixture_place){.side = i ? FIXTURE_NEAR : FIXTURE_FAR});
+            memory[i][k] = fixture_memory_make_at(
+                &shapes[k], i ? FIXTURE_PER_PART : FIXTURE_CONTIGUOUS,
+                &(fixture_placement){.side = i ? FIXTURE_NEAR : FIXTURE_FAR});
             fixture_fill_all(memory[i][k].layout, (uint64_t)(1000 * i + 100 * k));
         }
         const kvf_layout *const layouts[] = {memory[i][0].layout, memory[i][1].layout};
@@ -527,7 +527,7 @@ static void expect_order(const journal *j, const int *order, int count) {
         assert_int_equal(j->order[i], order[i]);
 }
 
-static void priorities_are_an_order(void **state) {
+static void priorities_set_the_order(void **state) {
     (void)state;
     fixture_needs(FIXTURE_STEPS);
     fixture f = fixture_make(&engines[0], 40);
@@ -592,8 +592,8 @@ static void only_ordered_waiters_bypass_the_cap(void **state) {
     fixture f = fixture_make(&options, 100000); /* 600,000 bytes a block */
     const kvf_submit_options low = {.background = true, .priority = 3};
     kvf_transfer *first = submit(&f, 2, BLOCKS - 2, low);
-    kvf_transfer *behind = submit(&f, 2, 1, (kvf_submit_options){0});
-    assert_int_equal(kvf_transfer_wait(behind, -1, NULL), KVF_OK);
+    kvf_transfer *later = submit(&f, 2, 1, (kvf_submit_options){0});
+    assert_int_equal(kvf_transfer_wait(later, -1, NULL), KVF_OK);
     assert_int_equal(kvf_transfer_poll(first, NULL), KVF_OK);
     kvf_transfer *second = submit(&f, 1, 1, low);
     kvf_transfer *above = submit(&f, 1, 1, (kvf_submit_options){.background = true});
@@ -606,7 +606,7 @@ static void only_ordered_waiters_bypass_the_cap(void **state) {
     assert_int_equal(kvf_transfer_poll(second, NULL), KVF_OK);
     assert_int_equal(kvf_transfer_poll(above, NULL), KVF_OK);
     kvf_transfer_release(first);
-    kvf_transfer_release(behind);
+    kvf_transfer_release(later);
     kvf_transfer_release(second);
     kvf_transfer_release(above);
     kvf_transfer_release(ordered);
@@ -695,7 +695,7 @@ static void cancelled_before_it_begins(void **state) {
         options.imitate_latency_us = 30e6;
         fixture f = fixture_make(&options, 40);
         kvf_transfer *t = submit(&f, 0, 4, (kvf_submit_options){0});
-        kvf_transfer *behind = submit(&f, 0, 4, (kvf_submit_options){0});
+        kvf_transfer *later = submit(&f, 0, 4, (kvf_submit_options){0});
         kvf_transfer_cancel(t);
         kvf_transfer_cancel(t);
         assert_int_equal(kvf_transfer_poll(t, NULL), KVF_ERR_CANCELLED);
@@ -704,13 +704,13 @@ static void cancelled_before_it_begins(void **state) {
         assert_int_equal(error.status, KVF_ERR_CANCELLED);
         assert_int_equal(kvf_transfer_wait_layer(t, 0, -1, NULL), KVF_ERR_CANCELLED);
         assert_int_equal(kvf_transfer_landed(t, 0), 0);
-        kvf_transfer_cancel(behind);
-        assert_int_equal(kvf_transfer_wait(behind, -1, NULL), KVF_ERR_CANCELLED);
+        kvf_transfer_cancel(later);
+        assert_int_equal(kvf_transfer_wait(later, -1, NULL), KVF_ERR_CANCELLED);
         fixture_drain(f.engine);
         assert_int_equal(kvf_tier_idle(f.dst.tier, ids, BLOCKS, NULL), KVF_OK);
         expect_untouched(&f, 0, BLOCKS);
         kvf_transfer_release(t);
-        kvf_transfer_release(behind);
+        kvf_transfer_release(later);
         fixture_free(&f);
     }
 }
@@ -720,17 +720,17 @@ static void cancelled_while_it_runs(void **state) {
     fixture_needs(FIXTURE_STEPS);
     fixture f = fixture_make(&engines[0], 40);
     kvf_transfer *t = submit(&f, 0, 4, (kvf_submit_options){.by_layer = true});
-    kvf_transfer *behind = submit(&f, 0, 4, (kvf_submit_options){.background = true});
+    kvf_transfer *later = submit(&f, 0, 4, (kvf_submit_options){.background = true});
     assert_int_equal(kvf_transfer_wait_layer(t, 0, -1, NULL), KVF_OK);
     kvf_transfer_cancel(t);
     assert_int_equal(kvf_transfer_wait(t, -1, NULL), KVF_ERR_CANCELLED);
     assert_int_equal(kvf_transfer_landed(t, 0), 0);
     expect_untouched(&f, 4, BLOCKS - 4);
     assert_false(fixture_holds(f.dst.memory.layout, 0, 100)); /* the last layer was not started */
-    assert_int_equal(kvf_transfer_wait(behind, -1, NULL), KVF_OK);
+    assert_int_equal(kvf_transfer_wait(later, -1, NULL), KVF_OK);
     expect_moved(&f, 0, 4);
     kvf_transfer_release(t);
-    kvf_transfer_release(behind);
+    kvf_transfer_release(later);
     fixture_free(&f);
 }
 
@@ -1024,7 +1024,7 @@ static void expect_submit(kvf_status expected, const fixture *f, const kvf_plan 
     assert_int_equal(kvf_engine_progress(f->engine), 0);
 }
 
-static void submit_refuses(void **state) {
+static void submit_refuses_invalid_arguments(void **state) {
     (void)state;
     fixture f = fixture_make(&engines[0], 40), other = fixture_make(&engines[0], 40);
     kvf_error e = {0};
@@ -1092,7 +1092,7 @@ static void other_calls_refuse_null(void **state) {
     kvf_tier_destroy(NULL);
 }
 
-static void engines_refuse(void **state) {
+static void engines_refuse_invalid_options(void **state) {
     (void)state;
     kvf_error error = {0};
     kvf_engine *engine = NULL;
@@ -1120,7 +1120,7 @@ static void engines_refuse(void **state) {
     kvf_engine_destroy(engine);
 }
 
-static void tiers_refuse(void **state) {
+static void tiers_refuse_invalid_options(void **state) {
     (void)state;
     kvf_error error = {0};
     kvf_engine *engine = fixture_engine(NULL);
@@ -1202,7 +1202,7 @@ int main(void) {
         cmocka_unit_test(layers_land_one_after_the_other),
         cmocka_unit_test(layers_count_from_the_first_of_the_layout),
         cmocka_unit_test(several_threads_wait_for_layers),
-        cmocka_unit_test(priorities_are_an_order),
+        cmocka_unit_test(priorities_set_the_order),
         cmocka_unit_test(waiting_transfers_pass_on_their_priority),
         cmocka_unit_test(only_ordered_waiters_bypass_the_cap),
         cmocka_unit_test(the_cap_holds),
@@ -1217,10 +1217,10 @@ int main(void) {
         cmocka_unit_test(callbacks_may_submit_and_release),
         cmocka_unit_test(callbacks_run_once_with_many_callers),
         cmocka_unit_test(a_full_engine_changes_nothing),
-        cmocka_unit_test(submit_refuses),
+        cmocka_unit_test(submit_refuses_invalid_arguments),
         cmocka_unit_test(other_calls_refuse_null),
-        cmocka_unit_test(engines_refuse),
-        cmocka_unit_test(tiers_refuse),
+        cmocka_unit_test(engines_refuse_invalid_options),
+        cmocka_unit_test(tiers_refuse_invalid_options),
         cmocka_unit_test(busy_blocks_are_named),
     };
     return fixture_end(cmocka_run_group_tests(tests, NULL, NULL));

@@ -158,17 +158,17 @@ fake_range *fake_range_any(void);
 bool fake_range_has_alias(const fake_range *range, const char *address);
 const char *fake_range_name(const fake_range *range);
 
-typedef struct fake_place { /* memory that an operation works on */
+typedef struct fake_operand { /* memory that an operation works on */
     fake_memory memory;
     char *raw;  /* the address that the fake touches */
     char *seen; /* the address that ThreadSanitizer is told */
     int device;
     bool host_name; /* a host address that the device cannot use */
-} fake_place;
+} fake_operand;
 
 /* Records a violation and returns false unless all bytes are in one allocation or registration, or
- * none of them. */
-bool fake_place_find(const char *role, const void *address, size_t size, fake_place *out);
+ * all are pageable. */
+bool fake_operand_find(const char *role, const void *address, size_t size, fake_operand *out);
 size_t fake_memory_live(void);
 size_t fake_device_bytes(void);
 size_t fake_device_live(int device);
@@ -188,7 +188,7 @@ fake_ticket *fake_ticket_keep(fake_ticket *ticket);
 void fake_ticket_drop(fake_ticket *ticket);
 
 typedef struct fake_side {
-    fake_place place;
+    fake_operand operand;
     size_t pitch, slice; /* bytes between the starts of rows, of slices */
 } fake_side;
 

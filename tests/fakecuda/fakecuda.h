@@ -93,12 +93,11 @@ FAKECUDA_API size_t fakecuda_violations(void);
 FAKECUDA_API const char *fakecuda_violation(size_t index);
 FAKECUDA_API void fakecuda_forgive(void);
 
-/* The number of calls of a function so far; with NULL, of all functions that can fail, which
- * leaves out cudaGetLastError, cudaPeekAtLastError and the error texts. */
+/* The number of calls of a function so far; with NULL, of all functions that can fail. These do not
+ * include cudaGetLastError, cudaPeekAtLastError and the error texts, which are counted by name. */
 FAKECUDA_API uint64_t fakecuda_calls(const char *function);
 
-/* The name of the function called index-th, from 0, among those that can fail; NULL past the last.
- */
+/* The name of the function of the index-th call, from 0, of those that can fail; or NULL. */
 FAKECUDA_API const char *fakecuda_call(uint64_t index);
 
 /* The number of calls so far that allocate, free or may wait for the device: cudaMalloc,
@@ -186,9 +185,7 @@ FAKECUDA_API void *fakecuda_shadow(const void *device, size_t size);
 FAKECUDA_API void *fakecuda_map_segments(size_t reserved, const size_t *sizes, size_t count);
 FAKECUDA_API void fakecuda_unmap_segments(void *range);
 
-/* Sets what runs when `function` is launched; emulate.hpp does so for kernels compiled for the CPU.
- * `sizes` are those of the `count` arguments in bytes. Launches through the host stub that nvcc
- * made of the kernel called `name` run it too. Survives fakecuda_reset. */
+/* A launch, as a kernel's body receives it. */
 typedef struct fakecuda_launch {
     dim3 grid, block;
     size_t shared_bytes;
@@ -197,6 +194,9 @@ typedef struct fakecuda_launch {
 
 typedef void (*fakecuda_body)(const fakecuda_launch *launch, void **arguments);
 
+/* Sets what runs when `function` is launched; emulate.hpp does so for kernels compiled for the CPU.
+ * `sizes` are those of the `count` arguments in bytes. Launches through the host stub that nvcc
+ * made of the kernel called `name` run it too. Survives fakecuda_reset. */
 FAKECUDA_API void fakecuda_kernel(const void *function, const char *name, fakecuda_body body,
                                   const size_t *sizes, size_t count);
 

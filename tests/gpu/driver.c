@@ -21,7 +21,7 @@ static void ask_machine(void) {
     int driver = 0, numa = -1, same = -1, devices = 0;
     const cudaError_t code = cudaGetDeviceCount(&devices);
     if (code != cudaSuccess || devices == 0) {
-        printf("there is no GPU: %s\n", cudaGetErrorName(code));
+        printf("no GPU: %s\n", cudaGetErrorName(code));
         exit(SKIPPED);
     }
     TRY(cudaGetDeviceProperties(&p, 0));
@@ -34,40 +34,40 @@ static void ask_machine(void) {
            p.name, driver, p.asyncEngineCount, numa, same);
 }
 
-/* The first one finds out whether there is a GPU. */
+/* The first question finds out whether there is a GPU. */
 static const question questions[] = {
-    {"machine", "What is asked?", "a GPU", ask_machine, 20},
+    {"machine", "Which machine is this?", "a GPU", ask_machine, 20},
     {"lazy-loading", "Does a kernel's first launch wait for another kernel that spins?",
-     "it may: no launch of ours waits for one that the host holds", ask_lazy_loading, 20},
+     "it may; none of our launches waits for a kernel that the host holds", ask_lazy_loading, 20},
     {"last-error", "Does an event that is not ready replace the thread's last error?",
-     "cuda/runtime/runtime.c copes with both", ask_last_error, 20},
-    {"capture", "What do calls answer while a stream is captured?",
-     "an event of a capture is refused each time; allocations in relaxed mode leave it alone",
+     "cuda/runtime/runtime.c handles both", ask_last_error, 20},
+    {"capture", "What do calls return while a stream is captured?",
+     "a captured event is refused each time; allocations in relaxed mode do not harm the capture",
      ask_capture, 20},
-    {"ranges", "What do addresses say of the memory they lie in?",
-     "cuda/engine/reachable.c: MAPPING tells one mapping of device memory, RANGE one registration",
+    {"ranges", "What does the driver report about an address's memory?",
+     "cuda/engine/reachable.c: MAPPING is one mapping of device memory, RANGE one registration",
      ask_ranges, 20},
     {"fork-reads", "Can a child process read pinned memory?",
-     "that of cudaHostAlloc and registered memory alike", ask_fork_reads, 20},
+     "it can read both cudaHostAlloc and registered memory", ask_fork_reads, 20},
     {"fork-cost", "What does fork cost with pinned memory?",
      "cuda/runtime/pinned.c does not set MADV_DONTFORK", ask_fork_cost, 40},
     {"registration", "What do registrations cost, in time and in device memory?",
      "huge pages make both small", ask_registration, 60},
-    {"call-costs", "What do calls cost?", "cuda/cost/builtin.c's figures until calibrated",
+    {"call-costs", "What do calls cost?", "the figures of cuda/cost/builtin.c, until calibrated",
      ask_call_costs, 30},
     {"allocation-costs", "What do allocations cost, idle and while a kernel runs?",
      "they may wait for kernels", ask_allocation_costs, 30},
     {"queue-depth", "How many entries does a stream take before a call blocks?",
-     "some 1,000 of any kind", ask_queue_depth, 40},
-    {"shared-queues", "Do streams that wait for an event hold up others?",
+     "about 1,000 of any kind", ask_queue_depth, 40},
+    {"shared-queues", "Do streams that wait for an event hold up other streams?",
      "lanes of one priority do not hold each other up", ask_shared_queues, 20},
-    {"copy-rates", "What does the copy engine do with rows and pieces?",
-     "small rows cost as much each as small copies", ask_copy_rates, 60},
-    {"bad-batch", "Does anything of a batch run whose last copy is bad?",
-     "cuda/copy/batch.c: nothing of a refused batch does", ask_bad_batch, 20},
+    {"copy-rates", "How fast does the copy engine copy rows and pieces?",
+     "each small row costs as much as a small copy", ask_copy_rates, 60},
+    {"bad-batch", "Does any copy of a batch run if its last copy is invalid?",
+     "cuda/copy/batch.c: no copy of a refused batch runs", ask_bad_batch, 20},
 };
 
-/* Asks in a child: 0, 77 without a GPU, or 1 when it did not end by itself. */
+/* Asks in a child process: 0, 77 without a GPU, or 1 when the child was killed. */
 static int ask(const question *q) {
     int status = 0;
     printf("%s: %s\n    assumed: %s\n", q->name, q->text, q->assumed);

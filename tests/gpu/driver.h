@@ -1,7 +1,6 @@
-/* Questions to a real driver, on whose answers the CUDA module depends. Each is asked in a process
- * of its own, so that one that breaks its context, or dies, costs no other answer; what spins on
- * the GPU ends by itself. An answer is printed, not judged: it stands next to what the code takes
- * for granted. */
+/* Questions to a real driver whose answers the CUDA module relies on. Each is asked in a process of
+ * its own, so that one that breaks its context or dies does not affect the others; kernels that
+ * spin have a time limit. Answers are printed next to what the code assumes, and not judged. */
 #ifndef KVF_TEST_GPU_DRIVER_H
 #define KVF_TEST_GPU_DRIVER_H
 
@@ -12,7 +11,7 @@
 
 #include <cuda.h>
 
-/* Small sizes, for the fake runtime. */
+/* Use small sizes, for the fake runtime. */
 extern bool tiny;
 
 /* driver_errors.c */
@@ -38,7 +37,7 @@ void ask_copy_rates(void);
 
 /* ---- driver_support.c ---- */
 
-/* Prints a call that fails, and takes its error off the runtime's list. */
+/* Prints a failed call and clears the runtime's last error. */
 #define TRY(call) try_call(call, #call)
 bool try_call(cudaError_t code, const char *call);
 
@@ -47,25 +46,25 @@ double now_us(void);
 cudaStream_t new_stream(int priority);
 cudaEvent_t new_event(void);
 
-/* Streams of the usual priority and of the highest. */
+/* The default and the highest priority of streams. */
 void priorities(int *usual, int *highest);
 
-/* Keeps the stream busy until release(), but no longer than `most_ms`. One stream at a time. */
+/* Keeps the stream busy until release(), but at most `most_ms`. One stream at a time. */
 void hold(cudaStream_t stream, double most_ms);
 void release(void);
 
 char *device_memory(size_t bytes);
 char *pinned_memory(size_t bytes);
 
-/* Fresh memory whose first byte is on a border of 2 MiB, every page of it written. */
+/* New memory aligned to 2 MiB, with every page written. */
 char *touched_memory(size_t bytes, bool huge);
 void drop_memory(char *memory, size_t bytes);
 
-/* A driver's function, or NULL. */
+/* A driver function, or NULL. */
 void *driver_function(const char *name, unsigned version);
 
-/* cuMemcpyBatchAsync as of 12.8 from or to rows of `width` bytes, `pitch` apart on the device side
- * and touching on the host's; the driver's answer, and the copy that it names as bad in *failed. */
+/* cuMemcpyBatchAsync (12.8) of rows of `width` bytes, `pitch` apart on the device and adjacent on
+ * the host. Returns the driver's result; *failed is the copy that it reports as invalid. */
 typedef struct batch {
     CUdeviceptr *dsts, *srcs;
     size_t *sizes, count;

@@ -1,4 +1,4 @@
-/* What calls answer where things go wrong, or are not ready. */
+/* What calls return when something fails or is not ready. */
 #include "driver.h"
 
 #include <stdint.h>
@@ -14,7 +14,7 @@ void ask_lazy_loading(void) {
     hold(held, most_ms); /* never released */
     const double begin = now_us();
     TRY(gpu_other(other));
-    printf("    the launch took %.0f us; about %.0f would be waiting for the kernel\n",
+    printf("    the launch took %.0f us; waiting for the kernel would take about %.0f\n",
            now_us() - begin, most_ms * 1e3);
     TRY(cudaDeviceSynchronize());
 }
@@ -26,10 +26,10 @@ void ask_last_error(void) {
     TRY(cudaEventRecord(event, stream));
     const cudaError_t own = cudaSetDevice(1000);
     cudaError_t asked = cudaEventQuery(event);
-    printf("    after an error of the application's (%s) the query says %s, the last error is %s\n",
+    printf("    after an application error (%s) the query returns %s, the last error is %s\n",
            cudaGetErrorName(own), cudaGetErrorName(asked), cudaGetErrorName(cudaGetLastError()));
     asked = cudaEventQuery(event);
-    printf("    with none before the query says %s, the last error is %s\n",
+    printf("    without an earlier error the query returns %s, the last error is %s\n",
            cudaGetErrorName(asked), cudaGetErrorName(cudaGetLastError()));
     release();
     TRY(cudaStreamSynchronize(stream));
@@ -42,7 +42,7 @@ static void ask_captured_event(cudaStream_t stream) {
     TRY(cudaEventRecord(event, stream));
     const cudaError_t first = cudaEventQuery(event), second = cudaEventQuery(event);
     const cudaError_t end = cudaStreamEndCapture(stream, &graph);
-    printf("    a captured event is asked: %s, again: %s, the capture ends: %s\n",
+    printf("    query of a captured event: %s, again: %s, end of the capture: %s\n",
            cudaGetErrorName(first), cudaGetErrorName(second), cudaGetErrorName(end));
     (void)cudaGetLastError();
 }
@@ -60,11 +60,11 @@ void ask_capture(void) {
     (void)new_stream(0);
     TRY(cudaThreadExchangeStreamCaptureMode(&mode));
     const cudaError_t end = cudaStreamEndCapture(stream, &graph);
-    printf("    in relaxed mode: cudaMalloc %s, cudaHostAlloc %s, the capture ends: %s\n",
+    printf("    in relaxed mode: cudaMalloc %s, cudaHostAlloc %s, end of the capture: %s\n",
            cudaGetErrorName(one), cudaGetErrorName(two), cudaGetErrorName(end));
 }
 
-/* How many of a batch's copies ran, all but the last of which are good. */
+/* Counts the copies that ran of a batch whose last copy is invalid. */
 static void ask_batch(const char *what, void (*spoil)(batch *b)) {
     char *device = device_memory((size_t)COPIES * PIECE), *back = malloc((size_t)COPIES * PIECE);
     char *host = pinned_memory((size_t)COPIES * PIECE);
@@ -83,7 +83,7 @@ static void ask_batch(const char *what, void (*spoil)(batch *b)) {
     if (TRY(cudaMemcpy(back, device, (size_t)COPIES * PIECE, cudaMemcpyDeviceToHost)))
         for (size_t i = 0; i + 1 < COPIES; i++)
             ran += back[i * PIECE] == 7;
-    printf("    last copy %s: CUresult %d, names copy %td, stream %s, %zu of %d good ones ran\n",
+    printf("    last copy %s: CUresult %d, names copy %td, stream %s, %zu of %d valid copies ran\n",
            what, (int)code, (ptrdiff_t)failed, cudaGetErrorName(end), ran, COPIES - 1);
     free_batch(&b);
     free(back);
@@ -96,20 +96,20 @@ static void make_last_empty(batch *b) {
 typedef CUresult reserve_fn(CUdeviceptr *out, size_t size, size_t alignment, CUdeviceptr address,
                             unsigned long long flags);
 
-/* Addresses that are reserved, with no memory there. */
+/* Reserved addresses without memory. */
 static CUdeviceptr reserved;
 
 static void aim_last_at_nothing(batch *b) {
     b->dsts[b->count - 1] = reserved;
 }
 
-/* The last of all, as it may end the context. */
+/* Asked last, as it may end the context. */
 void ask_bad_batch(void) {
     reserve_fn *reserve = NULL;
     *(void **)&reserve = driver_function("cuMemAddressReserve", 10020);
     ask_batch("of 0 bytes", make_last_empty);
     if (reserve && reserve(&reserved, 2 << 20, 0, 0, 0) == CUDA_SUCCESS)
-        ask_batch("to where no memory is", aim_last_at_nothing);
+        ask_batch("to unmapped addresses", aim_last_at_nothing);
     else
-        puts("    no cuMemAddressReserve, so none to where no memory is");
+        puts("    no cuMemAddressReserve: unmapped addresses not tried");
 }

@@ -1,4 +1,4 @@
-/* What pinned and device memory is, and what it costs. */
+/* Properties and costs of pinned and device memory. */
 #include "driver.h"
 
 #include <signal.h>
@@ -14,7 +14,7 @@ static const unsigned register_flags = cudaHostRegisterPortable | cudaHostRegist
 
 typedef CUresult attribute_fn(void *value, CUpointer_attribute attribute, CUdeviceptr address);
 
-/* What base and size the driver gives, as offsets from the memory's own. */
+/* Prints the base and size that the driver reports, as offsets from the memory's. */
 static void show_range(const char *name, CUpointer_attribute base, CUpointer_attribute size,
                        const char *memory, size_t at) {
     static attribute_fn *attribute;
@@ -55,7 +55,7 @@ static void ask_registrations(void) {
     char *memory = touched_memory(2 * mib, false);
     TRY(cudaHostRegister(memory, 8192, register_flags));
     TRY(cudaHostRegister(memory + 8192, 8192, register_flags));
-    show("the first of two registrations of 8 KiB that touch", memory, 0);
+    show("the first of two adjacent registrations of 8 KiB", memory, 0);
     show("the second", memory, 8192);
     copy_across("both", device_memory(16384), memory, 16384);
 }
@@ -69,8 +69,8 @@ typedef CUresult map_fn(CUdeviceptr address, size_t size, size_t offset,
 typedef CUresult access_fn(CUdeviceptr address, size_t size, const CUmemAccessDesc *description,
                            size_t count);
 
-/* Two mappings of 2 and 4 MiB, one after the other, in 16 MiB of reserved addresses; as frameworks
- * have them whose segments grow. NULL when the driver has none. */
+/* Two adjacent mappings of 2 and 4 MiB in 16 MiB of reserved addresses, as in frameworks with
+ * growing segments. NULL when the driver does not support them. */
 static char *map_two(void) {
     create_fn *create = NULL;
     reserve_fn *reserve = NULL;
@@ -137,12 +137,12 @@ void ask_fork_reads(void) {
     ask_child("cudaHostRegister", registered);
 }
 
-/* Of the machine's memory. */
+/* Free memory of the machine. */
 static long free_mib(void) {
     return sysconf(_SC_AVPHYS_PAGES) / 1024 * sysconf(_SC_PAGESIZE) / 1024;
 }
 
-/* Forks a child that does nothing until the pipe is closed. */
+/* Forks a child that waits until the pipe is closed. */
 static pid_t fork_idle(int pipe_ends[2]) {
     const pid_t child = pipe(pipe_ends) == 0 ? fork() : -1;
     if (child == 0) {

@@ -1,5 +1,5 @@
-/* What the copy engine does with rows and pieces, without the time that enqueuing takes: the stream
- * is held meanwhile. */
+/* How fast the copy engine copies rows and pieces, without the time of enqueuing: the stream is
+ * held until everything is enqueued. */
 #include "driver.h"
 
 #include <stdio.h>
@@ -10,7 +10,7 @@ enum { REPEATS = 3, PART = 4096 };
 
 typedef struct copies {
     char *device, *host;
-    size_t width, count; /* pieces; those on the device are 2 * width apart */
+    size_t width, count; /* pieces; 2 * width apart on the device */
     bool to_device;
     cudaStream_t stream;
 } copies;
@@ -61,8 +61,8 @@ static void enqueue_one_by_one(const copies *c) {
                                            cudaMemcpyDeviceToHost, c->stream));
 }
 
-/* How pieces are enqueued: how many go together, and how many of these at most, so that the stream
- * does not fill up while it is held. */
+/* How pieces are enqueued: so many per call, in at most so many calls, so that the held stream's
+ * queue does not fill up. */
 typedef struct way {
     const char *name;
     void (*enqueue)(const copies *c);
@@ -76,7 +76,7 @@ static const way ways[] = {
     {"one by one", enqueue_one_by_one, 400, 1},
 };
 
-/* The best of some runs, in GB/s, and the host's time for a piece. */
+/* The best of some runs, in GB/s, and the host's time per piece. */
 static void measure(copies c, const way *w, size_t most_bytes) {
     cudaEvent_t begin = NULL, end = NULL;
     double best = 0, host_us = 0;
@@ -111,7 +111,7 @@ void ask_copy_rates(void) {
                 .host = pinned_memory(most_bytes),
                 .stream = new_stream(0)};
     memset(c.host, 1, most_bytes);
-    puts("    GB/s (and host time a piece)");
+    puts("    GB/s (host time per piece)");
     for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
         for (int to_device = 1; to_device >= 0; to_device--) {
             c.width = widths[i];

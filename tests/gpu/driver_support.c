@@ -97,7 +97,7 @@ char *touched_memory(size_t bytes, bool huge) {
     return memory;
 }
 
-/* What lies before the border stays. */
+/* Memory before the aligned start stays mapped. */
 void drop_memory(char *memory, size_t bytes) {
     (void)munmap(memory, bytes);
 }

@@ -9,7 +9,7 @@
 
 enum { CALLS = 100, ROWS = 64, STREAMS = 32, BATCH = 4096 };
 
-/* What the calls that are timed work on. */
+/* The objects that the timed calls use. */
 typedef struct scene {
     cudaStream_t stream, other;
     cudaEvent_t event;
@@ -96,7 +96,7 @@ static cudaError_t record_and_wait(scene *s) {
     return code == cudaSuccess ? cudaStreamWaitEvent(s->stream, s->event, 0) : code;
 }
 
-/* Until an event after it has fired. */
+/* Spins until an event recorded after the work has fired. */
 static cudaError_t until_done(scene *s, timed_call *first) {
     cudaError_t code = first(s);
     if (code == cudaSuccess)
@@ -114,7 +114,7 @@ static cudaError_t copy_until_done(scene *s) {
     return until_done(s, copy);
 }
 
-/* The median of calls into streams that are empty at first and never full. */
+/* The median of calls into streams that start empty and are never full. */
 static double median_us(scene *s, timed_call *call) {
     double us[CALLS];
     TRY(call(s));
@@ -145,15 +145,15 @@ void ask_call_costs(void) {
         {"a launch with 32,000 bytes of parameters", launch_32000},
         {"cudaMemcpyAsync of 4 KiB", copy},
         {"cudaMemcpy2DAsync of 64 rows of 4 KiB", copy_rows},
-        {"a launch until its event is seen", launch_until_done},
-        {"a copy of 4 KiB until its event is seen", copy_until_done},
+        {"a launch until its event has fired", launch_until_done},
+        {"a copy of 4 KiB until its event has fired", copy_until_done},
     };
     scene s = make_scene();
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
         printf("    %s: %.2f us\n", calls[i].name, median_us(&s, calls[i].call));
 }
 
-/* During a kernel that spins for at most 200 ms, or while all is idle. */
+/* During a kernel that spins for at most 200 ms, or while the GPU is idle. */
 static void ask_allocations(scene *s, bool busy) {
     if (busy)
         hold(s->stream, 200);
@@ -188,14 +188,14 @@ void ask_allocation_costs(void) {
     printf("    a stream %.0f us, 256 events %.0f us\n", made - begin, now_us() - made);
 }
 
-/* Calls into a stream that is held, until one takes long or the hold has ended. */
+/* Calls into a held stream, until one takes long or the hold has ended. */
 static void fill_stream(const char *name, timed_call *call, int most_calls, double blocked_us) {
     enum { MOST_MS = 400 };
     scene s = make_scene();
     double worst = 0;
     int calls = 0;
     s.batch = make_batch(s.device, 8192, s.host, 4096, BATCH, true);
-    TRY(call(&s)); /* what is loaded at a first call is there */
+    TRY(call(&s)); /* loads whatever a first call loads */
     TRY(cudaStreamSynchronize(s.stream));
     hold(s.stream, MOST_MS);
     const double begin = now_us();
@@ -206,8 +206,8 @@ static void fill_stream(const char *name, timed_call *call, int most_calls, doub
         worst = us > worst ? us : worst;
         calls++;
     }
-    printf("    %s: %d calls, the worst took %.0f us%s\n", name, calls, worst,
-           worst < blocked_us ? "" : ", which was the last");
+    printf("    %s: %d calls, the slowest took %.0f us%s\n", name, calls, worst,
+           worst < blocked_us ? "" : ", the last one");
     release();
     TRY(cudaStreamSynchronize(s.stream));
     free_batch(&s.batch);
@@ -225,8 +225,8 @@ void ask_queue_depth(void) {
     fill_stream("batch of 4096 copies", copy_batch, 64, 50e3);
 }
 
-/* One of many streams waits for an event after a kernel of 20 ms. How many of the others have not
- * done their work 5 ms later? */
+/* One of many streams waits for an event after a kernel of 20 ms. Counts the other streams whose
+ * work is not done 5 ms later. */
 static int count_held_up(cudaStream_t *streams, scene *s, timed_call *work) {
     cudaStream_t held = new_stream(0);
     cudaEvent_t events[STREAMS] = {NULL}, gate = new_event();

@@ -1,5 +1,5 @@
-// Preloaded into gpu_driver, so that it runs on the fake runtime: the bodies of its kernels, and
-// streams that fill up. What it asks is misuse in places, which is not looked at.
+// Preloaded into gpu_driver, so that it runs on the fake runtime: has the bodies of its kernels and
+// limits the streams' queues. Some questions are misuse, so violations are ignored.
 #include "kernels.cu"
 
 namespace {

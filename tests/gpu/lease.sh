@@ -1,6 +1,6 @@
-# shellcheck shell=sh disable=SC2154 # what .ci/gpu sets
-# Sourced by .ci/gpu: the steps of a lease, in the order of what is most wanted, since the time may be
-# over before the last of them. Machinery is in steps.sh.
+# shellcheck shell=sh disable=SC2154 # variables of .ci/gpu
+# Sourced by .ci/gpu: the steps of `lease`, the most important first, since the time may be up before
+# the last of them. steps.sh has the machinery.
 # shellcheck source=tests/gpu/steps.sh
 . "$root/tests/gpu/steps.sh"
 
@@ -8,13 +8,13 @@ all_steps="facts smoke calibrate torch-link large small calibrate-warm predictio
 tests-random strategies strategies-large memcheck nccl collective totals compute both-ways example tool \
 scattered waited replay pinned driver library"
 
-# Programs that draw schedules and moves; all others are short.
+# Programs with random schedules and moves; all others are short.
 random_programs="cuda_background cuda_many_blocks cuda_moves cuda_order cuda_engine_schedule \
 cuda_engine_transfer cuda_segments cuda_tiles"
 
-# --- What is run, and with which libraries ---
+# --- Running programs with the right libraries ---
 
-# folder_of LIBRARY: where python packages, the loader or the toolkit have it.
+# folder_of LIBRARY: its folder, among those of Python packages, the loader and the toolkit.
 folder_of() {
     for at in $(python3 -c 'import glob, nvidia
 print(*(at for root in nvidia.__path__ for at in glob.glob(root + "/*/lib")))' 2>/dev/null) \
@@ -42,14 +42,14 @@ find_libraries() {
     export LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 }
 
-# run NAME SECONDS PROGRAM [ARGUMENT...]: a step with a program of ours.
+# run NAME SECONDS PROGRAM [ARGUMENT...]: a step that runs a packed program.
 run() {
     name=$1 most=$2
     shift 2
     step "$name" "$most" env LD_PRELOAD="$preload" "$@"
 }
 
-# all_transfers NAME SECONDS ARGUMENT...: both directions, 256 MiB a transfer, random ids on the device.
+# all_transfers NAME SECONDS ARGUMENT...: both directions, 256 MiB per transfer, random device ids.
 all_transfers() {
     name=$1 most=$2
     shift 2
@@ -58,15 +58,15 @@ all_transfers() {
         --pattern random --bytes 256M --samples 9 "$@" --json "$results/$name.json"
 }
 
-# transfers NAME SECONDS ARGUMENT...: the same, but the tool begins nothing new when three quarters of
-# the time are over, and says what it left out: cut off, it leaves an empty JSON.
+# transfers NAME SECONDS ARGUMENT...: the same, but after three quarters of the time the tool starts
+# nothing new and reports what it left out. If it were cut off it would leave an empty JSON file.
 transfers() {
     name=$1 most=$(at_most "$2")
     shift 2
     all_transfers "$name" "$most" --seconds $((most * 3 / 4 + 1)) "$@"
 }
 
-# calibrate NAME SECONDS [ARGUMENT...]: the model is kept whatever its noise, which predictions.txt has.
+# calibrate NAME SECONDS [ARGUMENT...]: keeps the cost table, however noisy; predictions.txt has the noise.
 calibrate() {
     name=$1 most=$2
     shift 2
@@ -74,8 +74,8 @@ calibrate() {
         ${dry:+--scratch-bytes 8M} "$@" --json "$results/$name.json"
 }
 
-# programs NAME SECONDS JOBS PROGRAM...: test programs, so many at a time, each of which has three
-# quarters of that time. Processes share a GPU by turns, so more of them are not quicker for long.
+# programs NAME SECONDS JOBS PROGRAM...: test programs, JOBS at a time, each limited to three quarters of
+# the time. Processes take turns on a GPU, so many jobs gain little.
 programs() {
     name=$1 most=$2 jobs=$3
     shift 3
@@ -84,18 +84,18 @@ programs() {
         sh "$root/tests/gpu/programs.sh" $((most * 3 / 4)) "$jobs" "$details" "$@"
 }
 
-# python NAME SECONDS SCRIPT [ARGUMENT...]: PyTorch brings its own libraries.
+# python NAME SECONDS SCRIPT [ARGUMENT...]: without our library path, as PyTorch brings its own libraries.
 python() {
     if command -v python3 >/dev/null; then
         name=$1 most=$2
         shift 2
         step "$name" "$most" env LD_LIBRARY_PATH="$libraries_before" python3 "$@"
     else
-        skip "$1" "there is no python3"
+        skip "$1" "no python3"
     fi
 }
 
-# on_gpu HOW NAME SECONDS COMMAND...: a step that tells nothing on the fake runtime.
+# on_gpu HOW NAME SECONDS COMMAND...: a step that is pointless on the fake runtime.
 on_gpu() {
     if [ -n "$dry" ]; then
         skip "$2" "needs a GPU"
@@ -109,7 +109,7 @@ with_nccl() {
     if [ -n "$nccl" ] && [ -x "$3" ]; then
         run "$@"
     else
-        skip "$1" "there is no NCCL"
+        skip "$1" "no NCCL"
     fi
 }
 
@@ -136,8 +136,8 @@ keep_costs() {
     cp "$XDG_CACHE_HOME"/kvferry/*.json "$out/costs.json" 2>/dev/null || true
 }
 
-# Sorts the test programs into those with random schedules and the others. On the fake runtime two of
-# them take long, and are tests of their own.
+# Sorts the test programs into random and short ones. Two that are slow on the fake runtime are left out
+# of a dry run; they are tests of their own.
 sort_programs() {
     short='' random=''
     for program in "$folder"/tests/cuda_*; do
@@ -182,7 +182,7 @@ measure_more() {
     transfers both-ways 40 --regions 64 --fragment-bytes 4K,256K --strategy all --both-ways
 }
 
-# On the fake runtime the example has kernels that run there.
+# On the fake runtime the example with emulated kernels runs.
 test_programs() {
     if [ -n "$dry" ]; then
         step example 60 sh "$root/tests/tool/example.sh" "$folder/bin/cuda_example" --engine cuda
@@ -204,14 +204,14 @@ measure_rest() {
     run pinned 40 "$folder/bin/kvferry" bench pinned ${dry:+--bytes 8M} --json "$results/pinned.json"
 }
 
-# What came later has predictions too: default waiting.
+# Later steps have predictions too: default waiting.
 compare_again() {
     [ ! -s "$out/predictions.txt" ] ||
         python3 "$root/tests/gpu/predictions.py" "$results" "$out/predictions.txt" >>"$log" 2>&1 ||
-        echo "predictions.txt is as it was" >>"$log"
+        echo "predictions.txt is unchanged" >>"$log"
 }
 
-# Without a process that has it open, a GPU's driver ends, and begins anew with the next program.
+# Unless a process keeps the GPU open, its driver shuts down and starts again with the next program.
 keep_gpu_awake() {
     if (exec 8</dev/nvidia0) 2>/dev/null; then
         exec 8</dev/nvidia0

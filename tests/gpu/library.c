@@ -1,4 +1,4 @@
-/* Experiments through the library for which `kvferry bench` has no options. They print what they
+/* Experiments with the library that `kvferry bench` has no options for. They print what they
  * measure and judge nothing. */
 #include "library_scene.h"
 
@@ -16,7 +16,7 @@ static bool tiny;
 static unsigned layers = 64;
 static size_t samples = 11;
 
-/* Fragments of blocks of `bytes` in all. */
+/* The number of blocks for `bytes` in total. */
 static size_t blocks_of(size_t bytes, size_t fragment_bytes) {
     return tiny ? 16 : bytes / fragment_bytes / layers;
 }
@@ -38,7 +38,7 @@ static void try_waiting(void) {
     scene_close(&s);
 }
 
-/* 256 MiB by strategy kernel. */
+/* 256 MiB by `kernel`. */
 static void try_thread_blocks(void) {
     static const unsigned ctas[] = {1, 2, 4, 8, 12, 16, 24, 32, 64, 132};
     for (size_t fragment = 4096; fragment <= 65536; fragment *= 16) {
@@ -55,7 +55,8 @@ static void try_thread_blocks(void) {
                 const scene_move move = {
                     .to_device = to_device, .count = blocks, .strategy = KVF_CUDA_KERNEL};
                 char what[64];
-                (void)snprintf(what, sizeof what, "%u of them, %zu KiB", ctas[i], fragment >> 10);
+                (void)snprintf(what, sizeof what, "%u thread blocks, %zu KiB", ctas[i],
+                               fragment >> 10);
                 const scene_time t = scene_measure(&s, &move, samples, SCENE_POLL);
                 scene_print(what, &s, &move, t.whole_us);
                 puts("");
@@ -65,7 +66,7 @@ static void try_thread_blocks(void) {
     }
 }
 
-/* A thread that asks whether a block is idle that no transfer touches; its longest wait. */
+/* A thread that keeps asking whether a block that no transfer uses is idle; its longest wait. */
 typedef struct bystander {
     const kvf_tier *tier;
     uint64_t id;
@@ -85,7 +86,7 @@ static void *look_on(void *given) {
     return NULL;
 }
 
-/* Large ordered transfers: how long does submit take, and whom does it hold up? */
+/* Large ordered transfers: the time of submit, and how long it holds up another thread. */
 static void try_large_submits(void) {
     const size_t blocks = blocks_of((size_t)4 << 30, 4096);
     const scene_shape shape = {.device_blocks = blocks + 1,
@@ -110,7 +111,7 @@ static void try_large_submits(void) {
         scene_print("4 KiB", &s, &move, scene_now_us() - begin);
         __atomic_store_n(&b.stop, true, __ATOMIC_RELEASE);
         (void)pthread_join(thread, NULL);
-        printf(", submit %.0f us, another thread's kvf_tier_idle %.0f us at worst\n",
+        printf(", submit %.0f us, another thread's kvf_tier_idle at most %.0f us\n",
                submitted - begin, b.worst_us);
     }
     scene_close(&s);
@@ -170,12 +171,12 @@ static void try_background(void) {
     kvf_cuda_stats stats;
     kvf_error error = {0};
     if (kvf_cuda_stats_get(s.engine, &stats, &error) == KVF_OK)
-        printf("    memory for packing: %zu and %zu MiB\n", stats.packing_bytes[0] >> 20,
+        printf("    packing buffers: %zu and %zu MiB\n", stats.packing_bytes[0] >> 20,
                stats.packing_bytes[1] >> 20);
     scene_close(&s);
 }
 
-/* 64 MiB at a time, each to or from other host blocks of a pool. */
+/* 64 MiB at a time, each to or from different host blocks of a pool. */
 static void try_pool(size_t gib, bool small_pages) {
     const size_t count = blocks_of((size_t)64 << 20, 4096);
     const scene_shape shape = {.device_blocks = 4 * count,
@@ -218,10 +219,10 @@ static const struct {
     const char *name, *text;
     void (*go)(void);
 } experiments[] = {
-    {"waiting", "how soon the end of a small transfer is seen", try_waiting},
+    {"waiting", "how soon the end of a small transfer is noticed", try_waiting},
     {"thread-blocks", "how many thread blocks a copying kernel needs", try_thread_blocks},
-    {"large-submits", "how long a large submit takes, and whom it holds up", try_large_submits},
-    {"first-transfers", "what an engine's first transfers take", try_first_transfers},
+    {"large-submits", "how long a large submit takes and holds up others", try_large_submits},
+    {"first-transfers", "how long an engine's first transfers take", try_first_transfers},
     {"background", "how fast background transfers are", try_background},
     {"pools", "whether a large pool of pinned memory is slower", try_pools},
 };
@@ -230,7 +231,7 @@ static const struct {
 int main(int argc, char **argv) {
     int devices = 0;
     if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
-        puts("there is no GPU");
+        puts("no GPU");
         return SKIPPED;
     }
     tiny = argc > 1 && strcmp(argv[1], "tiny") == 0;

@@ -31,7 +31,7 @@ static kvf_tier *make_tier(const scene *s, const kvf_layout *layout, kvf_memory 
     return tier;
 }
 
-/* A gap between the layers' buffers, so that no fragments of two of them touch. */
+/* A gap between the layers' buffers, so that their fragments are not adjacent. */
 static kvf_layout *make_device_layout(scene *s, const scene_shape *shape) {
     const kvf_shape near = {.blocks = shape->device_blocks,
                             .layers = shape->layers,

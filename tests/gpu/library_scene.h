@@ -1,5 +1,5 @@
-/* Two tiers and transfers between them, for experiments through the library on whatever runtime
- * there is. An error ends the program with a message. */
+/* Two tiers and transfers between them, for experiments on the fake or a real runtime. An error
+ * ends the program with a message. */
 #ifndef KVF_TEST_GPU_LIBRARY_SCENE_H
 #define KVF_TEST_GPU_LIBRARY_SCENE_H
 
@@ -10,13 +10,12 @@
 #include <kvferry/cuda.h>
 #include <kvferry/kvferry.h>
 
-/* Blocks of `layers` fragments: in a buffer a layer on the device, in whole blocks in pinned
- * memory. */
+/* Blocks of `layers` fragments: a buffer per layer on the device, whole blocks in pinned memory. */
 typedef struct scene_shape {
     size_t device_blocks, host_blocks, fragment_bytes;
     unsigned layers;
-    bool small_pages; /* no huge ones */
-    unsigned ctas;    /* of the engine's options */
+    bool small_pages; /* no huge pages */
+    unsigned ctas;    /* the engine's option */
 } scene_shape;
 
 typedef struct scene {
@@ -24,7 +23,7 @@ typedef struct scene {
     kvf_tier *device, *host;
     kvf_cuda_pinned *pinned;
     void *memory;
-    uint64_t *device_ids, *host_ids; /* all of them, the device's in random order */
+    uint64_t *device_ids, *host_ids; /* all ids, the device's in random order */
     size_t block_bytes, host_blocks;
     double pin_seconds;
 } scene;
@@ -32,7 +31,7 @@ typedef struct scene {
 void scene_open(scene *s, const scene_shape *shape);
 void scene_close(scene *s);
 
-/* Which blocks go where: of the ids, `count` from these positions on. */
+/* The blocks to move: `count` ids from these indexes on. */
 typedef struct scene_move {
     bool to_device;
     size_t count, first_device, first_host;
@@ -42,11 +41,11 @@ typedef struct scene_move {
 
 kvf_transfer *scene_submit(const scene *s, const scene_move *move);
 
-/* How a transfer is waited for. */
+/* How to wait for a transfer. */
 typedef enum scene_waiting { SCENE_POLL, SCENE_WAIT } scene_waiting;
 void scene_finish(kvf_transfer *transfer, scene_waiting waiting);
 
-/* Medians of some samples, after two that do not count. */
+/* Medians of some samples, after two warm-up samples. */
 typedef struct scene_time {
     double submit_us, whole_us;
 } scene_time;

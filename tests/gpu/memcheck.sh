@@ -1,11 +1,11 @@
 #!/bin/sh
-# memcheck.sh PROGRAM: a test program with few seeds under compute-sanitizer's memory checker, the
-# only one of its tools for kernels that have neither shared memory nor barriers.
+# memcheck.sh PROGRAM: runs a test program with few seeds under compute-sanitizer's memcheck, the only
+# one of its tools that applies to kernels without shared memory and barriers.
 set -u
 checker=$(command -v compute-sanitizer ||
     find /usr/local/cuda* /opt/nvidia -name compute-sanitizer -type f -perm -1 2>/dev/null | head -n 1)
 if [ -z "$checker" ]; then
-    echo "there is no compute-sanitizer"
+    echo "no compute-sanitizer"
     exit 77
 fi
 work=$(mktemp -d)
@@ -16,7 +16,7 @@ trap 'rm -rf "$work"' EXIT
         2>&1 || code=$?
     echo "$code" >"$work/code"
 } | tee "$work/output"
-# As under gVisor.
+# For example under gVisor.
 if grep -q 'Device not supported' "$work/output"; then
     echo "compute-sanitizer does not support this machine"
     exit 77

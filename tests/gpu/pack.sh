@@ -1,13 +1,13 @@
-# shellcheck shell=sh disable=SC2154 # what .ci/gpu sets
-# Sourced by .ci/gpu: puts what `lease` runs into $folder, compiled, stripped and with its libraries.
+# shellcheck shell=sh disable=SC2154 # variables of .ci/gpu
+# Sourced by .ci/gpu: packs what `lease` runs into $folder, compiled and stripped, with its libraries.
 #
-#     bin/    the tool, once more with NCCL, the examples, and what is asked of driver and library
+#     bin/    the tool, with and without NCCL, the examples, gpu_driver and gpu_library
 #     tests/  test programs
 #     lib/    libraries that a bare machine lacks
-#     fake/   the fake runtime, fake NCCL and what is preloaded there, for --dry-run
+#     fake/   for --dry-run: the fake runtime, the fake NCCL and the libraries preloaded there
 #     about.txt
 
-# In build-lease/. A shell of its own, as setup.sh has variables of the same names.
+# Builds in build-lease/, in a subshell because setup.sh uses the same variable names.
 build_programs() (
     # shellcheck source=/dev/null
     . "$root/tests/setup.sh"
@@ -27,7 +27,7 @@ pack_programs() {
     done
 }
 
-# Programs that a build without NCCL lacks are left out.
+# Leaves out the programs that a build without NCCL lacks.
 pack_those_with_nccl() {
     if [ ! -x "$built/tests/gpu/kvferry" ]; then
         pack_programs bin "$built/bench/kvferry"
@@ -55,7 +55,7 @@ describe() {
     echo "nvcc: $("$nvcc" --version | sed -n 's/.*release //p')"
 }
 
-# In KiB, with the tree that is carried along.
+# The total size in KiB, with the source tree that has to be copied along.
 size_of_all() {
     (
         cd "$root" || exit

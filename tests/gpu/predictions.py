@@ -1,29 +1,29 @@
-"""predictions.py FOLDER FILE: a lease's first results against what was predicted beforehand.
+"""predictions.py FOLDER FILE: compares the first results of .ci/gpu with predictions.
 
-FOLDER has the JSON of its steps; the table goes to FILE and standard output. A prediction that was
-missed is a finding, not a failure; only results that are not there at all are one. Every prediction is
-of an H200 at PCIe 5.0 x16, and was written before the library had run on any GPU.
+FOLDER has the JSON files of the steps; the table goes to FILE and standard output. A missed prediction
+is a finding, not a failure; only the lack of all results is a failure. The predictions are for an H200
+at PCIe 5.0 x16 and were written before the library had run on any GPU.
 """
 import json
 import os
 import sys
 
 LINK_GBPS = (50, 56)
-WAITED_US = 20  # that default waiting may add to polling
-LINK_TO_TORCH = 0.02  # apart at most
+WAITED_US = 20  # most that default waiting adds to polling
+LINK_TO_TORCH = 0.02  # relative difference, at most
 NOISE = 0.10  # of a calibration, at most
-COST_ERROR = 0.10  # of predictions, and of a cold cost table against a warm one
+COST_ERROR = 0.10  # of predicted times, and between cold and warm cost tables
 DIRECTIONS = ("h2d", "d2h")
 
 
 def least_fraction(fragment_bytes):
-    """Of the link that the engine's own choice reaches with 256 MiB in pieces of that size."""
+    """The fraction of the link's speed that the engine's own choice reaches with 256 MiB."""
     kib = fragment_bytes / 1024
     return 0.97 if kib >= 256 else 0.93 if kib >= 64 else 0.95 if kib >= 4 else 0.90
 
 
 def load(folder, step):
-    """None for a step that was left out, or cut before its JSON was complete."""
+    """None for a step that was left out, or cut off before its JSON was complete."""
     try:
         with open(os.path.join(folder, step + ".json"), encoding="utf-8") as file:
             return json.load(file)
@@ -69,7 +69,7 @@ def waiting(small, waited):
 
 
 def cost_tables(cold, warm):
-    """Their noise, and how far they are apart where each says what its choice takes."""
+    """The cost tables' noise, and the largest difference of the speeds they expect."""
     for name, found in (("cold", cold), ("warm", warm)):
         noise = found["context"]["calibration_noise"]
         yield ("noise of calibrating, %s" % name, "%g or less" % NOISE, noise,
@@ -102,7 +102,7 @@ def gather(folder):
 
 
 def text_of(lines, imitated):
-    text = "IMITATED: these figures are of the fake runtime\n" if imitated else ""
+    text = "IMITATED: these figures come from the fake runtime\n" if imitated else ""
     text += "%-40s %-14s %9s\n" % ("what", "predicted", "measured")
     for what, predicted, measured, met in lines:
         figure = "-" if measured is None else "%.3f" % measured
@@ -115,7 +115,7 @@ def text_of(lines, imitated):
 def main(folder, path):
     lines, imitated = gather(folder)
     if not lines:
-        print("there are no results to compare")
+        print("no results to compare")
         return 1
     text = text_of(lines, imitated)
     print(text, end="")

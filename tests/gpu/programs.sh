@@ -1,14 +1,14 @@
 #!/bin/sh
-# programs.sh SECONDS JOBS FILE PROGRAM...: runs test programs, each for that long at most.
-# A line for each goes to FILE. Fails when one fails, is skipped (77) when all are.
+# programs.sh SECONDS JOBS FILE PROGRAM...: runs test programs, each for at most SECONDS, and writes a
+# line for each to FILE. Fails if one fails; exits 77 if all are skipped.
 set -u
 seconds=$1 jobs=$2 file=$3
 shift 3
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-trap 'cat "$work"/*; exit 143' TERM # programs that were cut off
+trap 'cat "$work"/*; exit 143' TERM # output of programs that were cut off
 
-# In the foreground, so that what ends this script ends the programs too.
+# In the foreground, so that a signal that ends this script ends the programs, too.
 # shellcheck disable=SC2016 # for the inner shell
 printf '%s\0' "$@" | xargs -0 -n 1 -P "$jobs" sh -c '
     name=${4##*/} output=$1/${4##*/} code=0
@@ -27,6 +27,6 @@ if grep -qE '^[^ ]*: (CUT|FAILED)' "$file"; then
     exit 1
 fi
 grep -q ': passed$' "$file" || {
-    echo "all of them were skipped"
+    echo "all programs were skipped"
     exit 77
 }

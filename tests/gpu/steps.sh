@@ -1,20 +1,20 @@
-# shellcheck shell=sh disable=SC2154 # what .ci/gpu and lease.sh set
-# Sourced by lease.sh: steps with limits, of which each leaves what it printed and measured even when a
-# later one, or the machine, is cut off.
+# shellcheck shell=sh disable=SC2154 # variables of .ci/gpu and lease.sh
+# Sourced by lease.sh: steps with time limits. Each saves its output and results at once, so that they
+# survive if a later step, or the machine, is cut off.
 
 now() {
     date +%s
 }
 
-# What a device machine brings back is 8 files of 16 MiB each: everything but these is packed into one.
+# A machine may return only 8 files of 16 MiB each, so all other results are packed into one file.
 begin() {
     for name in $only; do
         case " $all_steps " in
         *" $name "*) ;;
-        *) bad_usage "no step is called '$name'" ;;
+        *) bad_usage "unknown step '$name'" ;;
         esac
     done
-    chmod -R u+x "$folder/bin" "$folder/tests" 2>/dev/null || true # what carried it may drop that
+    chmod -R u+x "$folder/bin" "$folder/tests" 2>/dev/null || true # copying may have dropped the mode
     [ -x "$folder/bin/kvferry" ] || bad_usage "$folder was not made by 'pack'"
     folder=$(CDPATH='' cd -- "$folder" && pwd)
     mkdir -p "$out"
@@ -27,12 +27,12 @@ begin() {
         rm -f "$out/$name.txt"
     done
     rm -f "$out/costs.json" "$out/costs-warm.json" "$out/results.tgz"
-    export XDG_CACHE_HOME="$work/cache" # models of other machines are not used
+    export XDG_CACHE_HOME="$work/cache" # no cost tables of other machines
     : >"$log"
     started=$(now) bad=0
 }
 
-# at_most SECONDS: no more than a step may take, or than is left. A dry run is slowed by other tests.
+# at_most SECONDS: limited by the time of a step and the time left. A dry run gets more: other tests slow it.
 at_most() {
     left=$((seconds - ($(now) - started)))
     most=$1
@@ -42,20 +42,20 @@ at_most() {
     echo "$most"
 }
 
-# tell LINE: on standard output, in the log and in the summary.
+# tell LINE: prints to standard output, the log and the summary.
 tell() {
     echo "$1" | tee -a "$log" "$out/summary.txt"
 }
 
-# Its end is where a step says why it failed.
+# Keeps the log's end, where a step prints why it failed.
 trim_log() {
     if [ "$(wc -c <"$log")" -gt 12000000 ]; then
         tail -c 6000000 "$log" >"$work/log"
-        { echo '(what came before is left out)' && cat "$work/log"; } >"$log"
+        { echo '(earlier output is left out)' && cat "$work/log"; } >"$log"
     fi
 }
 
-# judge CODE TOOK MOST: what became of the step, in $word.
+# judge CODE TOOK MOST: sets $word to the step's outcome.
 judge() {
     case $1 in
     0) word=passed ;;
@@ -73,8 +73,8 @@ judge() {
     esac
 }
 
-# step NAME SECONDS COMMAND...: unless others were asked for. What it prints goes to the log as it
-# comes; what it writes to $details is shown with the result. $word says what became of it.
+# step NAME SECONDS COMMAND...: runs a step, unless --only leaves it out. Its output goes to the log at
+# once; what it writes to $details is shown with the result. Sets $word to the outcome.
 step() {
     name=$1 most=$(at_most "$2") word=passed
     shift 2
@@ -110,7 +110,7 @@ skip() {
     step "$1" 5 sh -c 'echo "$0"; exit 77' "$2"
 }
 
-# Everything else would be of no use, and the machine's time is short.
+# Without smoke the other steps are pointless, and the machine's time is short.
 stop_after_smoke() {
     tell "smoke failed, so nothing else was run; $(($(now) - started)) s"
     exit 3

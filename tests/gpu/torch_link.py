@@ -1,6 +1,6 @@
-"""torch_link.py FILE: the speed of the GPU's link by PyTorch, into FILE as JSON.
+"""torch_link.py FILE: measures the speed of the GPU's link by PyTorch; writes JSON to FILE.
 
-What the tool calls the link is to agree with a measurement that is not our own.
+An independent measurement that the tool's link speed should agree with.
 """
 import json
 import statistics
@@ -26,7 +26,7 @@ def main(file):
     try:
         import torch
     except ImportError:
-        print("there is no PyTorch")
+        print("no PyTorch")
         return 77
     if not torch.cuda.is_available():
         print("PyTorch sees no GPU")

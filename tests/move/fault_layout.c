@@ -78,7 +78,7 @@ static kvf_status recommend(const kvf_layout *pattern, const kvf_allocator *allo
     return kvf_layout_recommend(pattern, KVF_USE_BY_LAYER, 4, buffers[0], allocator, out, error);
 }
 
-/* Fails call after call until there are no more; returns how many there were. */
+/* Fails one allocation after the other; returns how many there are. */
 static size_t fail_in_turn(make_function *make, const kvf_layout *pattern, bool ever_after,
                            kvf_status in_the_end) {
     kvf_layout *const untouched = (kvf_layout *)&arena[1];
@@ -127,8 +127,8 @@ static void test_every_allocation_fails(void **state) {
     kvf_layout_destroy(pattern);
 }
 
-/* More regions than memory can have: no product wraps on the way to the allocator. */
-static void test_absurd_counts_find_no_memory(void **state) {
+/* More regions than any memory can hold: no product overflows on the way to the allocator. */
+static void test_huge_counts_find_no_memory(void **state) {
     (void)state;
     kvf_layout *layout;
     const size_t counts[] = {SIZE_MAX, SIZE_MAX / sizeof(kvf_region),
@@ -141,7 +141,7 @@ static void test_absurd_counts_find_no_memory(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_allocation_fails),
-        cmocka_unit_test(test_absurd_counts_find_no_memory),
+        cmocka_unit_test(test_huge_counts_find_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,7 +19,7 @@ static kvf_layout *layout_at(char *memory, kvf_tile_order order) {
 
 enum { PAIRS = 120 };
 
-/* Sources no destination is, so far apart that sets and runs have to grow, in no order. */
+/* Unordered ids so far apart that sets and runs have to grow; none is source and destination. */
 typedef struct fixture {
     kvf_layout *src, *dst;
     uint64_t src_ids[PAIRS], dst_ids[PAIRS];
@@ -53,7 +53,7 @@ static size_t count_boxes(const kvf_move *move) {
     return count;
 }
 
-/* Fails one call after another until there are no more; returns how many there were. */
+/* Fails one allocation after the other; returns how many there are. */
 static size_t fail_to_create(const kvf_move_spec *spec, bool ever_after, kvf_status in_the_end) {
     kvf_move *const untouched = (kvf_move *)(void *)src_memory;
     const kvf_box_limits none = {0};
@@ -88,14 +88,14 @@ static void test_create(void **state) {
         open_fixture(&f, same_tier);
         size_t once = fail_to_create(&f.spec, false, KVF_OK);
         size_t ever = fail_to_create(&f.spec, true, KVF_OK);
-        /* The move, its strips and pairs, and every growth of the runs; the set of ids. */
+        /* The move, its strips and pairs, every growth of the runs, and the set of ids. */
         assert_in_range(once, same_tier ? 8 : 7, 30);
         assert_int_equal(ever, once);
         close_fixture(&f);
     }
 }
 
-/* A refusal gives everything back as well. */
+/* A refused move leaks nothing either. */
 static void test_refusals(void **state) {
     (void)state;
     fixture f;
@@ -135,7 +135,7 @@ static void test_describe(void **state) {
             assert_int_equal(error.status, status);
             assert_int_equal(memory.live_bytes, live);
         }
-        assert_int_equal(failures, 3); /* two and then none */
+        assert_int_equal(failures, 3); /* two, then none */
     }
     memory.fail_at = 0;
     kvf_move_destroy(move);
@@ -143,8 +143,8 @@ static void test_describe(void **state) {
     close_fixture(&f);
 }
 
-/* As many pairs as numbers can count: no product wraps on the way to the allocator. */
-static void test_absurd_counts_find_no_memory(void **state) {
+/* As many pairs as size_t can count: no product overflows on the way to the allocator. */
+static void test_huge_counts_find_no_memory(void **state) {
     (void)state;
     fixture f;
     open_fixture(&f, false);
@@ -165,7 +165,7 @@ int main(void) {
         cmocka_unit_test(test_create),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_describe),
-        cmocka_unit_test(test_absurd_counts_find_no_memory),
+        cmocka_unit_test(test_huge_counts_find_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* Bytes to regions, shapes and moves; what comes of them is held against painted bytes and against
- * a move made block by block. */
+/* Decodes bytes to regions, shapes and moves. Layouts are compared with painted bytes, moves with a
+ * copy made block by block. */
 #include <kvferry/move.h>
 
 #include "layout_oracle.h"
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static char arena[MODEL_ARENA];
+static char arena[ORACLE_ARENA];
 
 static void require(bool holds, const char *rule) {
     if (holds)
@@ -19,7 +19,7 @@ static void require(bool holds, const char *rule) {
 
 /* ---- decoding ------------------------------------------------------------------------------- */
 
-/* What is left of the input; zeros behind its end. */
+/* The rest of the input; zeros past its end. */
 typedef struct input {
     const uint8_t *data;
     size_t size;
@@ -41,7 +41,7 @@ static size_t take_up_to(input *in, size_t most) {
 
 enum { MAX_REGIONS = 6, MAX_LAYERS = 4, MAX_PARTS = 3, MAX_BUFFERS = MAX_LAYERS * MAX_PARTS };
 
-/* Mostly none, and mostly right. */
+/* Mostly no tile, and mostly a valid one. */
 static void take_tile(input *in, kvf_region *r) {
     const size_t how = take(in, 1);
     if (how < 128)
@@ -53,7 +53,7 @@ static void take_tile(input *in, kvf_region *r) {
         r->bytes = (r->tokens * r->heads) % 17;
 }
 
-/* Anything within the arena: 255 + 7 * 255 + 4 * 255 + 16 bytes at most. */
+/* Any region within the arena: at most 255 + 7 * 255 + 4 * 255 + 16 bytes. */
 static kvf_region take_small_region(input *in) {
     kvf_region r = {.base = arena + take(in, 1),
                     .block_stride = take(in, 1),
@@ -66,7 +66,7 @@ static kvf_region take_small_region(input *in) {
     return r;
 }
 
-/* Anything at all, but for the rows, whose number bounds the time. */
+/* Any values at all, except for the number of rows, which bounds the time. */
 static kvf_region take_wild_region(input *in) {
     kvf_region r = {.base = (void *)(uintptr_t)take(in, 8),
                     .block_stride = take(in, take_up_to(in, 8)),
@@ -80,7 +80,7 @@ static kvf_region take_wild_region(input *in) {
     return r;
 }
 
-/* ---- what has to hold ----------------------------------------------------------------------- */
+/* ---- rules ---------------------------------------------------------------------------------- */
 
 static bool is_valid_tile(const kvf_region *r) {
     if (r->order == KVF_ORDER_OPAQUE)
@@ -113,12 +113,12 @@ static void check_sums(const kvf_layout *layout) {
 
 static void check_recommended(const kvf_layout *layout, kvf_layout_use use, size_t blocks) {
     const size_t needed = kvf_layout_recommend_bytes(layout, blocks);
-    if (needed > MODEL_ARENA)
+    if (needed > ORACLE_ARENA)
         return;
     kvf_layout *packed;
     kvf_status status =
         kvf_layout_recommend(layout, use, blocks, (kvf_buffer){arena, needed}, NULL, &packed, NULL);
-    require(status == KVF_OK, "there is a packed layout for every layout");
+    require(status == KVF_OK, "every layout has a packed layout");
     size_t count, painted;
     const kvf_region *r = kvf_layout_regions(packed, &count);
     bool twice = oracle_overlaps(r, count, blocks, arena, &painted);
@@ -145,9 +145,9 @@ static void check_small_regions(input *in) {
     kvf_status want = KVF_ERR_INVALID;
     if (is_valid(list, count, blocks))
         want = oracle_accepts(list, count, blocks, arena) ? KVF_OK : KVF_ERR_LAYOUT;
-    /* An overlap is found before a later region that is invalid. */
+    /* An overlap may be reported before a later invalid region. */
     require(status == want || (want == KVF_ERR_INVALID && status == KVF_ERR_LAYOUT),
-            "a layout is made exactly when nothing overlaps");
+            "a layout is created exactly when nothing overlaps");
     if (status != KVF_OK)
         return;
     check_sums(layout);
@@ -173,7 +173,8 @@ static void check_wild_regions(input *in) {
     kvf_layout *layout;
     kvf_error error;
     if (kvf_layout_create(list, count, blocks, NULL, &layout, &error) != KVF_OK) {
-        require(!(error.fields & KVF_ERROR_INDEX) || error.index < count, "an error's index");
+        require(!(error.fields & KVF_ERROR_INDEX) || error.index < count,
+                "an error's index is in range");
         return;
     }
     const kvf_region *r = kvf_layout_regions(layout, NULL);
@@ -204,7 +205,7 @@ static kvf_status make_named(size_t which, const kvf_shape *shape, const kvf_buf
     }
 }
 
-/* Every byte of every region lies in the buffer that the region names. */
+/* Every byte of every region is in the buffer that the region names. */
 static void check_bounds(const kvf_layout *layout, const kvf_buffer *buffers) {
     size_t count;
     const kvf_region *r = kvf_layout_regions(layout, &count);
@@ -217,7 +218,7 @@ static void check_bounds(const kvf_layout *layout, const kvf_buffer *buffers) {
     require(!oracle_overlaps(r, count, blocks, arena, NULL), "a named layout does not overlap");
 }
 
-/* Buffers grow to what the error asks for until there is a layout. */
+/* Enlarges buffers as errors demand until the layout is created. */
 static kvf_layout *make_with_enough(size_t which, const kvf_shape *shape, kvf_buffer *buffers) {
     kvf_layout *layout;
     kvf_error error;
@@ -227,11 +228,13 @@ static kvf_layout *make_with_enough(size_t which, const kvf_shape *shape, kvf_bu
             return layout;
         if (status == KVF_ERR_INVALID)
             return NULL;
-        require(status == KVF_ERR_RANGE && error.index < MAX_BUFFERS, "a small buffer is named");
-        require(error.expected > buffers[error.index].bytes, "a small buffer is too small");
+        require(status == KVF_ERR_RANGE && error.index < MAX_BUFFERS,
+                "the error names a buffer that is too small");
+        require(error.expected > buffers[error.index].bytes,
+                "the error expects more than the buffer has");
         buffers[error.index].bytes = error.expected;
     }
-    require(false, "what the error asks for is enough");
+    require(false, "the size that the error expects is enough");
     return NULL;
 }
 
@@ -249,7 +252,7 @@ static void check_shape(input *in) {
     uint64_t digest = 0;
     for (size_t which = 0; which < 7; which++) {
         for (size_t i = 0; i < MAX_BUFFERS; i++)
-            buffers[i] = (kvf_buffer){arena + i * (MODEL_ARENA / MAX_BUFFERS), take(in, 1)};
+            buffers[i] = (kvf_buffer){arena + i * (ORACLE_ARENA / MAX_BUFFERS), take(in, 1)};
         kvf_layout *layout = make_with_enough(which, &shape, buffers);
         if (!layout)
             continue;
@@ -270,7 +273,7 @@ typedef struct pairs {
     size_t count;
 } pairs;
 
-/* Ids that step on alike more often than not, so that there are runs. */
+/* Ids that mostly advance by the same step, so that there are runs. */
 static pairs take_pairs(input *in, size_t blocks) {
     pairs p = {.count = take_up_to(in, MAX_PAIRS)};
     for (size_t i = 0; i < p.count; i++) {
@@ -282,7 +285,7 @@ static pairs take_pairs(input *in, size_t blocks) {
             p.src[i] = how >> 2 & 7;
             p.dst[i] = how >> 5;
         }
-        /* Ids past the last block are for the checks; more than one beyond is no news. */
+        /* One id past the last block tests the checks; larger ones would add nothing. */
         p.src[i] %= blocks + 1;
         p.dst[i] %= blocks + 1;
     }
@@ -315,7 +318,7 @@ static bool has_conflict(const pairs *p) {
     return false;
 }
 
-/* What the destination should be, beside the source arena. */
+/* Makes the move block by block in `wanted`, the expected destination. */
 static void move_by_block(const kvf_layout *src, const kvf_layout *dst, const pairs *p,
                           const char *target, char *wanted) {
     size_t count;
@@ -358,7 +361,7 @@ static void run_move(const kvf_move *move, const kvf_box_limits *limits, size_t 
 }
 
 static void check_pairs(input *in, const kvf_layout *src, const kvf_layout *dst, char *target) {
-    static char wanted[MODEL_ARENA];
+    static char wanted[ORACLE_ARENA];
     const size_t blocks = kvf_layout_blocks(src);
     const pairs p = take_pairs(in, blocks);
     const kvf_box_limits limits = take_limits(in);
@@ -370,15 +373,15 @@ static void check_pairs(input *in, const kvf_layout *src, const kvf_layout *dst,
     if (has_range_error(&p, blocks) || has_conflict(&p)) {
         require((status == KVF_ERR_RANGE && has_range_error(&p, blocks)) ||
                     (status == KVF_ERR_CONFLICT && has_conflict(&p)),
-                "bad pairs are refused");
+                "invalid pairs are refused");
         return;
     }
-    require(status == KVF_OK, "good pairs make a move");
-    memset(target, 0, MODEL_ARENA);
-    memset(wanted, 0, MODEL_ARENA);
+    require(status == KVF_OK, "valid pairs make a move");
+    memset(target, 0, ORACLE_ARENA);
+    memset(wanted, 0, ORACLE_ARENA);
     move_by_block(src, dst, &p, target, wanted);
     run_move(move, &limits, 1 + take_up_to(in, 3));
-    require(memcmp(target, wanted, MODEL_ARENA) == 0, "boxes move what blocks do, and no more");
+    require(memcmp(target, wanted, ORACLE_ARENA) == 0, "boxes move what blocks do, and no more");
     kvf_move_destroy(move);
 }
 
@@ -387,11 +390,11 @@ static kvf_layout *take_named(input *in, const kvf_shape *shape, char *memory) {
     const bool mla = which == 4;
     kvf_buffer buffers[MAX_BUFFERS];
     for (size_t i = 0; i < MAX_BUFFERS; i++)
-        buffers[i] = (kvf_buffer){memory + i * (MODEL_ARENA / MAX_BUFFERS), 0};
+        buffers[i] = (kvf_buffer){memory + i * (ORACLE_ARENA / MAX_BUFFERS), 0};
     return make_with_enough(mla && shape->parts > 1 ? 0 : which, shape, buffers);
 }
 
-/* Makes every second pair of shapes tiles, of any orders and rows. */
+/* Makes every second pair of shapes one of tiles, of any orders and rows. */
 static void make_tiles(input *in, kvf_shape *shape, kvf_shape *other) {
     const size_t how = take(in, 1);
     if (how & 1)
@@ -407,7 +410,7 @@ static void make_tiles(input *in, kvf_shape *shape, kvf_shape *other) {
 }
 
 static void check_move(input *in) {
-    static char target[MODEL_ARENA];
+    static char target[ORACLE_ARENA];
     const size_t row_count = 1 + take_up_to(in, 3);
     kvf_shape shape = {.blocks = 1 + take_up_to(in, 6),
                        .layers = 1 + take_up_to(in, MAX_LAYERS - 1),
@@ -416,8 +419,8 @@ static void check_move(input *in) {
                        .bytes = row_count * (1 + take_up_to(in, 12))};
     kvf_shape turned = shape;
     make_tiles(in, &shape, &turned);
-    /* Nobody writes to it again. */
-    for (size_t i = 0; arena[MODEL_ARENA - 1] == 0 && i < MODEL_ARENA; i++)
+    /* Filled once: nothing writes to it afterwards. */
+    for (size_t i = 0; arena[ORACLE_ARENA - 1] == 0 && i < ORACLE_ARENA; i++)
         arena[i] = (char)(1 + (i * 31 + i / 255) % 255);
     kvf_layout *src = take_named(in, &shape, arena), *dst = take_named(in, &turned, target);
     check_pairs(in, src, dst, target);

@@ -1,4 +1,4 @@
-/* Bytes to two layouts, plans and limits; the move is held against a copy made byte by byte. */
+/* Decodes bytes to two layouts, plans and limits; compares the move with a copy byte by byte. */
 #include "move_oracle.h"
 
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* What layouts should do, found by painting every byte. For layouts within a small arena. */
+/* The oracle for layouts within a small arena: paints every byte. */
 #ifndef KVF_TEST_LAYOUT_ORACLE_H
 #define KVF_TEST_LAYOUT_ORACLE_H
 
@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { MODEL_ARENA = 1 << 16 };
+enum { ORACLE_ARENA = 1 << 16 };
 
 static inline size_t oracle_rows(const kvf_region *r) {
     return r->rows ? r->rows : 1;
@@ -20,9 +20,8 @@ static inline size_t oracle_bytes(const kvf_region *r) {
     return oracle_rows(r) * r->bytes;
 }
 
-/* Where a tile has, of its bytes as they lie, the one that is the `at`-th by token, head and byte.
- */
-static inline size_t oracle_place_in_tile(const kvf_region *r, size_t at) {
+/* The offset in a tile of the `at`-th byte in the order token, head, byte. */
+static inline size_t oracle_offset_in_tile(const kvf_region *r, size_t at) {
     const size_t piece = oracle_bytes(r) / (r->tokens * r->heads);
     const size_t token = at / piece / r->heads, head = at / piece % r->heads;
     const size_t index =
@@ -30,18 +29,18 @@ static inline size_t oracle_place_in_tile(const kvf_region *r, size_t at) {
     return index * piece + at % piece;
 }
 
-/* The `at`-th byte of a block's region: counted through its rows, or through a tile by token, head
- * and byte, whatever its order. */
+/* The `at`-th byte of a block's region: row by row, or in a tile by token, head and byte, whatever
+ * its order. */
 static inline char *oracle_byte(const kvf_region *r, size_t block, size_t at) {
-    const size_t place = r->order == KVF_ORDER_OPAQUE ? at : oracle_place_in_tile(r, at);
-    return oracle_address(r, block, place / r->bytes) + place % r->bytes;
+    const size_t offset = r->order == KVF_ORDER_OPAQUE ? at : oracle_offset_in_tile(r, at);
+    return oracle_address(r, block, offset / r->bytes) + offset % r->bytes;
 }
 
-/* Whether two rows of any blocks and regions share a byte. `painted`, if not NULL, gets how many
- * different bytes there are. */
+/* Whether two rows of any blocks and regions share a byte. Sets *painted, if not NULL, to the
+ * number of distinct bytes. */
 static inline bool oracle_overlaps(const kvf_region *regions, size_t count, size_t blocks,
                                    const char *arena, size_t *painted) {
-    static unsigned char map[MODEL_ARENA];
+    static unsigned char map[ORACLE_ARENA];
     size_t total = 0, again = 0;
     memset(map, 0, sizeof map);
     for (size_t i = 0; i < count; i++)
@@ -62,7 +61,7 @@ static inline bool oracle_solid(const kvf_region *r) {
     return oracle_rows(r) == 1 || r->row_pitch == r->bytes;
 }
 
-/* Whether the library promises to tell if the two interleave. */
+/* Whether the library promises an exact answer for two interleaved regions. */
 static inline bool oracle_alike(const kvf_region *a, const kvf_region *b, size_t blocks) {
     if (blocks > 1 && a->block_stride != b->block_stride)
         return false;
@@ -78,7 +77,7 @@ static inline bool oracle_extents_meet(const kvf_region *a, const kvf_region *b,
     return (char *)a->base < oracle_end(b, blocks) && (char *)b->base < oracle_end(a, blocks);
 }
 
-/* Whether valid regions in the arena make a layout. */
+/* Whether the library should accept these valid regions. */
 static inline bool oracle_accepts(const kvf_region *regions, size_t count, size_t blocks,
                                   const char *arena) {
     for (size_t i = 0; i < count; i++)

@@ -23,7 +23,7 @@ static inline kvf_layout *layout_of(const kvf_region *regions, size_t count, siz
     return layout;
 }
 
-/* One region of 8 bytes a block, `stride` bytes apart. */
+/* One region of 8 bytes per block, blocks `stride` bytes apart. */
 static inline kvf_layout *strided(char *memory, size_t stride) {
     const kvf_region region = {.base = memory, .block_stride = stride, .bytes = 8};
     return layout_of(&region, 1, 4096 / stride);

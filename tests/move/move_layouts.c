@@ -1,4 +1,4 @@
-/* All kinds of layouts, and bytes to a move between two of them. */
+/* Makes all kinds of layouts, and decodes bytes to a move between two of them. */
 #include "move_parts.h"
 
 enum { MAX_PAIRS = 64, MAX_PLANS = 4 };
@@ -19,26 +19,27 @@ static bool is_uniform(const move_shape *s) {
     return true;
 }
 
-/* The order and rows that a place gives to the tile of one region. */
+/* The order and rows that a placement gives to a region's tile. */
 typedef struct tile_form {
     kvf_tile_order order;
     size_t rows;
 } tile_form;
 
-static tile_form form_of(const move_place *place, size_t region, size_t tokens, size_t heads) {
-    const bool hnd = place->hnd >> region & 1;
+static tile_form form_of(const move_placement *placement, size_t region, size_t tokens,
+                         size_t heads) {
+    const bool hnd = placement->hnd >> region & 1;
     return (tile_form){.order = hnd ? KVF_ORDER_HND : KVF_ORDER_NHD,
-                       .rows = !(place->split >> region & 1) ? 1
-                               : hnd                         ? heads
-                                                             : tokens};
+                       .rows = !(placement->split >> region & 1) ? 1
+                               : hnd                             ? heads
+                                                                 : tokens};
 }
 
 static kvf_layout *make_named(move_side side, move_kind kind, const move_shape *s,
-                              const move_place *place) {
+                              const move_placement *placement) {
     size_t bytes[MOVE_LAYERS];
     for (size_t l = 0; l < s->layers; l++)
         bytes[l] = s->rows[l][0] * s->bytes[l][0];
-    kvf_shape shape = {.blocks = place->blocks,
+    kvf_shape shape = {.blocks = placement->blocks,
                        .layers = s->layers,
                        .parts = s->parts,
                        .bytes_per_layer = bytes,
@@ -46,7 +47,7 @@ static kvf_layout *make_named(move_side side, move_kind kind, const move_shape *
                        .tokens = s->tokens[0][0],
                        .heads = s->heads[0][0]};
     if (shape.tokens) {
-        const tile_form form = form_of(place, 0, shape.tokens, shape.heads);
+        const tile_form form = form_of(placement, 0, shape.tokens, shape.heads);
         shape.order = form.order;
         shape.rows = form.rows;
     }
@@ -55,9 +56,9 @@ static kvf_layout *make_named(move_side side, move_kind kind, const move_shape *
     const size_t count = s->layers * s->parts / one;
     char *at = move_arenas[side];
     for (size_t i = 0; i < count; i++) {
-        const size_t b = in_order(place->order, count, i);
-        buffers[b] = (kvf_buffer){at, place->blocks * one * bytes[b * one / s->parts]};
-        at += buffers[b].bytes + place->pad_block;
+        const size_t b = in_order(placement->order, count, i);
+        buffers[b] = (kvf_buffer){at, placement->blocks * one * bytes[b * one / s->parts]};
+        at += buffers[b].bytes + placement->pad_block;
     }
     if (at > move_arenas[side] + MOVE_ARENA)
         return NULL;
@@ -81,7 +82,7 @@ static kvf_layout *make_named(move_side side, move_kind kind, const move_shape *
     return status == KVF_OK ? layout : NULL;
 }
 
-/* Regions that lie together: several with their rows interleaved, or a single one.
+/* Regions placed together: several with interleaved rows, or a single one.
  *
  *     r0 K V .. r1 K V .. ....    .. pad_row, .... pad_piece and pad_block
  */
@@ -117,32 +118,32 @@ static void put_piece(kvf_region *regions, const piece *p, char *at, size_t row_
 
 /* The end of the memory that is used. */
 static size_t put_pieces(kvf_region *regions, const piece *pieces, size_t count, char *base,
-                         const move_place *place) {
-    size_t stride = place->pad_block, at = 0;
+                         const move_placement *placement) {
+    size_t stride = placement->pad_block, at = 0;
     for (size_t i = 0; i < count; i++)
-        stride += pieces[i].rows * (pieces[i].width + place->pad_row) + place->pad_piece;
+        stride += pieces[i].rows * (pieces[i].width + placement->pad_row) + placement->pad_piece;
     for (size_t i = 0; i < count; i++) {
-        const piece *p = &pieces[in_order(place->order, count, i)];
-        const size_t row = p->width + place->pad_row;
-        if (!place->apart) {
+        const piece *p = &pieces[in_order(placement->order, count, i)];
+        const size_t row = p->width + placement->pad_row;
+        if (!placement->apart) {
             put_piece(regions, p, base + at, row, stride);
-            at += p->rows * row + place->pad_piece;
-        } else if (!place->rows_outer) {
-            const size_t own = p->rows * row + place->pad_block;
+            at += p->rows * row + placement->pad_piece;
+        } else if (!placement->rows_outer) {
+            const size_t own = p->rows * row + placement->pad_block;
             put_piece(regions, p, base + at, row, own);
-            at += place->blocks * own + place->pad_piece;
+            at += placement->blocks * own + placement->pad_piece;
         } else {
-            const size_t all = place->blocks * row + place->pad_block;
+            const size_t all = placement->blocks * row + placement->pad_block;
             put_piece(regions, p, base + at, all, row);
-            at += p->rows * all + place->pad_piece;
+            at += p->rows * all + placement->pad_piece;
         }
     }
-    return place->apart ? at : place->blocks * stride;
+    return placement->apart ? at : placement->blocks * stride;
 }
 
-static void make_tile(kvf_region *region, const move_place *place, size_t index, size_t tokens,
-                      size_t heads) {
-    const tile_form form = form_of(place, index, tokens, heads);
+static void make_tile(kvf_region *region, const move_placement *placement, size_t index,
+                      size_t tokens, size_t heads) {
+    const tile_form form = form_of(placement, index, tokens, heads);
     region->bytes = region->rows * region->bytes / form.rows;
     region->rows = form.rows;
     region->order = form.order;
@@ -150,7 +151,7 @@ static void make_tile(kvf_region *region, const move_place *place, size_t index,
     region->heads = heads;
 }
 
-static kvf_layout *make_own(move_side side, const move_shape *s, const move_place *place) {
+static kvf_layout *make_own(move_side side, const move_shape *s, const move_placement *placement) {
     kvf_region regions[MOVE_REGIONS] = {{0}};
     piece pieces[MOVE_REGIONS];
     const size_t count = s->layers * s->parts;
@@ -160,37 +161,37 @@ static kvf_layout *make_own(move_side side, const move_shape *s, const move_plac
         regions[i].rows = s->rows[l][p];
         regions[i].layer = (uint32_t)l;
         regions[i].part = (uint32_t)p;
-        regions[i].buffer = place->buffers ? (uint32_t)l : 7;
+        regions[i].buffer = placement->buffers ? (uint32_t)l : 7;
         if (s->tokens[l][p])
-            make_tile(&regions[i], place, i, s->tokens[l][p], s->heads[l][p]);
+            make_tile(&regions[i], placement, i, s->tokens[l][p], s->heads[l][p]);
     }
-    const size_t n = cut_into_pieces(regions, count, place->interleave, pieces);
-    if (put_pieces(regions, pieces, n, move_arenas[side], place) > MOVE_ARENA)
+    const size_t n = cut_into_pieces(regions, count, placement->interleave, pieces);
+    if (put_pieces(regions, pieces, n, move_arenas[side], placement) > MOVE_ARENA)
         return NULL;
     kvf_layout *layout = NULL;
-    kvf_status status = kvf_layout_create(regions, count, place->blocks, NULL, &layout, NULL);
+    kvf_status status = kvf_layout_create(regions, count, placement->blocks, NULL, &layout, NULL);
     return status == KVF_OK ? layout : NULL;
 }
 
 kvf_layout *move_oracle_layout(move_side side, move_kind kind, const move_shape *shape,
-                               const move_place *place) {
+                               const move_placement *placement) {
     if (kind == MOVE_OWN)
-        return make_own(side, shape, place);
+        return make_own(side, shape, placement);
     if (kind != MOVE_WHOLE_BLOCKS && kind != MOVE_BY_LAYER)
-        return is_uniform(shape) ? make_named(side, kind, shape, place) : NULL;
-    kvf_layout *packed = NULL, *pattern = make_own(side, shape, place);
+        return is_uniform(shape) ? make_named(side, kind, shape, placement) : NULL;
+    kvf_layout *packed = NULL, *pattern = make_own(side, shape, placement);
     if (!pattern)
         return NULL;
     kvf_status status = kvf_layout_recommend(
-        pattern, kind == MOVE_WHOLE_BLOCKS ? KVF_USE_WHOLE_BLOCKS : KVF_USE_BY_LAYER, place->blocks,
-        (kvf_buffer){move_arenas[side], MOVE_ARENA}, NULL, &packed, NULL);
+        pattern, kind == MOVE_WHOLE_BLOCKS ? KVF_USE_WHOLE_BLOCKS : KVF_USE_BY_LAYER,
+        placement->blocks, (kvf_buffer){move_arenas[side], MOVE_ARENA}, NULL, &packed, NULL);
     kvf_layout_destroy(pattern);
     return status == KVF_OK ? packed : NULL;
 }
 
 /* ---- decoding ------------------------------------------------------------------------------- */
 
-/* What is left of the input; zeros behind its end. */
+/* The rest of the input; zeros past its end. */
 typedef struct input {
     const uint8_t *data;
     size_t size;
@@ -207,13 +208,13 @@ static size_t take_below(input *in, size_t bound) {
     return take(in) % bound;
 }
 
-/* Nothing as often as not. */
+/* Half the time 0. */
 static size_t take_pad(input *in) {
     const size_t x = take(in);
     return x & 1 ? 0 : x / 2 % 9;
 }
 
-/* Few different sizes, so that regions can be rows of one another. */
+/* Few distinct sizes, so that regions can become rows of one another. */
 static move_shape take_shape(input *in) {
     static const size_t sizes[] = {4, 4, 4, 8, 12, 1, 3, 7};
     const size_t how = take(in);
@@ -235,7 +236,7 @@ static move_shape take_shape(input *in) {
     return s;
 }
 
-/* Of few tokens and heads; now and then none. */
+/* A tile of few tokens and heads; now and then none. */
 typedef struct tile {
     size_t tokens, heads;
 } tile;
@@ -245,8 +246,8 @@ static tile take_tile(input *in) {
     return x % 5 == 4 ? (tile){0, 0} : (tile){1 + x / 5 % 4, 1 + x / 20 % 4};
 }
 
-/* Makes some regions tiles, or all of them one in shapes that are uniform. What was the bytes of a
- * row is those of a piece. */
+/* Makes some regions tiles, or all of them the same tile in uniform shapes. The bytes of a row
+ * become those of a piece. */
 static void take_tiles(input *in, move_shape *s) {
     const bool uniform = is_uniform(s);
     tile t = {0, 0};
@@ -263,27 +264,27 @@ static void take_tiles(input *in, move_shape *s) {
         }
 }
 
-/* In one of two every tile has the same order and rows, as all of them have in real layouts. */
-static void take_forms(input *in, move_place *place) {
+/* Half the time all tiles have the same order and rows, as in real layouts. */
+static void take_forms(input *in, move_placement *placement) {
     const size_t how = take(in);
-    place->hnd = how & 1 ? how & 2 ? UINT32_MAX : 0 : (uint32_t)(take(in) | take(in) << 8);
-    place->split = how & 4 ? how & 8 ? UINT32_MAX : 0 : (uint32_t)(take(in) | take(in) << 8);
+    placement->hnd = how & 1 ? how & 2 ? UINT32_MAX : 0 : (uint32_t)(take(in) | take(in) << 8);
+    placement->split = how & 4 ? how & 8 ? UINT32_MAX : 0 : (uint32_t)(take(in) | take(in) << 8);
 }
 
-static move_place take_place(input *in) {
+static move_placement take_placement(input *in) {
     const size_t how = take(in);
-    return (move_place){.blocks = 1 + take_below(in, MOVE_BLOCKS),
-                        .order = how >> 4,
-                        .pad_row = take_pad(in),
-                        .pad_piece = take_pad(in),
-                        .pad_block = take_pad(in),
-                        .interleave = how & 1,
-                        .apart = how & 2,
-                        .rows_outer = how & 4,
-                        .buffers = how & 8};
+    return (move_placement){.blocks = 1 + take_below(in, MOVE_BLOCKS),
+                            .order = how >> 4,
+                            .pad_row = take_pad(in),
+                            .pad_piece = take_pad(in),
+                            .pad_block = take_pad(in),
+                            .interleave = how & 1,
+                            .apart = how & 2,
+                            .rows_outer = how & 4,
+                            .buffers = how & 8};
 }
 
-/* false for none at all. */
+/* false: no limits. */
 static bool take_limits(input *in, kvf_box_limits *limits) {
     const size_t how = take(in), more = take(in);
     *limits = (kvf_box_limits){.max_pitch = more & 1   ? SIZE_MAX
@@ -312,8 +313,8 @@ static bool is_taken(const pairs *p, uint64_t dst) {
     return false;
 }
 
-/* Ids that step on alike, as long as they stay in range (or one past it, with `over`) and nothing
- * is in the way (or whatever is, with `twice`). */
+/* Ids that advance by the same step while they are in range (or one past it, with `over`) and not
+ * yet taken (or even if they are, with `twice`). */
 static void take_run(input *in, pairs *p, size_t src_blocks, size_t dst_blocks, bool over,
                      bool twice) {
     const size_t src_how = take(in), dst_how = take(in);
@@ -355,7 +356,7 @@ static pairs take_pairs(input *in, size_t src_blocks, size_t dst_blocks) {
     return p;
 }
 
-/* Cut anywhere; what two plans have in common comes twice. */
+/* Cuts the pairs at random; plans may share pairs. */
 static size_t take_plans(input *in, const pairs *p, kvf_plan *plans) {
     const size_t count = take_below(in, MAX_PLANS + 1), overlap = take_below(in, 3);
     size_t at = 0;
@@ -384,26 +385,26 @@ static const char *check_decoded(input *in, const kvf_layout *src, const kvf_lay
     return move_oracle_check(&spec, limited ? &limits : NULL, counts);
 }
 
-/* The caller's own regions as often as any other two kinds, and where there is nothing else. */
+/* The caller's own regions twice as often as other kinds, and where no other kind fits. */
 static kvf_layout *take_layout(input *in, move_side side, const move_shape *shape,
-                               const move_place *place) {
+                               const move_placement *placement) {
     const size_t kind = take_below(in, MOVE_KINDS + 2);
     kvf_layout *layout =
-        kind < MOVE_KINDS ? move_oracle_layout(side, (move_kind)kind, shape, place) : NULL;
-    return layout ? layout : move_oracle_layout(side, MOVE_OWN, shape, place);
+        kind < MOVE_KINDS ? move_oracle_layout(side, (move_kind)kind, shape, placement) : NULL;
+    return layout ? layout : move_oracle_layout(side, MOVE_OWN, shape, placement);
 }
 
 const char *move_oracle_decode(const uint8_t *data, size_t size, move_counts *counts) {
     input in = {data, size};
     move_shape shape = take_shape(&in);
-    move_place src_place = take_place(&in), dst_place = take_place(&in);
+    move_placement src_placement = take_placement(&in), dst_placement = take_placement(&in);
     if (take(&in) % 3 == 1) {
         take_tiles(&in, &shape);
-        take_forms(&in, &src_place);
-        take_forms(&in, &dst_place);
+        take_forms(&in, &src_placement);
+        take_forms(&in, &dst_placement);
     }
-    kvf_layout *src = take_layout(&in, MOVE_SRC, &shape, &src_place);
-    kvf_layout *dst = take_layout(&in, MOVE_DST, &shape, &dst_place);
+    kvf_layout *src = take_layout(&in, MOVE_SRC, &shape, &src_placement);
+    kvf_layout *dst = take_layout(&in, MOVE_DST, &shape, &dst_placement);
     const char *broken = src && dst ? check_decoded(&in, src, dst, counts) : NULL;
     kvf_layout_destroy(src);
     kvf_layout_destroy(dst);

@@ -1,9 +1,9 @@
-/* Two copies that could have been one. */
+/* Finds neighbouring boxes that could have been one. */
 #include "move_parts.h"
 
 #include "layout_oracle.h"
 
-/* Whether b continues a: behind its rows' ends, with more rows, or with more slices. */
+/* Whether b continues a: at its rows' ends, with more rows, or with more slices. */
 static bool could_be_one(const kvf_box_limits *l, const kvf_box *a, const kvf_box *b) {
     const ptrdiff_t dst = b->dst - a->dst, src = b->src - a->src, width = (ptrdiff_t)a->width;
     const ptrdiff_t rows = (ptrdiff_t)a->rows, slices = (ptrdiff_t)a->slices;
@@ -46,8 +46,8 @@ static size_t count_bits(uint32_t bits) {
     return (size_t)__builtin_popcount(bits);
 }
 
-/* Whether limits did not cut it out of a larger one: it has its blocks' regions with all their
- * bytes, or nothing was cut at all. */
+/* Whether limits did not cut the box out of a larger one: it has all bytes of its blocks' regions,
+ * or nothing was cut at all. */
 static bool is_whole(const move_contents *c, bool cut) {
     size_t bytes = 0;
     for (size_t i = 0; i < MOVE_REGIONS; i++)
@@ -56,7 +56,7 @@ static bool is_whole(const move_contents *c, bool cut) {
     return !cut || c->bytes == bytes * count_bits(c->blocks);
 }
 
-/* Whether ids advance by one step, on either side. */
+/* Whether ids advance by a constant step on each side. */
 static bool is_run(uint32_t blocks, const move_verdict *v) {
     int64_t last = -1, dst_step = 0, src_step = 0;
     size_t seen = 0;
@@ -94,8 +94,8 @@ static bool same_memory(const kvf_move_spec *spec, const move_contents *a, const
            stride_of(MOVE_DST, x) == stride_of(MOVE_DST, y);
 }
 
-/* Whether blocks that have several rows may be repeated as slices at every step of ids, up to that
- * of a to b. Other steps at which they could be are not looked for. */
+/* Whether blocks of several rows may be repeated as slices at every step of ids up to the one from
+ * a to b. Other possible steps are not considered. */
 static bool steps_freely(const kvf_box_limits *l, const kvf_box *a, const kvf_box *b,
                          const move_contents *of_a) {
     const size_t blocks = count_bits(of_a->blocks), rows = a->rows * a->slices / blocks;
@@ -112,13 +112,13 @@ static bool steps_freely(const kvf_box_limits *l, const kvf_box *a, const kvf_bo
     return true;
 }
 
-/* Whether two boxes have the same of their blocks. */
+/* Whether two boxes have the same parts of their blocks. */
 static bool same_pieces(const move_contents *a, const move_contents *b) {
     return a->regions == b->regions && a->region == b->region && a->at == b->at;
 }
 
-/* Whether two neighbours with the same regions could be one, and so could all others of their
- * blocks: a run is one for all regions. */
+/* Whether two neighbours with the same regions could be one, and all other boxes of their blocks,
+ * too: a run covers all regions. */
 static bool could_run(const kvf_box_limits *l, bool cut, const move_boxes *list,
                       const move_contents *all, size_t i, const move_verdict *v) {
     const uint32_t a = all[i].blocks, b = all[i + 1].blocks;
@@ -153,7 +153,7 @@ const char *move_check_neighbours(const kvf_move_spec *spec, const kvf_box_limit
                                   const move_boxes *list, const move_verdict *v) {
     static move_contents all[MOVE_ARENA];
     kvf_box_limits rows_only = *limits;
-    rows_only.slices = false; /* slices are made of ids */
+    rows_only.slices = false; /* slices come from ids */
     for (size_t i = 0; i < list->count; i++)
         all[i] = move_contents_of(&list->boxes[i]);
     for (size_t i = 0; i + 1 < list->count; i++) {

@@ -7,12 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_PAIRS = 256 }; /* over all plans */
+enum { MAX_PAIRS = 256 }; /* of all plans together */
 
 char move_arenas[2][MOVE_ARENA];
 move_map move_maps[2];
 
-/* ---- what a byte of memory belongs to ------------------------------------------------------- */
+/* ---- the owner of each byte ----------------------------------------------------------------- */
 
 static void paint(move_side side, const kvf_layout *layout) {
     move_map *m = &move_maps[side];
@@ -90,9 +90,9 @@ static move_verdict judge(const kvf_move_spec *spec) {
     return v;
 }
 
-/* Whether a refusal names the offender. */
-static bool names_offender(const kvf_move_spec *spec, const move_verdict *v, const kvf_error *e,
-                           move_counts *counts) {
+/* Whether an error names the invalid pair. */
+static bool names_invalid_pair(const kvf_move_spec *spec, const move_verdict *v, const kvf_error *e,
+                               move_counts *counts) {
     if (e->status != v->status || !e->what)
         return false;
     if (v->status == KVF_ERR_RANGE) {
@@ -128,7 +128,7 @@ static const char *enumerate(const kvf_move *move, size_t capacity, move_boxes *
         if (n > most)
             return "no more boxes than there is room for";
         if (n < most && kvf_move_next(move, &cursor, list->boxes + list->count + n, 1) > 0)
-            return "fewer boxes than there is room for mean the end";
+            return "fewer boxes than there is room for mark the end";
         if (n > 0 && n == left)
             return "no more boxes than bytes";
     }
@@ -143,7 +143,7 @@ size_t move_pitch_size(ptrdiff_t pitch) {
     return pitch < 0 ? (size_t)-pitch : (size_t)pitch;
 }
 
-static bool pitch_is_fine(const kvf_box_limits *l, ptrdiff_t pitch, size_t steps_over) {
+static bool pitch_is_valid(const kvf_box_limits *l, ptrdiff_t pitch, size_t steps_over) {
     return l->max_pitch > 0 && move_pitch_size(pitch) <= l->max_pitch &&
            (pitch >= 0 || l->negative_pitch) &&
            (move_pitch_size(pitch) >= steps_over || l->narrow_pitch);
@@ -156,14 +156,15 @@ move_half move_half_of(const kvf_box *b, move_side side) {
 
 static bool half_fits(const kvf_box_limits *l, const kvf_box *b, move_side side) {
     const move_half h = move_half_of(b, side);
-    if (b->rows > 1 && !pitch_is_fine(l, h.row_pitch, b->width))
+    if (b->rows > 1 && !pitch_is_valid(l, h.row_pitch, b->width))
         return false;
     if (b->slices == 1)
         return true;
     const size_t reach = (b->rows - 1) * move_pitch_size(h.row_pitch) + b->width;
     bool multiple = b->rows == 1 || h.row_pitch == 0 ||
                     move_pitch_size(h.slice_pitch) % move_pitch_size(h.row_pitch) == 0;
-    return l->slices && pitch_is_fine(l, h.slice_pitch, reach) && (multiple || l->free_slice_pitch);
+    return l->slices && pitch_is_valid(l, h.slice_pitch, reach) &&
+           (multiple || l->free_slice_pitch);
 }
 
 bool move_box_fits(const kvf_box_limits *l, const kvf_box *b) {
@@ -258,11 +259,11 @@ static const char *check_boxes(const kvf_move_spec *spec, const kvf_box_limits *
             return "no copy crosses a segment";
         const move_contents c = move_contents_of(b);
         if (c.strays)
-            return "a byte goes from a region to the same one";
+            return "a byte moves to the same region";
         if (c.mixed_buffers)
             return "no copy spans two buffers";
         if (spec->by_layer && (c.mixed_layers || c.layer < layer))
-            return "layers stay apart and come in order";
+            return "layers are separate and in order";
         layer = c.layer;
         count_box(b, &c, counts);
     }
@@ -298,8 +299,8 @@ static void copy_boxes(const move_boxes *list) {
     }
 }
 
-/* Leaves in `wanted` what has to be in the destination; false when a byte that has to be written is
- * not, or more than once, or one that must not be is. */
+/* Fills `wanted` with the expected destination. false when a byte is missing, written twice, or
+ * written although it must not be. */
 static bool copy_naively(const kvf_move_spec *spec, const move_verdict *v) {
     size_t count;
     const kvf_region *src = kvf_layout_regions(spec->src, &count);
@@ -327,8 +328,8 @@ static int by_size(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static const char *check_report(const kvf_move *move, const move_boxes *list,
-                                const move_verdict *v) {
+static const char *check_summary(const kvf_move *move, const move_boxes *list,
+                                 const move_verdict *v) {
     static size_t boxes[MOVE_ARENA], fragments[MOVE_ARENA];
     kvf_move_summary r;
     if (kvf_move_describe(move, &r, NULL) != KVF_OK)
@@ -343,12 +344,12 @@ static const char *check_report(const kvf_move *move, const move_boxes *list,
             fragments[n++] = b->width;
     }
     if (r.bytes != bytes || r.blocks != v->pairs)
-        return "bytes and blocks are what is moved";
+        return "bytes and blocks are those that move";
     if (r.boxes != list->count || r.fragments != n ||
         kvf__move_box_count(move, &move->limits) != list->count)
         return "boxes and fragments are counted";
     if (n > 0 && (r.runs > r.blocks || r.runs == 0 || r.strips == 0 || r.boxes < r.runs * r.strips))
-        return "a run of a joined layer is a box at least";
+        return "a run of a strip is at least one box";
     qsort(boxes, list->count, sizeof *boxes, by_size);
     qsort(fragments, n, sizeof *fragments, by_size);
     if (n > 0 &&
@@ -356,13 +357,13 @@ static const char *check_report(const kvf_move *move, const move_boxes *list,
          r.smallest_fragment != fragments[0] || r.median_fragment != fragments[(n - 1) / 2]))
         return "sizes are those of the boxes";
     if (n == 0 && (r.smallest_box || r.median_box || r.smallest_fragment || r.median_fragment))
-        return "nothing has no size";
+        return "an empty move has no sizes";
     return NULL;
 }
 
-/* ---- all of it ------------------------------------------------------------------------------ */
+/* ---- the whole check ------------------------------------------------------------------------ */
 
-/* The same pairs, last one first, in plans of two, and some of them twice. */
+/* The same pairs in reverse, in plans of two, some of them twice. */
 static kvf_status make_shuffled(const kvf_move_spec *spec, const kvf_box_limits *limits,
                                 kvf_move **move) {
     static uint64_t src[2 * MAX_PAIRS], dst[2 * MAX_PAIRS];
@@ -389,7 +390,7 @@ static const char *check_order(const kvf_move_spec *spec, const kvf_box_limits *
     static move_boxes other;
     kvf_move *move;
     if (make_shuffled(spec, limits, &move) != KVF_OK)
-        return "the order of pairs makes no error";
+        return "the order of pairs causes no error";
     const char *broken = enumerate(move, MOVE_ARENA, &other);
     if (!broken && !same_boxes(list, &other))
         broken = "the order of pairs makes no difference";
@@ -405,12 +406,12 @@ static const char *check_capacities(const kvf_move *move, const move_boxes *list
         if (broken)
             return broken;
         if (!same_boxes(list, &other))
-            return "boxes do not depend on the room for them";
+            return "boxes do not depend on the array's capacity";
     }
     return NULL;
 }
 
-/* What holds for boxes that no segment cuts, and for the report, which knows of none. */
+/* Rules for boxes that no segment cuts, and for the summary, which ignores segments. */
 static const char *check_unsegmented(const kvf_move_spec *spec, const kvf_box_limits *limits,
                                      const kvf_move *move, const move_boxes *list,
                                      const move_verdict *v, move_counts *counts) {
@@ -419,10 +420,10 @@ static const char *check_unsegmented(const kvf_move_spec *spec, const kvf_box_li
     l.src_segment = l.dst_segment = 0;
     kvf_move *without = NULL;
     if (kvf_move_create(spec, &l, NULL, &without, NULL) != KVF_OK)
-        return "segments make no error";
+        return "segments cause no error";
     const char *broken = enumerate(without, MOVE_ARENA, &uncut);
     if (!broken)
-        broken = check_report(move, &uncut, v);
+        broken = check_summary(move, &uncut, v);
     if (!broken) {
         kvf_move_summary r = {0};
         const bool cut =
@@ -435,7 +436,7 @@ static const char *check_unsegmented(const kvf_move_spec *spec, const kvf_box_li
 }
 
 /* Whether some tile of more than one token and head changes its order. */
-static bool is_turned(const kvf_move_spec *spec) {
+static bool is_reordered(const kvf_move_spec *spec) {
     size_t count;
     const kvf_region *src = kvf_layout_regions(spec->src, &count);
     const kvf_region *dst = kvf_layout_regions(spec->dst, NULL);
@@ -449,7 +450,7 @@ static const char *check_move(const kvf_move_spec *spec, const kvf_box_limits *l
                               const kvf_move *move, const move_verdict *v, move_counts *counts) {
     static move_boxes list;
     counts->moves++;
-    counts->turned += is_turned(spec);
+    counts->reordered += is_reordered(spec);
     const char *broken = enumerate(move, MOVE_ARENA, &list);
     if (!broken)
         broken = check_boxes(spec, limits, &list, counts);
@@ -488,16 +489,17 @@ const char *move_oracle_check(const kvf_move_spec *spec, const kvf_box_limits *l
     if (status != v.status) {
         if (status == KVF_OK)
             kvf_move_destroy(move);
-        return "a move is made exactly when its pairs are fine";
+        return "a move is created exactly when its pairs are valid";
     }
     if (status != KVF_OK) {
         if (move != (kvf_move *)(void *)&untouched)
-            return "a refusal leaves the result alone";
-        return names_offender(spec, &v, &error, counts) ? NULL : "a refusal names the offender";
+            return "a refusal does not change the result";
+        return names_invalid_pair(spec, &v, &error, counts) ? NULL
+                                                            : "a refusal names the invalid pair";
     }
     paint(MOVE_SRC, spec->src);
     paint(MOVE_DST, spec->dst);
     const char *broken = check_move(spec, limits ? limits : &everything, move, &v, counts);
     kvf_move_destroy(move);
-    return broken ? broken : error.status != KVF_OK ? "success leaves the error alone" : NULL;
+    return broken ? broken : error.status != KVF_OK ? "success does not change the error" : NULL;
 }

@@ -1,4 +1,4 @@
-/* What the files of the move oracle share. */
+/* Declarations that the files of the move oracle share. */
 #ifndef KVF_TEST_MOVE_PARTS_H
 #define KVF_TEST_MOVE_PARTS_H
 
@@ -8,10 +8,10 @@ enum { MOVE_REGIONS = MOVE_LAYERS * MOVE_PARTS };
 
 extern char move_arenas[2][MOVE_ARENA];
 
-/* What every byte of a side's memory belongs to. */
+/* The owner of a byte of a side's memory. */
 typedef struct move_owner {
     uint8_t taken, region, block;
-    uint16_t at; /* in the block's region, as its bytes lie */
+    uint16_t at; /* offset in the block's region, in memory order */
 } move_owner;
 
 typedef struct move_map {
@@ -24,7 +24,7 @@ extern move_map move_maps[2];
 
 const kvf_region *move_region_of(const move_map *m, size_t index);
 
-/* What the pairs of a move come to. */
+/* The expected outcome of a move's pairs. */
 typedef struct move_verdict {
     kvf_status status;
     size_t plan, index; /* of the first id out of range */
@@ -47,10 +47,10 @@ typedef struct move_half {
 move_half move_half_of(const kvf_box *b, move_side side);
 size_t move_pitch_size(ptrdiff_t pitch);
 
-/* Whether one copy of an engine with these limits can do it, segments aside. */
+/* Whether an engine with these limits can do the box in one copy, ignoring segments. */
 bool move_box_fits(const kvf_box_limits *l, const kvf_box *b);
 
-/* What a box takes along. */
+/* What a box moves. */
 typedef struct move_contents {
     uint32_t regions, blocks; /* bits; destination's blocks */
     size_t bytes;
@@ -61,8 +61,8 @@ typedef struct move_contents {
 
 move_contents move_contents_of(const kvf_box *b);
 
-/* Whether neighbours among boxes that no segment cut could have been one; NULL when not. Where
- * limits cut some box (`cut`), only those are looked at that have whole regions. */
+/* Checks that no neighbouring boxes that no segment cut could have been one; NULL or the violated
+ * rule. Where limits cut some box (`cut`), only boxes of whole regions are compared. */
 const char *move_check_neighbours(const kvf_move_spec *spec, const kvf_box_limits *limits, bool cut,
                                   const move_boxes *list, const move_verdict *v);
 

@@ -33,7 +33,7 @@ static void assert_boxes_equal(const kvf_box *a, const kvf_box *b) {
     assert_int_equal(a->src_slice_pitch, b->src_slice_pitch);
 }
 
-/* Ends the move. */
+/* Destroys the move. */
 static void expect_boxes(kvf_move *move, const kvf_box *expected, size_t count) {
     kvf_box boxes[16];
     kvf_box_cursor cursor = {0};
@@ -65,8 +65,8 @@ static void test_runs_of_ids(void **state) {
     free_fixture(&f);
 }
 
-/* Neighbours go before all other steps, unless they cannot be one copy and others can. */
-static void test_what_neighbours_are_worth(void **state) {
+/* Adjacent ids are preferred to other steps, unless only the others make one copy. */
+static void test_adjacent_ids_are_preferred(void **state) {
     (void)state;
     fixture f = {strided(src_memory, 64), strided(dst_memory, 8)};
     const uint64_t src[] = {0, 1, 1}, dst[] = {0, 1, 2};
@@ -92,7 +92,7 @@ static void test_rows_become_slices(void **state) {
     kvf_box_limits l = everything;
     const kvf_box first = rows_at(16, 40, 8, 2, 8, 16), second = rows_at(32, 80, 8, 2, 8, 16);
     EXPECT_BOXES(move_of(&f, &l, 2, two, two), slices_of(first, 2, 16, 40));
-    l.free_slice_pitch = false; /* 40 is no multiple of 16 */
+    l.free_slice_pitch = false; /* 40 is not a multiple of 16 */
     EXPECT_BOXES(move_of(&f, &l, 2, two, two), first, second);
     l = everything;
     l.slices = false;
@@ -102,13 +102,13 @@ static void test_rows_become_slices(void **state) {
                  box_at(32, 80, 8), box_at(40, 96, 8));
     free_fixture(&f);
 
-    src.block_stride = 32; /* the rows of a block go on where the last one's ended */
+    src.block_stride = 32; /* a block's rows continue those of the previous one */
     f = (fixture){layout_of(&src, 1, 20), layout_of(&dst, 1, 20)};
     EXPECT_BOXES(move_of(&f, &rows_only, 2, two, two), rows_at(16, 32, 8, 4, 8, 16));
     free_fixture(&f);
 }
 
-/* The boxes of block 0 of so many. */
+/* Expects these boxes for block 0 of `blocks`. */
 static void expect_joined(const twin *list, size_t count, size_t blocks,
                           const kvf_box_limits *limits, const kvf_box *boxes, size_t box_count) {
     fixture f = twins(list, count, blocks);
@@ -134,7 +134,7 @@ static void test_regions_join(void **state) {
     EXPECT_JOINED(unlike, 2, NULL, box_at(0, 0, 8), rows_at(16, 8, 4, 2, 8, 12));
 }
 
-/* What regions become when they are joined can be joined with others. */
+/* Joined regions can be joined with further ones. */
 static void test_joined_regions_join_again(void **state) {
     (void)state;
     const twin closing[] = {
@@ -151,8 +151,7 @@ static void test_joined_regions_join_again(void **state) {
     EXPECT_JOINED(other_pitch, 1, NULL, rows_at(0, 0, 4, 2, 4, 8), rows_at(8, 16, 4, 2, 4, 12));
 }
 
-/* What only blocks that are not there could keep apart is joined, what lies in two buffers is not.
- */
+/* Regions that only missing blocks would separate are joined; regions in two buffers are not. */
 static void test_strides_and_buffers(void **state) {
     (void)state;
     kvf_region r[] = {{.base = src_memory, .block_stride = 100, .bytes = 8},
@@ -168,7 +167,7 @@ static void test_strides_and_buffers(void **state) {
     free_fixture(&f);
 }
 
-/* Addresses are those of arrays, so segments are as large as makes them begin where they should. */
+/* The arrays' addresses are given, so segment sizes are chosen to make them start where needed. */
 static void test_segments_cut(void **state) {
     (void)state;
     const uintptr_t base = (uintptr_t)dst_memory;
@@ -185,7 +184,7 @@ static void test_segments_cut(void **state) {
     dst = (kvf_region){.base = dst_memory, .block_stride = 8, .bytes = 8};
     f = (fixture){layout_of(&src, 1, 8), layout_of(&dst, 1, 8)};
     l = everything;
-    l.src_segment = (uintptr_t)src_memory + 200; /* begins with block 2 */
+    l.src_segment = (uintptr_t)src_memory + 200; /* starts with block 2 */
     EXPECT_BOXES(move_of(&f, &l, 5, down, up), rows_at(0, 400, 8, 3, 8, -100),
                  rows_at(24, 100, 8, 2, 8, -100));
     l.src_segment = (uintptr_t)src_memory + 201;
@@ -194,7 +193,7 @@ static void test_segments_cut(void **state) {
     free_fixture(&f);
 }
 
-/* Four layers of one part; the destination's buffers lie downwards and touch. */
+/* Four layers of one part; the destination's buffers are adjacent, in descending order. */
 static void test_layers(void **state) {
     (void)state;
     kvf_region src[4], dst[4];
@@ -226,7 +225,7 @@ static void test_layers(void **state) {
     free_fixture(&f);
 }
 
-/* Regions of a layer join whatever their order in the list. */
+/* A layer's regions are joined whatever their order in the list. */
 static void test_order_inside_layers(void **state) {
     (void)state;
     const twin list[] = {
@@ -254,7 +253,7 @@ static void test_moves_outlive_layouts_and_plans(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_runs_of_ids),
-        cmocka_unit_test(test_what_neighbours_are_worth),
+        cmocka_unit_test(test_adjacent_ids_are_preferred),
         cmocka_unit_test(test_rows_become_slices),
         cmocka_unit_test(test_regions_join),
         cmocka_unit_test(test_joined_regions_join_again),

@@ -1,4 +1,4 @@
-/* Layouts of a caller's own regions. */
+/* Layouts of the caller's own regions. */
 #include "support/support.h"
 
 #include "move/layout.h"
@@ -9,7 +9,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-static char arena[MODEL_ARENA];
+static char arena[ORACLE_ARENA];
 
 /* ---- a caller's own regions ----------------------------------------------------------------- */
 
@@ -53,7 +53,7 @@ static kvf_error must_fail(kvf_status status, const kvf_region *regions, size_t 
     return error;
 }
 
-/* In a list whose other regions are fine, in whichever place. */
+/* In a list whose other regions are valid, at any index. */
 static void must_name(kvf_status status, kvf_region bad, size_t blocks) {
     for (size_t at = 0; at < 3; at++) {
         kvf_region list[3] = {region(9000, 8, 8), region(9100, 8, 8), region(9200, 8, 8)};
@@ -142,7 +142,7 @@ static void test_address_limits(void **state) {
     must_pass(&r, 1, KVF_MAX_BLOCKS);
     kvf_error error = must_fail(KVF_ERR_RANGE, &r, 1, (size_t)KVF_MAX_BLOCKS + 1);
     assert_true(error.expected == KVF_MAX_BLOCKS);
-    /* A region ends where a signed distance does; up to there no difference may wrap. */
+    /* A region ends where a signed distance does; up to there no difference may overflow. */
     const size_t far = PTRDIFF_MAX - 10;
     r = at_address(1, far, 10);
     must_pass(&r, 1, 2);
@@ -157,14 +157,14 @@ static void test_overlap_within_a_region(void **state) {
     must_pass(&r, 1, 1);
     must_name(KVF_ERR_LAYOUT, region(0, 0, 8), 2);
     must_name(KVF_ERR_LAYOUT, region(0, 7, 8), 2);
-    /* Rows reach into the next block, and miss its rows or not. */
+    /* Rows reach into the next block and may or may not hit its rows. */
     r = rowed(0, 12, 4, 4, 16);
     must_name(KVF_ERR_LAYOUT, r, 5);
     must_pass(&r, 1, 4);
     r = rowed(0, 10, 5, 2, 15);
     must_pass(&r, 1, 100);
     must_name(KVF_ERR_LAYOUT, rowed(0, 10, 5, 2, 16), 100);
-    /* Rows slower than blocks. */
+    /* Rows outside blocks. */
     r = rowed(0, 8, 8, 3, 80);
     must_pass(&r, 1, 10);
     must_name(KVF_ERR_LAYOUT, r, 11);
@@ -177,24 +177,24 @@ static void test_interleaved_regions(void **state) {
     must_collide(region(0, 16, 9), region(8, 16, 8), 50);
     must_collide(region(0, 16, 8), region(8, 16, 9), 50);
     must_interleave(region(0, 16, 8), region(8, 16, 9), 1);
-    /* Begins in a later block, by residue. */
+    /* Starts in a later block; the residue decides. */
     must_interleave(region(0, 16, 8), region(168, 16, 8), 50);
     must_collide(region(0, 16, 8), region(167, 16, 8), 50);
     must_collide(region(0, 16, 8), region(169, 16, 8), 50);
     must_interleave(region(0, 16, 8), region(800, 16, 8), 50);
-    /* Rows that touch are one piece whatever their number: layers of different size. */
+    /* Adjacent rows are one piece, whatever their number: layers of different sizes. */
     must_interleave(rowed(0, 24, 2, 4, 2), rowed(8, 24, 4, 4, 4), 50);
     must_collide(rowed(0, 24, 2, 4, 2), rowed(7, 24, 4, 4, 4), 50);
-    /* Token first: rows of two layers by turns. */
+    /* Token first: rows of two layers alternate. */
     must_interleave(rowed(0, 32, 4, 4, 8), rowed(4, 32, 4, 4, 8), 50);
     must_collide(rowed(0, 32, 4, 4, 8), rowed(3, 32, 4, 4, 8), 50);
-    /* Rows slower than blocks, by turns too. */
+    /* Rows outside blocks, alternating too. */
     must_interleave(rowed(0, 8, 4, 20, 40), rowed(4, 8, 4, 20, 40), 5);
     must_collide(rowed(0, 8, 4, 20, 40), rowed(740, 8, 5, 20, 40), 5);
-    /* Not alike: apart by extent only. */
+    /* Of different structure: only the extents are compared. */
     must_collide(region(0, 16, 8), region(8, 32, 8), 4);
     must_interleave(region(0, 16, 8), region(56, 32, 8), 4);
-    /* One block has no stride. */
+    /* The stride of a single block does not matter. */
     must_interleave(rowed(0, 16, 4, 4, 8), rowed(4, 32, 4, 4, 8), 1);
     must_collide(rowed(0, 16, 4, 4, 8), rowed(3, 32, 4, 4, 8), 1);
     must_collide(rowed(0, 64, 4, 4, 8), rowed(4, 64, 4, 3, 8), 4);
@@ -211,7 +211,7 @@ static kvf_region random_region(test_random *random, size_t blocks) {
     return r;
 }
 
-static void check_against_model(const kvf_region *list, size_t count, size_t blocks) {
+static void check_against_oracle(const kvf_region *list, size_t count, size_t blocks) {
     kvf_layout *layout = NULL;
     kvf_error error;
     kvf_status status = kvf_layout_create(list, count, blocks, NULL, &layout, &error);
@@ -242,7 +242,7 @@ static void test_random_regions(void **state) {
                 list[i].row_pitch = list[0].row_pitch;
                 list[i].bytes = 1 + test_random_below(&random, list[0].bytes);
             }
-            check_against_model(list, count, blocks);
+            check_against_oracle(list, count, blocks);
             accepted += oracle_accepts(list, count, blocks, arena);
         }
     }
@@ -263,7 +263,7 @@ static const kvf_region digested[2] = {
     {.base = arena + 1000, .block_stride = 64, .bytes = 8, .layer = 1, .part = 2, .kind = 1},
 };
 
-static void test_digest_is_the_documented_one(void **state) {
+static void test_digest_is_as_documented(void **state) {
     (void)state;
     const uint64_t numbers[] = {2, 4, 3, 0, 0, 9, 8, 1, 1, 2, 1};
     unsigned char bytes[sizeof numbers];
@@ -273,7 +273,7 @@ static void test_digest_is_the_documented_one(void **state) {
     assert_true(digest_of(digested, 2, 5) == UINT64_C(0x5c5d32f252a3fe14));
 }
 
-static void test_digest_ignores_where_bytes_lie(void **state) {
+static void test_digest_ignores_addresses(void **state) {
     (void)state;
     const uint64_t digest = digest_of(digested, 2, 5);
     kvf_region list[2] = {digested[0], digested[1]};
@@ -285,7 +285,7 @@ static void test_digest_ignores_where_bytes_lie(void **state) {
     assert_true(digest_of(list, 2, 5) == digest);
 }
 
-static void test_digest_sees_what_must_agree(void **state) {
+static void test_digest_covers_what_must_agree(void **state) {
     (void)state;
     uint64_t seen[7] = {digest_of(digested, 2, 5), digest_of(digested, 1, 5)};
     for (size_t i = 2; i < 7; i++) {
@@ -305,7 +305,7 @@ static void test_digest_sees_what_must_agree(void **state) {
 
 /* ---- lifetime ------------------------------------------------------------------------------- */
 
-static void test_holds(void **state) {
+static void test_references(void **state) {
     (void)state;
     test_allocator memory;
     test_allocator_init(&memory);
@@ -327,7 +327,7 @@ static void *hold_and_drop(void *layout) {
     return NULL;
 }
 
-static void test_holds_of_threads(void **state) {
+static void test_references_of_threads(void **state) {
     (void)state;
     test_allocator memory;
     test_allocator_init(&memory);
@@ -351,11 +351,11 @@ int main(void) {
         cmocka_unit_test(test_overlap_within_a_region),
         cmocka_unit_test(test_interleaved_regions),
         cmocka_unit_test(test_random_regions),
-        cmocka_unit_test(test_digest_is_the_documented_one),
-        cmocka_unit_test(test_digest_ignores_where_bytes_lie),
-        cmocka_unit_test(test_digest_sees_what_must_agree),
-        cmocka_unit_test(test_holds),
-        cmocka_unit_test(test_holds_of_threads),
+        cmocka_unit_test(test_digest_is_as_documented),
+        cmocka_unit_test(test_digest_ignores_addresses),
+        cmocka_unit_test(test_digest_covers_what_must_agree),
+        cmocka_unit_test(test_references),
+        cmocka_unit_test(test_references_of_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

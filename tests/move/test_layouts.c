@@ -3,7 +3,7 @@
 
 #include "layout_oracle.h"
 
-static char arena[MODEL_ARENA];
+static char arena[ORACLE_ARENA];
 
 /* ---- the named constructors ----------------------------------------------------------------- */
 
@@ -11,7 +11,7 @@ static size_t layer_bytes(const kvf_shape *s, size_t layer) {
     return s->bytes_per_layer ? s->bytes_per_layer[layer] : s->bytes;
 }
 
-/* Of one part. */
+/* The bytes of one part in all layers before this one. */
 static size_t bytes_below(const kvf_shape *s, size_t layer) {
     size_t bytes = 0;
     for (size_t l = 0; l < layer; l++)
@@ -27,9 +27,9 @@ static size_t rows(const kvf_shape *s) {
     return s->rows ? s->rows : 1;
 }
 
-typedef struct place {
+typedef struct placement {
     size_t buffer, offset;
-} place;
+} placement;
 
 /* Block, layer, part, row. */
 typedef struct spot {
@@ -40,34 +40,35 @@ static size_t row_in_layer(const kvf_shape *s, spot at) {
     return at.r * (layer_bytes(s, at.l) / rows(s));
 }
 
-static place contiguous_place(const kvf_shape *s, spot at) {
+static placement contiguous_placement(const kvf_shape *s, spot at) {
     size_t block = parts(s) * bytes_below(s, s->layers);
-    return (place){0, at.b * block + parts(s) * bytes_below(s, at.l) + at.p * layer_bytes(s, at.l) +
-                          row_in_layer(s, at)};
+    return (placement){0, at.b * block + parts(s) * bytes_below(s, at.l) +
+                              at.p * layer_bytes(s, at.l) + row_in_layer(s, at)};
 }
 
-static place block_first_place(const kvf_shape *s, spot at) {
-    return (place){at.l, (at.b * parts(s) + at.p) * layer_bytes(s, at.l) + row_in_layer(s, at)};
+static placement block_first_placement(const kvf_shape *s, spot at) {
+    return (placement){at.l, (at.b * parts(s) + at.p) * layer_bytes(s, at.l) + row_in_layer(s, at)};
 }
 
-static place block_second_place(const kvf_shape *s, spot at) {
-    return (place){at.l, (at.p * s->blocks + at.b) * layer_bytes(s, at.l) + row_in_layer(s, at)};
+static placement block_second_placement(const kvf_shape *s, spot at) {
+    return (placement){at.l,
+                       (at.p * s->blocks + at.b) * layer_bytes(s, at.l) + row_in_layer(s, at)};
 }
 
-static place per_part_place(const kvf_shape *s, spot at) {
-    return (place){at.l * parts(s) + at.p, at.b * layer_bytes(s, at.l) + row_in_layer(s, at)};
+static placement per_part_placement(const kvf_shape *s, spot at) {
+    return (placement){at.l * parts(s) + at.p, at.b * layer_bytes(s, at.l) + row_in_layer(s, at)};
 }
 
-static place page_first_place(const kvf_shape *s, spot at) {
+static placement page_first_placement(const kvf_shape *s, spot at) {
     size_t page = bytes_below(s, s->layers);
-    return (place){0,
-                   (at.p * s->blocks + at.b) * page + bytes_below(s, at.l) + row_in_layer(s, at)};
+    return (placement){0, (at.p * s->blocks + at.b) * page + bytes_below(s, at.l) +
+                              row_in_layer(s, at)};
 }
 
-static place token_first_place(const kvf_shape *s, spot at) {
+static placement token_first_placement(const kvf_shape *s, spot at) {
     size_t page = bytes_below(s, s->layers);
-    return (place){0, (at.p * s->blocks + at.b) * page + at.r * (page / rows(s)) +
-                          bytes_below(s, at.l) / rows(s)};
+    return (placement){0, (at.p * s->blocks + at.b) * page + at.r * (page / rows(s)) +
+                              bytes_below(s, at.l) / rows(s)};
 }
 
 typedef kvf_status make_function(const kvf_shape *, const kvf_buffer *, kvf_layout **, kvf_error *);
@@ -101,17 +102,17 @@ typedef enum buffering { ONE, PER_LAYER, PER_PART } buffering;
 
 static const struct named {
     make_function *make;
-    place (*place)(const kvf_shape *, spot);
+    placement (*placement)(const kvf_shape *, spot);
     buffering buffers;
     bool mla;
 } named[] = {
-    {make_contiguous, contiguous_place, ONE, false},
-    {make_block_first, block_first_place, PER_LAYER, false},
-    {make_block_second, block_second_place, PER_LAYER, false},
-    {kvf_layout_per_part, per_part_place, PER_PART, false},
-    {kvf_layout_mla, per_part_place, PER_PART, true},
-    {make_page_first, page_first_place, ONE, false},
-    {make_token_first, token_first_place, ONE, false},
+    {make_contiguous, contiguous_placement, ONE, false},
+    {make_block_first, block_first_placement, PER_LAYER, false},
+    {make_block_second, block_second_placement, PER_LAYER, false},
+    {kvf_layout_per_part, per_part_placement, PER_PART, false},
+    {kvf_layout_mla, per_part_placement, PER_PART, true},
+    {make_page_first, page_first_placement, ONE, false},
+    {make_token_first, token_first_placement, ONE, false},
 };
 enum { NAMED = sizeof named / sizeof named[0], MAX_BUFFERS = 16 };
 
@@ -127,7 +128,7 @@ static size_t buffer_bytes(buffering how, const kvf_shape *s, size_t buffer) {
     return s->blocks * layer_bytes(s, buffer / parts(s));
 }
 
-/* Buffers of just the right size, last one first in the arena, with space between them. */
+/* Buffers of exactly the right size, in reverse order in the arena, with gaps. */
 static size_t lay_out_buffers(buffering how, const kvf_shape *s, kvf_buffer *buffers) {
     size_t at = 5;
     const size_t count = buffer_count(how, s);
@@ -136,7 +137,7 @@ static size_t lay_out_buffers(buffering how, const kvf_shape *s, kvf_buffer *buf
         buffers[i] = (kvf_buffer){arena + at, buffer_bytes(how, s, i)};
         at += buffers[i].bytes + 3;
     }
-    assert_in_range(at, 0, MODEL_ARENA);
+    assert_in_range(at, 0, ORACLE_ARENA);
     return count;
 }
 
@@ -149,7 +150,7 @@ static void check_region(const struct named *n, const kvf_shape *s, const kvf_bu
     assert_int_equal(region->kind, s->kind);
     for (at.b = 0; at.b < s->blocks; at.b++)
         for (at.r = 0; at.r < rows(s); at.r++) {
-            place want = n->place(s, at);
+            placement want = n->placement(s, at);
             assert_int_equal(region->buffer, want.buffer);
             assert_ptr_equal(oracle_address(region, at.b, at.r),
                              (char *)buffers[want.buffer].base + want.offset);
@@ -257,7 +258,7 @@ static void test_small_buffers_are_refused(void **state) {
         }
 }
 
-static void test_bad_shapes_are_refused(void **state) {
+static void test_invalid_shapes_are_refused(void **state) {
     (void)state;
     const size_t big = SIZE_MAX / 2 + 1;
     const size_t odd[] = {8, 24, 5}, none[] = {8, 0}, huge[] = {big, big};
@@ -289,7 +290,7 @@ static void test_bad_shapes_are_refused(void **state) {
     }
 }
 
-static void test_bad_arguments_of_named_layouts(void **state) {
+static void test_invalid_arguments_of_named_layouts(void **state) {
     (void)state;
     const kvf_shape shape = {.blocks = 2, .layers = 2, .parts = 2, .bytes = 4};
     kvf_buffer buffers[2] = {{arena, 15}, {arena + 15, 16}};
@@ -404,8 +405,8 @@ int main(void) {
         cmocka_unit_test(test_named_layouts),
         cmocka_unit_test(test_named_layouts_pair_up),
         cmocka_unit_test(test_small_buffers_are_refused),
-        cmocka_unit_test(test_bad_shapes_are_refused),
-        cmocka_unit_test(test_bad_arguments_of_named_layouts),
+        cmocka_unit_test(test_invalid_shapes_are_refused),
+        cmocka_unit_test(test_invalid_arguments_of_named_layouts),
         cmocka_unit_test(test_recommended_layouts),
         cmocka_unit_test(test_recommend_refuses),
     };

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- against a copier that goes byte by byte ------------------------------------------------ */
+/* ---- compared with a copy byte by byte ------------------------------------------------------ */
 
 static move_shape even_shape(size_t layers, size_t parts, size_t rows, const size_t *bytes) {
     move_shape s = {.layers = layers, .parts = parts};
@@ -32,7 +32,7 @@ static move_shape tile_shape(size_t layers, size_t parts, size_t tokens, size_t 
 
 enum { LONGEST = 10 };
 
-/* Two plans that have pairs in common come as they are, one behind the other. */
+/* One or two plans each; two plans may share pairs. */
 static const struct {
     size_t counts[2];
     uint64_t src[2][LONGEST], dst[2][LONGEST];
@@ -94,9 +94,9 @@ static void check_plans_and_limits(const kvf_layout *src, const kvf_layout *dst,
     }
 }
 
-/* Every kind to every other. Padded rows of several sizes have to lie apart. */
+/* Every kind to every other. Padded rows of several sizes have to be apart. */
 static void check_kinds(const move_shape *shape, bool apart, move_counts *counts) {
-    const move_place places[2] = {
+    const move_placement placements[2] = {
         {.blocks = 7,
          .order = 1,
          .pad_row = 4,
@@ -107,9 +107,9 @@ static void check_kinds(const move_shape *shape, bool apart, move_counts *counts
         {.blocks = 8, .order = 3, .pad_piece = 4, .interleave = true, .apart = true, .hnd = 0x5b},
     };
     for (size_t from = 0; from < MOVE_KINDS; from++) {
-        kvf_layout *src = move_oracle_layout(MOVE_SRC, (move_kind)from, shape, &places[0]);
+        kvf_layout *src = move_oracle_layout(MOVE_SRC, (move_kind)from, shape, &placements[0]);
         for (size_t to = 0; src && to < MOVE_KINDS; to++) {
-            kvf_layout *dst = move_oracle_layout(MOVE_DST, (move_kind)to, shape, &places[1]);
+            kvf_layout *dst = move_oracle_layout(MOVE_DST, (move_kind)to, shape, &placements[1]);
             assert_true(dst || (to == MOVE_MLA && shape->parts > 1));
             if (dst)
                 check_plans_and_limits(src, dst, counts);
@@ -132,7 +132,7 @@ static void test_every_kind_of_layout_to_every_other(void **state) {
         check_kinds(&shapes[i], i % 2 == 1, &counts);
     const size_t pairs_of_kinds = 3 * 9 * 9 + 2 * 10 * 10, cases = COUNT(limit_cases) + 1;
     assert_int_equal(counts.moves, pairs_of_kinds * COUNT(plan_cases) * cases);
-    assert_int_equal(counts.turned, (9 * 9 + 10 * 10) * COUNT(plan_cases) * cases);
+    assert_int_equal(counts.reordered, (9 * 9 + 10 * 10) * COUNT(plan_cases) * cases);
 }
 
 static void test_random_moves(void **state) {
@@ -146,15 +146,15 @@ static void test_random_moves(void **state) {
             bytes[i] = (uint8_t)(test_random_next(&random) >> 24);
         const char *broken = move_oracle_decode(bytes, sizeof bytes, &counts);
         if (broken)
-            fail_msg("seed %llu, broken: %s", (unsigned long long)seed, broken);
+            fail_msg("seed %llu, violated: %s", (unsigned long long)seed, broken);
     }
     if (seeds < 20000)
         return;
-    /* There was some of everything. */
+    /* Everything occurred. */
     const uint64_t seen[] = {counts.layer_errors,   counts.range_errors, counts.conflicts,
                              counts.tier_conflicts, counts.rows,         counts.slices,
                              counts.backward,       counts.standing,     counts.narrow,
-                             counts.joined,         counts.split,        counts.turned};
+                             counts.joined,         counts.split,        counts.reordered};
     for (size_t i = 0; i < COUNT(seen); i++)
         assert_in_range(seen[i], 50, UINT64_MAX);
     assert_in_range(counts.moves, 10000, UINT64_MAX);
@@ -162,7 +162,7 @@ static void test_random_moves(void **state) {
 
 /* ---- large moves ---------------------------------------------------------------------------- */
 
-/* Nothing is ever read there. */
+/* The addresses are never accessed. */
 static kvf_layout *far_away(uintptr_t base, size_t stride, size_t regions) {
     kvf_region list[8] = {{0}};
     for (size_t i = 0; i < regions; i++)
@@ -194,7 +194,7 @@ static void test_largest_ids(void **state) {
     free_fixture(&f);
 }
 
-/* `spread` apart at most on average; each one a destination once. */
+/* Ids on average at most `spread` apart; each is a destination at most once. */
 static void random_ids(uint64_t *src, uint64_t *dst, size_t count, uint64_t spread,
                        bool by_chance) {
     test_random random = test_random_make(count);
@@ -222,7 +222,7 @@ static uint64_t *new_ids(size_t count) {
     return ids;
 }
 
-/* Ids of any size and any number come out as they went in, sorted. */
+/* Ids of any size and number come out unchanged and sorted. */
 static void test_sorting(void **state) {
     (void)state;
     const size_t counts[] = {2, 63, 64, 65, 66, 1000, 50000};
@@ -293,8 +293,7 @@ static void test_a_million_blocks(void **state) {
     free(dst);
 }
 
-/* Rows of neighbouring blocks interleave, so that slices fit for some steps of ids and not for
- * others. */
+/* Rows of neighbouring blocks interleave, so slices are possible for some steps of ids only. */
 static void test_counts_of_interleaved_rows(void **state) {
     (void)state;
     const kvf_region src = {
@@ -315,7 +314,7 @@ static void test_counts_of_interleaved_rows(void **state) {
     free_fixture(&f);
 }
 
-static void test_known_report(void **state) {
+static void test_known_summary(void **state) {
     (void)state;
     fixture f = {strided(src_memory, 8), strided(dst_memory, 8)};
     const uint64_t src[] = {0, 1, 2, 9, 20}, dst[] = {0, 1, 2, 12, 11};
@@ -339,7 +338,7 @@ static void test_known_report(void **state) {
 
 /* ---- arguments ------------------------------------------------------------------------------ */
 
-/* The refused move leaves everything but the details alone. */
+/* A refused move changes nothing except the error's details. */
 static kvf_error refused(const kvf_move_spec *spec, kvf_status expected) {
     kvf_error error = {.status = KVF_OK};
     kvf_move *const untouched = (kvf_move *)(void *)src_memory, *move = untouched;
@@ -499,12 +498,12 @@ static void test_conflicts(void **state) {
         src[i] = 200 + i;
         dst[i] = 100 + i;
     }
-    for (size_t count = 4; count <= 100; count += 96) { /* both ways of sorting */
+    for (size_t count = 4; count <= 100; count += 96) { /* both sorting algorithms */
         const kvf_plan plans[] = {{.count = count, .src_ids = src, .dst_ids = dst},
                                   {.count = 2, .src_ids = src + 1, .dst_ids = dst + 1}};
         kvf_move_spec spec = {.src = f.src, .dst = f.dst, .plans = plans, .plan_count = 2};
         kvf_move *move;
-        spec.same_tier = true; /* the same pairs twice are fine, and nothing is on both sides */
+        spec.same_tier = true; /* duplicate pairs are allowed; no id is on both sides */
         assert_int_equal(kvf_move_create(&spec, NULL, NULL, &move, NULL), KVF_OK);
         assert_int_equal(move->runs.pairs, count);
         kvf_move_destroy(move);
@@ -556,7 +555,7 @@ int main(void) {
         cmocka_unit_test(test_sorting),
         cmocka_unit_test(test_a_million_blocks),
         cmocka_unit_test(test_counts_of_interleaved_rows),
-        cmocka_unit_test(test_known_report),
+        cmocka_unit_test(test_known_summary),
         cmocka_unit_test(test_null_arguments),
         cmocka_unit_test(test_empty_plans),
         cmocka_unit_test(test_layouts_that_disagree),

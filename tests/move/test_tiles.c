@@ -1,4 +1,4 @@
-/* Tiles: what a region may say of its inside, which ones pair up, and how they turn on the way. */
+/* Tiles: which are valid, which pair up, and how a move reorders them. */
 #include "support/engine_fixture.h"
 
 #include "layout_oracle.h"
@@ -24,7 +24,7 @@ static kvf_region tile_at(char *base, kvf_tile_order order, size_t tokens, size_
                         .order = order};
 }
 
-/* A row for every one of the outer ones, `pitch` apart. */
+/* Gives the tile a row for every outer index, `pitch` apart. */
 static kvf_region in_rows(kvf_region r, size_t pitch) {
     r.rows = r.order == KVF_ORDER_NHD ? r.tokens : r.heads;
     r.bytes /= r.rows;
@@ -39,7 +39,7 @@ static kvf_layout *layout_of(const kvf_region *regions, size_t count, size_t blo
     return layout;
 }
 
-/* ---- what a region may say ------------------------------------------------------------------ */
+/* ---- validity ------------------------------------------------------------------------------- */
 
 /* As the second of three regions. */
 static void must_refuse(kvf_region bad, const char *what) {
@@ -58,7 +58,7 @@ static void must_refuse(kvf_region bad, const char *what) {
     assert_int_equal(kvf_layout_create(list, 3, 2, NULL, &layout, NULL), KVF_ERR_INVALID);
 }
 
-static void test_faults_of_tiles(void **state) {
+static void test_invalid_tiles(void **state) {
     (void)state;
     const kvf_region nhd = tile_at(src_memory, KVF_ORDER_NHD, 4, 3, 8);
     const char *const opaque = "an opaque region must not have tokens or heads";
@@ -77,7 +77,7 @@ static void test_faults_of_tiles(void **state) {
         r.order = KVF_ORDER_HND;
         must_refuse(r, none);
     }
-    /* Counts whose product wraps to something that divides, and pieces of less than a byte. */
+    /* Counts whose product overflows to a divisor, and pieces of less than a byte. */
     const size_t wrong[][2] = {{5, 3},
                                {96, 2},
                                {97, 1},
@@ -139,8 +139,7 @@ static void test_regions_keep_their_tiles(void **state) {
     kvf_layout_destroy(layout);
 }
 
-/* Every constructor gives its regions the shape's tile, and names the region that cannot have it.
- */
+/* Every constructor gives its regions the shape's tile, or names the region that cannot have it. */
 static void test_shapes_of_tiles(void **state) {
     (void)state;
     for (int form = 0; form < FIXTURE_FORMS; form++) {
@@ -180,7 +179,7 @@ static void test_shapes_of_tiles(void **state) {
     assert_null(layout);
 }
 
-/* ---- what pairs up -------------------------------------------------------------------------- */
+/* ---- pairing -------------------------------------------------------------------------------- */
 
 static uint64_t digest_of(kvf_region r) {
     kvf_layout *layout = layout_of(&r, 1, 2);
@@ -189,7 +188,7 @@ static uint64_t digest_of(kvf_region r) {
     return digest;
 }
 
-static void test_digest_is_the_documented_one(void **state) {
+static void test_digest_is_as_documented(void **state) {
     (void)state;
     kvf_region r = in_rows(tile_at(src_memory, KVF_ORDER_HND, 4, 3, 8), 40);
     r.layer = 7;
@@ -202,7 +201,7 @@ static void test_digest_is_the_documented_one(void **state) {
     assert_true(digest_of(r) == XXH3_64bits(bytes, sizeof bytes));
 }
 
-/* Whether a move takes one for the other; it answers alike both ways. */
+/* Whether a move accepts the two regions; the same in both directions. */
 static bool pairs_up(kvf_region a, kvf_region b) {
     kvf_layout *layouts[2] = {layout_of(&a, 1, 2), layout_of(&b, 1, 2)};
     bool made[2] = {false, false};
@@ -225,7 +224,7 @@ static bool pairs_up(kvf_region a, kvf_region b) {
     return made[0];
 }
 
-/* The first four are one tile; no other two agree. */
+/* The first four are the same tile; no other two agree. */
 static void test_tiles_pair_up_whatever_their_order(void **state) {
     (void)state;
     const kvf_region nhd = tile_at(src_memory, KVF_ORDER_NHD, 4, 3, 8);
@@ -255,7 +254,7 @@ static void test_tiles_pair_up_whatever_their_order(void **state) {
         }
 }
 
-/* Numbers that would be the same ones if nothing told a tile's from an opaque region's. */
+/* Lists that would have equal digests if tiles were not distinguished from opaque regions. */
 static void test_digests_of_mixed_lists(void **state) {
     (void)state;
     kvf_region ours[] = {
@@ -294,7 +293,7 @@ static kvf_move *move_between(const kvf_region *src, const kvf_region *dst, size
     return move;
 }
 
-/* The boxes of one region, offsets from the memory's beginning. */
+/* A box, as offsets from the start of the memory. */
 typedef struct known {
     size_t dst, src, width, rows;
     ptrdiff_t dst_pitch, src_pitch;
@@ -318,7 +317,7 @@ static void expect_boxes(kvf_region src, kvf_region dst, const known *boxes, siz
     kvf_move_destroy(move);
 }
 
-/* A line for every one of what there is less of. */
+/* As many lines as there are tokens or heads, whichever are fewer. */
 static void test_known_lines(void **state) {
     (void)state;
     kvf_region nhd = tile_at(src_memory, KVF_ORDER_NHD, 4, 2, 8);
@@ -349,7 +348,7 @@ static void test_same_order_is_not_cut(void **state) {
     }
 }
 
-/* One token, one head or both have but one order. */
+/* With one token or one head there is only one order. */
 static void test_single_lines(void **state) {
     (void)state;
     const size_t counts[][2] = {{1, 5}, {5, 1}, {1, 1}};
@@ -366,7 +365,7 @@ static void test_single_lines(void **state) {
     }
 }
 
-/* Layers whose lines go on in each other are joined:
+/* Layers whose lines continue each other are joined:
  *
  *     src HND   | l0: h0: n0 n1 | h1: n0 n1 | h2: n0 n1 | l1: h0: ...
  *     dst NHD   | n0: l0: h0 h1 h2 | l1: h0 h1 h2 | n1: ...
@@ -393,15 +392,15 @@ static void test_lines_of_layers_are_joined(void **state) {
     }
 }
 
-/* Regions whose lines lie between each other's, listed from the last address to the first. */
+/* Regions with interleaved lines, listed in descending order of addresses. */
 static void test_lines_are_sorted_by_destination(void **state) {
     (void)state;
     enum { REGIONS = 4 };
     kvf_region src[REGIONS], dst[REGIONS];
     for (size_t i = 0; i < REGIONS; i++) {
-        const size_t place = REGIONS - 1 - i;
+        const size_t rank = REGIONS - 1 - i;
         src[i] = tile_at(src_memory + i * 50, KVF_ORDER_HND, 3, 4, 4);
-        dst[i] = in_rows(tile_at(dst_memory + place * 16, KVF_ORDER_NHD, 3, 4, 4), 64);
+        dst[i] = in_rows(tile_at(dst_memory + rank * 16, KVF_ORDER_NHD, 3, 4, 4), 64);
         src[i].layer = dst[i].layer = (uint32_t)i / 2;
     }
     for (int by_layer = 0; by_layer < 2; by_layer++) {
@@ -415,7 +414,7 @@ static void test_lines_are_sorted_by_destination(void **state) {
     }
 }
 
-static void test_known_report(void **state) {
+static void test_known_summary(void **state) {
     (void)state;
     const kvf_region nhd = tile_at(src_memory, KVF_ORDER_NHD, 4, 2, 8);
     const kvf_region hnd = tile_at(dst_memory, KVF_ORDER_HND, 4, 2, 8);
@@ -455,7 +454,7 @@ static kvf_shape shape_in(kvf_tile_order order) {
                        .order = order};
 }
 
-/* Which byte of which piece of which block; written out here, apart from the oracles. */
+/* A byte's content by its block, region, token, head and offset, independent of the oracles. */
 static char content(size_t block, size_t region, size_t token, size_t head, size_t byte) {
     size_t x = (((block * 7 + region) * TOKENS + token) * HEADS + head) * PIECE + byte;
     return (char)(x * 2654435761u >> 13);
@@ -471,7 +470,7 @@ static char *piece_of(const fixture_tier *tier, size_t block, size_t region, siz
            outer * (r->rows > 1 ? r->row_pitch : dense) + inner * PIECE;
 }
 
-/* Fills the tier, or compares it. */
+/* Fills the tier or checks it. */
 static void for_all_pieces(const fixture_tier *tier, bool fill) {
     for (size_t b = 0; b < BLOCKS; b++)
         for (size_t i = 0; i < (size_t)LAYERS * PARTS; i++)
@@ -505,9 +504,9 @@ static void carry(const fixture_tier *from, const fixture_tier *to, bool by_laye
     kvf_transfer_release(t);
 }
 
-/* There and back again, with checksums on both sides. */
-static void go_round(kvf_engine *engine, fixture_form form, bool rows, bool by_layer,
-                     kvf_tile_order order) {
+/* Moves blocks to the other tier and back, with checksums on both sides. */
+static void round_trip(kvf_engine *engine, fixture_form form, bool rows, bool by_layer,
+                       kvf_tile_order order) {
     const kvf_tile_order other = order == KVF_ORDER_NHD ? KVF_ORDER_HND : KVF_ORDER_NHD;
     kvf_shape shape = shape_in(order), turned = shape_in(other);
     if (rows) {
@@ -526,20 +525,20 @@ static void go_round(kvf_engine *engine, fixture_form form, bool rows, bool by_l
         fixture_tier_free(&tiers[i]);
 }
 
-static void test_there_and_back_again(void **state) {
+static void test_round_trips(void **state) {
     (void)state;
     const kvf_host_options engines[] = {{.no_threads = true}, {.threads = 2}};
     for (size_t e = 0; e < COUNT(engines); e++) {
         kvf_engine *engine = fixture_engine(&engines[e]);
         for (int form = 0; form < FIXTURE_FORMS; form++)
             for (unsigned how = 0; how < 8; how++)
-                go_round(engine, (fixture_form)form, how & 1, how & 2,
-                         how & 4 ? KVF_ORDER_NHD : KVF_ORDER_HND);
+                round_trip(engine, (fixture_form)form, how & 1, how & 2,
+                           how & 4 ? KVF_ORDER_NHD : KVF_ORDER_HND);
         kvf_engine_destroy(engine);
     }
 }
 
-/* What was sealed in one order is found corrupt in the other one's transfer. */
+/* Blocks sealed in one order and damaged are found corrupt by a transfer to the other order. */
 static void test_corrupt_tiles_are_found(void **state) {
     (void)state;
     kvf_engine *engine = fixture_engine(NULL);
@@ -565,10 +564,10 @@ static void test_corrupt_tiles_are_found(void **state) {
 int main(void) {
     fixture_watchdog(120);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_faults_of_tiles),
+        cmocka_unit_test(test_invalid_tiles),
         cmocka_unit_test(test_regions_keep_their_tiles),
         cmocka_unit_test(test_shapes_of_tiles),
-        cmocka_unit_test(test_digest_is_the_documented_one),
+        cmocka_unit_test(test_digest_is_as_documented),
         cmocka_unit_test(test_tiles_pair_up_whatever_their_order),
         cmocka_unit_test(test_digests_of_mixed_lists),
         cmocka_unit_test(test_known_lines),
@@ -576,8 +575,8 @@ int main(void) {
         cmocka_unit_test(test_single_lines),
         cmocka_unit_test(test_lines_of_layers_are_joined),
         cmocka_unit_test(test_lines_are_sorted_by_destination),
-        cmocka_unit_test(test_known_report),
-        cmocka_unit_test(test_there_and_back_again),
+        cmocka_unit_test(test_known_summary),
+        cmocka_unit_test(test_round_trips),
         cmocka_unit_test(test_corrupt_tiles_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,16 +1,16 @@
-"""run.py FOLDER [NAME...]: shows that the tests of the CUDA module bite.
+"""run.py FOLDER [NAME...]: checks that the tests detect mutants of the CUDA module.
 
 Every mutant breaks one rule of the engine, in a copy of the tree in FOLDER. One of the tests it names
-must fail then, or hang; "cuda_faults:loop" is the program cuda_faults with that argument. A mutant
-that survives, cannot be applied or does not compile is a failure, and so is a test that fails without
-any. All mutants of a source are in one file:
+must then fail or hang; "cuda_faults:loop" is the program cuda_faults with that argument. It is an error
+if a mutant survives, cannot be applied or does not compile, or if a test fails without a mutant. All
+mutants of a source are in one file:
 
     file: cuda/engine/order.c
     == name: cuda_order cuda_many_blocks
-    Why the place matters.
-     a line that stays, as in a diff; lines that stay or go stand there exactly once, in this order
-    -a line that goes
-    +a line that comes
+    The rule that the mutant breaks.
+     a line of context, as in a diff; context and removed lines occur exactly once, in this order
+    -a removed line
+    +an added line
 """
 
 import filecmp
@@ -24,7 +24,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 SOURCES = "CMakeLists.txt README.md src include cuda tests bench".split()
-LIMIT = os.environ.get("KVF_MUTANT_SECONDS", "300")  # a test may take; longer is a hang
+LIMIT = os.environ.get("KVF_MUTANT_SECONDS", "300")  # limit of a test; longer is a hang
 
 
 class Mutant:
@@ -32,7 +32,7 @@ class Mutant:
         self.source = source
         self.name, _, tests = heading.removeprefix("== ").partition(": ")
         self.tests = tests.split()
-        self.old = self.new = "\n"  # before every line there is one
+        self.old = self.new = "\n"  # so that every line follows one
 
     def add(self, line):
         self.old += line[1:] if line[0] in " -" else ""
@@ -41,7 +41,7 @@ class Mutant:
     def mutated(self):
         text = "\n" + (ROOT / self.source).read_text()
         if self.old == "\n" or text.count(self.old) != 1:
-            sys.exit(f"mutants: what {self.name} changes is not in {self.source} exactly once")
+            sys.exit(f"mutants: {self.name}: its lines are not in {self.source} exactly once")
         return text.replace(self.old, self.new)[1:]
 
 
@@ -61,12 +61,12 @@ def choose(names):
     chosen = [mutant for mutant in read_mutants() if not names or mutant.name in names]
     missing = set(names) - {mutant.name for mutant in chosen}
     if missing:
-        sys.exit(f"mutants: there is no {', '.join(sorted(missing))}")
+        sys.exit(f"mutants: unknown {', '.join(sorted(missing))}")
     return chosen
 
 
 def copy(tree):
-    """The tree anew, but what has not changed keeps its time, for what is built."""
+    """Copies the tree; unchanged files keep their time, so that they are not built again."""
     files = {
         path.relative_to(ROOT)
         for name in SOURCES
@@ -111,7 +111,7 @@ def main(folder, *names):
     copy(tree)
     options = ["-DCMAKE_BUILD_TYPE=Release", "-DKVF_TOOL=OFF", f"-DKVF_SHARED={ROOT.parent}/shared"]
     if not succeeds("cmake", "-S", tree, "-B", build, *options) or not builds():
-        sys.exit(log.read_text() + "mutants: the tree does not build as it is")
+        sys.exit(log.read_text() + "mutants: the tree does not build without a mutant")
     for test in tests:
         if not passes(test):
             sys.exit(log.read_text() + f"mutants: {test} fails without a mutant")

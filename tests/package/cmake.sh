@@ -1,6 +1,6 @@
 #!/bin/sh
-# cmake.sh find_package|add_subdirectory|FetchContent: programs of a CMake project that has kvferry in
-# this way.
+# cmake.sh find_package|add_subdirectory|FetchContent: builds and runs the programs of a CMake project
+# that uses kvferry in this way.
 set -eu
 . "$(dirname -- "$0")/support.sh"
 wants "$CC" "$CXX"
@@ -29,7 +29,7 @@ add_subdirectory)
     quietly configure "" -DKVF_CUDA=OFF
     ;;
 FetchContent)
-    # Without kernels, which take long to compile and change nothing here.
+    # Without kernels, which are slow to compile and make no difference here.
     tar -C "$SOURCE" -cf "$work/kvferry.tar" CMakeLists.txt LICENSE include src cuda
     quietly configure "$modules" -DCMAKE_CUDA_COMPILER=NOTFOUND \
         -DKVF_CUDA="$([ -n "$modules" ] && echo ON || echo OFF)"
@@ -47,13 +47,13 @@ for program in "$work"/build/use_*; do
     LD_LIBRARY_PATH=$runtimes${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} "$program" || fail "$program failed"
 done
 
-# Our warnings are not the other project's.
+# Warnings in our sources must not fail the other project.
 awk '/"command"/ && /package\/use/ {print}' "$work/build/compile_commands.json" >"$work/commands"
 [ -s "$work/commands" ] || fail "no commands to look at"
 ! grep -E -e '-Wconversion|-D_GNU_SOURCE|-fvisibility' "$work/commands" || fail "our flags leaked"
 
 if [ "$way" = find_package ]; then
-    # What is not there is said.
+    # A missing module is reported by name.
     rm -rf "$work/build"
     ! configure "nonsense" -DCMAKE_PREFIX_PATH="$STAGE" >"$work/refused" 2>&1 ||
         fail "a component that does not exist was found"
@@ -68,7 +68,7 @@ if [ "$way" = find_package ]; then
     exit 0
 fi
 
-# Installs nothing of ours unless asked.
+# The project's installation contains nothing of ours unless requested.
 DESTDIR=$work/plain quietly cmake --install "$work/build"
 [ -z "$(find "$work/plain" -name '*kvferry*')" ] || fail "$(find "$work/plain" -name '*kvferry*')"
 if [ "$way" = add_subdirectory ]; then

@@ -1,6 +1,6 @@
 #!/bin/sh
-# debian.sh: the Debian packages of the build, unpacked into a folder, used from there, and what is
-# wrong with them.
+# debian.sh: builds the Debian packages, unpacks them into a folder, uses them from there and runs
+# lintian.
 set -eu
 . "$(dirname -- "$0")/support.sh"
 wants cpack dpkg-deb dpkg-shlibdeps file pkg-config
@@ -15,7 +15,7 @@ for package in $wanted; do
     ls "$work/made/${package}"_*.deb >/dev/null || fail "there is no package $package"
 done
 
-# Every file is in one package, and each depends on that of the same build which it needs.
+# Every file is in exactly one package, and each package depends on those of the same build it needs.
 for package; do
     dpkg-deb --fsys-tarfile "$package" | tar -t | grep -v '/$' >>"$work/files"
     dpkg-deb -f "$package" Depends >"$work/depends"
@@ -42,8 +42,8 @@ if can_run "$work/root/usr/bin/kvferry"; then
     quietly "$work/root/usr/bin/kvferry" --version
 fi
 
-# maintscript-calls-ldconfig is CPack's doing, initial-upload-closes-no-bugs is of Debian's own, and
-# where pkg-config looks when cross compiling depends on the prefix of the build.
+# maintscript-calls-ldconfig comes from CPack, initial-upload-closes-no-bugs concerns Debian itself, and
+# pkg-config's path for cross compiling depends on the build's prefix.
 if command -v lintian >/dev/null; then
     lintian --allow-root --fail-on error,warning --suppress-tags maintscript-calls-ldconfig \
         --suppress-tags initial-upload-closes-no-bugs \

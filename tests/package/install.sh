@@ -1,5 +1,5 @@
 #!/bin/sh
-# install.sh: what cmake --install leaves, through DESTDIR, then moved to where no path points.
+# install.sh: checks the files of cmake --install with DESTDIR, moved to a folder that no path names.
 set -eu
 . "$(dirname -- "$0")/support.sh"
 
@@ -11,7 +11,7 @@ rmdir "$work/opt"
 rm "$work/output.txt"
 [ -z "$(ls "$work")" ] || fail "installed outside of the prefix: $(ls "$work")"
 
-# It works where it lies now, and no file knows where it was built.
+# The installation is relocatable, and no file contains the path of the build.
 libraries=$(libraries_of "$STAGE")
 for path in "$BUILD" "$SOURCE" /opt/elsewhere; do
     ! grep -rlF "$path/" "$libraries/cmake" "$libraries/pkgconfig" || fail "names $path"
@@ -21,7 +21,7 @@ for file in "$libraries"/libkvferry*.so "$STAGE"/bin/*; do
     ! readelf -d "$file" | grep -E 'R(UN)?PATH' || fail "$file has a path in it"
 done
 
-# The libraries of each module that was built, in their versions, and no header of another.
+# Each built module has its libraries in both versions; other modules have no header.
 for module in "" cuda nccl; do
     case " $MODULES " in *" $module "*) built=yes ;; *) built=no ;; esac
     [ -n "$module" ] || built=yes

@@ -1,5 +1,5 @@
 #!/bin/sh
-# pkg_config.sh: programs built with what pkg-config says, in C and C++, shared and static.
+# pkg_config.sh: builds programs with the flags of pkg-config, in C and C++, shared and static.
 set -eu
 . "$(dirname -- "$0")/support.sh"
 wants pkg-config "$CC" "$CXX"
@@ -29,7 +29,7 @@ for language in "$CC|c|-std=c11" "$CXX|cpp|-std=c++17"; do
     "$work/static"
 done
 
-# The modules, against the shared libraries and against a folder that has the static ones only.
+# The modules, with the shared libraries and with a folder that has only the static ones.
 mkdir "$work/only_static"
 cp "$libraries"/*.a "$work/only_static"
 # shellcheck disable=SC2046

@@ -1,5 +1,5 @@
 #!/bin/sh
-# python.sh: the installed shared library in Python, by ctypes.
+# python.sh: uses the installed shared library from Python, by ctypes.
 set -eu
 . "$(dirname -- "$0")/support.sh"
 wants python3

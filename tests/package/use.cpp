@@ -1,3 +1,3 @@
-#include <kvferry/kvferry.hpp> // it is installed, too
+#include <kvferry/kvferry.hpp> // installed, too
 
 #include "use.c" // NOLINT(bugprone-suspicious-include): the same program, as C++

@@ -1,4 +1,4 @@
-"""use.py LIBRARY: the shared library from Python, with nothing between but ctypes."""
+"""use.py LIBRARY: calls the shared library from Python, by ctypes alone."""
 
 import ctypes
 import sys
@@ -32,7 +32,7 @@ class Error(ctypes.Structure):
 
 
 class Kvferry:
-    """The functions by their names, which raise when they answer with an error."""
+    """The library's functions by name; an error status raises."""
 
     def __init__(self, path):
         self.library = ctypes.CDLL(path)
@@ -64,7 +64,7 @@ def sequence_of(kvferry, tokens):
     return sequence
 
 
-def assignments_of(kvferry, ids):
+def make_assignments(kvferry, ids):
     assignments = ctypes.c_void_p()
     kvferry.call("kvf_assignments_create", None, ctypes.byref(assignments))
     array = (ctypes.c_uint64 * len(ids))(*ids)
@@ -76,7 +76,7 @@ def check(kvferry):
     sequence = sequence_of(kvferry, [i % 97 for i in range(TOKENS)])
     assert kvferry.get("kvf_sequence_block_count", sequence) == BLOCKS
     hashes = kvferry.get("kvf_sequence_hashes", sequence)
-    assignments = assignments_of(kvferry, range(100, 100 + BLOCKS))
+    assignments = make_assignments(kvferry, range(100, 100 + BLOCKS))
     kvferry.call(
         "kvf_assignments_assign_pending", assignments, hashes, ctypes.c_size_t(BLOCKS), None
     )
@@ -92,7 +92,7 @@ def check(kvferry):
     assert block.value == 107
     assert (found.low, found.high) == (hashes[7].low, hashes[7].high)
 
-    # An error comes with its details: an id twice.
+    # A duplicate id: the error has its details.
     try:
         ids = (ctypes.c_uint64 * 2)(500, 500)
         kvferry.call("kvf_assignments_extend_block_ids", assignments, ids, ctypes.c_size_t(2))

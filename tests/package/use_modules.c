@@ -1,4 +1,4 @@
-/* A program of somebody else's that uses the CUDA module and, with WITH_NCCL, the NCCL module.
+/* A program that uses the installed CUDA module and, with WITH_NCCL, the NCCL module.
  * Needs a GPU or the fake runtimes. */
 #include <kvferry/cuda.h>
 #ifdef WITH_NCCL
@@ -17,7 +17,7 @@ static void expect(kvf_status wanted, kvf_status got, const char *what) {
 }
 
 #ifdef WITH_NCCL
-/* A group of one needs nobody to talk to. */
+/* A group of one rank needs no peer. */
 static void join(kvf_engine *engine) {
     kvf_group_options options = {.engine = engine, .ranks = 1};
     kvf_group *group = NULL;

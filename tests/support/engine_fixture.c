@@ -45,11 +45,11 @@ static size_t block_bytes(const kvf_shape *shape) {
     return bytes;
 }
 
-static char *allocate(fixture_memory *m, const fixture_place *place, size_t size) {
-    m->side = place->side;
-    m->size = place->offset + size;
-    m->bytes = fixture_allocate(place->side, m->size);
-    return m->bytes + place->offset;
+static char *allocate(fixture_memory *m, const fixture_placement *placement, size_t size) {
+    m->side = placement->side;
+    m->size = placement->offset + size;
+    m->bytes = fixture_allocate(placement->side, m->size);
+    return m->bytes + placement->offset;
 }
 
 static kvf_layout *recommend(const kvf_shape *shape, kvf_layout_use use, kvf_buffer buffer) {
@@ -65,11 +65,11 @@ static kvf_layout *recommend(const kvf_shape *shape, kvf_layout_use use, kvf_buf
 }
 
 static kvf_layout *make_contiguous(const kvf_shape *shape, fixture_form form,
-                                   const fixture_place *place, fixture_memory *m) {
+                                   const fixture_placement *placement, fixture_memory *m) {
     kvf_layout *layout = NULL;
     kvf_error error = {0};
     const size_t size = shape->blocks * block_bytes(shape);
-    const kvf_buffer buffer = {allocate(m, place, size), size};
+    const kvf_buffer buffer = {allocate(m, placement, size), size};
     if (form == FIXTURE_WHOLE_BLOCKS || form == FIXTURE_BY_LAYER)
         return recommend(
             shape, form == FIXTURE_WHOLE_BLOCKS ? KVF_USE_WHOLE_BLOCKS : KVF_USE_BY_LAYER, buffer);
@@ -89,15 +89,15 @@ static kvf_status make_per_part(const kvf_shape *shape, const kvf_buffer *buffer
 }
 
 /* A buffer for every layer, or every part of one, each followed by a gap. */
-static kvf_layout *make_apart(const kvf_shape *shape, fixture_form form, const fixture_place *place,
-                              fixture_memory *m) {
+static kvf_layout *make_apart(const kvf_shape *shape, fixture_form form,
+                              const fixture_placement *placement, fixture_memory *m) {
     enum { GAP = 40 };
-    size_t gap = GAP * (place->unit ? place->unit : 1);
+    size_t gap = GAP * (placement->unit ? placement->unit : 1);
     size_t parts = parts_of(shape), each = form == FIXTURE_PER_PART ? 1 : parts;
     size_t count = shape->layers * (parts / each), at = 0;
     kvf_buffer *buffers = calloc(count, sizeof *buffers);
     assert_non_null(buffers);
-    char *base = allocate(m, place, shape->blocks * block_bytes(shape) + count * gap);
+    char *base = allocate(m, placement, shape->blocks * block_bytes(shape) + count * gap);
     for (size_t i = 0; i < count; i++) {
         size_t bytes = each * shape->blocks * layer_bytes(shape, i * each / parts);
         buffers[i] = (kvf_buffer){base + at, bytes};
@@ -116,16 +116,16 @@ static kvf_layout *make_apart(const kvf_shape *shape, fixture_form form, const f
     return layout;
 }
 
-static kvf_layout *make_padded(const kvf_shape *shape, const fixture_place *place,
+static kvf_layout *make_padded(const kvf_shape *shape, const fixture_placement *placement,
                                fixture_memory *m) {
     enum { ROW_GAP = 3, REGION_GAP = 5, BLOCK_GAP = 7 };
-    size_t unit = place->unit ? place->unit : 1;
+    size_t unit = placement->unit ? placement->unit : 1;
     size_t parts = parts_of(shape), rows = rows_of(shape), count = shape->layers * parts;
     kvf_region *regions = calloc(count, sizeof *regions);
     assert_non_null(regions);
     size_t gaps = (count * (rows * ROW_GAP + REGION_GAP) + BLOCK_GAP) * unit, at = 0;
     size_t stride = block_bytes(shape) + gaps;
-    char *base = allocate(m, place, shape->blocks * stride);
+    char *base = allocate(m, placement, shape->blocks * stride);
     for (size_t i = 0; i < count; i++) {
         size_t row = layer_bytes(shape, i / parts) / rows;
         regions[i] = (kvf_region){
@@ -152,25 +152,25 @@ static kvf_layout *make_padded(const kvf_shape *shape, const fixture_place *plac
 }
 
 fixture_memory fixture_memory_make_at(const kvf_shape *shape, fixture_form form,
-                                      const fixture_place *place) {
+                                      const fixture_placement *placement) {
     fixture_memory m = {0};
     switch (form) {
     case FIXTURE_BLOCK_FIRST:
     case FIXTURE_BLOCK_SECOND:
     case FIXTURE_PER_PART:
-        m.layout = make_apart(shape, form, place, &m);
+        m.layout = make_apart(shape, form, placement, &m);
         break;
     case FIXTURE_PADDED:
-        m.layout = make_padded(shape, place, &m);
+        m.layout = make_padded(shape, placement, &m);
         break;
     default:
-        m.layout = make_contiguous(shape, form, place, &m);
+        m.layout = make_contiguous(shape, form, placement, &m);
     }
     return m;
 }
 
 fixture_memory fixture_memory_make(const kvf_shape *shape, fixture_form form) {
-    return fixture_memory_make_at(shape, form, &(fixture_place){0});
+    return fixture_memory_make_at(shape, form, &(fixture_placement){0});
 }
 
 void fixture_memory_free(fixture_memory *memory) {
@@ -182,7 +182,7 @@ void fixture_memory_free(fixture_memory *memory) {
 fixture_tier fixture_tier_make_on(kvf_engine *engine, fixture_side side, const kvf_shape *shape,
                                   fixture_form form, bool integrity) {
     fixture_tier t = {.memory =
-                          fixture_memory_make_at(shape, form, &(fixture_place){.side = side})};
+                          fixture_memory_make_at(shape, form, &(fixture_placement){.side = side})};
     const kvf_layout *layouts[] = {t.memory.layout};
     const kvf_tier_options options = {.layouts = layouts,
                                       .layout_count = 1,

@@ -78,11 +78,11 @@ typedef enum fixture_form {
 } fixture_form;
 
 /* The side that memory is on, and how it is aligned. */
-typedef struct fixture_place {
+typedef struct fixture_placement {
     fixture_side side;
     size_t offset; /* of the first byte */
     size_t unit;   /* padding is a multiple of it; 0: 1 */
-} fixture_place;
+} fixture_placement;
 
 /* A layout and the memory it lies in. */
 typedef struct fixture_memory {
@@ -95,7 +95,7 @@ typedef struct fixture_memory {
 /* On the far side, unaligned. */
 fixture_memory fixture_memory_make(const kvf_shape *shape, fixture_form form);
 fixture_memory fixture_memory_make_at(const kvf_shape *shape, fixture_form form,
-                                      const fixture_place *place);
+                                      const fixture_placement *placement);
 void fixture_memory_free(fixture_memory *memory);
 
 /* A tier of one layout. */

@@ -1,4 +1,4 @@
-/* The seam of the fixture on the host engine, which has all there is but a device. */
+/* The host engine's version of the fixture: every ability except a device. */
 #include "engine_fixture.h"
 
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 """json_values.py FILE: each value of a JSON object as a line PATH TYPE VALUE.
 
-Such as "rows.0.blocks NUMBER 12". Fails unless the file is one JSON object and nothing else.
+For example "rows.0.blocks NUMBER 12". Fails unless the file is one JSON object and nothing else.
 """
 
 import json

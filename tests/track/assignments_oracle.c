@@ -64,7 +64,7 @@ bool oracle_any_open(const oracle_assignments *m) {
     return open_within(m, 0, m->staged.count);
 }
 
-/* ---- operations: each returns what the real one should say ---------------------------------- */
+/* ---- operations: each returns the error that the library should return ----------------------- */
 
 static bool in_range(const oracle_assignments *m, size_t more) {
     return more <= UINT64_MAX - m->offset - oracle_total(m);
@@ -182,7 +182,7 @@ void oracle_clear(oracle_assignments *m) {
     m->assigned.count = m->staged.count = m->pending.count = 0;
 }
 
-/* Whether `count` staged blocks from `start` on may be committed or rolled back. */
+/* Whether the `count` newest or oldest staged blocks may be rolled back or committed. */
 static kvf_error check_staged(const oracle_assignments *m, size_t count, bool newest) {
     if (count > m->staged.count)
         return SAYS(.status = KVF_ERR_RANGE, .fields = KVF_ERROR_EXPECTED,

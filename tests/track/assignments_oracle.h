@@ -1,20 +1,20 @@
-/* What an assignments object should do, told by three plain lists. */
+/* The oracle for kvf_assignments: three plain lists. */
 #ifndef KVF_TEST_ASSIGNMENTS_ORACLE_H
 #define KVF_TEST_ASSIGNMENTS_ORACLE_H
 
 #include "support/support.h"
 
-enum { MODEL_BLOCKS = 160 };
+enum { ORACLE_BLOCKS = 160 };
 
 typedef struct oracle_block {
     uint64_t id;
     kvf_hash hash;
     uint64_t flight; /* 0: the caller's own */
-    bool landed;     /* of staged blocks: to be committed once everything before it is */
+    bool landed;     /* a staged block: committed once all before it are */
 } oracle_block;
 
 typedef struct oracle_list {
-    oracle_block at[MODEL_BLOCKS];
+    oracle_block at[ORACLE_BLOCKS];
     size_t count;
 } oracle_list;
 
@@ -37,8 +37,8 @@ kvf_range oracle_find_flight(const oracle_assignments *m, uint64_t flight);
 
 #define SAYS(...) ((kvf_error){__VA_ARGS__})
 
-/* Each does the operation and returns what the real one should say; `what` is left out. With an
- * error nothing has changed, and ranges are not written. */
+/* Each does the operation and returns the error that the library should return, without `what`. An
+ * error changes nothing and writes no range. */
 kvf_error oracle_extend_block_ids(oracle_assignments *m, const uint64_t *ids, size_t count);
 kvf_error oracle_extend_assigned(oracle_assignments *m, const uint64_t *ids, const kvf_hash *hashes,
                                  size_t count);
@@ -57,7 +57,7 @@ kvf_error oracle_depart(oracle_assignments *m, const kvf_plan *plan);
 kvf_error oracle_land(oracle_assignments *m, uint64_t flight, kvf_range *assigned);
 kvf_error oracle_return(oracle_assignments *m, uint64_t flight, size_t landed);
 
-/* What landing or returning nothing of the flight would say. */
+/* The error of landing the flight or returning none of it. */
 kvf_error oracle_check_flight(const oracle_assignments *m, uint64_t flight);
 
 #endif

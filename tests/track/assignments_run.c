@@ -145,8 +145,8 @@ static bool allocation_failed(const oracle_run *run) {
     return run->memory.fail_at != 0 && run->memory.calls >= run->memory.fail_at;
 }
 
-/* Holds what the real assignments object said against what it should, and takes over the oracle's
- * new state unless there was no memory. Returns whether the call was to succeed and did. */
+/* Compares the library's result with the oracle's, and takes over the oracle's new state unless the
+ * library was out of memory. Returns whether the call should succeed and did. */
 static bool settle(oracle_run *run, const oracle_assignments *next, const kvf_error *want,
                    kvf_status status, const kvf_error *error) {
     if (status == KVF_ERR_NO_MEMORY) {
@@ -174,7 +174,7 @@ static bool settle_range(oracle_run *run, const oracle_assignments *next, const 
     return true;
 }
 
-/* Few of each kind, so that they meet again: neighbours, one an entry, spread out, and the last. */
+/* From few of each kind, so that ids repeat: adjacent, one per entry, spread out, the largest. */
 static uint64_t draw_id(oracle_run *run) {
     switch (below(run, 4)) {
     case 0:
@@ -192,8 +192,8 @@ static uint64_t fragment(uint64_t salt, uint64_t position) {
     return (position + 1) * UINT64_C(0x9e3779b97f4a7c15) ^ salt * UINT64_C(0xbf58476d1ce4e5b9);
 }
 
-/* The lineage hash of a position in the sequence that the salt names; past the last position a
- * lineage hash can hold, that of another one. */
+/* The lineage hash of a position in the salt's sequence; for positions that no lineage hash can
+ * hold, the hash of another position. */
 static kvf_hash chain_hash(kvf_hash_layout layout, uint64_t salt, uint64_t position) {
     kvf_hash hash = {0, 0};
     position &= KVF_MAX_POSITION;
@@ -211,18 +211,18 @@ static void draw_hashes(oracle_run *run, uint64_t first, kvf_hash *hashes, size_
     size_t at = (size_t)below(run, count);
     uint64_t wrong = first + at + 1 + below(run, 300);
     hashes[at] = chain_hash(run->oracle.layout, salt, wrong);
-    if (one_in(run, 3)) /* no lineage hash at all, though it may show the right position */
+    if (one_in(run, 3)) /* not a lineage hash, though its position may be right */
         hashes[at].high = UINT64_C(3) << 62 | ((first + at) & (UINT64_MAX >> 33)) << 30;
 }
 
-/* Any number up to one more than there are. */
+/* Any number up to `count` + 1. */
 static size_t draw_count(oracle_run *run, size_t count) {
     return (size_t)below(run, count + 2);
 }
 
-/* New ids, now and then one that is known or comes twice; as many as still fit. */
+/* New ids, now and then a known or duplicate one; as many as still fit. */
 static size_t draw_new_ids(oracle_run *run, uint64_t *ids) {
-    size_t room = MODEL_BLOCKS - oracle_total(&run->oracle);
+    size_t room = ORACLE_BLOCKS - oracle_total(&run->oracle);
     size_t count = (size_t)below(run, one_in(run, 6) ? 80 : 9);
     bool careless = one_in(run, 6);
     oracle_list drawn = {.count = 0};
@@ -247,10 +247,10 @@ static size_t all_ids(const oracle_assignments *m, uint64_t *ids) {
 }
 
 static void do_extend_block_ids(oracle_run *run) {
-    uint64_t ids[2 * MODEL_BLOCKS];
+    uint64_t ids[2 * ORACLE_BLOCKS];
     oracle_assignments next = run->oracle;
     size_t known = all_ids(&run->oracle, ids);
-    if (one_in(run, 3)) /* only some of the known ones, and in another order */
+    if (one_in(run, 3)) /* only some of the known ids, in another order */
         known = (size_t)below(run, known + 1);
     if (known > 1 && one_in(run, 3)) {
         size_t i = (size_t)below(run, known), k = (size_t)below(run, known);
@@ -265,8 +265,8 @@ static void do_extend_block_ids(oracle_run *run) {
 }
 
 static void do_extend_assigned(oracle_run *run) {
-    uint64_t ids[MODEL_BLOCKS];
-    kvf_hash hashes[MODEL_BLOCKS];
+    uint64_t ids[ORACLE_BLOCKS];
+    kvf_hash hashes[ORACLE_BLOCKS];
     oracle_assignments next = run->oracle;
     size_t count = draw_new_ids(run, ids);
     draw_hashes(run, next.offset + next.assigned.count, hashes, count);
@@ -276,7 +276,7 @@ static void do_extend_assigned(oracle_run *run) {
 }
 
 static void do_stage_next(oracle_run *run) {
-    kvf_hash hashes[MODEL_BLOCKS + 1];
+    kvf_hash hashes[ORACLE_BLOCKS + 1];
     oracle_assignments next = run->oracle;
     size_t count = draw_count(run, next.pending.count);
     draw_hashes(run, oracle_next_position(&next), hashes, count);
@@ -286,7 +286,7 @@ static void do_stage_next(oracle_run *run) {
     settle_range(run, &next, &want, status, &error, got, range);
 }
 
-/* A whole sequence's hashes, whose end is about that of the assignments object. */
+/* A whole sequence's hashes, about as long as the assignments. */
 enum { WHOLE = 512 };
 
 static size_t draw_whole(oracle_run *run, kvf_hash *hashes) {
@@ -327,8 +327,8 @@ static void do_commit_staged(oracle_run *run) {
 }
 
 static void do_take_staged(oracle_run *run) {
-    uint64_t ids[MODEL_BLOCKS + 1];
-    kvf_hash hashes[MODEL_BLOCKS + 1];
+    uint64_t ids[ORACLE_BLOCKS + 1];
+    kvf_hash hashes[ORACLE_BLOCKS + 1];
     oracle_assignments next = run->oracle;
     oracle_list staged = next.staged;
     bool want_ids = below(run, 2), want_hashes = below(run, 2);
@@ -381,7 +381,7 @@ static void do_truncate(oracle_run *run) {
     case 2:
         position = end + below(run, 3);
         break;
-    default: /* few at the end */
+    default: /* a few at the end */
         position = end - below(run, (oracle_total(&next) < 8 ? oracle_total(&next) : 8) + 1);
     }
     kvf_error error = untouched, want = oracle_truncate(&next, position);
@@ -399,7 +399,7 @@ static void do_drop_front(oracle_run *run) {
 
 static void do_reserve(oracle_run *run) {
     oracle_assignments next = run->oracle;
-    size_t count = (size_t)below(run, MODEL_BLOCKS + 1);
+    size_t count = (size_t)below(run, ORACLE_BLOCKS + 1);
     bool fits = count <= UINT64_MAX - next.offset;
     kvf_error error = untouched, want = SAYS(.status = fits ? KVF_OK : KVF_ERR_RANGE);
     kvf_status status = kvf_assignments_reserve(run->real, count, &error);
@@ -407,7 +407,7 @@ static void do_reserve(oracle_run *run) {
         run->reserved = count;
 }
 
-/* Goes on with the copy. */
+/* Replaces the object by its clone. */
 static void do_clone(oracle_run *run) {
     oracle_assignments next = run->oracle;
     kvf_assignments *copy = NULL;
@@ -423,8 +423,8 @@ static void do_clone(oracle_run *run) {
 }
 
 static void do_depart(oracle_run *run) {
-    uint64_t ids[MODEL_BLOCKS + 1] = {0};
-    kvf_hash hashes[MODEL_BLOCKS + 1];
+    uint64_t ids[ORACLE_BLOCKS + 1] = {0};
+    kvf_hash hashes[ORACLE_BLOCKS + 1];
     oracle_assignments next = run->oracle;
     size_t pending = next.pending.count, few = pending < 6 ? pending : 6;
     kvf_plan plan = {oracle_next_position(&next), few, NULL, ids, hashes};
@@ -445,7 +445,7 @@ static void do_depart(oracle_run *run) {
     case 3:
         plan.dst_ids = NULL;
         break;
-    default: /* the assignments object's own ids, as zipping gives them */
+    default: /* the object's own ids, as zipping gives them */
         if (plan.count > 0 && plan.count <= pending && below(run, 2))
             plan.dst_ids = kvf_assignments_pending(run->real).ids;
     }
@@ -458,7 +458,7 @@ static void do_depart(oracle_run *run) {
     require(run, flight == (departed ? next.last_flight : 77), "the flight's name");
 }
 
-/* Mostly one that is open. */
+/* Mostly an open flight. */
 static uint64_t draw_flight(oracle_run *run) {
     const oracle_list *staged = &run->oracle.staged;
     if (staged->count > 0 && !one_in(run, 8))
@@ -486,17 +486,17 @@ static void do_return(oracle_run *run) {
 }
 
 static void do_read(oracle_run *run) {
-    uint64_t ids[MODEL_BLOCKS];
+    uint64_t ids[ORACLE_BLOCKS];
     size_t count = all_ids(&run->oracle, ids);
     if (count > 0)
         compare_find(run, ids[below(run, count)]);
     compare_find(run, draw_id(run));
-    compare_get(run, below(run, MODEL_BLOCKS));
+    compare_get(run, below(run, ORACLE_BLOCKS));
     compare_get(run, below(run, 4));
     compare_get(run, UINT64_MAX - below(run, 2));
 }
 
-/* `stable` ones move no id. */
+/* `stable` operations do not move the ids in memory. */
 static const struct operation {
     const char *name;
     void (*run)(oracle_run *);
@@ -539,7 +539,7 @@ void oracle_run_begin(oracle_run *run, oracle_source source) {
     require(run, status == KVF_OK, "creating");
 }
 
-/* Where the first of all ids lies. */
+/* The address of the first id. */
 static const uint64_t *front(const kvf_assignments *a) {
     const kvf_view views[] = {kvf_assignments_assigned(a), kvf_assignments_staged(a),
                               kvf_assignments_pending(a)};
@@ -559,7 +559,7 @@ bool oracle_run_step(oracle_run *run) {
     run->memory.fail_ever_after = below(run, 2);
     o->run(run);
     run->memory.fail_at = 0;
-    require(run, !o->stable || front(run->real) == before, "ids stay where they are");
+    require(run, !o->stable || front(run->real) == before, "a stable operation does not move ids");
     if (!run->broken)
         compare(run);
     return !run->broken;

@@ -1,13 +1,13 @@
 /*
- * A driver that does the same operations to a oracle and to a real assignments object and compares
- * everything that can be seen of both.
+ * Does the same operations on kvf_assignments and on the oracle, and compares everything that can
+ * be observed of both.
  */
 #ifndef KVF_TEST_ASSIGNMENTS_RUN_H
 #define KVF_TEST_ASSIGNMENTS_RUN_H
 
 #include "assignments_oracle.h"
 
-/* Where the driver's decisions come from: a number below `bound`, which is more than 0. */
+/* The source of all decisions: a number below `bound`, which is not 0. */
 typedef struct oracle_source {
     uint64_t (*below)(void *user, uint64_t bound);
     void *user;
@@ -18,18 +18,18 @@ typedef struct oracle_run {
     kvf_assignments *real;
     test_allocator memory;
     oracle_source source;
-    size_t reserved;       /* blocks that the real one must hold without allocating */
+    size_t reserved;       /* blocks that must fit without allocating */
     const char *operation; /* the last one */
-    const char *broken;    /* the first rule that did not hold, or NULL */
+    const char *broken;    /* the first violated rule, or NULL */
 } oracle_run;
 
-/* Makes both, with an offset and a layout from the source. */
+/* Creates both, with an offset and a hash layout from the source. */
 void oracle_run_begin(oracle_run *run, oracle_source source);
 
-/* Does one operation to both. false when a rule was broken, which `broken` names. */
+/* Does one operation on both. false when a rule is violated, which `broken` names. */
 bool oracle_run_step(oracle_run *run);
 
-/* Destroys the real one. false when it left memory behind. */
+/* Destroys the object. false when it leaks memory. */
 bool oracle_run_end(oracle_run *run);
 
 #endif

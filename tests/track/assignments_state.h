@@ -1,4 +1,4 @@
-/* Making assignments for tests, and seeing whether one is as it was. */
+/* Creates assignments for tests, and checks whether they have changed. */
 #ifndef KVF_TEST_ASSIGNMENTS_STATE_H
 #define KVF_TEST_ASSIGNMENTS_STATE_H
 
@@ -10,7 +10,7 @@
 
 enum { STATE_BLOCKS = 256 };
 
-/* Everything an assignments object holds. */
+/* Everything that assignments hold. */
 typedef struct assignments_state {
     uint64_t offset, next_position;
     size_t assigned, staged, pending, open;
@@ -79,7 +79,7 @@ static inline void assert_blocks_at(const kvf_assignments *a, const char *text, 
     _assert_string_equal(got, text, file, line);
 }
 
-/* The hashes of `count` positions of the one sequence that these tests use. */
+/* The hashes of `count` positions of the only sequence in these tests. */
 static inline void fill_hashes(kvf_hash *hashes, uint64_t first, size_t count) {
     for (size_t i = 0; i < count; i++)
         hashes[i] = test_hash(first + i, 1000);
@@ -105,7 +105,7 @@ static inline void stage_some(kvf_assignments *a, size_t count) {
     assert_int_equal(staged.end - staged.start, count);
 }
 
-/* Ids from 1 on: so many assigned, then staged, then pending. */
+/* Ids from 1 on: first the assigned ones, then the staged, then the pending. */
 static inline kvf_assignments *make_assignments(const kvf_allocator *allocator, uint64_t offset,
                                                 size_t assigned, size_t staged, size_t pending) {
     const kvf_assignments_options options = {.offset = offset, .allocator = allocator};

@@ -1,9 +1,9 @@
-/* Every allocation of every operation that allocates failing, once and for ever. */
+/* Every allocation of every operation on assignments fails in turn, once and for ever. */
 #include "assignments_state.h"
 
 #define COUNT(array) (sizeof array / sizeof *(array))
 
-/* An operation on an assignments object. What it makes besides is destroyed before it returns. */
+/* An operation. It destroys whatever else it creates before it returns. */
 typedef kvf_status operation(kvf_assignments *a, kvf_error *error);
 
 static uint64_t scattered(uint64_t i) {
@@ -35,7 +35,7 @@ static kvf_status extend_assigned(kvf_assignments *a, kvf_error *error) {
     return kvf_assignments_extend_assigned(a, ids, hashes, MORE, error);
 }
 
-/* Without a flight this is refused, however much memory there is. */
+/* Without a flight this is refused, with or without memory. */
 static kvf_status extend_by_a_duplicate(kvf_assignments *a, kvf_error *error) {
     uint64_t ids[MORE];
     for (uint64_t i = 0; i < MORE; i++)
@@ -61,7 +61,7 @@ static kvf_status clone(kvf_assignments *a, kvf_error *error) {
     return status;
 }
 
-/* As many flights as it takes for their list to grow, each of one block; the first error counts. */
+/* So many flights of one block each that their list grows; returns the first error. */
 static kvf_status depart_often(kvf_assignments *a, kvf_error *error) {
     kvf_status status = KVF_OK;
     for (size_t i = 0; status == KVF_OK && i < 10; i++) {
@@ -88,14 +88,14 @@ static void dropped(kvf_assignments *a) {
     assert_int_equal(kvf_assignments_drop_front(a, 9, NULL), KVF_OK);
 }
 
-/* More dropped than is left, so that extending compacts. */
+/* More is dropped than remains, so that extending compacts. */
 static void mostly_dropped(kvf_assignments *a) {
     assert_int_equal(kvf_assignments_truncate(a, 27, NULL), KVF_OK);
     assert_int_equal(kvf_assignments_drop_front(a, 18, NULL), KVF_OK);
 }
 
-/* Flights that landed behind blocks that are not committed. */
-static void landed_behind(kvf_assignments *a) {
+/* Flights that landed after blocks that are not committed. */
+static void landed_after_uncommitted(kvf_assignments *a) {
     kvf_error error;
     test_expect(KVF_OK, depart_often(a, &error), &error);
     for (kvf_flight flight = 1; flight <= 10; flight++)
@@ -111,7 +111,7 @@ static kvf_assignments *make(test_allocator *memory, void (*prepare)(kvf_assignm
     return a;
 }
 
-/* Whatever failed before, the assignments object still works. */
+/* The object still works, whatever failed before. */
 static void check_alive(kvf_assignments *a) {
     const uint64_t id = 123456;
     const size_t pending = kvf_assignments_pending_count(a);
@@ -120,7 +120,7 @@ static void check_alive(kvf_assignments *a) {
     assert_null(kvf__assignments_check(a));
 }
 
-/* Fails call after call until there are no more; returns how many there were. */
+/* Fails one allocation after the other; returns how many there are. */
 static size_t fail_in_turn(operation *run, void (*prepare)(kvf_assignments *), bool ever_after,
                            kvf_status in_the_end, bool partial) {
     for (size_t fail_at = 1;; fail_at++) {
@@ -150,25 +150,25 @@ static const struct {
     operation *run;
     void (*prepare)(kvf_assignments *);
     kvf_status in_the_end;
-    bool partial; /* several calls, each of which is checked */
-    size_t least; /* allocations there have to be */
+    bool partial; /* several calls, checked separately */
+    size_t least; /* fewest allocations expected */
 } cases[] = {
     {extend_block_ids, pristine, KVF_OK, false, 4},
     {extend_block_ids, dropped, KVF_OK, false, 4},
     {extend_block_ids, mostly_dropped, KVF_OK, false, 4},
-    {extend_block_ids, landed_behind, KVF_OK, false, 4},
+    {extend_block_ids, landed_after_uncommitted, KVF_OK, false, 4},
     {extend_by_the_whole_list, pristine, KVF_OK, false, 2},
     {extend_by_the_whole_list, mostly_dropped, KVF_OK, false, 2},
     {extend_assigned, pristine, KVF_OK, false, 4},
     {extend_assigned, dropped, KVF_OK, false, 4},
     {extend_assigned, mostly_dropped, KVF_OK, false, 4},
-    {extend_assigned, landed_behind, KVF_OK, false, 4},
+    {extend_assigned, landed_after_uncommitted, KVF_OK, false, 4},
     {extend_by_a_duplicate, pristine, KVF_ERR_DUPLICATE_BLOCK_ID, false, 2},
     {reserve, pristine, KVF_OK, false, 3},
     {reserve, dropped, KVF_OK, false, 3},
     {clone, pristine, KVF_OK, false, 4},
     {clone, dropped, KVF_OK, false, 4},
-    {clone, landed_behind, KVF_OK, false, 5},
+    {clone, landed_after_uncommitted, KVF_OK, false, 5},
     {depart_often, pristine, KVF_OK, true, 2},
     {depart_often, dropped, KVF_OK, true, 2},
 };
@@ -200,8 +200,8 @@ static void test_create_without_memory(void **state) {
     test_allocator_done(&memory);
 }
 
-/* Nothing else asks for memory, with or without flights. */
-static void test_the_rest_needs_no_memory(void **state) {
+/* All other operations allocate nothing, with or without flights. */
+static void test_other_operations_need_no_memory(void **state) {
     (void)state;
     test_allocator memory;
     kvf_assignments *a = make(&memory, pristine);
@@ -233,7 +233,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_allocation_fails),
         cmocka_unit_test(test_create_without_memory),
-        cmocka_unit_test(test_the_rest_needs_no_memory),
+        cmocka_unit_test(test_other_operations_need_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* Bytes to operations on an assignments object, compared with three plain lists after each. */
+/* Decodes bytes to operations on assignments, and compares with the oracle after each. */
 #include "assignments_run.h"
 
 #include <stdio.h>
@@ -9,7 +9,7 @@ typedef struct input {
     size_t size;
 } input;
 
-/* As many bytes as the bound needs; zeros behind the end. */
+/* Takes as many bytes as the bound needs; zeros past the end. */
 static uint64_t take_below(void *user, uint64_t bound) {
     input *in = user;
     uint64_t value = 0;

@@ -41,7 +41,7 @@ static void test_create_refuses(void **state) {
     assert_ptr_equal(a, untouched);
 }
 
-static void test_views_of_an_empty_assignments(void **state) {
+static void test_views_of_empty_assignments(void **state) {
     (void)state;
     kvf_assignments *a = make_assignments(NULL, 5, 0, 0, 0);
     const kvf_view views[] = {kvf_assignments_assigned(a), kvf_assignments_staged(a),
@@ -76,7 +76,7 @@ static void test_get(void **state) {
     kvf_assignments *a = make_assignments(NULL, 10, 2, 1, 1);
     const struct {
         bool staged, by_position;
-        uint64_t at, id; /* id 0: there is none */
+        uint64_t at, id; /* id 0: none there */
     } cases[] = {
         {false, false, 0, 1},        {false, false, 1, 2}, {false, false, 2, 0},
         {false, false, SIZE_MAX, 0}, {true, false, 0, 3},  {true, false, 1, 0},
@@ -167,7 +167,7 @@ static void test_memory_counts_every_byte(void **state) {
     test_allocator_done(&memory);
 }
 
-/* ---- bad arguments -------------------------------------------------------------------------- */
+/* ---- invalid arguments ---------------------------------------------------------------------- */
 
 static void test_null_assignments(void **state) {
     (void)state;
@@ -218,7 +218,7 @@ static void test_null_arrays(void **state) {
     kvf_assignments_destroy(a);
 }
 
-/* Nothing to do is fine, with NULL too, on an empty assignments object and on a full one. */
+/* Counts of 0 are allowed, with NULL arrays too, on empty and on filled assignments. */
 static void test_zero_counts(void **state) {
     (void)state;
     const size_t sizes[] = {0, 2};
@@ -253,7 +253,7 @@ static void test_extend_block_ids(void **state) {
     } cases[] = {
         {{1, 2, 3, 4}, 4, "1 2 | 3 | 4"},
         {{1, 2, 3, 4, 9, 8}, 6, "1 2 | 3 | 4 9 8"},
-        {{9, 8}, 2, "1 2 | 3 | 4 9 8"},        /* none of the known ones */
+        {{9, 8}, 2, "1 2 | 3 | 4 9 8"},        /* none of the known ids */
         {{3, 9}, 2, "1 2 | 3 | 4 9"},          /* some of them */
         {{4, 3, 2, 1, 9}, 5, "1 2 | 3 | 4 9"}, /* in another order */
         {{4, 4, 4, 9}, 4, "1 2 | 3 | 4 9"},    /* a known one more than once */
@@ -293,7 +293,7 @@ static void test_extend_block_ids_refuses(void **state) {
         {{1, 9, 8, 7, 9}, 5, duplicate, 9, 0, 0, 0},
         {{9, 8, 1, 8}, 4, ordering, 1, 9, 2, 0},  /* before a duplicate */
         {{9, 8, 8, 1}, 4, duplicate, 8, 0, 0, 0}, /* before a violation */
-        {{2, 9, 2}, 3, ordering, 2, 9, 2, 1},     /* known in front and behind */
+        {{2, 9, 2}, 3, ordering, 2, 9, 2, 1},     /* known before and after */
         {{900, 9, 900, 1}, 4, duplicate, 900, 0, 0, 0},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
@@ -323,7 +323,7 @@ static void test_extend_assigned(void **state) {
     (void)state;
     kvf_assignments *a = make_assignments(NULL, 10, 2, 2, 2);
     const uint64_t ids[] = {70, 71, 72};
-    const kvf_hash hashes[] = {{1, 2}, {3, 4}, {5, 6}}; /* taken as they are */
+    const kvf_hash hashes[] = {{1, 2}, {3, 4}, {5, 6}}; /* stored unchecked */
     assert_int_equal(kvf_assignments_extend_assigned(a, ids, hashes, 3, NULL), KVF_OK);
     assert_blocks(a, "1 2 70 71 72 | 3 4 | 5 6");
     kvf_view assigned = kvf_assignments_assigned(a), staged = kvf_assignments_staged(a);
@@ -360,7 +360,7 @@ static void test_extend_assigned_refuses(void **state) {
     }
 }
 
-/* Of a whole sequence's hashes those from next_position on are taken, as many as are pending. */
+/* Uses a whole sequence's hashes from next_position on, as many as there are pending ids. */
 static void test_stage_pending(void **state) {
     (void)state;
     const struct {
@@ -411,7 +411,7 @@ static void test_stage_next(void **state) {
     kvf_assignments_destroy(a);
 }
 
-/* Staging, from both kinds of list, and assigning find the same first wrong hash. */
+/* Staging, from both kinds of list, and assigning report the same first wrong hash. */
 static void test_position_mismatch(void **state) {
     (void)state;
     const kvf_hash mode3 = {1, UINT64_C(3) << 62};
@@ -433,7 +433,7 @@ static void test_position_mismatch(void **state) {
         kvf_range range = {77, 77};
         kvf_error error;
         fill_hashes(hashes, 0, 6);
-        hashes[5] = test_hash(99, 1000); /* a later one, unless it is this one */
+        hashes[5] = test_hash(99, 1000); /* wrong too, but later unless `at` is 2 */
         hashes[at] = cases[k].hash;
         kvf_status status = i % 3 == 0 ? kvf_assignments_stage_pending(a, hashes, 6, &range, &error)
                             : i % 3 == 1
@@ -451,7 +451,7 @@ static void test_position_mismatch(void **state) {
     }
 }
 
-/* Hashes that find no pending id are not looked at. */
+/* Hashes without a pending id are not checked. */
 static void test_surplus_hashes_are_not_checked(void **state) {
     (void)state;
     kvf_assignments *a = make_assignments(NULL, 0, 0, 0, 1);
@@ -492,7 +492,7 @@ static void test_take_staged(void **state) {
         }
         assert_blocks(a, "1 2 | - | 6 7");
         assert_int_equal(kvf_assignments_next_position(a), 9);
-        add_pending(a, 3, 1); /* forgotten, so it may come again */
+        add_pending(a, 3, 1); /* taken, so it may be added again */
         assert_blocks(a, "1 2 | - | 6 7 3");
         assert_int_equal(kvf_assignments_take_staged(a, ids, hashes, 0, &count, NULL), KVF_OK);
         assert_int_equal(count, 0);
@@ -538,7 +538,7 @@ static void test_clear(void **state) {
 
 /* ---- positions near 2^64 -------------------------------------------------------------------- */
 
-static void test_positions_end_at_the_top(void **state) {
+static void test_positions_end_at_uint64_max(void **state) {
     (void)state;
     const uint64_t ids[] = {1, 2, 3, 4};
     const kvf_hash hashes[4] = {{0, 0}};
@@ -576,7 +576,7 @@ static void test_positions_end_at_the_top(void **state) {
     }
 }
 
-static void test_dropping_makes_no_positions(void **state) {
+static void test_dropping_frees_no_positions(void **state) {
     (void)state;
     const kvf_assignments_options options = {.offset = UINT64_MAX - 2};
     const uint64_t ids[] = {1, 2, 3};
@@ -592,8 +592,8 @@ static void test_dropping_makes_no_positions(void **state) {
     kvf_assignments_destroy(a);
 }
 
-/* An offender in the list counts before the positions. */
-static void test_offender_before_range(void **state) {
+/* An invalid id in the list is reported before a range error. */
+static void test_invalid_id_before_range(void **state) {
     (void)state;
     const kvf_assignments_options options = {.offset = UINT64_MAX};
     const uint64_t ids[] = {1, 1};
@@ -606,13 +606,13 @@ static void test_offender_before_range(void **state) {
     kvf_assignments_destroy(a);
 }
 
-/* No lineage hash has such a position. */
-static void test_staging_at_the_top(void **state) {
+/* No lineage hash can have such a position. */
+static void test_staging_near_uint64_max(void **state) {
     (void)state;
     const uint64_t offsets[] = {KVF_MAX_POSITION + 1, UINT64_C(1) << 62, UINT64_MAX - 1};
     for (size_t i = 0; i < COUNT(offsets); i++) {
         kvf_assignments *a = make_assignments(NULL, offsets[i], 0, 0, 1);
-        /* The last one shows the right position, but is of no mode that lineage hashes have. */
+        /* The last has the right position, but a mode that lineage hashes do not have. */
         const kvf_hash hashes[] = {test_hash(offsets[i] & KVF_MAX_POSITION, 1000),
                                    {UINT64_MAX, UINT64_MAX},
                                    {0, UINT64_C(3) << 62 | (offsets[i] & UINT32_MAX) << 30}};
@@ -630,9 +630,9 @@ static void test_staging_at_the_top(void **state) {
     }
 }
 
-/* ---- pointers into the assignments themselves ------------------------------------------------ */
+/* ---- arguments that point into the object itself --------------------------------------------- */
 
-/* The held list passed back as it lies: nothing new. */
+/* Passes the object's own list back: nothing is new. */
 static void test_extending_by_its_own_ids(void **state) {
     (void)state;
     kvf_assignments *a = make_assignments(NULL, 0, 2, 2, 4);
@@ -645,7 +645,7 @@ static void test_extending_by_its_own_ids(void **state) {
     kvf_assignments_destroy(a);
 }
 
-/* A view outlives staging, committing and rolling back, so blocks can be staged again from it. */
+/* A view stays valid through staging, committing and rolling back, so it can be staged again. */
 static void test_staging_again_from_a_view(void **state) {
     (void)state;
     kvf_assignments *a = make_assignments(NULL, 0, 1, 3, 1);
@@ -660,7 +660,7 @@ static void test_staging_again_from_a_view(void **state) {
     kvf_assignments_destroy(a);
 }
 
-/* One assignments object filled from another's views. */
+/* Fills one object from another's views. */
 static void test_filling_from_views(void **state) {
     (void)state;
     kvf_assignments *a = make_assignments(NULL, 5, 4, 1, 0),
@@ -680,7 +680,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_create),
         cmocka_unit_test(test_create_refuses),
-        cmocka_unit_test(test_views_of_an_empty_assignments),
+        cmocka_unit_test(test_views_of_empty_assignments),
         cmocka_unit_test(test_positions_and_views),
         cmocka_unit_test(test_get),
         cmocka_unit_test(test_get_pending),
@@ -702,10 +702,10 @@ int main(void) {
         cmocka_unit_test(test_take_staged),
         cmocka_unit_test(test_take_staged_refuses_small_arrays),
         cmocka_unit_test(test_clear),
-        cmocka_unit_test(test_positions_end_at_the_top),
-        cmocka_unit_test(test_dropping_makes_no_positions),
-        cmocka_unit_test(test_offender_before_range),
-        cmocka_unit_test(test_staging_at_the_top),
+        cmocka_unit_test(test_positions_end_at_uint64_max),
+        cmocka_unit_test(test_dropping_frees_no_positions),
+        cmocka_unit_test(test_invalid_id_before_range),
+        cmocka_unit_test(test_staging_near_uint64_max),
         cmocka_unit_test(test_extending_by_its_own_ids),
         cmocka_unit_test(test_staging_again_from_a_view),
         cmocka_unit_test(test_filling_from_views),

@@ -2,7 +2,7 @@
 
 #define COUNT(array) (sizeof array / sizeof *(array))
 
-/* A destination with all its sources at hand: position p of the sequence is the source's id p. */
+/* A plan for all of a destination's blocks: position p of the sequence is the source's id p. */
 static kvf_plan plan_of(const kvf_assignments *dst, size_t count) {
     static uint64_t src_ids[STATE_BLOCKS];
     static kvf_hash hashes[STATE_BLOCKS];
@@ -87,7 +87,7 @@ static void test_return(void **state) {
         assert_blocks(dst, cases[i].after);
         assert_int_equal(kvf_flight_open_count(dst), 0);
         assert_closed(dst, flight);
-        /* The same blocks may depart again, under another name. */
+        /* The same blocks may depart again, as another flight. */
         assert_int_not_equal(depart(dst, 2), flight);
         kvf_assignments_destroy(dst);
     }
@@ -119,7 +119,7 @@ static void test_land_without_a_range(void **state) {
     kvf_assignments_destroy(dst);
 }
 
-/* ---- what may not depart -------------------------------------------------------------------- */
+/* ---- refused departures --------------------------------------------------------------------- */
 
 static void refuse(kvf_assignments *dst, kvf_plan plan, kvf_error want) {
     const assignments_state before = assignments_state_of(dst);
@@ -137,7 +137,7 @@ static void refuse(kvf_assignments *dst, kvf_plan plan, kvf_error want) {
     assert_int_equal(kvf_flight_depart(dst, &plan, &flight, NULL), want.status);
 }
 
-static void test_depart_refuses_half_plans(void **state) {
+static void test_depart_refuses_incomplete_plans(void **state) {
     (void)state;
     kvf_assignments *dst = make_assignments(NULL, 4, 2, 0, 5);
     const kvf_plan good = plan_of(dst, 3);
@@ -157,7 +157,7 @@ static void test_depart_refuses_half_plans(void **state) {
     assert_int_equal(kvf_flight_depart(dst, NULL, &flight, NULL), KVF_ERR_INVALID);
     assert_int_equal(kvf_flight_depart(dst, &good, NULL, NULL), KVF_ERR_INVALID);
     plan = good;
-    plan.src_ids = NULL; /* the assignments object does not need them */
+    plan.src_ids = NULL; /* not needed */
     assert_int_equal(kvf_flight_depart(dst, &plan, &flight, NULL), KVF_OK);
     kvf_assignments_destroy(dst);
 }
@@ -197,7 +197,7 @@ static void test_gap(void **state) {
     kvf_assignments_destroy(dst);
 }
 
-/* A source that begins too late, as zipping finds it. */
+/* A gap in a plan from zipping: the source starts too late. */
 static void test_gap_of_a_zip(void **state) {
     (void)state;
     kvf_assignments *src = make_assignments(NULL, 3, 4, 0, 0),
@@ -230,7 +230,7 @@ static void test_hashes_of_other_positions(void **state) {
     kvf_assignments_destroy(dst);
 }
 
-/* Another sequence's blocks at the right positions, behind an assigned and behind a staged one. */
+/* Another sequence's blocks at the right positions, after an assigned and after a staged one. */
 static void test_lineage(void **state) {
     (void)state;
     for (size_t staged = 0; staged < 2; staged++) {
@@ -248,7 +248,7 @@ static void test_lineage(void **state) {
     }
 }
 
-/* Empty assignments take any lineage: there is nothing to hold it against. */
+/* Empty assignments accept any lineage: there is nothing to compare it with. */
 static void test_no_lineage_before_the_first_block(void **state) {
     (void)state;
     kvf_assignments *dst = make_assignments(NULL, 4, 2, 0, 5);
@@ -261,14 +261,14 @@ static void test_no_lineage_before_the_first_block(void **state) {
     kvf_assignments_destroy(dst);
 }
 
-/* Real sequences of both layouts, across the positions where the fields change their widths: one
- * that goes on is let in, one that differs in its first block is not. */
+/* Real sequences of both hash layouts, across the positions where field widths change: a
+ * continuation is accepted, one that differs in its first block is not. */
 static void check_lineage_at(kvf_hash_layout layout, uint64_t first) {
     enum { BLOCKS = 6 };
     const kvf_sequence_options with = {.block_size = 1, .layout = layout};
     const kvf_assignments_options options = {.offset = first, .layout = layout};
     const kvf_assignments_options source = {.layout = layout};
-    kvf_assignments *assignments[2], *dst;
+    kvf_assignments *sources[2], *dst;
     assert_int_equal(kvf_assignments_create(&options, &dst, NULL), KVF_OK);
     add_pending(dst, 1, BLOCKS);
     for (uint32_t k = 0; k < 2; k++) {
@@ -281,11 +281,10 @@ static void check_lineage_at(kvf_hash_layout layout, uint64_t first) {
             ids[i] = i;
         assert_int_equal(kvf_sequence_create(&with, &sequence, NULL), KVF_OK);
         assert_int_equal(kvf_sequence_extend(sequence, tokens, count, NULL, NULL), KVF_OK);
-        assert_int_equal(kvf_assignments_create(&source, &assignments[k], NULL), KVF_OK);
-        assert_int_equal(kvf_assignments_extend_block_ids(assignments[k], ids, count, NULL),
-                         KVF_OK);
-        assert_int_equal(kvf_assignments_assign_pending(
-                             assignments[k], kvf_sequence_hashes(sequence), count, NULL, NULL),
+        assert_int_equal(kvf_assignments_create(&source, &sources[k], NULL), KVF_OK);
+        assert_int_equal(kvf_assignments_extend_block_ids(sources[k], ids, count, NULL), KVF_OK);
+        assert_int_equal(kvf_assignments_assign_pending(sources[k], kvf_sequence_hashes(sequence),
+                                                        count, NULL, NULL),
                          KVF_OK);
         kvf_sequence_destroy(sequence);
         test_free(tokens);
@@ -294,15 +293,15 @@ static void check_lineage_at(kvf_hash_layout layout, uint64_t first) {
     for (uint64_t position = first; position < first + BLOCKS; position++) {
         kvf_flight flight;
         const kvf_range one = {position, position + 1};
-        const kvf_plan right = kvf_plan_slice(kvf_zip_assigned_pending(assignments[0], dst), one);
-        const kvf_plan wrong = kvf_plan_slice(kvf_zip_assigned_pending(assignments[1], dst), one);
+        const kvf_plan right = kvf_plan_slice(kvf_zip_assigned_pending(sources[0], dst), one);
+        const kvf_plan wrong = kvf_plan_slice(kvf_zip_assigned_pending(sources[1], dst), one);
         if (position > first)
             assert_int_equal(kvf_flight_depart(dst, &wrong, &flight, NULL), KVF_ERR_LINEAGE);
         assert_int_equal(kvf_flight_depart(dst, &right, &flight, NULL), KVF_OK);
     }
     kvf_assignments_destroy(dst);
-    kvf_assignments_destroy(assignments[0]);
-    kvf_assignments_destroy(assignments[1]);
+    kvf_assignments_destroy(sources[0]);
+    kvf_assignments_destroy(sources[1]);
 }
 
 static void test_lineage_in_both_layouts(void **state) {
@@ -316,7 +315,7 @@ static void test_lineage_in_both_layouts(void **state) {
 
 /* ---- several flights ------------------------------------------------------------------------- */
 
-/* Whatever the order, blocks become assigned in order, and all of them in the end. */
+/* Flights land in any order; blocks become assigned in order, and finally all are. */
 static void test_landing_in_every_order(void **state) {
     (void)state;
     const size_t orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
@@ -342,8 +341,8 @@ static void test_landing_in_every_order(void **state) {
     }
 }
 
-/* A failed flight takes everything behind it along, landed or not; what landed before it stays. */
-static void test_return_takes_along_what_is_behind(void **state) {
+/* A failed flight returns everything after it, landed or not; what landed before it stays. */
+static void test_return_includes_later_flights(void **state) {
     (void)state;
     const struct {
         size_t which, landed;
@@ -373,7 +372,7 @@ static void test_return_takes_along_what_is_behind(void **state) {
     }
 }
 
-/* A late completion of a flight that went back with an earlier one must not assign its blocks. */
+/* A flight that was returned with an earlier one assigns nothing when it completes late. */
 static void test_late_landing_assigns_nothing(void **state) {
     (void)state;
     kvf_assignments *dst = make_assignments(NULL, 0, 0, 0, 4);
@@ -400,14 +399,14 @@ static kvf_assignments *make_mixed(kvf_flight flights[2]) {
     return dst;
 }
 
-static void test_own_blocks_hold_the_fence(void **state) {
+static void test_own_blocks_hold_back_landed_ones(void **state) {
     (void)state;
     kvf_flight flights[2];
     kvf_assignments *dst = make_mixed(flights);
     land(dst, flights[0], 1, 1);
     assert_int_equal(kvf_assignments_commit_oldest(dst, 1, NULL), KVF_OK);
     assert_blocks(dst, "1 2 | 3 4 5 6 7 8 | 9");
-    /* Once nothing is open before it, what has landed behind them comes along. */
+    /* Once nothing before them is open, landed blocks after them are assigned, too. */
     assert_int_equal(kvf_assignments_commit_oldest(dst, 1, NULL), KVF_OK);
     assert_blocks(dst, "1 2 3 4 5 | 6 7 8 | 9");
     land(dst, flights[1], 5, 5);
@@ -418,7 +417,7 @@ static void test_own_blocks_hold_the_fence(void **state) {
     kvf_assignments_destroy(dst);
 }
 
-static void test_commit_staged_passes_no_open_flight(void **state) {
+static void test_commit_staged_stops_at_an_open_flight(void **state) {
     (void)state;
     kvf_flight flights[2];
     kvf_assignments *dst = make_mixed(flights);
@@ -426,7 +425,7 @@ static void test_commit_staged_passes_no_open_flight(void **state) {
     assert_int_equal(range.start, 1);
     assert_int_equal(range.end, 3);
     assert_blocks(dst, "1 2 3 | 4 5 6 7 8 | 9");
-    stage_some(dst, 1); /* staged after committing: not committed */
+    stage_some(dst, 1); /* staged after the commit: not committed */
     land(dst, flights[1], 3, 3);
     land(dst, flights[0], 3, 8);
     assert_blocks(dst, "1 2 3 4 5 6 7 8 | 9 | -");
@@ -443,12 +442,12 @@ static void test_return_between_own_blocks(void **state) {
     assert_blocks(dst, "1 | 2 3 4 5 6 | 7 8 9");
     kvf_assignments_commit_staged(dst);
     assert_blocks(dst, "1 2 3 | 4 5 6 | 7 8 9");
-    give_back(dst, flights[0], 1); /* takes the committed 6 along */
+    give_back(dst, flights[0], 1); /* returns the committed 6, too */
     assert_blocks(dst, "1 2 3 4 | - | 5 6 7 8 9");
     kvf_assignments_destroy(dst);
 }
 
-/* ---- what an open flight forbids ------------------------------------------------------------- */
+/* ---- operations refused while a flight is open ----------------------------------------------- */
 
 static void test_busy(void **state) {
     (void)state;
@@ -499,7 +498,7 @@ static void test_not_busy(void **state) {
     kvf_assignments_destroy(dst);
 }
 
-/* Landed flights forbid nothing, even while own blocks before them are not committed. */
+/* Landed flights block nothing, even while own blocks before them are not committed. */
 static void test_landed_is_not_busy(void **state) {
     (void)state;
     for (size_t i = 0; i < 5; i++) {
@@ -522,7 +521,7 @@ static void test_landed_is_not_busy(void **state) {
             assert_int_equal(kvf_assignments_rollback_staged(dst, 4, NULL), KVF_OK);
             assert_blocks(dst, "1 | 2 3 4 | 5 6 7 8 9");
             break;
-        case 3: /* cut within a landed flight; the rest of it still comes along */
+        case 3: /* cut within a landed flight; the rest of it is still assigned */
             assert_int_equal(kvf_assignments_truncate(dst, 4, NULL), KVF_OK);
             assert_int_equal(kvf_assignments_commit_oldest(dst, 2, NULL), KVF_OK);
             assert_blocks(dst, "1 2 3 4 | - | -");
@@ -535,7 +534,7 @@ static void test_landed_is_not_busy(void **state) {
     }
 }
 
-/* A copy knows what has landed, and that its flights are over. */
+/* A clone keeps what has landed, and its flights are closed. */
 static void test_clone_keeps_what_has_landed(void **state) {
     (void)state;
     kvf_flight flights[2];
@@ -570,7 +569,7 @@ static void test_clear_detaches(void **state) {
     kvf_assignments_destroy(dst);
 }
 
-/* Destroying frees all but the shell while a bound transfer holds it, which then learns CLOSED. */
+/* With a bound transfer, destroying frees all but the shell; the transfer then gets CLOSED. */
 static void test_destroy_detaches(void **state) {
     (void)state;
     test_allocator memory;
@@ -602,7 +601,7 @@ static void test_release_before_destroy(void **state) {
     test_allocator_done(&memory);
 }
 
-static void test_flights_that_never_were(void **state) {
+static void test_unknown_flights(void **state) {
     (void)state;
     kvf_assignments *dst = make_assignments(NULL, 0, 0, 0, 4);
     const kvf_flight flight = depart(dst, 2);
@@ -623,8 +622,8 @@ static void test_flights_that_never_were(void **state) {
     kvf_assignments_destroy(dst);
 }
 
-/* Positions near 2^64 have no hashes, so nothing departs there; the GAP is still told apart. */
-static void test_depart_at_the_top(void **state) {
+/* Positions near 2^64 have no hashes, so nothing departs there; GAP is still reported as such. */
+static void test_depart_near_uint64_max(void **state) {
     (void)state;
     kvf_assignments *dst = make_assignments(NULL, UINT64_MAX - 1, 0, 0, 1);
     const uint64_t id = 1;
@@ -649,7 +648,7 @@ int main(void) {
         cmocka_unit_test(test_return),
         cmocka_unit_test(test_return_of_more_than_departed),
         cmocka_unit_test(test_land_without_a_range),
-        cmocka_unit_test(test_depart_refuses_half_plans),
+        cmocka_unit_test(test_depart_refuses_incomplete_plans),
         cmocka_unit_test(test_depart_refuses_other_ids),
         cmocka_unit_test(test_gap),
         cmocka_unit_test(test_gap_of_a_zip),
@@ -658,10 +657,10 @@ int main(void) {
         cmocka_unit_test(test_no_lineage_before_the_first_block),
         cmocka_unit_test(test_lineage_in_both_layouts),
         cmocka_unit_test(test_landing_in_every_order),
-        cmocka_unit_test(test_return_takes_along_what_is_behind),
+        cmocka_unit_test(test_return_includes_later_flights),
         cmocka_unit_test(test_late_landing_assigns_nothing),
-        cmocka_unit_test(test_own_blocks_hold_the_fence),
-        cmocka_unit_test(test_commit_staged_passes_no_open_flight),
+        cmocka_unit_test(test_own_blocks_hold_back_landed_ones),
+        cmocka_unit_test(test_commit_staged_stops_at_an_open_flight),
         cmocka_unit_test(test_return_between_own_blocks),
         cmocka_unit_test(test_busy),
         cmocka_unit_test(test_not_busy),
@@ -670,8 +669,8 @@ int main(void) {
         cmocka_unit_test(test_clear_detaches),
         cmocka_unit_test(test_destroy_detaches),
         cmocka_unit_test(test_release_before_destroy),
-        cmocka_unit_test(test_flights_that_never_were),
-        cmocka_unit_test(test_depart_at_the_top),
+        cmocka_unit_test(test_unknown_flights),
+        cmocka_unit_test(test_depart_near_uint64_max),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

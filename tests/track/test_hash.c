@@ -20,7 +20,7 @@ static unsigned mode_of(uint64_t position) {
     return position < 256 ? 0 : position < 65536 ? 1 : position < 16777216 ? 2 : 3;
 }
 
-/* Random, but often next to where something changes. */
+/* Random, but often near a limit of a field. */
 static uint64_t random_position(test_random *random) {
     static const uint64_t edges[] = {0, 256, 65536, 16777214};
     if (test_random_below(random, 2) == 0)
@@ -152,7 +152,7 @@ static void a_child_follows_its_parent_only(void **state) {
     }
 }
 
-static void what_is_no_lineage_follows_nothing(void **state) {
+static void other_hashes_follow_nothing(void **state) {
     (void)state;
     const kvf_hash garbage = {.low = 0, .high = UINT64_C(3) << 62};
     for (size_t l = 0; l < 2; l++) {
@@ -312,7 +312,7 @@ static void expect_bad_runs(kvf_status expected, const kvf_mm_run runs[2]) {
     assert_int_equal(error.index, 1);
 }
 
-static void bad_bytes_are_refused(void **state) {
+static void invalid_bytes_are_refused(void **state) {
     (void)state;
     size_t size;
     expect_bad_runs(KVF_ERR_INVALID, (kvf_mm_run[]){{1, 0, 2}, {2, 2, 0}});
@@ -333,7 +333,7 @@ static void bad_bytes_are_refused(void **state) {
         KVF_ERR_RANGE);
 }
 
-static void bad_arguments_are_refused(void **state) {
+static void invalid_arguments_are_refused(void **state) {
     (void)state;
     const kvf_hash before = {.low = 1, .high = 2};
     kvf_hash hash = before;
@@ -356,7 +356,7 @@ int main(void) {
         cmocka_unit_test(lineage_fields_read_back),
         cmocka_unit_test(a_root_has_parent_0),
         cmocka_unit_test(a_child_follows_its_parent_only),
-        cmocka_unit_test(what_is_no_lineage_follows_nothing),
+        cmocka_unit_test(other_hashes_follow_nothing),
         cmocka_unit_test(order_is_position_then_current_then_bits),
         cmocka_unit_test(text_is_cut_as_snprintf_does),
         cmocka_unit_test(any_text_has_room),
@@ -365,8 +365,8 @@ int main(void) {
         cmocka_unit_test(a_touched_block_is_frames),
         cmocka_unit_test(an_untouched_block_is_its_tokens),
         cmocka_unit_test(bytes_need_room),
-        cmocka_unit_test(bad_bytes_are_refused),
-        cmocka_unit_test(bad_arguments_are_refused),
+        cmocka_unit_test(invalid_bytes_are_refused),
+        cmocka_unit_test(invalid_arguments_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

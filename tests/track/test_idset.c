@@ -32,7 +32,7 @@ static void test_empty(void **state) {
     kvf__idset_free(&set, &memory);
 }
 
-/* The first id that is there already stops adding, wherever it stands and whoever put it there. */
+/* Adding stops at the first id that is already in the set, or earlier in the list. */
 static void test_add_stops_at_a_known_id(void **state) {
     (void)state;
     const struct {
@@ -42,11 +42,11 @@ static void test_add_stops_at_a_known_id(void **state) {
         {{1, 2, 3, 4, 5}, 5},
         {{1, 1, 2, 3, 4}, 1},          /* twice in a row */
         {{1, 2, 3, 1, 4}, 3},          /* twice, in one entry */
-        {{1, 64, 1, 2, 3}, 2},         /* twice, another entry between */
+        {{1, 64, 1, 2, 3}, 2},         /* twice, another entry in between */
         {{1, 64, 128, 192, 64}, 4},    /* the last */
-        {{100, 1, 2, 3, 4}, 0},        /* there before, the first */
-        {{63, 64, 100, 1, 2}, 2},      /* there before, behind one of its own entry */
-        {{0, UINT64_MAX, 0, 1, 2}, 2}, /* the ends */
+        {{100, 1, 2, 3, 4}, 0},        /* in the set, the first */
+        {{63, 64, 100, 1, 2}, 2},      /* in the set, after one of its entry */
+        {{0, UINT64_MAX, 0, 1, 2}, 2}, /* smallest and largest id */
         {{UINT64_MAX - 64, 5, 4, 3, UINT64_MAX}, 5},
     };
     const kvf_allocator memory = with_malloc();
@@ -80,7 +80,7 @@ static void test_known_prefix_ends_at_the_first_unknown(void **state) {
     kvf__idset_free(&set, &memory);
 }
 
-/* The table has a free entry whatever was reserved, so that looking for an absent id ends. */
+/* The table always has a free entry, so that a search for an absent id terminates. */
 static void test_small_reserves_leave_a_free_entry(void **state) {
     (void)state;
     const kvf_allocator memory = with_malloc();
@@ -96,7 +96,7 @@ static void test_small_reserves_leave_a_free_entry(void **state) {
     }
 }
 
-/* As many ids as were reserved need no memory, one entry each. */
+/* As many ids as reserved need no memory, even with one entry each. */
 static void test_reserve_holds(void **state) {
     (void)state;
     for (size_t count = 1; count < 600; count += 1 + count / 8) {
@@ -117,7 +117,7 @@ static void test_reserve_holds(void **state) {
     }
 }
 
-static void test_absurd_reserves_find_no_memory(void **state) {
+static void test_huge_reserves_find_no_memory(void **state) {
     (void)state;
     const kvf_allocator memory = with_malloc();
     const size_t counts[] = {SIZE_MAX, SIZE_MAX / 4 * 3, SIZE_MAX / 16, PTRDIFF_MAX / 16};
@@ -149,7 +149,7 @@ static void test_clone_is_independent(void **state) {
     kvf__idset_free(&copy, &memory);
 }
 
-static void test_out_of_memory_says_how_far_it_got(void **state) {
+static void test_out_of_memory_returns_the_added_count(void **state) {
     (void)state;
     test_allocator memory;
     test_allocator_init(&memory);
@@ -168,21 +168,21 @@ static void test_out_of_memory_says_how_far_it_got(void **state) {
     test_allocator_done(&memory);
 }
 
-/* ---- against a list -------------------------------------------------------------------------- */
+/* ---- compared with a list -------------------------------------------------------------------- */
 
 typedef struct family {
     const char *name;
     uint64_t ids[96];
 } family;
 
-/* Where the set begins to look for a key. */
+/* The entry at which the search for a key starts. */
 static size_t home(uint64_t key, size_t capacity) {
     __extension__ typedef unsigned __int128 wide;
     uint64_t hash = key * UINT64_C(0x9e3779b97f4a7c15);
     return (size_t)(((wide)hash * capacity) >> 64);
 }
 
-/* Ids whose keys all want the last entry of a table of 16 to 128: runs that wrap around. */
+/* Ids whose keys all hash to the last entry of a table of 16 to 128 entries, so probing wraps. */
 static void fill_wrapping(family *f) {
     uint64_t key = 0;
     for (size_t i = 0; i < 96; i++, key++) {
@@ -207,7 +207,7 @@ static void churn(const family *f, uint64_t seed) {
     const kvf_allocator memory = with_malloc();
     kvf__idset set = {0};
     bool in[96] = {false};
-    /* Few at first, so that small tables are churned too. */
+    /* Few at first, so that small tables are tested too. */
     for (size_t step = 0, most = 6; step < 400; step++, most += step % 50 ? 0 : 12) {
         size_t i = (size_t)test_random_below(&random, most < 96 ? most : 96);
         if (in[i] && test_random_below(&random, 2)) {
@@ -239,7 +239,7 @@ static void test_churn(void **state) {
             churn(&families[k], seed);
 }
 
-/* Ids that come and go do not make the table grow. */
+/* Adding and removing ids does not make the table grow. */
 static void test_no_growth_by_churn(void **state) {
     (void)state;
     test_allocator memory;
@@ -265,9 +265,9 @@ int main(void) {
         cmocka_unit_test(test_known_prefix_ends_at_the_first_unknown),
         cmocka_unit_test(test_small_reserves_leave_a_free_entry),
         cmocka_unit_test(test_reserve_holds),
-        cmocka_unit_test(test_absurd_reserves_find_no_memory),
+        cmocka_unit_test(test_huge_reserves_find_no_memory),
         cmocka_unit_test(test_clone_is_independent),
-        cmocka_unit_test(test_out_of_memory_says_how_far_it_got),
+        cmocka_unit_test(test_out_of_memory_returns_the_added_count),
         cmocka_unit_test(test_churn),
         cmocka_unit_test(test_no_growth_by_churn),
     };

@@ -21,7 +21,7 @@ static bool at_pending(const kvf_assignments *a, uint64_t position, uint64_t *id
 
 typedef bool lookup(const kvf_assignments *, uint64_t, uint64_t *, kvf_hash *);
 
-/* Holds a plan against a look-up of every position. */
+/* Compares a plan with look-ups of every position. */
 static void check_zip(kvf_plan plan, const kvf_assignments *src, const kvf_assignments *dst,
                       lookup *at_dst) {
     size_t count = 0;
@@ -42,8 +42,7 @@ static void check_zip(kvf_plan plan, const kvf_assignments *src, const kvf_assig
         assert_empty(plan, plan.first_position);
 }
 
-/* Every way for two assignments objects to lie: apart, touching, overlapping, one within the other.
- */
+/* Every relation of two position ranges: apart, adjacent, overlapping, nested. */
 static void test_zip_every_pair(void **state) {
     (void)state;
     enum { KINDS = 4 * 3 * 3 };
@@ -77,7 +76,7 @@ static void test_zip_after_drop_front(void **state) {
     kvf_assignments_destroy(dst);
 }
 
-/* Where plans that have nothing in common say that they begin. */
+/* The first position of empty plans. */
 static void test_empty_zips(void **state) {
     (void)state;
     kvf_assignments *low = make_assignments(NULL, 0, 2, 0, 1),
@@ -94,7 +93,7 @@ static void test_empty_zips(void **state) {
     kvf_assignments_destroy(none);
 }
 
-static void test_zip_at_the_top(void **state) {
+static void test_zip_near_uint64_max(void **state) {
     (void)state;
     const kvf_assignments_options options = {.offset = UINT64_MAX - 4};
     const uint64_t ids[] = {1, 2, 3, 4};
@@ -140,9 +139,9 @@ static const kvf_hash hashes[5] = {{0, 0}};
 static const struct {
     uint64_t first;
     kvf_range positions;
-    uint64_t skipped; /* `count` blocks are left, these before them are not */
+    uint64_t skipped; /* blocks cut off in front of the remaining `count` */
     size_t count;
-    uint64_t begins;
+    uint64_t slice_first;
 } slices[] = {
     {5, {5, 10}, 0, 5, 5},
     {5, {0, 100}, 0, 5, 5},
@@ -154,13 +153,13 @@ static const struct {
     {5, {7, 7}, 0, 0, 7},    /* empty */
     {5, {8, 6}, 0, 0, 8},    /* backwards */
     {5, {0, 5}, 0, 0, 5},    /* before */
-    {5, {10, 12}, 0, 0, 10}, /* behind */
+    {5, {10, 12}, 0, 0, 10}, /* after */
     {5, {UINT64_MAX, UINT64_MAX}, 0, 0, UINT64_MAX},
     {UINT64_MAX - 5, {0, UINT64_MAX}, 0, 5, UINT64_MAX - 5},
     {UINT64_MAX - 5, {UINT64_MAX - 1, UINT64_MAX}, 4, 1, UINT64_MAX - 1},
     {UINT64_MAX - 5, {UINT64_MAX, UINT64_MAX}, 0, 0, UINT64_MAX},
     {UINT64_MAX - 5, {0, UINT64_MAX - 5}, 0, 0, UINT64_MAX - 5},
-    /* A plan of the caller's that runs past the last position: cut there. */
+    /* A caller's plan that exceeds the last position is cut there. */
     {UINT64_MAX - 2, {0, UINT64_MAX}, 0, 2, UINT64_MAX - 2},
     {UINT64_MAX - 2, {UINT64_MAX - 1, UINT64_MAX}, 1, 1, UINT64_MAX - 1},
     {UINT64_MAX - 2, {0, 3}, 0, 0, UINT64_MAX - 2},
@@ -172,10 +171,10 @@ static void test_slice(void **state) {
         const kvf_plan plan = {slices[i].first, 5, src_ids, dst_ids, hashes};
         const kvf_plan slice = kvf_plan_slice(plan, slices[i].positions);
         if (slices[i].count == 0) {
-            assert_empty(slice, slices[i].begins);
+            assert_empty(slice, slices[i].slice_first);
             continue;
         }
-        assert_int_equal(slice.first_position, slices[i].begins);
+        assert_int_equal(slice.first_position, slices[i].slice_first);
         assert_int_equal(slice.count, slices[i].count);
         assert_ptr_equal(slice.src_ids, src_ids + slices[i].skipped);
         assert_ptr_equal(slice.dst_ids, dst_ids + slices[i].skipped);
@@ -199,7 +198,7 @@ static void test_slice_of_an_empty_plan(void **state) {
     assert_empty(kvf_plan_slice(plan, (kvf_range){7, 100}), 7);
 }
 
-/* A slice of a slice is the slice of both ranges' common part. */
+/* A slice of a slice is the slice of the ranges' intersection. */
 static void test_slices_of_slices(void **state) {
     (void)state;
     const kvf_plan plan = {3, 5, src_ids, dst_ids, hashes};
@@ -223,7 +222,7 @@ int main(void) {
         cmocka_unit_test(test_zip_every_pair),
         cmocka_unit_test(test_zip_after_drop_front),
         cmocka_unit_test(test_empty_zips),
-        cmocka_unit_test(test_zip_at_the_top),
+        cmocka_unit_test(test_zip_near_uint64_max),
         cmocka_unit_test(test_plans_outlive_staging),
         cmocka_unit_test(test_slice),
         cmocka_unit_test(test_slice_without_hashes),

@@ -1,4 +1,4 @@
-/* Random operations on an assignments object and on three plain lists. */
+/* Random operations on kvf_assignments, compared with the oracle. */
 #include "assignments_run.h"
 
 #include <inttypes.h>
@@ -19,7 +19,7 @@ static void run_seed(uint64_t seed) {
     assert_true(oracle_run_end(&run));
 }
 
-static void test_real_is_as_the_model(void **state) {
+static void test_agrees_with_the_oracle(void **state) {
     (void)state;
     for (uint64_t seed = 0; seed < test_seeds(20) * 200; seed++)
         run_seed(seed);
@@ -27,7 +27,7 @@ static void test_real_is_as_the_model(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_real_is_as_the_model),
+        cmocka_unit_test(test_agrees_with_the_oracle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* What an assignments object does beyond the reference: windows, copies, room. */
+/* Operations beyond the reference's: rollback, truncate, drop_front, clone, reserve. */
 #include "assignments_state.h"
 
 #define COUNT(array) (sizeof array / sizeof *(array))
@@ -77,7 +77,7 @@ static void test_drop_front_keeps_positions(void **state) {
     kvf_assignments_destroy(a);
 }
 
-/* What was truncated may come back; hashes that were left behind do not. */
+/* Truncated ids may be added again; they do not get their old hashes back. */
 static void test_truncated_ids_are_forgotten(void **state) {
     (void)state;
     kvf_assignments *a = make_assignments(NULL, 0, 3, 2, 2);
@@ -91,7 +91,7 @@ static void test_truncated_ids_are_forgotten(void **state) {
     kvf_assignments_destroy(a);
 }
 
-/* A window of 20 blocks over 5,000: the content is right and memory is found only at first. */
+/* A window of 20 blocks slides over 5,000: contents are right, and only the start allocates. */
 static void test_sliding_window(void **state) {
     (void)state;
     enum { WINDOW = 20, BLOCKS = 5000 };
@@ -123,7 +123,7 @@ static void test_sliding_window(void **state) {
     test_allocator_done(&memory);
 }
 
-/* All three phases survive being moved over what was dropped, and growing behind it. */
+/* All three phases survive compaction over dropped blocks and growth after it. */
 static void test_growth_after_drop_front(void **state) {
     (void)state;
     for (size_t dropped = 1; dropped <= 30; dropped++) {
@@ -160,7 +160,7 @@ static void test_clone(void **state) {
     test_allocator_done(&memory);
 }
 
-static void test_clone_of_an_empty_assignments(void **state) {
+static void test_clone_of_empty_assignments(void **state) {
     (void)state;
     const kvf_assignments_options options = {.offset = 9, .layout = KVF_HASH_V1_3};
     kvf_assignments *a, *copy;
@@ -185,7 +185,7 @@ static uint64_t scattered_id(uint64_t i) {
     return (i + 1) * UINT64_C(0x9e3779b97f4a7c15);
 }
 
-/* Keys at the multiples of the hash's inverse: all begin their search at the same entry. */
+/* Keys that are multiples of the hash factor's inverse all start their search at the same entry. */
 static uint64_t colliding_id(uint64_t i) {
     const uint64_t inverse = UINT64_C(0xf1de83e19937733d); /* of 0x9e3779b97f4a7c15 */
     uint64_t key = 0;
@@ -243,8 +243,8 @@ static void test_reserved_room_needs_no_memory(void **state) {
     }
 }
 
-/* However many are dropped from the front or cut off at the end in between. */
-static void test_reserved_room_outlives_what_is_dropped(void **state) {
+/* Reserved room lasts, however many blocks are dropped or truncated in between. */
+static void test_reserved_room_survives_dropping(void **state) {
     (void)state;
     for (size_t dropped = 1; dropped <= RESERVED / 2; dropped += 7) {
         test_allocator memory;
@@ -259,7 +259,7 @@ static void test_reserved_room_outlives_what_is_dropped(void **state) {
     }
 }
 
-/* Reserving what is held already holds for other ids, too. */
+/* Room reserved for the current count serves other ids, too. */
 static void test_reserving_no_more_than_there_are(void **state) {
     (void)state;
     test_allocator memory;
@@ -272,7 +272,7 @@ static void test_reserving_no_more_than_there_are(void **state) {
     finish(a, &memory);
 }
 
-/* Three blocks in a table that was reserved for one: looking for a fourth has to end. */
+/* Three blocks in a table reserved for one: the search for a fourth must terminate. */
 static void test_a_small_reserve_can_be_outgrown(void **state) {
     (void)state;
     test_allocator memory;
@@ -292,7 +292,7 @@ static void test_reserve_keeps_everything(void **state) {
     kvf_assignments_destroy(a);
 }
 
-static void test_absurd_reserves(void **state) {
+static void test_huge_reserves(void **state) {
     (void)state;
     kvf_assignments *a = make_assignments(NULL, 0, 1, 1, 1);
     const assignments_state before = assignments_state_of(a);
@@ -314,13 +314,13 @@ int main(void) {
         cmocka_unit_test(test_sliding_window),
         cmocka_unit_test(test_growth_after_drop_front),
         cmocka_unit_test(test_clone),
-        cmocka_unit_test(test_clone_of_an_empty_assignments),
+        cmocka_unit_test(test_clone_of_empty_assignments),
         cmocka_unit_test(test_reserved_room_needs_no_memory),
-        cmocka_unit_test(test_reserved_room_outlives_what_is_dropped),
+        cmocka_unit_test(test_reserved_room_survives_dropping),
         cmocka_unit_test(test_reserving_no_more_than_there_are),
         cmocka_unit_test(test_a_small_reserve_can_be_outgrown),
         cmocka_unit_test(test_reserve_keeps_everything),
-        cmocka_unit_test(test_absurd_reserves),
+        cmocka_unit_test(test_huge_reserves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,7 +59,7 @@ static void assert_equal(const kvf_sequence *a, const kvf_sequence *b) {
     }
 }
 
-/* A seeded sequence's operands; runs only where the layout knows them. */
+/* A seeded sequence's arguments; runs only where the hash layout has them. */
 typedef struct sample {
     size_t block_size, count, run_count;
     uint64_t salt;
@@ -164,7 +164,7 @@ static void fields_read_back(void **state) {
     kvf_sequence_destroy(NULL);
 }
 
-/* The bytes' hash by the functions of hash.h, which seed whole words only. */
+/* A block's hash by the functions of hash.h. */
 static uint64_t oracle_block_hash(const sample *s, size_t block) {
     uint32_t words[128 * 13];
     size_t size, first = block * s->block_size;
@@ -178,7 +178,7 @@ static uint64_t oracle_block_hash(const sample *s, size_t block) {
     return kvf_hash_block(words, size / 4, s->salt);
 }
 
-static void every_block_is_what_hash_h_says(void **state) {
+static void every_block_agrees_with_hash_h(void **state) {
     (void)state;
     for (uint64_t seed = 0; seed < test_seeds(400); seed++) {
         sample sample = sample_make(seed);
@@ -229,7 +229,7 @@ static void hashes_follow_each_other_over_all_modes(void **state) {
     }
 }
 
-/* The runs that begin in tokens [from, to); `to` moves so that none is cut. */
+/* The runs that start in tokens [from, to); moves `to` so that none is cut. */
 static size_t runs_between(const sample *s, size_t from, size_t *to, const kvf_mm_run **first) {
     size_t count = 0;
     *first = s->runs;
@@ -285,7 +285,7 @@ static void append_is_an_extend_of_one(void **state) {
     kvf_sequence_destroy(one);
 }
 
-/* What is left when all behind `count` tokens is cut off. */
+/* The sample cut after `count` tokens. */
 static sample sample_cut(const sample *s, size_t count) {
     sample cut = *s;
     cut.count = count;
@@ -299,7 +299,7 @@ static sample sample_cut(const sample *s, size_t count) {
     return cut;
 }
 
-static void truncated_is_never_longer(void **state) {
+static void truncated_equals_a_shorter_sequence(void **state) {
     (void)state;
     for (uint64_t seed = 0; seed < test_seeds(400); seed++) {
         sample sample = sample_make(seed);
@@ -312,7 +312,7 @@ static void truncated_is_never_longer(void **state) {
         truncate_to(s, sample.count);
         truncate_to(s, count);
         assert_equal(s, fresh);
-        /* What comes behind a cut is ordinary, whatever stood there. */
+        /* Tokens added after a cut are plain, whatever was there before. */
         extend(s, sample.tokens + count, sample.count - count);
         extend(fresh, sample.tokens + count, sample.count - count);
         assert_equal(s, fresh);
@@ -322,7 +322,7 @@ static void truncated_is_never_longer(void **state) {
     }
 }
 
-static void a_clone_goes_its_own_way(void **state) {
+static void a_clone_is_independent(void **state) {
     (void)state;
     for (uint64_t seed = 0; seed < test_seeds(100); seed++) {
         sample sample = sample_make(seed);
@@ -362,7 +362,7 @@ static void runs_come_in_any_order(void **state) {
     extend_mm(a, tokens, 10, ascending, 3);
     extend_mm(b, tokens, 10, mixed, 3);
     assert_equal(a, b);
-    /* The last block's run was there before the block was complete. */
+    /* The last block's run was added before the block was complete. */
     extend(a, tokens, 2);
     extend(b, tokens, 2);
     assert_equal(a, b);
@@ -404,7 +404,7 @@ static void reserved_needs_no_memory(void **state) {
     test_allocator_done(&t);
 }
 
-/* Nothing past the range checks may run: the tokens are too few, and there is no memory. */
+/* Only range checks may run: the token array is too short, and there is no memory. */
 static void positions_end(void **state) {
     (void)state;
     static const size_t block_sizes[] = {1, 3, 16};
@@ -476,7 +476,7 @@ static void expect_bad_runs(kvf_status expected, uint64_t index, const kvf_mm_ru
     kvf_sequence_destroy(same);
 }
 
-static void bad_runs_are_refused(void **state) {
+static void invalid_runs_are_refused(void **state) {
     (void)state;
     expect_bad_runs(KVF_ERR_INVALID, 0, (kvf_mm_run[]){{1, 6, 0}}, 1);
     expect_bad_runs(KVF_ERR_INVALID, 1, (kvf_mm_run[]){{1, 5, 2}, {1, 6, 2}}, 2);
@@ -487,11 +487,11 @@ static void bad_runs_are_refused(void **state) {
     expect_bad_runs(KVF_ERR_RANGE, 0, (kvf_mm_run[]){{1, 16, 1}}, 1);
     expect_bad_runs(KVF_ERR_RANGE, 0, (kvf_mm_run[]){{1, 6, UINT64_MAX}}, 1);
     expect_bad_runs(KVF_ERR_RANGE, 0, (kvf_mm_run[]){{1, UINT64_MAX, 2}}, 1);
-    /* An argument that can never be right goes before one that is out of range. */
+    /* An argument that is never valid is reported before one that is out of range. */
     expect_bad_runs(KVF_ERR_INVALID, 1, (kvf_mm_run[]){{1, 99, 1}, {1, 6, 0}}, 2);
 }
 
-static void v1_2_knows_no_runs(void **state) {
+static void v1_2_refuses_runs(void **state) {
     (void)state;
     static const uint32_t tokens[4] = {0};
     static const kvf_mm_run run = {1, 0, 1};
@@ -505,7 +505,7 @@ static void v1_2_knows_no_runs(void **state) {
     kvf_sequence_destroy(s);
 }
 
-static void bad_options_are_refused(void **state) {
+static void invalid_options_are_refused(void **state) {
     (void)state;
     kvf_sequence *const untouched = (kvf_sequence *)&untouched;
     kvf_sequence *s = untouched;
@@ -520,7 +520,7 @@ static void bad_options_are_refused(void **state) {
     assert_ptr_equal(s, untouched);
 }
 
-static void bad_arguments_are_refused(void **state) {
+static void invalid_arguments_are_refused(void **state) {
     (void)state;
     static const uint32_t tokens[4] = {0};
     kvf_sequence *s = make(2, 0, KVF_HASH_V1_3), *clone = NULL;
@@ -553,21 +553,21 @@ int main(void) {
         cmocka_unit_test(known_sequence_v1_2),
         cmocka_unit_test(known_sequence_with_runs),
         cmocka_unit_test(fields_read_back),
-        cmocka_unit_test(every_block_is_what_hash_h_says),
+        cmocka_unit_test(every_block_agrees_with_hash_h),
         cmocka_unit_test(hashes_follow_each_other_over_all_modes),
         cmocka_unit_test(any_split_gives_the_same),
         cmocka_unit_test(append_is_an_extend_of_one),
-        cmocka_unit_test(truncated_is_never_longer),
-        cmocka_unit_test(a_clone_goes_its_own_way),
+        cmocka_unit_test(truncated_equals_a_shorter_sequence),
+        cmocka_unit_test(a_clone_is_independent),
         cmocka_unit_test(runs_come_in_any_order),
         cmocka_unit_test(a_placeholders_token_does_not_matter),
         cmocka_unit_test(reserved_needs_no_memory),
         cmocka_unit_test(positions_end),
         cmocka_unit_test(sizes_do_not_wrap),
-        cmocka_unit_test(bad_runs_are_refused),
-        cmocka_unit_test(v1_2_knows_no_runs),
-        cmocka_unit_test(bad_options_are_refused),
-        cmocka_unit_test(bad_arguments_are_refused),
+        cmocka_unit_test(invalid_runs_are_refused),
+        cmocka_unit_test(v1_2_refuses_runs),
+        cmocka_unit_test(invalid_options_are_refused),
+        cmocka_unit_test(invalid_arguments_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

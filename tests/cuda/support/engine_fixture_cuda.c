@@ -44,7 +44,7 @@ kvf_memory fixture_kind(fixture_side side) {
     return side == FIXTURE_NEAR ? KVF_MEMORY_DEVICE : KVF_MEMORY_PINNED;
 }
 
-/* Registered memory starts with its size, in whole pages of its own, so that it can have different
+/* Registered memory starts with its size, on a page of its own, so that it can have different
  * addresses on the device. */
 enum { PAGE = 4096 };
 

@@ -9,8 +9,8 @@
  *
  * - every call's error comes from the fault and has its native code;
  * - every accepted transfer ends, with one callback;
- * - transfers that succeeded, and depend only on such, have moved their content; no other block has
- *   changed;
+ * - transfers that succeeded after only successful ones have moved their content, and no other
+ *   block has changed;
  * - the blocks of bound transfers are assigned, or pending again, in order;
  * - all blocks become idle, and what is written to them afterwards stays;
  * - streams that wait for an event run empty, and the next transfer works or is refused;

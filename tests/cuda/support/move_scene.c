@@ -67,10 +67,10 @@ static void make_memory(scene *s, size_t tier, size_t layout) {
     scene_tier *t = &s->tiers[tier];
     kvf_shape shape = s->shapes[layout];
     shape.blocks = t->blocks;
-    const fixture_place place = {
+    const fixture_placement placement = {
         .side = side_of(tier), .offset = s->unit * (1 + 2 * scene_below(s, 4)), .unit = s->unit};
     fixture_memory *m = &t->memories[layout];
-    *m = fixture_memory_make_at(&shape, choose_form(s, &shape), &place);
+    *m = fixture_memory_make_at(&shape, choose_form(s, &shape), &placement);
     t->expected[layout] = malloc(m->size);
     assert_non_null(t->expected[layout]);
     for (size_t i = 0; i < m->size; i++)

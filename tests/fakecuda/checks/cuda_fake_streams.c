@@ -316,7 +316,7 @@ static void devices_are_independent(void **state) {
     ok(cudaStreamSynchronize(t.a));
     assert_memory_equal(t.in, t.out, CHECK_BYTES);
     assert_int_equal(cudaMemcpyPeerAsync(other, 0, t.device, 1, 16, t.a), cudaErrorInvalidValue);
-    check_violation("other devices");
+    check_violation("the devices do not match");
     ok(cudaEventDestroy(event));
     ok(cudaFree(other));
     ok(cudaSetDevice(0));

@@ -26,7 +26,7 @@ static fake_op *make(const fakecuda_work *work) {
     for (size_t i = 0; i < work->span_count; i++) {
         fake_copy copy = {.width = work->spans[i].size, .height = 1, .depth = 1};
         if (copy.width > 0 &&
-            fake_place_find("memory", work->spans[i].address, copy.width, &copy.dst.place))
+            fake_operand_find("memory", work->spans[i].address, copy.width, &copy.dst.operand))
             op->copies[op->copy_count++] = copy;
     }
     return op;

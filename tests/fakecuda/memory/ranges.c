@@ -82,8 +82,8 @@ void fake_range_remove(fake_range *range) {
 
 bool fake_range_overlaps(const char *base, size_t size) {
     size_t next = entry_after(base);
-    bool behind = next < entry_count && (uintptr_t)entries[next].base - (uintptr_t)base < size;
-    return behind || fake_range_find(base);
+    bool follows = next < entry_count && (uintptr_t)entries[next].base - (uintptr_t)base < size;
+    return follows || fake_range_find(base);
 }
 
 fake_range *fake_range_any(void) {
@@ -129,7 +129,7 @@ static size_t bytes_from(const fake_range *range, const char *address) {
 }
 
 /* Whether all of the memory is pageable; records a violation when only part of it is. */
-static bool pageable(const char *role, const char *address, size_t size, fake_place *out) {
+static bool pageable(const char *role, const char *address, size_t size, fake_operand *out) {
     if (fake_arena_of(address) >= 0) {
         fake_violation("%s: %s %p is in no live allocation: freed, or never allocated",
                        fake_function(), role, (const void *)address);
@@ -142,11 +142,11 @@ static bool pageable(const char *role, const char *address, size_t size, fake_pl
         return false;
     }
     char *plain = (char *)(uintptr_t)address;
-    *out = (fake_place){.memory = FAKE_PAGEABLE, .raw = plain, .seen = plain, .device = -1};
+    *out = (fake_operand){.memory = FAKE_PAGEABLE, .raw = plain, .seen = plain, .device = -1};
     return true;
 }
 
-bool fake_place_find(const char *role, const void *address, size_t size, fake_place *out) {
+bool fake_operand_find(const char *role, const void *address, size_t size, fake_operand *out) {
     char *at = (char *)(uintptr_t)address;
     const fake_range *range = fake_range_find(address);
     if (!range)
@@ -159,11 +159,11 @@ bool fake_place_find(const char *role, const void *address, size_t size, fake_pl
     }
     bool by_alias = fake_range_has_alias(range, at);
     char *seen = by_alias ? range->base + (at - range->alias) : at;
-    *out = (fake_place){.memory = range->memory,
-                        .raw = range->memory == FAKE_DEVICE ? fake_arena_raw(at) : seen,
-                        .seen = seen,
-                        .device = range->device,
-                        .host_name = range->alias != range->base && !by_alias};
+    *out = (fake_operand){.memory = range->memory,
+                          .raw = range->memory == FAKE_DEVICE ? fake_arena_raw(at) : seen,
+                          .seen = seen,
+                          .device = range->device,
+                          .host_name = range->alias != range->base && !by_alias};
     return true;
 }
 

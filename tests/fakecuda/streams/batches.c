@@ -54,7 +54,7 @@ static int by_begin(const void *left, const void *right) {
 static void add_rows(row *rows, size_t *count, const fake_side *side, const fake_copy *copy) {
     for (size_t i = 0; i < copy->height * copy->depth; i++) {
         const char *begin =
-            side->place.raw + i / copy->height * side->slice + i % copy->height * side->pitch;
+            side->operand.raw + i / copy->height * side->slice + i % copy->height * side->pitch;
         rows[(*count)++] = (row){begin, begin + copy->width, side == &copy->dst};
     }
 }

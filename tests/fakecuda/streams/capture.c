@@ -22,12 +22,12 @@ struct fake_capture {
     bool ended, invalid;
     size_t slots, nodes;
     fake_stream *streams[SLOTS];
-    clock_vector behind[SLOTS];
+    clock_vector seen[SLOTS];
 };
 
 struct fake_captured {
     fake_capture *capture;
-    clock_vector behind;
+    clock_vector seen;
 };
 
 typedef struct CUgraph_st {
@@ -109,7 +109,7 @@ cudaError_t fake_capture_synchronize_device(int device) {
     return error;
 }
 
-/* ---- what is captured ---- */
+/* ---- capturing ---- */
 
 static cudaError_t enter_slot(fake_capture *capture, fake_stream *stream) {
     if (capture->slots == SLOTS)
@@ -123,7 +123,7 @@ static cudaError_t enter_slot(fake_capture *capture, fake_stream *stream) {
 cudaError_t fake_capture_add(fake_stream *stream) {
     fake_capture *capture = stream->capture;
     capture->nodes++;
-    capture->behind[stream->capture_slot].at[stream->capture_slot]++;
+    capture->seen[stream->capture_slot].at[stream->capture_slot]++;
     return cudaSuccess;
 }
 
@@ -132,7 +132,7 @@ cudaError_t fake_capture_record(fake_stream *stream, fake_captured **out) {
     if (!made)
         abort();
     made->capture = stream->capture;
-    made->behind = stream->capture->behind[stream->capture_slot];
+    made->seen = stream->capture->seen[stream->capture_slot];
     *out = made;
     return cudaSuccess;
 }
@@ -163,10 +163,10 @@ cudaError_t fake_capture_wait(fake_stream *stream, const fake_captured *captured
     cudaError_t error = stream->capture ? cudaSuccess : enter_slot(capture, stream);
     if (error != cudaSuccess)
         return error;
-    clock_vector *own = &capture->behind[stream->capture_slot];
+    clock_vector *own = &capture->seen[stream->capture_slot];
     for (size_t i = 0; i < SLOTS; i++)
-        if (own->at[i] < captured->behind.at[i])
-            own->at[i] = captured->behind.at[i];
+        if (own->at[i] < captured->seen.at[i])
+            own->at[i] = captured->seen.at[i];
     return cudaSuccess;
 }
 
@@ -214,7 +214,7 @@ FAKE_EXPORT cudaError_t cudaStreamBeginCapture(cudaStream_t handle,
 
 static bool joined(const fake_capture *capture) {
     for (size_t i = 1; i < capture->slots; i++)
-        if (capture->behind[0].at[i] < capture->behind[i].at[i])
+        if (capture->seen[0].at[i] < capture->seen[i].at[i])
             return false;
     return true;
 }

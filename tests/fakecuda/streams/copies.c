@@ -6,12 +6,12 @@
 
 /* ---- checks ---- */
 
-static bool is_device(const fake_place *place) {
-    return place->memory == FAKE_DEVICE;
+static bool is_device(const fake_operand *operand) {
+    return operand->memory == FAKE_DEVICE;
 }
 
 static bool direction_fits(const fake_copy *copy, enum cudaMemcpyKind kind) {
-    bool from = is_device(&copy->src.place), to = is_device(&copy->dst.place);
+    bool from = is_device(&copy->src.operand), to = is_device(&copy->dst.operand);
     switch (kind) {
     case cudaMemcpyHostToHost:
         return !from && !to;
@@ -33,7 +33,7 @@ static bool is_early(const fake_copy *copy, const fake_request *request) {
     case cudaMemcpySrcAccessOrderAny:
         return fake_config()->any_early;
     default:
-        return copy->src.place.memory == FAKE_PAGEABLE && !request->synchronous;
+        return copy->src.operand.memory == FAKE_PAGEABLE && !request->synchronous;
     }
 }
 
@@ -42,9 +42,10 @@ static bool is_early(const fake_copy *copy, const fake_request *request) {
 static void check_pageable(const fake_copy *copy, const fake_request *request, bool *wait) {
     if (request->synchronous)
         return;
-    if (copy->src.place.memory == FAKE_PAGEABLE && request->order == cudaMemcpySrcAccessOrderStream)
+    if (copy->src.operand.memory == FAKE_PAGEABLE &&
+        request->order == cudaMemcpySrcAccessOrderStream)
         fake_violation("%s: source %p is pageable", fake_function(), request->src);
-    if (copy->dst.place.memory == FAKE_PAGEABLE) {
+    if (copy->dst.operand.memory == FAKE_PAGEABLE) {
         fake_violation("%s: destination %p is pageable", fake_function(), request->dst);
         *wait = true;
     }
@@ -52,15 +53,15 @@ static void check_pageable(const fake_copy *copy, const fake_request *request, b
 
 cudaError_t fake_copy_check(fake_copy *copy, const fake_request *request, bool *wait) {
     size_t from = fake_copy_span(&copy->src, copy), to = fake_copy_span(&copy->dst, copy);
-    if (!fake_place_find("source", request->src, from, &copy->src.place) ||
-        !fake_place_find("destination", request->dst, to, &copy->dst.place))
+    if (!fake_operand_find("source", request->src, from, &copy->src.operand) ||
+        !fake_operand_find("destination", request->dst, to, &copy->dst.operand))
         return cudaErrorInvalidValue;
     if (!direction_fits(copy, request->kind)) {
         fake_violation("%s from %p to %p: the direction does not match the memory", fake_function(),
                        request->src, request->dst);
         return cudaErrorInvalidValue;
     }
-    if (request->batch && (copy->src.place.host_name || copy->dst.place.host_name)) {
+    if (request->batch && (copy->src.operand.host_name || copy->dst.operand.host_name)) {
         fake_violation("%s from %p to %p: a host address that is not valid on the device",
                        fake_function(), request->src, request->dst);
         return cudaErrorInvalidValue;
@@ -225,9 +226,9 @@ static cudaError_t fill(void *dst, int value, size_t size, cudaStream_t handle, 
         return error;
     fake_copy shape = flat(size);
     shape.value = value;
-    if (!fake_place_find("destination", dst, size, &shape.dst.place))
+    if (!fake_operand_find("destination", dst, size, &shape.dst.operand))
         return cudaErrorInvalidValue;
-    if (shape.dst.place.memory == FAKE_PAGEABLE) {
+    if (shape.dst.operand.memory == FAKE_PAGEABLE) {
         fake_violation("%s: destination %p is pageable", fake_function(), dst);
         return cudaErrorInvalidValue;
     }

@@ -62,15 +62,15 @@ static size_t row_offset(const fake_side *side, size_t row, size_t height) {
 
 /* The program knows device memory by another address than the one that is touched. */
 static const char *read_row(const fake_side *side, size_t offset, size_t width) {
-    if (side->place.seen != side->place.raw)
-        fake_saw_read(side->place.seen + offset, width);
-    return side->place.raw + offset;
+    if (side->operand.seen != side->operand.raw)
+        fake_saw_read(side->operand.seen + offset, width);
+    return side->operand.raw + offset;
 }
 
 static char *write_row(const fake_side *side, size_t offset, size_t width) {
-    if (side->place.seen != side->place.raw)
-        fake_saw_write(side->place.seen + offset, width);
-    return side->place.raw + offset;
+    if (side->operand.seen != side->operand.raw)
+        fake_saw_write(side->operand.seen + offset, width);
+    return side->operand.raw + offset;
 }
 
 /* Not hidden from ThreadSanitizer: these are the program's accesses. */
@@ -80,7 +80,7 @@ static void copy_execute(const fake_copy *copy) {
         char *dst = write_row(&copy->dst, to, copy->width);
         if (copy->staged) {
             memcpy(dst, copy->staged + row * copy->width, copy->width);
-        } else if (copy->src.place.raw) {
+        } else if (copy->src.operand.raw) {
             size_t from = row_offset(&copy->src, row, copy->height);
             memmove(dst, read_row(&copy->src, from, copy->width), copy->width);
         } else {
@@ -104,7 +104,7 @@ void fake_copy_stage(fake_copy *copy) {
 }
 
 static bool side_uses(const fake_side *side, const fake_copy *copy, const char *raw, size_t size) {
-    const char *begin = side->place.raw;
+    const char *begin = side->operand.raw;
     return begin && begin < raw + size && raw < begin + fake_copy_span(side, copy);
 }
 
