@@ -16,6 +16,7 @@
  */
 #include "copy/copier.h"
 #include "base/hooks.h"
+#include "base/time.h"
 #include "cost/costs.h"
 
 #include <assert.h>
@@ -92,12 +93,6 @@ typedef struct bench {
     double noise;
 } bench;
 
-static double now(void) {
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
 static size_t below(bench *b, size_t bound) {
     b->random = b->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
     return (size_t)(b->random >> 33) % bound;
@@ -140,14 +135,14 @@ static kvf_status time_once(bench *b, const cell *c, double *ns, bool *taken, kv
                            .dst_ids = to ? b->near_ids : b->far_ids};
     const kvf_submit_options how = {.strategy = c->strategy, .by_layer = c->layers > 1};
     kvf_transfer *transfer = NULL;
-    double start = now();
+    uint64_t start = kvf__now();
     kvf_status status = kvf_transfer_submit(to ? b->far : b->near, from ? b->far : b->near, &plan,
                                             1, &how, &transfer, error);
     if (status != KVF_OK)
         return status;
     while ((status = kvf_transfer_poll(transfer, error)) == KVF_PENDING)
         ;
-    *ns = now() - start;
+    *ns = (double)(kvf__now() - start);
     kvf_cuda_explanation explained = {.chosen = KVF_CUDA_AUTO};
     if (status == KVF_OK)
         status = kvf_cuda_explain(transfer, &explained, error);
@@ -367,9 +362,10 @@ static cell reference(const bench *b) {
 static kvf_status warm_up(bench *b, kvf_error *error) {
     cell c = reference(b);
     kvf_status status = open_tiers(b, c.bytes, 1, error);
-    double ns, start = now();
+    double ns;
+    uint64_t start = kvf__now();
     size_t most = b->scratch / WARM_UP_BYTES;
-    for (size_t i = 0; status == KVF_OK && i < most && now() - start < WARM_UP_NS; i++) {
+    for (size_t i = 0; status == KVF_OK && i < most && kvf__now() - start < WARM_UP_NS; i++) {
         bool taken;
         set_way(&c, i % WAYS);
         choose_ids(b, &c);

@@ -8,6 +8,7 @@
 #include "runtime/runtime.h"
 
 #include "base/threads.h"
+#include "base/time.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -15,7 +16,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #define HUGE_PAGE ((size_t)2 << 20)
@@ -30,12 +30,6 @@ struct kvf_cuda_pinned {
     bool mapped;       /* by us, so that we unmap it */
     size_t registered; /* bytes from the base that we have registered */
 };
-
-static double seconds_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 /* Mapping */
 
@@ -202,13 +196,13 @@ static int node_near(int device) {
 }
 
 static void fill(kvf_cuda_pinned *p, const kvf_cuda_pinned_options *o, kvf_cuda_pinned_info *info) {
-    double start = seconds_now();
+    uint64_t start = kvf__now();
     int node = o->near_device ? node_near(o->device) : -1;
     info->numa_node = bind_to_node(p->base, p->bytes, node) ? node : -1;
     (void)madvise(p->base, p->bytes, o->no_huge_pages ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
     touch_all(p->base, p->bytes, threads_wanted(o->threads));
     info->bytes = p->bytes;
-    info->touch_seconds = seconds_now() - start;
+    info->touch_seconds = (double)(kvf__now() - start) / 1e9;
     info->huge_bytes = huge_bytes(p->base);
     info->page_bytes = info->huge_bytes > p->bytes / 2 ? HUGE_PAGE : (size_t)sysconf(_SC_PAGESIZE);
 }
@@ -227,10 +221,10 @@ static kvf_status map_and_register(kvf_cuda_pinned *p, const kvf_cuda_pinned_opt
         else
             status = KVF__FAIL(error, .status = KVF_ERR_NO_MEMORY, .what = "mmap");
     }
-    double start = seconds_now();
+    uint64_t start = kvf__now();
     if (status == KVF_OK)
         status = register_all(p, &info->segments, error);
-    info->register_seconds = seconds_now() - start;
+    info->register_seconds = (double)(kvf__now() - start) / 1e9;
     kvf__cuda_leave(&scope);
     return status;
 }

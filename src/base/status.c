@@ -33,7 +33,7 @@ static const struct {
     STATUS(KVF_ERR_CORRUPT, "checksum mismatch"),
     STATUS(KVF_ERR_UNSUPPORTED, "not supported"),
     STATUS(KVF_ERR_ENGINE, "engine failed"),
-    STATUS(KVF_ERR_BROKEN, "engine is unusable"),
+    STATUS(KVF_ERR_BROKEN, "no longer usable"),
     STATUS(KVF_ERR_PEER, "another rank failed or disagrees"),
 };
 

@@ -7,7 +7,7 @@ export LC_ALL=C
 bad=0
 for library in "$@"; do
     nm -A -u "$library" >/dev/null
-    found=$(nm -A -u "$library" | grep -v '[:/]status\.c\.o:' |
+    found=$(nm -A -u "$library" | grep -v '[:/]allocator\.c\.o:' |
         grep -E ' U (malloc|calloc|realloc|reallocarray|free|aligned_alloc|posix_memalign|strn?dup|v?asprintf|getline|open_memstream)(@.*)?$' || true)
     [ -z "$found" ] && continue
     echo "$found"
