@@ -62,7 +62,7 @@ static const struct {
     size_t bytes, pieces;
 } large[] = {{8 * KIB, MOST_LARGE_PIECES}, {64 * KIB, 1024}, {1024 * KIB, 64}, {4096 * KIB, 32}};
 
-#define COUNT(array) (sizeof array / sizeof *(array))
+#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* Pieces of one transfer. */
 typedef struct cell {

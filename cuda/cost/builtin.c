@@ -46,7 +46,7 @@ static const point row_inside[] = {{512, 10}, {8 * KIB, 20}, {4 * MIB, 10240}};
 static const point batched_inside[] = {{512, 600}, {512 * KIB, 600}, {4 * MIB, 4200}};
 static const point kernel_inside[] = {{512, 2}, {8 * KIB, 10}, {4 * MIB, 4200}};
 
-#define CURVE(points) curve_of(points, sizeof points / sizeof *(points))
+#define CURVE(points) curve_of(points, sizeof(points) / sizeof *(points))
 
 static kvf__cuda_curve curve_of(const point *points, size_t count) {
     kvf__cuda_curve c = {.count = count};

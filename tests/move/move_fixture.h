@@ -4,7 +4,7 @@
 
 #include "support/support.h"
 
-#define COUNT(array) (sizeof array / sizeof *(array))
+#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 static const kvf_box_limits everything = {.max_pitch = SIZE_MAX,
                                           .negative_pitch = true,

@@ -1,6 +1,6 @@
 #include "assignments_state.h"
 
-#define COUNT(array) (sizeof array / sizeof *(array))
+#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 static void assert_empty(kvf_plan plan, uint64_t first_position) {
     assert_int_equal(plan.count, 0);
