@@ -46,8 +46,8 @@ typedef struct kvf_token_block {
     uint64_t sequence_hash; /**< Hash of everything up to the block's end. */
     uint64_t parent;        /**< The sequence hash of the previous block; 0 for a root. */
     bool has_parent;        /**< false at position 0. */
-    kvf_hash lineage;       /**< Lineage hash: the reference's SequenceHash. */
-    kvf_hash positional;    /**< Positional sequence hash: its PositionalSequenceHash. */
+    kvf_hash lineage;       /**< Lineage hash: kvbm-logical's SequenceHash. */
+    kvf_hash positional;    /**< dynamo-tokens' PositionalSequenceHash. */
     const uint32_t *tokens; /**< [block_size] In the sequence's array. */
 } kvf_token_block;
 
