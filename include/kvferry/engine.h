@@ -105,10 +105,10 @@ typedef struct kvf_tier_options {
     /** Host memory only: keep an XXH3-64 of every block that a transfer writes here, one per layout
      *  (region by region, row by row), and check it before a transfer reads the block through that
      *  layout. A block that was neither written by a transfer nor sealed passes unchecked. After
-     *  a transfer of some layers, the checksum covers the other layers as they are, unless the block
-     *  was CORRUPT before: then it stays CORRUPT until one transfer writes all its layers or it is
-     *  sealed. A transfer that is cut short leaves the blocks that it wrote in part CORRUPT, until
-     *  they are written as a whole or sealed again. */
+     *  a transfer of some layers, the checksum covers the other layers as they are. But a block
+     *  that was CORRUPT before stays so until one transfer writes all its layers or it is sealed.
+     *  A transfer that is cut short leaves the blocks that it wrote in part CORRUPT, until they are
+     *  written as a whole or sealed again. */
     bool integrity;
 } kvf_tier_options;
 
