@@ -41,17 +41,17 @@ typedef struct kvf_completion kvf_completion;
 
 /** Options of kvf_transfer_submit: zero-initialise, then set what differs. */
 typedef struct kvf_submit_options {
-    size_t src_layout;    /**< Index of the source's layout. */
-    size_t dst_layout;    /**< Index of the destination's layout. */
-    uint32_t first_layer; /**< The first layer, counted from the layout's first. */
-    uint32_t layer_count; /**< 0: all from first_layer on. */
-    bool by_layer;        /**< Move layer by layer, in order, so that layers can be waited for. */
-    bool background;      /**< See kvf_transfer_submit. */
-    unsigned priority;    /**< Background only: 0 (first) to KVF_PRIORITIES - 1. */
-    unsigned strategy;    /**< How to copy, in the engine's own numbers (kvf_cuda_strategy); 0: the
-                               engine chooses. INVALID for a number that it does not have. */
-    kvf_callback callback;      /**< Called once when the transfer has ended; NULL: none. */
-    void *user;                 /**< Passed to the callback. */
+    size_t src_layout;     /**< Index of the source's layout. */
+    size_t dst_layout;     /**< Index of the destination's layout. */
+    uint32_t first_layer;  /**< The first layer, counted from the layout's first. */
+    uint32_t layer_count;  /**< 0: all from first_layer on. */
+    bool by_layer;         /**< Move layer by layer, in order, so that layers can be waited for. */
+    bool background;       /**< See kvf_transfer_submit. */
+    unsigned priority;     /**< Background only: 0 (first) to KVF_PRIORITIES - 1. */
+    unsigned strategy;     /**< How to copy, in the engine's own numbers (kvf_cuda_strategy); 0: the
+                                engine chooses. INVALID for a number that it does not have. */
+    kvf_callback callback; /**< Called once when the transfer has ended; NULL: none. */
+    void *user;            /**< Passed to the callback. */
     kvf_completion *completion; /**< Counts this transfer; NULL: none. */
     void *const *events;        /**< The transfer starts after these events of the engine's runtime.
                                      UNSUPPORTED for an engine without events. */
