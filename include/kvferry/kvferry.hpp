@@ -8,7 +8,7 @@
  *     using kvferry::check, kvferry::out;
  *     kvf_error e{};
  *     auto done = [&](const kvf_error &end) { log << kvf_status_name(end.status); };
- *     kvferry::engine engine; // an empty std::unique_ptr; `done` has run once it is gone
+ *     kvferry::engine engine; // an empty std::unique_ptr; `done` has run when it is destroyed
  *     check(kvf_engine_host_create(nullptr, out(engine), &e), e); // may throw kvferry::error
  *     kvferry::tier src, dst; // destroyed before the memory they lie in
  *     check(kvf_tier_create(engine.get(), &src_options, out(src), &e), e);
@@ -34,13 +34,13 @@
  * As in the C headers. Moving, resetting or destroying an owner is a call on its object.
  *
  * @par Ownership
- * An owner is a std::unique_ptr of the handle: it moves, never copies, and destroys what it has; an
- * empty owner is NULL. `release()` gives up the handle, and an owner constructed from a handle
- * takes it.
+ * An owner is a std::unique_ptr of the handle: it moves, never copies, and destroys the handle that
+ * it holds; an empty owner is NULL. `release()` gives up the handle, and an owner constructed from
+ * a handle takes it.
  *
  * @par Lifetimes
  * As in the C headers. Except with submit_with, callables and memory resources stay the caller's,
- * and must exist as long as C may call them.
+ * and must exist as long as the library may call them.
  *
  * @par Errors
  * check throws kvferry::error. An exception that leaves a callable would have to pass through C, so
