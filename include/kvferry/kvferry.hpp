@@ -8,7 +8,7 @@
  *     using kvferry::check, kvferry::out;
  *     kvf_error e{};
  *     auto done = [&](const kvf_error &end) { log << kvf_status_name(end.status); };
- *     kvferry::engine engine; // an empty std::unique_ptr; `done` has run when it is destroyed
+ *     kvferry::engine engine; // an empty std::unique_ptr; once it is destroyed, `done` has run
  *     check(kvf_engine_host_create(nullptr, out(engine), &e), e); // may throw kvferry::error
  *     kvferry::tier src, dst; // destroyed before the memory they lie in
  *     check(kvf_tier_create(engine.get(), &src_options, out(src), &e), e);
