@@ -16,9 +16,9 @@
  *
  * The wire is a small tier of packed blocks on the device, which blocks cross chunk by chunk.
  *
- * The contract is NCCL's own: all ranks of a group make the same calls in the same order: create,
- * wire_create, onboard, offload, hand_over, refuse, wire_destroy, destroy. Each call takes a turn
- * in that order, even if it fails on one rank. Before anything moves, the ranks gather what each of
+ * The contract is NCCL's own: all ranks of a group make the same sequence of calls of create,
+ * wire_create, onboard, offload, hand_over, refuse, wire_destroy and destroy. Each of these calls
+ * takes a turn, even if it fails on one rank. Before anything moves, the ranks gather what each of
  * them has submitted; after everything has moved, they gather their votes. Blocks land only if all
  * ranks vote for it.
  *
