@@ -238,10 +238,11 @@ template <class F> std::tuple<kvf_callback, void *> callback_to(F &callable) noe
 
 /**
  * Submits with a callable, `void(const kvf_error &)`, that need not be kept: it goes to the heap,
- * is called once when the transfer has ended, perhaps within the submit, and is then freed; if the
- * submit fails, it is freed at once. `submit` receives a `const kvf_submit_options *`, passes it to
- * kvf_transfer_submit or kvf_bound_submit as its last action, and returns that status, which
- * submit_with returns. Throws an error of KVF_ERR_INVALID for options that already have a callback.
+ * is called once when the transfer has ended, perhaps before the submit returns, on another thread,
+ * and is then freed; if the submit fails, it is freed at once. `submit` receives a `const
+ * kvf_submit_options *`, passes it to kvf_transfer_submit or kvf_bound_submit as its last action,
+ * and returns that status, which submit_with returns. Throws an error of KVF_ERR_INVALID for
+ * options that already have a callback.
  *
  *     check(kvferry::submit_with(options, [promise = std::move(promise)](const kvf_error &) ...,
  *                                [&](const kvf_submit_options *with) {

@@ -112,7 +112,7 @@ KVF_API size_t kvf_transfer_landed(const kvf_transfer *transfer, size_t plan);
 typedef struct kvf_transfer_stats {
     double submit_us; /**< Time in submit: checking, lowering, registering, enqueueing. */
     double queue_us;  /**< From submit to the first byte, or until now if none has moved. */
-    double copy_us;   /**< From the first byte to the end, or until now. */
+    double copy_us;   /**< From the first byte to the end, or until now; 0 if none has moved. */
     uint64_t bytes;   /**< Total bytes to move. */
     uint64_t blocks;  /**< Total blocks to move. */
     uint64_t boxes;   /**< Copies it takes. */
