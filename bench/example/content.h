@@ -1,9 +1,9 @@
 /*
- * The expected bytes of a block, and the checksum that attention computes from them.
+ * What the bytes of a block must be, and what attention makes of them.
  *
- * As in a model, the keys and values of a token depend on all tokens up to it: its seed combines
- * the lineage hash of the previous block and the tokens since. Equal prefixes therefore have equal
- * blocks, so that sequences can share them.
+ * As in a model, the keys and values of a token depend on all tokens up to it: its seed is made of
+ * the lineage hash of the block before and of the tokens since. Equal prefixes then have equal
+ * blocks, which is what lets sequences share them.
  */
 #ifndef KVF_EXAMPLE_CONTENT_H
 #define KVF_EXAMPLE_CONTENT_H
@@ -17,12 +17,11 @@
 #define CONTENT_BOTH static inline
 #endif
 
-/* One layer of the device tier: | b0 K | b0 V | b1 K | b1 V | ... |; within K and V, token after
- * token. */
+/* One layer of the device tier: | b0 K | b0 V | b1 K | b1 V | ... |, a token behind the other. */
 typedef struct layer_view {
     uint64_t *base;
     uint32_t layer;
-    size_t block_tokens, words; /* tokens of a block; words of a token's K, and of its V */
+    size_t block_tokens, words; /* of a token's K, and of its V */
 } layer_view;
 
 CONTENT_BOTH uint64_t *content_at(const layer_view *view, uint64_t id, unsigned part,
@@ -41,13 +40,12 @@ CONTENT_BOTH uint64_t content_word(uint64_t seed, uint32_t layer, unsigned part,
     return mix(seed + ((uint64_t)layer << 32) + ((uint64_t)part << 31) + word);
 }
 
-/* The term that a word adds to its block's checksum. It depends on the word's place in the
- * sequence, so that a word in the wrong place is found. */
+/* What a word adds to its block's checksum: not the same at any two places of a sequence. */
 CONTENT_BOTH uint64_t content_term(uint64_t value, size_t token, unsigned part, size_t word) {
     return mix(value ^ mix(((uint64_t)token << 32) + ((uint64_t)part << 31) + word));
 }
 
-/* Compute: writes a token's K and V to their places in the sequence's blocks. */
+/* Compute: writes a token's K and V into their places in the sequence's blocks. */
 CONTENT_BOTH void content_write(const layer_view *view, const uint64_t *table, size_t token,
                                 uint64_t seed) {
     for (unsigned part = 0; part < 2; part++) {
@@ -58,8 +56,7 @@ CONTENT_BOTH void content_write(const layer_view *view, const uint64_t *table, s
     }
 }
 
-/* Attention: the checksum of one block of a sequence of `tokens` tokens, over the tokens that the
- * block holds. */
+/* Attention: the checksum of a sequence's block, with those of its `tokens` that lie there. */
 CONTENT_BOTH uint64_t content_sum(const layer_view *view, const uint64_t *table, size_t block,
                                   size_t tokens) {
     uint64_t sum = 0;
@@ -72,7 +69,7 @@ CONTENT_BOTH uint64_t content_sum(const layer_view *view, const uint64_t *table,
     return sum;
 }
 
-/* The part of that checksum that comes from one token, if its bytes are right. */
+/* What a token should have added to that. */
 CONTENT_BOTH uint64_t content_expected(uint64_t seed, uint32_t layer, size_t token, size_t words) {
     uint64_t sum = 0;
     for (unsigned part = 0; part < 2; part++)

@@ -1,4 +1,4 @@
-/* The compute of the CUDA machine: enqueues one layer of a step in a stream. */
+/* The compute of the CUDA machine: a layer of a step, put into a stream. */
 #ifndef KVF_EXAMPLE_KERNELS_H
 #define KVF_EXAMPLE_KERNELS_H
 
@@ -10,11 +10,11 @@
 extern "C" {
 #endif
 
-/* Members as in a step (machine.h); the pointers are valid on the device. */
+/* As in a step; pointers are the device's. */
 typedef struct kernel_layer {
     layer_view view;
     const uint64_t *table, *seeds;
-    uint64_t *sums; /* [blocks], of this layer */
+    uint64_t *sums; /* of this layer */
     size_t tokens, first_new, blocks;
 } kernel_layer;
 

@@ -1,5 +1,4 @@
-/* The main loop, and the line that it prints at the end. Exit status: 0 success, 1 a mismatch or a
- * failure, 2 bad usage. */
+/* The loop and the last line. Exit codes: 0 fine, 1 a mismatch or a failure, 2 bad usage. */
 #include "scheduler.h"
 
 #include <inttypes.h>
@@ -45,7 +44,7 @@ static void run(runtime *rt, const options *options) {
            (options->steps == 0 || rt->counts.steps < options->steps) &&
            (options->seconds == 0 || time(NULL) - begin < (time_t)options->seconds))
         if (!runtime_round(rt))
-            (void)sched_yield(); /* until transfers or steps advance */
+            (void)sched_yield(); /* transfers and streams are at work */
 }
 
 static void output(const char *engine, const counts *counts) {

@@ -1,13 +1,14 @@
 /*
- * The blocks of a tier: which are free, and which have content that other sequences may share.
+ * The blocks of a tier: which are free, and which hold what others may share.
  *
- * A block is given back as soon as no sequence needs it. At that time a transfer, or a step in a
- * stream, may still read or write it. The tier tracks these uses, so the pool does not: it asks
- * kvf_tier_idle before it hands out a block.
+ * Blocks are given back as soon as nobody will use them any more, which is sooner than those who
+ * use them now are through: a transfer may still read or write them, or a step in a stream. The
+ * tier knows, and nobody here keeps count: before a block is handed out, kvf_tier_idle is asked.
  *
- * Uses that the engine orders need no such question: transfers, and steps that wait for the blocks
- * they write. If a tier has no other uses (`in_order`), the pool also hands out blocks that are not
- * idle when no idle ones are left. Their new user then waits on the device, not on the host.
+ * What the engine orders by itself needs no asking: transfers, and steps that wait for the blocks
+ * they write. Where nothing else touches a tier's memory, blocks that are not idle are handed out
+ * too, if there are no others, and whoever gets them waits for them on the device and not on the
+ * host.
  */
 #ifndef KVF_EXAMPLE_POOL_H
 #define KVF_EXAMPLE_POOL_H
@@ -20,34 +21,34 @@ typedef struct pool {
     void *memory;
     kvf_layout *layout;
     kvf_tier *tier;
-    bool in_order;  /* the engine orders all uses of the blocks */
-    uint64_t *free; /* ids, the longest free first; transfers or steps may still use some */
+    bool in_order;  /* all who use its blocks are ordered by the engine */
+    uint64_t *free; /* ids, those longest free first; some may be in use still */
     size_t free_count;
     struct block {
-        size_t users; /* sequences */
-        bool shared;  /* sequences with a prefix that ends in `hash` may use the block, too */
+        size_t users;
+        bool shared; /* whoever has a prefix that ends in `hash` may use it too */
         kvf_hash hash;
     } * blocks;
 } pool;
 
 void pool_open_device(pool *device, machine *machine, const options *options);
-/* The host tier's layout pairs with `device`. */
+/* With a layout that pairs with the device's. */
 void pool_open_host(pool *host, machine *machine, const options *options, const kvf_layout *device);
 void pool_close(pool *pool);
 
-/* Takes up to `most` blocks and writes their ids; returns their number. */
+/* Takes up to `most` blocks; returns how many. */
 size_t pool_take(pool *pool, uint64_t *ids, size_t most);
 
-/* Removes one user of each of these blocks; a block without users is free. */
+/* A user of these blocks is done with them. */
 void pool_give(pool *pool, const uint64_t *ids, size_t count);
 
-/* Makes a complete block available to pool_share, until its last user gives it back. */
+/* From now on, until its last user is done with it, a complete block can be found, ... */
 void pool_publish(pool *pool, uint64_t id, kvf_hash hash);
 
-/* Finds a published block by its hash and adds a user. false: none has this hash. */
+/* ... which makes one more user of it; ... */
 bool pool_share(pool *pool, kvf_hash hash, uint64_t *id);
 
-/* Makes a block unavailable to pool_share, because its content is bad. */
+/* ... or not any more: its content has gone bad. */
 void pool_withdraw(pool *pool, uint64_t id);
 
 #endif

@@ -1,11 +1,10 @@
 /*
- * Decides which sequences run, wait, or leave the device.
+ * Who runs, who waits, who has to leave.
  *
- * The sequence that has waited longest is resumed as soon as the device has blocks for all its
- * tokens. Of the sequences on the device, the one that ran longest ago has the next step; after a
- * turn of some steps it leaves if others wait. If a step needs a block and none is free, the
- * sequence that came to the device last must leave, even while it is being onboarded. So the one
- * that came first always makes progress.
+ * Whoever waits longest is resumed as soon as there are blocks for all its tokens. On the device
+ * the one that ran longest ago has the next step; after a turn of some steps it leaves, if others
+ * wait. Where a step needs one more block and none is left, the sequence that came last has to
+ * leave, in the middle of its onboarding if need be; the one that came first always gets on.
  */
 #ifndef KVF_EXAMPLE_SCHEDULER_H
 #define KVF_EXAMPLE_SCHEDULER_H
@@ -14,10 +13,10 @@
 
 void runtime_open(runtime *rt, machine *machine, const options *options);
 
-/* Does what can be done without waiting. false: there was nothing to do. */
+/* Does what can be done without waiting. false: nothing could. */
 bool runtime_round(runtime *rt);
 
-/* Ends all steps and transfers, destroys the tiers and closes the machine. */
+/* Ends whatever is under way; the machine is closed too. */
 void runtime_close(runtime *rt);
 
 #endif
