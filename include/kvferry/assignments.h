@@ -10,15 +10,16 @@
  * The assigned id at index i has position offset + i; staged and pending ids follow.
  *
  *  - pending: allocated, without content (the reference says "unassigned");
- *  - staged: content is on its way or not committed yet, hash known;
+ *  - staged: hash known, content on its way or not committed yet;
  *  - assigned: content has arrived.
  *
- * The reference's operations behave as those of kvbm-logical 1.2.1, ExternalBlockAssignments.
+ * The reference is ExternalBlockAssignments of kvbm-logical 1.2.1; operations that it has give the
+ * same results here.
  *
  * @par Threads
  * An assignments object belongs to one owner: calls on it must not overlap in time. Making a plan
- * of it (plan.h), resolving its flights (flight.h) and finishing what fills it (bound.h, nccl.h)
- * are calls on it, too.
+ * of it (plan.h), opening or resolving its flights (flight.h), and submitting, polling, waiting for
+ * or releasing what fills it (bound.h, nccl.h) are calls on it, too.
  *
  * @par Ownership
  * The caller destroys what create and clone return. Ids and hashes passed in are copied; a kvf_view
@@ -29,13 +30,13 @@
  * that call succeeds: extend, take_staged, truncate, drop_front, clear, reserve, destroy. Staging,
  * committing, rolling back, departing, landing and returning move no id, but change which phase ids
  * are in. Assignments may be cleared or destroyed while content is on its way: their flights are
- * detached, the pairs of bound transfers that fill them end as CLOSED, and operations of wires end
- * as they would without them. A destroyed object keeps some bytes allocated until those transfers
- * and operations are released.
+ * detached, the pairs of bound transfers that fill them end as CLOSED, and wire operations continue
+ * as if they had no assignments to fill. A destroyed object keeps some bytes allocated until those
+ * transfers and operations are released.
  *
  * @par Errors
  * As in status.h: a call does everything it says or, if it fails, nothing. Functions that return a
- * status answer INVALID for NULL; the others that read require an object.
+ * status answer INVALID for NULL; functions that only read must not be passed NULL.
  */
 #ifndef KVFERRY_ASSIGNMENTS_H
 #define KVFERRY_ASSIGNMENTS_H
@@ -149,7 +150,7 @@ KVF_API bool kvf_assignments_get_pending_at_position(const kvf_assignments *assi
  *  snprintf does. */
 KVF_API int kvf_assignments_format(const kvf_assignments *assignments, char *buffer, size_t size);
 
-/** Bytes the object occupies, itself included. */
+/** Bytes that the object occupies, including itself. */
 KVF_API size_t kvf_assignments_memory(const kvf_assignments *assignments);
 
 /** @}
@@ -169,8 +170,9 @@ KVF_API kvf_status kvf_assignments_extend_block_ids(kvf_assignments *assignments
                                                     kvf_error *error);
 
 /**
- * Appends blocks whose content has arrived to the assigned ones. They go before staged and pending
- * blocks, whose positions move up. Hashes are not checked. The arrays must not be the object's own.
+ * Appends blocks whose content has arrived to the assigned ones, ahead of the staged and pending
+ * blocks, whose positions grow by `count`. Hashes are not checked. The arrays must not be the
+ * object's own.
  *
  * Errors: DUPLICATE_BLOCK_ID for the first id that is known or occurs twice; RANGE; BUSY while a
  * flight is open; NO_MEMORY; INVALID.
@@ -197,22 +199,22 @@ KVF_API kvf_status kvf_assignments_stage_next(kvf_assignments *assignments, cons
 
 /**
  * Commits all staged blocks. While flights are open, marks the caller's own staged blocks as landed
- * and commits those that have no open flight before them. Returns the range of the new indexes
- * among the assigned blocks.
+ * and commits those that have no open flight before them. Returns the range of the committed
+ * blocks' indexes among the assigned blocks.
  */
 KVF_API kvf_range kvf_assignments_commit_staged(kvf_assignments *assignments);
 
-/** kvf_assignments_stage_pending, then kvf_assignments_commit_staged. `assigned`, if not NULL,
- *  receives the latter's range. Errors: those of kvf_assignments_stage_pending. */
+/** kvf_assignments_stage_pending, then kvf_assignments_commit_staged, whose range `assigned`
+ *  receives if it is not NULL. Errors: those of kvf_assignments_stage_pending. */
 KVF_API kvf_status kvf_assignments_assign_pending(kvf_assignments *assignments,
                                                   const kvf_hash *hashes, size_t count,
                                                   kvf_range *assigned, kvf_error *error);
 
 /**
- * Removes all staged blocks and forgets their ids; pending ids move up. `ids` and `hashes`, each
- * either NULL or an array of `capacity`, receive the blocks in order; `count`, if not NULL,
- * receives their number. Errors: RANGE if `capacity` is too small for an array that is passed; BUSY
- * while a flight is open; INVALID.
+ * Removes all staged blocks and forgets their ids; the pending ids take over their positions. `ids`
+ * and `hashes`, each either NULL or an array of `capacity`, receive the blocks in order; `count`,
+ * if not NULL, receives their number. Errors: RANGE if `capacity` is too small for an array that is
+ * passed; BUSY while a flight is open; INVALID.
  */
 KVF_API kvf_status kvf_assignments_take_staged(kvf_assignments *assignments, uint64_t *ids,
                                                kvf_hash *hashes, size_t capacity, size_t *count,

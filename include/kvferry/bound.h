@@ -1,8 +1,8 @@
 /** @file
  * Bound transfers: a transfer tied to the assignments it fills.
  *
- * Submitting departs the flights, finishing lands or returns them: a block is assigned only once
- * its last byte has landed.
+ * Submitting departs a flight for each pair; poll or wait lands or returns it when the transfer has
+ * ended. So a block is assigned only once its last byte has landed.
  *
  * @par Threads
  * Submit, poll, wait, result and release are calls on the assignments that the transfer fills, see
@@ -44,23 +44,27 @@ typedef struct kvf_pair {
 } kvf_pair;
 
 /**
- * Zips every pair, opens the flights and submits one transfer of all layers. All or nothing: after
- * an error no assignments have changed. A pair with nothing to move is allowed and lands 0 blocks.
- * `options` as in kvf_transfer_submit, with the layer range left 0.
+ * Plans every pair with kvf_zip_assigned_pending, departs the flights and submits one transfer of
+ * all layers. All or nothing: after an error no assignments have changed. A pair with nothing to
+ * move is allowed and lands 0 blocks. `options` as in kvf_transfer_submit, with the layer range
+ * left 0.
  *
  * Errors: those of kvf_flight_depart and kvf_transfer_submit, with `index` naming the pair if the
  * pair is at fault; CONFLICT for two pairs with the same destination; UNSUPPORTED for tiers of
- * several layouts, since a transfer moves one of them. For those, submit one transfer per layout to
- * one completion, and resolve a flight when that has ended.
+ * several layouts, since a transfer moves one of them. For those, depart a flight, submit one
+ * transfer per layout with a common completion, and resolve the flight when the completion has
+ * ended.
  */
 KVF_API kvf_status kvf_bound_submit(kvf_tier *src, kvf_tier *dst, const kvf_pair *pairs,
                                     size_t pair_count, const kvf_submit_options *options,
                                     kvf_bound **out, kvf_error *error);
 
 /**
- * Returns PENDING, or how the transfer ended; the flights have landed or returned then. A pair
- * whose destination has closed its flight before that (an earlier flight failed, clear, destroy)
- * ends as CLOSED. If that is so for all pairs, the transfer is cancelled.
+ * Returns PENDING or the result; the flights have then landed or returned. A pair whose flight was
+ * closed before that (an earlier flight of the destination failed, or the destination was cleared
+ * or destroyed) ends as CLOSED; if this holds for all pairs, the call cancels the transfer. The
+ * result is the transfer's. But if that is OK or CANCELLED and a pair ended as CLOSED, the result
+ * is CLOSED, and `index` names the first of these pairs.
  */
 KVF_API kvf_status kvf_bound_poll(kvf_bound *bound, kvf_error *error);
 
@@ -68,13 +72,14 @@ KVF_API kvf_status kvf_bound_poll(kvf_bound *bound, kvf_error *error);
  *  as kvf_bound_poll. */
 KVF_API kvf_status kvf_bound_wait(kvf_bound *bound, int64_t timeout_us, kvf_error *error);
 
-/** Asks the transfer to stop; poll or wait tells when it has. */
+/** Cancels as kvf_transfer_cancel does, without waiting; poll or wait reports the end. */
 KVF_API void kvf_bound_cancel(kvf_bound *bound);
 
-/** The result of one pair: PENDING, OK, CLOSED, or the transfer's error. `landed`, if not NULL,
- *  receives the number of its blocks that landed. They become assigned once everything before them
- *  has landed, too; if an earlier flight of the destination fails, they return to pending with it.
- *  Errors: RANGE for an unknown pair. */
+/** The result of one pair: PENDING, OK if all its blocks landed (even if the transfer failed),
+ *  CLOSED, or the transfer's error. `landed`, if not NULL, receives the number of its blocks that
+ *  landed; 0 while PENDING. They become assigned once everything before them has landed, too; if an
+ *  earlier flight of the destination fails, they return to pending with it. Errors: RANGE for an
+ *  unknown pair. */
 KVF_API kvf_status kvf_bound_result(const kvf_bound *bound, size_t pair, size_t *landed);
 
 /** The underlying transfer, for waiting on layers and for statistics. Valid until release. */

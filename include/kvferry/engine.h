@@ -14,9 +14,9 @@
  *
  * @par Lifetimes
  * Engines and tiers may be destroyed at any time and in any order, but not from a callback.
- * Destroying one cancels what has not started and waits for what runs. Memory may be freed once the
- * tiers over it are destroyed, and not before. Transfers stay readable until released. An engine's
- * allocator must outlive its tiers, transfers and bound transfers, too.
+ * Destroying one cancels what has not started and waits for what runs. Memory may be freed only
+ * after the tiers that lie in it are destroyed. Transfers stay readable until released. An engine's
+ * allocator must outlive the engine's tiers, transfers and bound transfers, too.
  *
  * @par Errors
  * As in status.h. Functions that return a status answer INVALID for NULL; the others treat NULL as
@@ -42,8 +42,8 @@ typedef struct kvf_transfer kvf_transfer;
 /** Called when a transfer, or everything that a completion counts, has ended. `error` is valid
  *  during the call; its status is KVF_OK on success. A callback runs inside any call on the engine,
  *  its tiers, transfers or completions that waits, makes progress or arms a completion, on the
- *  calling thread. Callbacks nest if one makes such a call itself. A callback must not wait, nor
- *  destroy an engine or tier. */
+ *  calling thread. Callbacks nest if one of them makes a call of this kind. A callback must not
+ *  wait, nor destroy an engine or tier. */
 typedef void (*kvf_callback)(void *user, const kvf_error *error);
 
 /** Priorities of background transfers: 0 (first) to KVF_PRIORITIES - 1. */
@@ -53,22 +53,22 @@ typedef void (*kvf_callback)(void *user, const kvf_error *error);
 typedef struct kvf_host_options {
     unsigned threads; /**< Worker threads, at most 64; 0: one per CPU that the creating thread may
                            run on, at most 8. */
-    bool no_threads;  /**< No workers: the caller's kvf_engine_progress and waits do the copying. */
-    size_t max_transfers;           /**< Open transfers before AGAIN; 0 means 1024. */
+    bool no_threads;  /**< No workers: copies run in the caller's poll, wait and progress calls. */
+    size_t max_transfers;           /**< Most open transfers; then AGAIN. 0 means 1024. */
     double background_gbps;         /**< Cap on background transfers in 10^9 bytes/s, at least
                                          0.001; 0: no cap. */
     double imitate_gbps;            /**< Imitate a link of this speed in 10^9 bytes/s, at least
                                          0.001; 0: none. */
-    double imitate_latency_us;      /**< ... with this delay before a transfer starts, in us. */
+    double imitate_latency_us;      /**< Delay before a transfer starts, in us; 0: none. */
     const kvf_allocator *allocator; /**< NULL: malloc. Called from several threads. */
     const kvf_log *log;             /**< Copied; NULL: none. */
     const kvf_ranges *ranges;       /**< Copied; NULL: none. */
 } kvf_host_options;
 
 /**
- * Makes the host engine: memcpy between host tiers, on its own threads. It is the reference for all
- * other engines, and the default without a GPU. With an imitated link it copies as usual, holds
- * results back as the link would, and marks its statistics as imitated. `options` NULL: all zero.
+ * Makes the host engine: memcpy between host tiers, on its own threads. It needs no GPU and defines
+ * the behaviour of all engines. With an imitated link it copies as usual, reports results when that
+ * link would have delivered them, and marks its statistics as imitated. `options` NULL: all zero.
  * Errors: INVALID for NULL, negative or infinite numbers, speeds out of range, and a hook with only
  * one of its functions; NO_MEMORY; ENGINE if a thread cannot be started (`native_code` is errno).
  */
@@ -83,7 +83,7 @@ KVF_API void kvf_engine_destroy(kvf_engine *engine);
 KVF_API const char *kvf_engine_name(const kvf_engine *engine);
 
 /** Does what can be done without waiting: copies, for an engine without threads, and the callbacks
- *  of transfers that have ended. Returns the number of transfers that have not. */
+ *  of transfers that have ended. Returns the number of transfers that have not ended. */
 KVF_API size_t kvf_engine_progress(kvf_engine *engine);
 
 /** A snapshot of the engine's counters, all taken at the same moment. Errors: INVALID for NULL. */
@@ -104,19 +104,19 @@ typedef struct kvf_tier_options {
     kvf_memory memory;                /**< The kind of memory that all of them lie in. */
     /** Host memory only: keep an XXH3-64 of every block that a transfer writes here, one per layout
      *  (region by region, row by row), and check it before a transfer reads the block through that
-     *  layout. A block that was neither written by a transfer nor sealed passes unchecked. A
-     *  transfer of some layers seals the block with its other layers as they are. If the block was
-     *  CORRUPT before, it stays so until one transfer writes all its layers or it is sealed. A
-     *  transfer that is cut short leaves the blocks that it wrote in part CORRUPT, until they are
+     *  layout. A block that was neither written by a transfer nor sealed passes unchecked. After
+     *  a transfer of some layers, the checksum covers the other layers as they are. But a block
+     *  that was CORRUPT before stays so until one transfer writes all its layers or it is sealed.
+     *  A transfer that is cut short leaves the blocks that it wrote in part CORRUPT, until they are
      *  written as a whole or sealed again. */
     bool integrity;
 } kvf_tier_options;
 
 /**
- * Makes a tier of an engine: slots 0 .. blocks - 1, each of which knows its writer and readers.
- * Errors: INVALID; LAYOUT if the layouts have different numbers of blocks (`index`); UNSUPPORTED
- * for memory that the engine cannot reach, and for integrity outside host memory; BROKEN;
- * NO_MEMORY.
+ * Makes a tier of an engine, with slots 0 .. blocks - 1. A slot tracks the block's writer and
+ * readers. Errors: INVALID; LAYOUT if the layouts have different numbers of blocks (`index`);
+ * UNSUPPORTED for memory that the engine cannot reach, and for integrity outside host memory;
+ * BROKEN; NO_MEMORY.
  */
 KVF_API kvf_status kvf_tier_create(kvf_engine *engine, const kvf_tier_options *options,
                                    kvf_tier **out, kvf_error *error);
@@ -136,18 +136,17 @@ KVF_API const kvf_layout *kvf_tier_layout(const kvf_tier *tier, size_t index);
 
 /**
  * Returns OK if no transfer, and no use that kvf_cuda_mark_slots has marked, reads or writes these
- * ids any more, so that they may be given to another sequence. A transfer that was cancelled before
- * it started keeps its place, and its ids, until everything submitted before it has let it through.
- * Errors: BUSY for the first id still in use (`id`, `index`); RANGE for an id past the tier's
- * blocks; INVALID.
+ * ids any more, so that they may be given to another sequence. The ids of a transfer that was
+ * cancelled before it started stay in use until the work ahead of it has ended. Errors: BUSY for
+ * the first id still in use (`id`, `index`); RANGE for an id past the tier's blocks; INVALID.
  */
 KVF_API kvf_status kvf_tier_idle(const kvf_tier *tier, const uint64_t *ids, size_t count,
                                  kvf_error *error);
 
 /**
- * Takes the checksums of blocks that the caller wrote directly, so that they are checked like any
- * other. The blocks must be idle and stay so during the call.
- * Errors: UNSUPPORTED for a tier without integrity; BUSY, RANGE and INVALID as kvf_tier_idle.
+ * Takes the checksums of blocks that the caller wrote directly, so that later transfers check them.
+ * The blocks must be idle and stay idle during the call. Errors: UNSUPPORTED for a tier without
+ * integrity; BUSY, RANGE and INVALID as kvf_tier_idle.
  */
 KVF_API kvf_status kvf_tier_seal(kvf_tier *tier, const uint64_t *ids, size_t count,
                                  kvf_error *error);

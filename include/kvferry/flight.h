@@ -8,6 +8,9 @@
  *     assigned | flight 1 | own staged | flight 2 (landed) | flight 3 | pending
  *              ^ the fence passes flight 2 only once flight 1 and the own blocks have landed too
  *
+ * "Own" are blocks that the caller staged without a flight (kvf_assignments_stage_pending); they
+ * land when the caller commits them.
+ *
  * Flights are pure bookkeeping: nothing is copied here, so the assignments and the engine may live
  * in different processes. kvferry/bound.h ties flights to a transfer.
  *
@@ -66,9 +69,9 @@ KVF_API kvf_status kvf_flight_land(kvf_assignments *dst, kvf_flight flight, kvf_
 /**
  * Ends a flight that failed after its first `landed` blocks. These blocks stay and count as landed.
  * The others, and everything staged after them, go back to pending, in order. Flights among those
- * are closed: cancel and drain their copies before the ids are used for anything that the copies'
- * own order does not cover.
- * Errors: those of kvf_flight_land; RANGE if `landed` exceeds the flight's count.
+ * are closed, but their copies may still run: cancel them and wait for their end before the ids are
+ * used for anything that the engine does not order after these copies. Errors: those of
+ * kvf_flight_land; RANGE if `landed` exceeds the flight's count.
  */
 KVF_API kvf_status kvf_flight_return(kvf_assignments *dst, kvf_flight flight, size_t landed,
                                      kvf_error *error);

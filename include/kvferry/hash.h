@@ -67,18 +67,20 @@ KVF_API uint64_t kvf_hash_salt(const void *bytes, size_t size);
 KVF_API uint64_t kvf_hash_block(const uint32_t *tokens, size_t count, uint64_t salt);
 
 /**
- * The bytes that a block's hash covers if multimodal runs may touch it (dynamo-tokens 1.3). If no
- * run does, these are the tokens as little-endian u32, else a frame of 13 bytes for each token:
+ * The bytes that are hashed for a block of a sequence with multimodal runs (dynamo-tokens 1.3). If
+ * no run overlaps the block, they are its tokens as little-endian u32; otherwise each token becomes
+ * a frame of 13 bytes:
  *
  *     00 | token u32 | 0 u64                  a token
  *     01 | offset in its run u32 | mm_hash u64   a placeholder, whatever its token
  *
  * `tokens` are the block's `count` tokens, the first at token position `first`. `runs` ascend by
  * offset, do not overlap, and may lie outside the block. `*size` receives the number of bytes. The
- * bytes are written if `capacity` holds them; otherwise `out`, which may be NULL, is left alone.
+ * bytes are written to `out`, which may be NULL, only if `capacity` holds them all; the call
+ * succeeds either way, so compare `*size` with `capacity`.
  *
- * Errors: INVALID for NULL tokens or runs with a count, a run of length 0, and runs that overlap or
- * are out of order; RANGE if offset and length overflow.
+ * Errors: INVALID for NULL tokens or runs whose count is not 0, a run of length 0, and runs that
+ * overlap or are out of order; RANGE if a run's offset + length overflows.
  */
 KVF_API kvf_status kvf_hash_block_bytes(const uint32_t *tokens, size_t count, uint64_t first,
                                         const kvf_mm_run *runs, size_t run_count, uint8_t *out,

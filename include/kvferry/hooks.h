@@ -6,7 +6,7 @@
  *
  * @par Threads
  * Hooks run on whichever thread does the work: the caller's, or threads of engines and groups,
- * several at a time. A log's function runs without any lock of the library, but must not wait for a
+ * several at a time. The log function runs without any lock of the library, but must not wait for a
  * transfer, nor destroy an engine, a tier or a group. The functions of ranges may run in the middle
  * of a submit, and must not call anything on an engine, its tiers or its transfers. The functions
  * declared here may be called from any thread, at any time.
@@ -39,22 +39,22 @@ extern "C" {
 /** The severity of a line. */
 typedef enum kvf_log_level {
     KVF_LOG_ERROR,   /**< A transfer failed, or an engine or a group became unusable. */
-    KVF_LOG_WARNING, /**< Work continues, but not in the way that was asked for. */
-    KVF_LOG_INFO,    /**< Engines and groups start and end. */
+    KVF_LOG_WARNING, /**< Work continues, but not as requested. */
+    KVF_LOG_INFO,    /**< Engines and groups start and end; a calibration ends. */
     KVF_LOG_DEBUG,   /**< One line per transfer, and one per refused submit. */
 } kvf_log_level;
 
 /**
  * Where log lines go. An error is written once, for the transfer or the engine that it ended.
- * Nothing is formatted for a level that is off. Lines come soon after what they report, possibly
- * from another thread while a wait for it returns, and all of them before kvf_engine_destroy
- * returns.
+ * Nothing is formatted for a level that is off. A line may come shortly after its event and from
+ * another thread, so a wait may return before the line about its transfer. All lines have been
+ * written when kvf_engine_destroy returns.
  */
 typedef struct kvf_log {
     /** Writes one line, without a newline, of at most 511 bytes. */
     void (*write)(void *user, kvf_log_level level, const char *text);
     void *user;          /**< Passed to `write`. */
-    kvf_log_level level; /**< The last level that is written; zero: errors only. */
+    kvf_log_level level; /**< The most detailed level that is written; zero: errors only. */
 } kvf_log;
 
 /** The level's name: "error", "warning", "info", "debug"; NULL past the last. */
@@ -66,17 +66,17 @@ KVF_API const char *kvf_log_level_name(kvf_log_level level);
 
 /**
  * Functions called when a range begins and ends, on the thread that does the work; the ranges of
- * one thread are nested. A name is the same pointer each time:
+ * one thread nest. A name is the same pointer each time:
  *
  *     plan     pairs are zipped; plans are checked and lowered
- *     submit   a whole submit, with its plan, registering and enqueueing
+ *     submit   a whole submit: its plan range, registering the blocks, enqueueing
  *     copy     bytes are copied by this thread or, on a device, copies are enqueued
  *     verify   checksums are taken or checked
  *     wait     a call waits
  *     share    a group enqueues a collective
  *
- * If the CUDA engine is given no ranges and an NVTX tool is attached when the engine is created, it
- * has its own: these names, in the NVTX domain "kvferry".
+ * A CUDA engine that is created without ranges while an NVTX tool is attached reports these ranges
+ * to NVTX, in the domain "kvferry".
  */
 typedef struct kvf_ranges {
     void (*begin)(void *user, const char *name); /**< A range begins. */
@@ -120,8 +120,8 @@ typedef struct kvf_counters {
     uint64_t fallbacks;    /**< Transfers that succeeded with a strategy other than requested. */
 
     uint64_t submit_ns; /**< Time in submits that were accepted. */
-    uint64_t queue_ns;  /**< From submit to the first byte, of transfers that began and ended. */
-    uint64_t copy_ns;   /**< From the first byte to the end, of the same transfers. */
+    uint64_t queue_ns;  /**< Submit to first byte, of transfers that began and ended. */
+    uint64_t copy_ns;   /**< First byte to end, of the same transfers. */
 
     uint64_t waits;         /**< Calls that had to wait for a transfer, a layer or a tier. */
     uint64_t wait_timeouts; /**< Those that timed out. */
@@ -138,7 +138,7 @@ typedef struct kvf_label {
     const char *value; /**< As above. */
 } kvf_label;
 
-/** One engine's counters, and the labels that tell it from others. */
+/** One engine's counters, and the labels that distinguish it from other engines. */
 typedef struct kvf_labelled_counters {
     const kvf_counters *counters; /**< A snapshot. */
     const kvf_label *labels;      /**< [label_count] The labels. */

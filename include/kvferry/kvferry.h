@@ -1,11 +1,11 @@
 /** @file
- * The whole core library. Needs neither CUDA nor NCCL.
+ * Includes all headers of the core library, which needs neither CUDA nor NCCL.
  *
  * Every header starts with the same four paragraphs, which hold for everything in it. A function's
  * comment adds only what is specific to it. In short:
  *
  * @par Threads
- * A sequence, an assignments object and what fills the latter belong to one owner at a time.
+ * A sequence belongs to one owner at a time, and so does an assignments object with what fills it.
  * Layouts and moves never change and may be shared. Engines, tiers, transfers and completions may
  * be used from any thread.
  *
@@ -14,11 +14,12 @@
  * during the call.
  *
  * @par Lifetimes
- * The bytes of blocks are the caller's and must outlive the tiers over them. Other objects may be
- * destroyed in any order: whatever is still needed of one is kept.
+ * The bytes of blocks are the caller's and must outlive the tiers that describe them. Other objects
+ * may be destroyed in any order: objects keep alive what they still need.
  *
  * @par Errors
- * A call that fails has changed nothing, and its details name the rule and the block at fault.
+ * A failed call changes nothing, unless its comment says otherwise; its details name the rule and
+ * the block at fault.
  */
 #ifndef KVFERRY_KVFERRY_H
 #define KVFERRY_KVFERRY_H

@@ -8,7 +8,7 @@
  *     using kvferry::check, kvferry::out;
  *     kvf_error e{};
  *     auto done = [&](const kvf_error &end) { log << kvf_status_name(end.status); };
- *     kvferry::engine engine; // an empty std::unique_ptr; `done` has run once it is gone
+ *     kvferry::engine engine; // an empty std::unique_ptr; once it is destroyed, `done` has run
  *     check(kvf_engine_host_create(nullptr, out(engine), &e), e); // may throw kvferry::error
  *     kvferry::tier src, dst; // destroyed before the memory they lie in
  *     check(kvf_tier_create(engine.get(), &src_options, out(src), &e), e);
@@ -34,13 +34,13 @@
  * As in the C headers. Moving, resetting or destroying an owner is a call on its object.
  *
  * @par Ownership
- * An owner is a std::unique_ptr of the handle: it moves, never copies, and destroys what it has; an
- * empty owner is NULL. `release()` gives up the handle, and an owner constructed from a handle
- * takes it.
+ * An owner is a std::unique_ptr of the handle: it moves, never copies, and destroys the handle that
+ * it holds; an empty owner is NULL. `release()` gives up the handle, and an owner constructed from
+ * a handle takes it.
  *
  * @par Lifetimes
  * As in the C headers. Except with submit_with, callables and memory resources stay the caller's,
- * and must exist as long as C may call them.
+ * and must exist as long as the library may call them.
  *
  * @par Errors
  * check throws kvferry::error. An exception that leaves a callable would have to pass through C, so
@@ -238,10 +238,11 @@ template <class F> std::tuple<kvf_callback, void *> callback_to(F &callable) noe
 
 /**
  * Submits with a callable, `void(const kvf_error &)`, that need not be kept: it goes to the heap,
- * is called once when the transfer has ended, perhaps within the submit, and is then freed; if the
- * submit fails, it is freed at once. `submit` receives a `const kvf_submit_options *`, passes it to
- * kvf_transfer_submit or kvf_bound_submit as its last action, and returns that status, which
- * submit_with returns. Throws an error of KVF_ERR_INVALID for options that already have a callback.
+ * is called once when the transfer has ended, perhaps before the submit returns, on another thread,
+ * and is then freed; if the submit fails, it is freed at once. `submit` receives a `const
+ * kvf_submit_options *`, passes it to kvf_transfer_submit or kvf_bound_submit as its last action,
+ * and returns that status, which submit_with returns. Throws an error of KVF_ERR_INVALID for
+ * options that already have a callback.
  *
  *     check(kvferry::submit_with(options, [promise = std::move(promise)](const kvf_error &) ...,
  *                                [&](const kvf_submit_options *with) {

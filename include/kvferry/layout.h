@@ -1,7 +1,7 @@
 /** @file
  * Layouts: where the bytes of a block are.
  *
- * A layout is a list of regions over one range of block ids. It only says where bytes are.
+ * A layout is a list of regions over one range of block ids. It describes memory and holds none.
  *
  * @par Threads
  * Layouts never change: any thread, at any time. Do not destroy a layout that another call still
@@ -12,13 +12,13 @@
  * copied; the bytes that a layout describes are the caller's.
  *
  * @par Lifetimes
- * Tiers keep what they need of a layout alive, and moves copy it, so a layout may be destroyed as
+ * Tiers keep their layouts alive and moves copy what they need, so a layout may be destroyed as
  * soon as its owner is done with it. A layout touches no byte: the memory has to exist only when
  * something is moved.
  *
  * @par Errors
- * As in status.h. Functions that return a status answer INVALID for NULL; the others that read
- * require a layout.
+ * As in status.h. Functions that return a status answer INVALID for NULL; functions that only read
+ * must not be passed NULL.
  */
 #ifndef KVFERRY_LAYOUT_H
 #define KVFERRY_LAYOUT_H
@@ -66,20 +66,22 @@ typedef enum kvf_tile_order {
  *      | row 0 of 0 | ...  | row 1 of 0 | ...         | row 0 of 1 | ...
  */
 typedef struct kvf_region {
-    void *base;          /**< Address of row 0 of block 0. */
-    size_t block_stride; /**< Bytes from one block to the next. */
-    size_t bytes;        /**< Bytes of one row. */
-    size_t rows;         /**< Rows per block; 0 means 1. */
-    size_t row_pitch;    /**< Bytes from one row to the next; not read for a single row. */
-    uint32_t layer;      /**< The layer, which can be waited for alone. Any numbers that do not
-                              descend in the list; functions that take layers count them from 0. */
-    uint32_t part;       /**< Tells K (0) from V (1), scales, ... */
-    uint32_t buffer;     /**< The allocation the region lies in: no copy spans two of them. */
-    uint64_t kind;       /**< Tags the type, and the inner structure of an opaque region. The caller
-                              chooses the numbers; they are only compared. Must not encode the order
-                              of a tile, or tiles of different orders would not pair up. */
-    size_t tokens;       /**< Tokens of a tile; 0 for an opaque region. */
-    size_t heads;        /**< Heads of a tile; 0 for an opaque region. */
+    void *base;           /**< Address of row 0 of block 0. */
+    size_t block_stride;  /**< Bytes from one block to the next. */
+    size_t bytes;         /**< Bytes of one row. */
+    size_t rows;          /**< Rows per block; 0 means 1. */
+    size_t row_pitch;     /**< Bytes from one row to the next; not read for a single row. */
+    uint32_t layer;       /**< The layer, which can be waited for alone. Any numbers that do not
+                               descend in the list. Functions that take a layer do not take these
+                               numbers: they count the layout's layers from 0. */
+    uint32_t part;        /**< Distinguishes K (0), V (1), scales, ... */
+    uint32_t buffer;      /**< The allocation the region lies in: no copy spans two of them. */
+    uint64_t kind;        /**< Tags the data type and, in an opaque region, the inner structure. The
+                               caller chooses the numbers; they are only compared. Must not encode
+                               the order of a tile, or tiles of different orders would not pair up.
+                           */
+    size_t tokens;        /**< Tokens of a tile; 0 for an opaque region. */
+    size_t heads;         /**< Heads of a tile; 0 for an opaque region. */
     kvf_tile_order order; /**< 0: opaque. */
 } kvf_region;
 
@@ -101,7 +103,7 @@ typedef struct kvf_shape {
     const size_t *bytes_per_layer;  /**< [layers] Replaces `bytes` if layers differ; else NULL. */
     size_t rows;                    /**< Rows of each part; divides its bytes. 0 means 1. */
     uint64_t kind;                  /**< As in kvf_region. */
-    size_t tokens;                  /**< As in kvf_region, for each part, if it is a tile. */
+    size_t tokens;                  /**< As in kvf_region, if each part is a tile; else 0. */
     size_t heads;                   /**< As `tokens`. */
     kvf_tile_order order;           /**< Shapes that differ in order and in rows still pair up. */
     const kvf_allocator *allocator; /**< NULL: malloc. */
@@ -188,7 +190,8 @@ typedef enum kvf_layout_use {
 KVF_API size_t kvf_layout_recommend_bytes(const kvf_layout *layout, size_t blocks);
 
 /** Makes a packed layout of `blocks` blocks in `buffer` that pairs with `layout` and suits `use`:
- *  copies are large on this side. Tiles keep their order. Errors: as the constructors. */
+ *  copies are large on this side. Tiles keep their order. Errors: those of the named
+ *  constructors. */
 KVF_API kvf_status kvf_layout_recommend(const kvf_layout *layout, kvf_layout_use use, size_t blocks,
                                         kvf_buffer buffer, const kvf_allocator *allocator,
                                         kvf_layout **out, kvf_error *error);

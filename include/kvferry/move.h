@@ -41,7 +41,7 @@ typedef struct kvf_move_spec {
     size_t plan_count;     /**< 0: nothing is moved. */
     uint32_t first_layer;  /**< The first layer to move, counted from the layout's first. */
     uint32_t layer_count;  /**< 0: all from first_layer on. */
-    bool same_tier;        /**< Source and destination ids name the same blocks. */
+    bool same_tier;        /**< An id names the same block as source and as destination. */
     bool by_layer;         /**< No copy spans two layers, and layers come in order. */
 } kvf_move_spec;
 
@@ -50,32 +50,32 @@ typedef struct kvf_move_spec {
  * base + s * slice_pitch + r * row_pitch.
  */
 typedef struct kvf_box {
-    char *dst;                 /**< The base on the destination's side. */
-    const char *src;           /**< The base on the source's side. */
+    char *dst;                 /**< The base in the destination. */
+    const char *src;           /**< The base in the source. */
     size_t width;              /**< Bytes of a piece. */
     size_t rows;               /**< Pieces of a slice. */
     size_t slices;             /**< 1 or more. */
     ptrdiff_t dst_row_pitch;   /**< Bytes from one row to the next; may be negative. */
-    ptrdiff_t src_row_pitch;   /**< The same, on the source's side. */
+    ptrdiff_t src_row_pitch;   /**< The same, in the source. */
     ptrdiff_t dst_slice_pitch; /**< Bytes from one slice to the next; may be negative. */
-    ptrdiff_t src_slice_pitch; /**< The same, on the source's side. */
+    ptrdiff_t src_slice_pitch; /**< The same, in the source. */
 } kvf_box;
 
 /** What one copy of an engine can do. All zero: single pieces of any size only. */
 typedef struct kvf_box_limits {
     size_t max_pitch;      /**< Largest row and slice pitch in bytes; 0: single pieces only. */
-    bool negative_pitch;   /**< Ids may descend on one side. */
-    bool narrow_pitch;     /**< A pitch may be smaller than what it steps over, and 0. */
+    bool negative_pitch;   /**< Pitches may be negative: ids descend on one side. */
+    bool narrow_pitch;     /**< A pitch may be 0 or smaller than what it steps over. */
     bool slices;           /**< A box may have more than one slice. */
     bool free_slice_pitch; /**< A slice pitch need not be a multiple of the row pitch. */
-    size_t src_segment;    /**< No copy crosses a multiple of this address; 0: no limit. */
+    size_t src_segment;    /**< Copies are cut at addresses that are multiples of this; 0: never. */
     size_t dst_segment;    /**< As src_segment, for the destination. */
 } kvf_box_limits;
 
 /** What a move consists of. Sizes are bytes. */
 typedef struct kvf_move_summary {
     uint64_t bytes;           /**< Total bytes. */
-    uint64_t blocks;          /**< Different pairs of ids. */
+    uint64_t blocks;          /**< Distinct pairs of ids. */
     uint64_t boxes;           /**< Copies, before segments split any. */
     uint64_t fragments;       /**< Pieces of bytes that are contiguous on both sides. */
     size_t smallest_box;      /**< Bytes of the smallest box. */
@@ -97,11 +97,11 @@ typedef struct kvf_move_summary {
  *    tokens for every head, or along its heads for every token, whichever takes fewer.
  *  - Ids that advance together by a constant step, up or down, become a run.
  *
- * Within `limits` (NULL: no limits), no two neighbouring boxes of the result could be one by these
- * rules, as far as the limits allow it for all joined regions alike. Slices come from ids only;
- * runs are not joined to runs of runs.
+ * No two neighbouring boxes of the result could be merged by these rules within `limits` (NULL: no
+ * limits), unless the limits permit the merge for some strips only. Slices come from ids only; runs
+ * are not joined to runs of runs.
  *
- * Errors: INVALID for NULL, also for the ids of a plan that is not empty; LAYOUT if the layouts'
+ * Errors: INVALID for NULL, including NULL ids in a plan that is not empty; LAYOUT if the layouts'
  * regions do not agree (`index` names the region); RANGE for an id past a layout's blocks (`id`;
  * `index` is its plan, `other_index` its place in the plan) or layers past the last; CONFLICT for
  * two sources of one destination (`id` is the destination, `other_id` one of the sources) or, with
@@ -118,14 +118,14 @@ KVF_API void kvf_move_destroy(kvf_move *move);
 typedef struct kvf_box_cursor {
     size_t strip;  /**< Strip of the next box. */
     size_t run;    /**< Run of the next box. */
-    size_t slice;  /**< Slices of that box already enumerated, */
-    size_t row;    /**< rows of the current slice, */
-    size_t column; /**< and bytes of the current row. */
+    size_t slice;  /**< Slices of that box already enumerated. */
+    size_t row;    /**< Rows of the current slice already enumerated. */
+    size_t column; /**< Bytes of the current row already enumerated. */
 } kvf_box_cursor;
 
 /** Writes the next boxes, at most `capacity`, and advances the cursor. Returns their number; 0 at
- *  the end. Boxes come strip by strip, with by_layer also layer by layer, and are split where they
- *  would cross a segment. */
+ *  the end. Boxes come strip by strip, and with by_layer also layer by layer. A box that would
+ *  cross a segment boundary is split there. */
 KVF_API size_t kvf_move_next(const kvf_move *move, kvf_box_cursor *cursor, kvf_box *boxes,
                              size_t capacity);
 

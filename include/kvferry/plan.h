@@ -1,5 +1,6 @@
 /** @file
- * Plans: which block goes where, as a view of two assignments objects.
+ * Plans: which source block goes into which destination block, as a view of two assignments
+ * objects.
  *
  * Making a plan allocates nothing and takes the same few nanoseconds at any size.
  *
@@ -29,7 +30,7 @@ extern "C" {
  * Pairs of block ids at common positions: src_ids[i] and dst_ids[i] are the ids at position
  * first_position + i. An empty plan has count 0 and NULL pointers.
  *
- * The caller may also fill one with its own arrays; `src_hashes` may then be NULL.
+ * The caller may also fill in a plan with its own arrays; `src_hashes` may then be NULL.
  */
 typedef struct kvf_plan {
     uint64_t first_position;    /**< Absolute position of the first pair, in blocks. */

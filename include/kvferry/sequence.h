@@ -16,8 +16,8 @@
  * that succeeds, and until truncate or destroy.
  *
  * @par Errors
- * As in status.h. Functions that return a status answer INVALID for NULL; the others that read
- * require a sequence.
+ * As in status.h. Functions that return a status answer INVALID for NULL; functions that only read
+ * must not be passed NULL.
  */
 #ifndef KVFERRY_SEQUENCE_H
 #define KVFERRY_SEQUENCE_H
@@ -46,8 +46,8 @@ typedef struct kvf_token_block {
     uint64_t sequence_hash; /**< Hash of everything up to the block's end. */
     uint64_t parent;        /**< The sequence hash of the previous block; 0 for a root. */
     bool has_parent;        /**< false at position 0. */
-    kvf_hash lineage;       /**< The reference's SequenceHash. */
-    kvf_hash positional;    /**< The reference's PositionalSequenceHash. */
+    kvf_hash lineage;       /**< Lineage hash: kvbm-logical's SequenceHash. */
+    kvf_hash positional;    /**< dynamo-tokens' PositionalSequenceHash. */
     const uint32_t *tokens; /**< [block_size] In the sequence's array. */
 } kvf_token_block;
 
@@ -75,10 +75,11 @@ KVF_API kvf_status kvf_sequence_extend(kvf_sequence *sequence, const uint32_t *t
                                        kvf_range *completed, kvf_error *error);
 
 /**
- * As kvf_sequence_extend, with multimodal runs among the new tokens. Runs are in token positions of
- * the whole sequence, lie within the new tokens and do not overlap; their order does not matter.
- * Errors: those of kvf_sequence_extend; UNSUPPORTED for runs in a v1.2 sequence; INVALID for an
- * empty run or an overlap and RANGE for a run outside the new tokens (`index` names the run).
+ * As kvf_sequence_extend, with runs of multimodal placeholders among the new tokens. Runs are in
+ * token positions of the whole sequence, lie within the new tokens and do not overlap; their order
+ * does not matter. Errors: those of kvf_sequence_extend; UNSUPPORTED for runs in a v1.2 sequence;
+ * INVALID for an empty run or an overlap and RANGE for a run outside the new tokens (`index` names
+ * the run).
  */
 KVF_API kvf_status kvf_sequence_extend_mm(kvf_sequence *sequence, const uint32_t *tokens,
                                           size_t count, const kvf_mm_run *runs, size_t run_count,
@@ -96,14 +97,14 @@ KVF_API kvf_status kvf_sequence_truncate(kvf_sequence *sequence, size_t token_co
                                          kvf_error *error);
 
 /** Makes room for `token_count` tokens in total, so that extending up to there cannot run out of
- *  memory (except for runs). Errors: INVALID, RANGE, NO_MEMORY. */
+ *  memory, except for multimodal runs. Errors: INVALID, RANGE, NO_MEMORY. */
 KVF_API kvf_status kvf_sequence_reserve(kvf_sequence *sequence, size_t token_count,
                                         kvf_error *error);
 
 /** Tokens per block. */
 KVF_API size_t kvf_sequence_block_size(const kvf_sequence *sequence);
 
-/** The seed of the block hashes. */
+/** The salt, which seeds the block hashes; 0: none. */
 KVF_API uint64_t kvf_sequence_salt(const kvf_sequence *sequence);
 
 /** The version of dynamo-tokens whose hashes the sequence has. */

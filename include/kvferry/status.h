@@ -9,16 +9,16 @@
  * created; `user` stays the caller's.
  *
  * @par Lifetimes
- * Texts that functions return, and the `what` of a kvf_error, are static. An allocator must stay
- * usable until every object created with it is gone, and every object that keeps one of these
- * alive: their headers name those.
+ * Texts that functions return, and the `what` of a kvf_error, are static. An allocator must outlive
+ * every object created with it, and every object that keeps one of those alive; their headers name
+ * these.
  *
  * @par Errors
  * Every function that can fail returns a kvf_status. A function with more to say takes an optional
  * `kvf_error *` as its last argument. NULL is allowed there; the details are written on failure
  * only, and KVF_PENDING is not a failure. Unless its comment says otherwise, a failed call changes
- * nothing and writes no output but the details. Where a function returns a status, NULL for a
- * required argument is KVF_ERR_INVALID.
+ * nothing and writes no output but the details. Functions that return a status answer
+ * KVF_ERR_INVALID if a required argument is NULL.
  */
 #ifndef KVFERRY_STATUS_H
 #define KVFERRY_STATUS_H
@@ -68,7 +68,7 @@ typedef enum KVF_CHECKED kvf_status {
     KVF_ERR_NO_MEMORY,          /**< Out of host, pinned or device memory. */
     KVF_ERR_RANGE,              /**< An id, index, position, count or size is out of range. */
     KVF_ERR_ORDERING_VIOLATION, /**< A known block id follows a new one. */
-    KVF_ERR_POSITION_MISMATCH,  /**< A block's hash is that of another position. */
+    KVF_ERR_POSITION_MISMATCH,  /**< A block's hash names another position. */
     KVF_ERR_DUPLICATE_BLOCK_ID, /**< A block id is already present, or occurs twice. */
     KVF_ERR_GAP,                /**< The plan does not start at the destination's next position. */
     KVF_ERR_LINEAGE,            /**< The source does not continue the destination's prefix. */
@@ -100,10 +100,10 @@ enum {
 /**
  * Details of one error: plain data owned by the caller.
  *
- * The three errors of the reference fill it as follows. ORDERING_VIOLATION: known_id in `id`,
- * new_id in `other_id`, known_index in `index`, first_new_index in `other_index`.
- * POSITION_MISMATCH: block_id in `id`, actual in `position`, expected in `expected`.
- * DUPLICATE_BLOCK_ID: block_id in `id`.
+ * Three errors come from the reference (see assignments.h) and fill it as follows, with the
+ * reference's names. ORDERING_VIOLATION: known_id in `id`, new_id in `other_id`, known_index in
+ * `index`, first_new_index in `other_index`. POSITION_MISMATCH: block_id in `id`, actual in
+ * `position`, expected in `expected`. DUPLICATE_BLOCK_ID: block_id in `id`.
  */
 typedef struct kvf_error {
     kvf_status status;    /**< What the call returned. */
@@ -134,15 +134,15 @@ KVF_API int kvf_error_format(const kvf_error *error, char *buffer, size_t size);
 /**
  * The caller's allocator. Where an allocator is optional, NULL means malloc.
  *
- * `resize` turns a block of `old_size` bytes (NULL and 0 for none) into one of `new_size` bytes,
- * aligned for any type, and keeps the common prefix. If it returns NULL, the old block is
- * unchanged. `new_size` 0 frees the block and returns NULL. It runs on whichever thread uses the
- * object; for engines, tiers and transfers several threads may call it at a time. Memory that the C
- * library and other libraries allocate for their own use, for sorting, files or threads, does not
- * come from here.
+ * `resize` turns `block`, memory of `old_size` bytes (NULL and 0 for none), into memory of
+ * `new_size` bytes, aligned for any type, and keeps the common prefix. If that fails, it returns
+ * NULL and leaves the old memory unchanged. `new_size` 0 frees the memory and returns NULL. It runs
+ * on whichever thread uses the object; for engines, tiers and transfers several threads may call it
+ * at a time. Memory that the C library and other libraries allocate for their own use (sorting,
+ * files, threads) does not come from here.
  */
 typedef struct kvf_allocator {
-    /** Allocates, resizes or frees a block. NULL: malloc, as without an allocator. */
+    /** Allocates, resizes or frees memory. NULL: malloc, as without an allocator. */
     void *(*resize)(void *user, void *block, size_t old_size, size_t new_size);
     void *user; /**< Passed to every call. */
 } kvf_allocator;

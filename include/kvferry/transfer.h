@@ -11,8 +11,8 @@
  *
  * @par Ownership
  * The caller releases every transfer and completion that it receives. Submit copies plans, and
- * reads options and events. A completion keeps the transfers it counts until it is gone itself;
- * they keep it until they have ended.
+ * reads options and events. A completion keeps the transfers it counts alive as long as it exists;
+ * they keep it alive until they have ended.
  *
  * @par Lifetimes
  * Releasing stops nothing: a transfer that has not ended continues. Transfers and completions stay
@@ -41,17 +41,17 @@ typedef struct kvf_completion kvf_completion;
 
 /** Options of kvf_transfer_submit: zero-initialise, then set what differs. */
 typedef struct kvf_submit_options {
-    size_t src_layout;    /**< Index of the source's layout. */
-    size_t dst_layout;    /**< Index of the destination's layout. */
-    uint32_t first_layer; /**< The first layer, counted from the layout's first. */
-    uint32_t layer_count; /**< 0: all from first_layer on. */
-    bool by_layer;        /**< Move layer by layer, in order, so that layers can be waited for. */
-    bool background;      /**< See kvf_transfer_submit. */
-    unsigned priority;    /**< Background only: 0 (first) to KVF_PRIORITIES - 1. */
-    unsigned strategy;    /**< One of the engine's ways to copy, by the engine's own numbers; 0: the
-                               engine chooses. INVALID for a number that it does not have. */
-    kvf_callback callback;      /**< Called once when the transfer has ended; NULL: none. */
-    void *user;                 /**< Passed to the callback. */
+    size_t src_layout;     /**< Index of the source's layout. */
+    size_t dst_layout;     /**< Index of the destination's layout. */
+    uint32_t first_layer;  /**< The first layer, counted from the layout's first. */
+    uint32_t layer_count;  /**< 0: all from first_layer on. */
+    bool by_layer;         /**< Move layer by layer, in order, so that layers can be waited for. */
+    bool background;       /**< See kvf_transfer_submit. */
+    unsigned priority;     /**< Background only: 0 (first) to KVF_PRIORITIES - 1. */
+    unsigned strategy;     /**< How to copy, in the engine's own numbers (kvf_cuda_strategy); 0: the
+                                engine chooses. INVALID for a number that it does not have. */
+    kvf_callback callback; /**< Called once when the transfer has ended; NULL: none. */
+    void *user;            /**< Passed to the callback. */
     kvf_completion *completion; /**< Counts this transfer; NULL: none. */
     void *const *events;        /**< The transfer starts after these events of the engine's runtime.
                                      UNSUPPORTED for an engine without events. */
@@ -63,7 +63,8 @@ typedef struct kvf_submit_options {
  *
  *  - ordered (the default): everything is enqueued when this returns;
  *  - background: enqueued piece by piece after ordered work, by priority and under the engine's
- *    cap. Work that has to wait for a background transfer gives it its own priority.
+ *    cap. If other work has to wait for a background transfer, that transfer inherits the priority
+ *    of the work.
  *
  * A transfer without blocks succeeds. `out` may be NULL if only the callback or the completion
  * matters.
@@ -76,8 +77,8 @@ KVF_API kvf_status kvf_transfer_submit(kvf_tier *src, kvf_tier *dst, const kvf_p
                                        size_t plan_count, const kvf_submit_options *options,
                                        kvf_transfer **out, kvf_error *error);
 
-/** Returns PENDING or the transfer's end: OK, CANCELLED, CORRUPT, ENGINE, NO_MEMORY, BROKEN. Never
- *  blocks; makes the engine's progress. */
+/** Returns PENDING or the transfer's result: OK, CANCELLED, CORRUPT, ENGINE, NO_MEMORY, BROKEN.
+ *  Never blocks; makes progress on the engine. */
 KVF_API kvf_status kvf_transfer_poll(kvf_transfer *transfer, kvf_error *error);
 
 /** Waits for the end. `timeout_us` is in microseconds; negative: no limit, 0: poll. The calling
@@ -87,19 +88,18 @@ KVF_API kvf_status kvf_transfer_poll(kvf_transfer *transfer, kvf_error *error);
 KVF_API kvf_status kvf_transfer_wait(kvf_transfer *transfer, int64_t timeout_us, kvf_error *error);
 
 /**
- * Waits until one layer has landed; `layer` counts from the layout's first. Without by_layer that
- * is when all layers have. OK says only that the bytes of this layer have arrived: the transfer may
- * still fail, and its destinations can be trusted only once the whole transfer is OK.
- * Errors: RANGE for a layer that the transfer does not move; TIMEOUT; those of the transfer;
- * CORRUPT, for any layer, as soon as a block is found to be, although the transfer still moves the
- * other blocks.
+ * Waits until one layer has landed; `layer` counts from the layout's first. Without by_layer, it
+ * waits for all layers. OK says only that the bytes of this layer have arrived: the transfer may
+ * still fail, and its destinations can be trusted only once the whole transfer is OK. Errors: RANGE
+ * for a layer that the transfer does not move; TIMEOUT; those of the transfer; CORRUPT, for any
+ * layer, as soon as a corrupt block is found, although the transfer still moves the other blocks.
  */
 KVF_API kvf_status kvf_transfer_wait_layer(kvf_transfer *transfer, uint32_t layer,
                                            int64_t timeout_us, kvf_error *error);
 
 /** Drops what has not started and drains what has; the transfer then ends as CANCELLED, or as OK if
- *  it was all but done. Does not wait. Allowed at any time. On a CUDA device an ordered transfer
- *  has started, as a whole, when its submit returns. */
+ *  nothing was left to drop. Does not wait. Allowed at any time. On a CUDA device an ordered
+ *  transfer has started, as a whole, when its submit returns. */
 KVF_API void kvf_transfer_cancel(kvf_transfer *transfer);
 
 /**
@@ -111,8 +111,8 @@ KVF_API size_t kvf_transfer_landed(const kvf_transfer *transfer, size_t plan);
 /** Times and sizes of a transfer. */
 typedef struct kvf_transfer_stats {
     double submit_us; /**< Time in submit: checking, lowering, registering, enqueueing. */
-    double queue_us;  /**< From submit to the first byte moving, as far as it got. */
-    double copy_us;   /**< From the first byte moving to the end. */
+    double queue_us;  /**< From submit to the first byte, or until now if none has moved. */
+    double copy_us;   /**< From the first byte to the end, or until now; 0 if none has moved. */
     uint64_t bytes;   /**< Total bytes to move. */
     uint64_t blocks;  /**< Total blocks to move. */
     uint64_t boxes;   /**< Copies it takes. */
@@ -125,12 +125,12 @@ KVF_API void kvf_transfer_stats_get(const kvf_transfer *transfer, kvf_transfer_s
 /** Releases the caller's reference. Does nothing for NULL. */
 KVF_API void kvf_transfer_release(kvf_transfer *transfer);
 
-/** What one copy of this engine can do: with these limits, kvf_move_describe tells what a transfer
- *  takes. Valid as long as the engine; NULL for NULL. */
+/** What one copy of this engine can do. For a move created with these limits, kvf_move_describe
+ *  tells what a transfer takes. Valid as long as the engine; NULL for NULL. */
 KVF_API const kvf_box_limits *kvf_engine_limits(const kvf_engine *engine);
 
 /** @name Completions
- *  A completion stands for several transfers, of one engine or several.
+ *  A completion reports when several transfers, of one engine or several, have all ended.
  *  @{ */
 
 /** Makes a completion. `callback` (may be NULL) is called once, with the first error, when the
