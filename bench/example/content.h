@@ -17,7 +17,7 @@
 #define CONTENT_BOTH static inline
 #endif
 
-/* One layer of the device tier: | b0 K | b0 V | b1 K | b1 V | ... |, each token by token. */
+/* One layer of the device tier: | b0 K | b0 V | b1 K | b1 V | ... |, K and V by token. */
 typedef struct layer_view {
     uint64_t *base;
     uint32_t layer;
@@ -40,7 +40,7 @@ CONTENT_BOTH uint64_t content_word(uint64_t seed, uint32_t layer, unsigned part,
     return mix(seed + ((uint64_t)layer << 32) + ((uint64_t)part << 31) + word);
 }
 
-/* A word's contribution to its block's checksum. It depends on the position. */
+/* A word's contribution to its block's checksum. It depends on the word's place in the sequence. */
 CONTENT_BOTH uint64_t content_term(uint64_t value, size_t token, unsigned part, size_t word) {
     return mix(value ^ mix(((uint64_t)token << 32) + ((uint64_t)part << 31) + word));
 }

@@ -2,7 +2,7 @@
  * What differs between the host engine and a GPU: where memory comes from, and how compute is
  * ordered with transfers. The rest of the runtime is the same for both.
  *
- *     host    the calls below compute, and have computed when they return
+ *     host    compute runs inside the calls below and is complete when they return
  *     cuda    the calls below enqueue compute in a stream; it runs later, in parallel with the
  *             host, with transfers and with the steps of other lanes
  */

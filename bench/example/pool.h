@@ -2,7 +2,7 @@
  * The blocks of a tier: which are free, in use or shared.
  *
  * A block is given back as soon as no new use of it will start. Transfers, or steps in a stream,
- * may still be using it. The tier knows them, so the pool does not count them: it asks
+ * may still be using it. The tier tracks them, so the pool does not count them: it asks
  * kvf_tier_idle before it hands out a block.
  *
  * The engine orders transfers, and steps that wait for the blocks they write (machine.in_order). If

@@ -8,9 +8,9 @@
  *
  * Two assignments objects hold the ids of its blocks, one per tier. Assigned in `device` are the
  * blocks that compute may read, in `host` those that have arrived there: complete blocks, from the
- * first one on. All other blocks are computed again, like a prompt: an incomplete last block,
- * blocks for which the host had no room, and blocks whose transfer failed or was cancelled. An
- * incomplete block therefore never moves. Moving it would need a kvf_plan made by the caller, and
+ * first one on. All other blocks are computed again, like a prompt: the partial last block,
+ * blocks for which the host had no room, and blocks whose transfer failed or was cancelled. A
+ * partial block therefore never moves. Moving it would need a kvf_plan made by the caller, and
  * would save less than the compute of one block.
  */
 #ifndef KVF_EXAMPLE_SEQUENCE_H
@@ -74,21 +74,25 @@ sequence *sequence_create(runtime *rt, uint64_t name);
 /* Cancels its transfer and waits for it to end. Its step, if any, must be done. */
 void sequence_destroy(runtime *rt, sequence *s);
 
-/* If its transfer has ended: blocks that arrived are assigned, the others are given back. */
+/* Polls its transfer. When an offload has ended, publishes the host blocks that arrived and gives
+ * back the others. When an onboarding has failed, withdraws and gives back the host blocks whose
+ * content did not arrive on the device. */
 void sequence_collect(runtime *rt, sequence *s);
 
-/* Takes device blocks for all its tokens, and starts onboarding what the host has. Nothing of it
- * may be in flight. Returns false if that is not possible now. */
+/* Takes device blocks for all its tokens, and starts onboarding what the host has. It must have no
+ * transfer and no step in flight. Returns false if that is not possible now. */
 bool sequence_resume(runtime *rt, sequence *s);
 
-/* The number of device blocks that its next step lacks; taking them. False: not possible now. */
+/* The number of device blocks that its next step lacks. */
 size_t sequence_lacks(const runtime *rt, const sequence *s);
+
+/* Takes these blocks. Returns false if the pool has too few now. */
 bool sequence_grow(runtime *rt, sequence *s);
 
 /* Starts a step. The sequence must have all blocks that the step needs, and no step in flight. */
 void sequence_launch(runtime *rt, sequence *s, step *step);
 
-/* Ends a step: checks attention's results and appends a token. False: the step is not done yet. */
+/* Ends a step: checks attention's results and appends a token. Returns false until it has ended. */
 bool sequence_finish_step(runtime *rt, sequence *s);
 
 /* Gives back its device blocks: offloads those that the host lacks or, if it is being onboarded,
