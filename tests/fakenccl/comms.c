@@ -279,7 +279,7 @@ NFAKE_EXPORT ncclResult_t ncclCommFinalize(ncclComm_t comm) {
 static void leave_behind(ncclComm_t comm) {
     if (comm->ended)
         return;
-    fake_violation("left behind: %s, made by call %llu", nfake_comm_name(comm).text,
+    fake_violation("leaked: %s, made by call %llu", nfake_comm_name(comm).text,
                    (unsigned long long)comm->call);
     nfake_comm_end(comm);
 }
