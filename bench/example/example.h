@@ -9,13 +9,14 @@
  *
  * Read the files in this order, which is also that of their includes:
  *
+ *     error.c, options.c      messages that end the program; the command line
  *     content.h               the bytes of blocks, for the CPU and for kernels
  *     machine.h               what differs between the host engine and a GPU
  *     machine_host.c, machine_cuda.c with kernels.cu
  *     pool.h, pool.c          the blocks of a tier: free, in use, shared
  *     sequence.h, sequence.c  a sequence: its assignments, its transfers, its steps
  *     scheduler.h, .c         which sequence runs, waits or leaves
- *     main.c, options.c       the loop and the summary
+ *     main.c                  the loop and the summary
  *
  * The README's example is the smallest form of this: one sequence, one offload, no scheduler.
  */

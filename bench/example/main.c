@@ -4,29 +4,8 @@
 #include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-void die(const char *what, const char *why) {
-    (void)fprintf(stderr, "example: %s: %s\n", what, why);
-    exit(1);
-}
-
-void check(kvf_status status, const kvf_error *error) {
-    char text[256];
-    if (status != KVF_OK) {
-        kvf_error_format(error, text, sizeof text);
-        die("kvferry", text);
-    }
-}
-
-void *must_have(size_t count, size_t size) {
-    void *memory = calloc(count, size);
-    if (!memory)
-        die("memory", "out of memory");
-    return memory;
-}
 
 static machine *open_machine(const options *options) {
     if (strcmp(options->engine, "host") == 0)
