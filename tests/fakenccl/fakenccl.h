@@ -23,9 +23,9 @@
  * The other ranks do not notice when a rank dies, just as with the real library on one host. Ranks
  * of different processes are on different devices if their device numbers differ.
  *
- * Not implemented, and refused: types other than bytes; reductions; groups of anything except sends
- * and receives of one communicator in one stream; operations inside a capture; more than 16 ranks;
- * cudaStreamPerThread on a non-blocking communicator.
+ * The fake refuses what it lacks: types other than bytes; reductions; groups of anything except
+ * sends and receives of one communicator in one stream; operations inside a capture; more than 16
+ * ranks; cudaStreamPerThread on a non-blocking communicator.
  */
 #ifndef KVF_TEST_FAKENCCL_H
 #define KVF_TEST_FAKENCCL_H
