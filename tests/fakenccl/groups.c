@@ -226,8 +226,7 @@ NFAKE_EXPORT ncclResult_t ncclGroupEnd(void) {
 
 void nfake_groups_reset(void) {
     while (groups) {
-        fake_violation("leaked: a group, opened after call %llu",
-                       (unsigned long long)groups->call);
+        fake_violation("leaked: a group, opened after call %llu", (unsigned long long)groups->call);
         nfake_tasks_free(group_close(groups));
     }
 }
