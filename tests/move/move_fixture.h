@@ -4,8 +4,6 @@
 
 #include "support/support.h"
 
-#define COUNT(array) (sizeof(array) / sizeof *(array))
-
 static const kvf_box_limits everything = {.max_pitch = SIZE_MAX,
                                           .negative_pitch = true,
                                           .narrow_pitch = true,

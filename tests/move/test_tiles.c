@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define COUNT(array) (sizeof(array) / sizeof *(array))
-
 static char src_memory[4096], dst_memory[4096];
 
 static kvf_region tile_at(char *base, kvf_tile_order order, size_t tokens, size_t heads,

@@ -10,6 +10,9 @@
 
 #include <kvferry/kvferry.h>
 
+/* Elements of an array. */
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
 /* Counts allocations, fails chosen ones, and detects leaks and wrong sizes. Not thread-safe. */
 typedef struct test_allocator {
     kvf_allocator allocator; /* pass &t.allocator to the library */

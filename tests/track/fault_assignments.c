@@ -1,8 +1,6 @@
 /* Every allocation of every operation on assignments fails in turn, once and for ever. */
 #include "assignments_state.h"
 
-#define COUNT(array) (sizeof(array) / sizeof *(array))
-
 /* An operation. It destroys whatever else it creates before it returns. */
 typedef kvf_status operation(kvf_assignments *a, kvf_error *error);
 

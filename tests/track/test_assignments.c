@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#define COUNT(array) (sizeof(array) / sizeof *(array))
-
 static void assert_range(kvf_range range, uint64_t start, uint64_t end) {
     assert_int_equal(range.start, start);
     assert_int_equal(range.end, end);

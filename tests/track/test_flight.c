@@ -1,7 +1,5 @@
 #include "assignments_state.h"
 
-#define COUNT(array) (sizeof(array) / sizeof *(array))
-
 /* A plan for all of a destination's blocks: position p of the sequence is the source's id p. */
 static kvf_plan plan_of(const kvf_assignments *dst, size_t count) {
     static uint64_t src_ids[STATE_BLOCKS];

@@ -1,7 +1,5 @@
 #include "assignments_state.h"
 
-#define COUNT(array) (sizeof(array) / sizeof *(array))
-
 static void assert_empty(kvf_plan plan, uint64_t first_position) {
     assert_int_equal(plan.count, 0);
     assert_int_equal(plan.first_position, first_position);

@@ -1,8 +1,6 @@
 /* Operations beyond the reference's: rollback, truncate, drop_front, clone, reserve. */
 #include "assignments_state.h"
 
-#define COUNT(array) (sizeof(array) / sizeof *(array))
-
 /* Operations with one number, on "1 2 3 | 4 5 | 6 7" from position 10 on. */
 static void test_operations_with_a_number(void **state) {
     (void)state;
