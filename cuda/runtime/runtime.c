@@ -2,6 +2,32 @@
 
 #include "base/allocator.h"
 
+/* Whether the error means that the context is unusable. */
+static bool is_fatal(cudaError_t code) {
+    switch ((int)code) {
+    case cudaErrorIllegalAddress:
+    case cudaErrorLaunchFailure:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorHardwareStackError:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorAssert:
+    case cudaErrorECCUncorrectable:
+    case cudaErrorNvlinkUncorrectable:
+    case cudaErrorDevicesUnavailable:
+    case cudaErrorCudartUnloading:
+    case cudaErrorContextIsDestroyed:
+    case cudaErrorMpsClientTerminated:
+    case cudaErrorExternalDevice:
+    case 226: /* cudaErrorContained in newer toolkits */
+        return true;
+    default:
+        return false;
+    }
+}
+
 static kvf_status status_of(cudaError_t code) {
     switch (code) {
     case cudaErrorMemoryAllocation:
@@ -24,32 +50,7 @@ static kvf_status status_of(cudaError_t code) {
     case cudaErrorHostMemoryNotRegistered:
         return KVF_ERR_INVALID;
     default:
-        return kvf__cuda_is_fatal(code) ? KVF_ERR_BROKEN : KVF_ERR_ENGINE;
-    }
-}
-
-bool kvf__cuda_is_fatal(cudaError_t code) {
-    switch ((int)code) {
-    case cudaErrorIllegalAddress:
-    case cudaErrorLaunchFailure:
-    case cudaErrorLaunchTimeout:
-    case cudaErrorHardwareStackError:
-    case cudaErrorIllegalInstruction:
-    case cudaErrorMisalignedAddress:
-    case cudaErrorInvalidAddressSpace:
-    case cudaErrorInvalidPc:
-    case cudaErrorAssert:
-    case cudaErrorECCUncorrectable:
-    case cudaErrorNvlinkUncorrectable:
-    case cudaErrorDevicesUnavailable:
-    case cudaErrorCudartUnloading:
-    case cudaErrorContextIsDestroyed:
-    case cudaErrorMpsClientTerminated:
-    case cudaErrorExternalDevice:
-    case 226: /* cudaErrorContained in newer toolkits */
-        return true;
-    default:
-        return false;
+        return is_fatal(code) ? KVF_ERR_BROKEN : KVF_ERR_ENGINE;
     }
 }
 

@@ -16,9 +16,6 @@
  * so that no later call reports it. */
 KVF__MODULES kvf_status kvf__cuda_fail(cudaError_t code, const char *what, kvf_error *error);
 
-/* Whether the error means that the context is unusable. */
-bool kvf__cuda_is_fatal(cudaError_t code);
-
 /* OK if the event has fired, PENDING if not, or an error. */
 KVF__MODULES kvf_status kvf__cuda_query(cudaEvent_t event, kvf_error *error);
 

@@ -17,8 +17,10 @@ kvf_allocator kvf__allocator(const kvf_allocator *allocator) {
     return allocator && allocator->resize ? *allocator : (kvf_allocator){.resize = default_resize};
 }
 
-void *kvf__resize(const kvf_allocator *allocator, void *block, size_t old_count, size_t new_count,
-                  size_t size) {
+/* Changes an array from `old_count` to `new_count` elements; 0 of them frees it. On failure it
+ * returns NULL and the old array stays valid. */
+static void *resize(const kvf_allocator *allocator, void *block, size_t old_count, size_t new_count,
+                    size_t size) {
     size_t bytes;
     if (!kvf__mul(new_count, size, &bytes) || bytes > PTRDIFF_MAX)
         return NULL;
@@ -26,7 +28,7 @@ void *kvf__resize(const kvf_allocator *allocator, void *block, size_t old_count,
 }
 
 void *kvf__alloc(const kvf_allocator *allocator, size_t count, size_t size) {
-    return kvf__resize(allocator, NULL, 0, count, size);
+    return resize(allocator, NULL, 0, count, size);
 }
 
 void *kvf__alloc_zero(const kvf_allocator *allocator, size_t count, size_t size) {
@@ -48,7 +50,7 @@ bool kvf__reserve(const kvf_allocator *allocator, void *block, size_t *capacity,
         return true;
     void *array;
     memcpy(&array, block, sizeof array);
-    array = kvf__resize(allocator, array, *capacity, needed, size);
+    array = resize(allocator, array, *capacity, needed, size);
     if (!array)
         return false;
     memcpy(block, &array, sizeof array);

@@ -9,11 +9,6 @@
 /* A copy of the caller's allocator; malloc for NULL. */
 KVF__MODULES kvf_allocator kvf__allocator(const kvf_allocator *allocator);
 
-/* Changes an array from `old_count` to `new_count` elements; 0 of them frees it. On failure it
- * returns NULL and the old array stays valid. */
-void *kvf__resize(const kvf_allocator *allocator, void *block, size_t old_count, size_t new_count,
-                  size_t size);
-
 KVF__MODULES void *kvf__alloc(const kvf_allocator *allocator, size_t count, size_t size);
 KVF__MODULES void *kvf__alloc_zero(const kvf_allocator *allocator, size_t count, size_t size);
 

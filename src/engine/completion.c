@@ -35,7 +35,7 @@ kvf_status kvf_completion_create(kvf_callback callback, void *user, const kvf_al
     return KVF_OK;
 }
 
-void kvf__completion_hold(kvf_completion *c) {
+static void hold(kvf_completion *c) {
     atomic_fetch_add_explicit(&c->holds, 1, memory_order_relaxed);
 }
 
@@ -69,7 +69,7 @@ kvf_status kvf__completion_add(kvf_completion *c, kvf_transfer *transfer, kvf_er
                                      sizeof(kvf_transfer *));
     if (added) {
         kvf__transfer_hold(transfer);
-        kvf__completion_hold(c);
+        hold(c);
         c->transfers[c->count++] = transfer;
         c->pending++;
     }
@@ -140,7 +140,7 @@ void kvf_completion_arm(kvf_completion *c) {
     pthread_mutex_unlock(&c->lock);
     if (!call)
         return;
-    kvf__completion_hold(c); /* the callback may release it */
+    hold(c); /* the callback may release it */
     c->delivery.callback(c->delivery.user, &c->error);
     kvf_completion_release(c);
 }
@@ -167,7 +167,7 @@ static kvf_status result(kvf_completion *c, kvf_error *error) {
 static kvf_status wait_for_all(kvf_completion *c, int64_t timeout_us, kvf_error *error) {
     if (!c)
         return KVF__FAIL(error, .status = KVF_ERR_INVALID, .what = "NULL argument");
-    kvf__completion_hold(c); /* the callback may release it */
+    hold(c); /* the callback may release it */
     kvf_completion_arm(c);
     uint64_t start = kvf__now();
     kvf_transfer *transfer;

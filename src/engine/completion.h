@@ -16,6 +16,4 @@ void kvf__completion_remove(kvf_completion *completion, kvf_transfer *transfer);
 /* Counts a transfer that has ended. With the engine's `lock` held. */
 void kvf__completion_note(kvf_completion *completion, kvf_engine *engine, const kvf_error *error);
 
-void kvf__completion_hold(kvf_completion *completion);
-
 #endif

@@ -157,7 +157,8 @@ void kvf__transfer_retire(kvf_transfer *t) {
     pthread_cond_broadcast(&engine->changed);
 }
 
-void kvf__transfer_cancel(kvf_transfer *t) {
+/* With `lock` held. A transfer that has not begun ends at once. */
+static void cancel(kvf_transfer *t) {
     if (kvf__transfer_is_over(t))
         return;
     atomic_store(&t->cancelled, true);
@@ -170,7 +171,7 @@ void kvf__transfers_cancel(kvf_engine *engine, const kvf_tier *tier) {
     pthread_mutex_lock(&engine->lock);
     for (kvf_transfer *t = engine->first; t; t = t->next_open)
         if (!tier || t->src == tier || t->dst == tier)
-            kvf__transfer_cancel(t);
+            cancel(t);
     pthread_mutex_unlock(&engine->lock);
 }
 
@@ -318,7 +319,7 @@ void kvf_transfer_cancel(kvf_transfer *t) {
     if (!t)
         return;
     pthread_mutex_lock(&t->engine->lock);
-    kvf__transfer_cancel(t);
+    cancel(t);
     pthread_mutex_unlock(&t->engine->lock);
     if (t->engine->hooks.log.write)
         kvf__engine_write_notes(t->engine);

@@ -74,9 +74,6 @@ KVF__MODULES void kvf__transfer_over(kvf_transfer *transfer, const kvf_error *er
 /* Nothing touches its blocks any more. The engine then releases its reference, without the lock. */
 KVF__MODULES void kvf__transfer_retire(kvf_transfer *transfer);
 
-/* Requests cancellation. A transfer that has not begun ends at once. */
-void kvf__transfer_cancel(kvf_transfer *transfer);
-
 /* Without the lock. Cancels all open transfers, or those that touch `tier` unless it is NULL. */
 void kvf__transfers_cancel(kvf_engine *engine, const kvf_tier *tier);
 
